@@ -1,0 +1,1 @@
+"""Middle floor: keeps, measures, compares and exports what tracers observe. Draws nothing."""

@@ -1,0 +1,31 @@
+"""Makes text that came from a kernel or a file safe to show.
+
+Promises: the result has no control, format (bidi, zero-width), surrogate or unassigned
+character, so it can neither move the cursor, nor set a title, nor reorder the line.
+"""
+
+import unicodedata
+
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def printable(text: str | None) -> str:
+    r"""Return ``text`` with every unsafe character as a visible ``\xNN`` or ``\uNNNN``.
+
+    ``None`` becomes ``-``. Rich markup is not touched here: put the result in a
+    ``rich.text.Text``, which interprets none.
+    """
+    if text is None:
+        return "-"
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_visible, text))
+
+
+def _visible(char: str) -> str:
+    if unicodedata.category(char) not in _UNSAFE:
+        return char
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

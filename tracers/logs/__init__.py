@@ -1,0 +1,1 @@
+"""Readers of what other tools wrote: each yields ``tracers.batch.Batch`` and promises no more."""
