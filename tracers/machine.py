@@ -1,0 +1,309 @@
+"""The machine a trace is from: its kernel, window and address layout, read from side files.
+
+Promises: the kernel's own constants come before any formula; every source that disagrees with
+another is named in ``problems``; whatever the files hold, the only error is ``MachineError``.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from tracers import sidefiles
+from tracers.errors import VmemscopeError
+from tracers.formulas import (
+    PAGE_SIZES,
+    VA_BITS_RANGE,
+    Family,
+    WindowError,
+    memstart_for,
+    section_size_bits_for,
+    signed,
+)
+from tracers.layout import Layout, layout_for, marks
+from tracers.sidefiles import Mark
+from tracers.window import Window, window_from_facts
+
+
+class MachineError(VmemscopeError):
+    """The side files, or a stored machine, cannot be used at all; one line says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What is known of one machine; ``Machine()`` is one of which nothing is."""
+
+    release: str | None = None
+    build_id: str | None = None
+    arch: str | None = None
+    window: Window | None = None
+    layout: Layout | None = None
+    iomem: tuple[tuple[int, int, str], ...] = ()  # first, last, name: physical addresses
+    config: Mapping[str, str] = field(default_factory=dict, hash=False)  # sidefiles.CONFIG_KEPT
+    sources: tuple[str, ...] = ()  # names of the files read
+    problems: tuple[str, ...] = ()  # disagreements and what could not be read, one line each
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-safe dictionary; addresses as "0x…" strings."""
+        return {
+            "release": self.release,
+            "build_id": self.build_id,
+            "arch": self.arch,
+            "window": self.window.to_dict() if self.window else None,
+            "layout": self.layout.to_dict() if self.layout else None,
+            "iomem": [[f"0x{first:x}", f"0x{last:x}", name] for first, last, name in self.iomem],
+            "config": dict(self.config),
+            "sources": list(self.sources),
+            "problems": list(self.problems),
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+        """Rebuild a machine from ``to_dict``'s dictionary; unknown keys are passed over.
+
+        Raises:
+            MachineError: it is none.
+        """
+        try:
+            window, layout = told.get("window"), told.get("layout")
+            return cls(
+                release=_text(told.get("release")),
+                build_id=_text(told.get("build_id")),
+                arch=_text(told.get("arch")),
+                window=Window.from_dict(window) if window is not None else None,
+                layout=Layout.from_dict(layout) if layout is not None else None,
+                iomem=tuple(
+                    (int(first, 16), int(last, 16), str(name))
+                    for first, last, name in told.get("iomem") or ()
+                ),
+                config={str(k): str(v) for k, v in (told.get("config") or {}).items()},
+                sources=tuple(str(name) for name in told.get("sources") or ()),
+                problems=tuple(str(line) for line in told.get("problems") or ()),
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise MachineError(f"not a machine: {error}") from error
+
+
+def read_machine(folder: Path) -> Machine:
+    """Read what the side files in ``folder`` say; every one of ``sidefiles.CAPS`` is optional.
+
+    Raises:
+        MachineError: no such directory, or none of the files in it.
+    """
+    try:
+        files = sidefiles.read_side_files(folder)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise MachineError(f"{folder}: the machine's files cannot be read: {reason}") from error
+    if not files.texts:
+        told = "; ".join(files.problems) or f"looked for {', '.join(sidefiles.CAPS)}"
+        raise MachineError(f"{folder}: no file that describes a machine ({told})")
+    return _Reading(files).machine()
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{str(value)[:40]!r} is no text")
+
+
+class _Reading:
+    """One reading of a machine's files: facts with their origin, and what contradicts what."""
+
+    def __init__(self, files: sidefiles.SideFiles) -> None:
+        texts = files.texts
+        self.files = files
+        self.problems = files.problems
+        self.notes = sidefiles.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
+        self.config = sidefiles.read_config(texts.get("config", ""))
+        self.iomem = sidefiles.read_iomem(texts.get("iomem", ""), self.problems)
+        self.provenance: dict[str, str] = {}
+
+    def machine(self) -> Machine:
+        """Assemble what the files say."""
+        texts = self.files.texts
+        for name, found in (("kcore-vmcoreinfo", self.notes), ("config", self.config)):
+            if name in texts and not found:
+                self.problems.append(f"{name}: nothing in it was understood")
+        uname, arch = sidefiles.read_uname(texts.get("uname", ""))
+        release = self.notes.get("OSRELEASE", uname)
+        if uname is not None and release is not None and uname != release:
+            self.problems.append(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
+        if arch not in (None, "aarch64", "aarch64_be"):
+            self.problems.append(f"uname says {arch}: the window is known for arm64 only")
+        window = self._window(release)
+        return Machine(
+            release=release,
+            build_id=self.notes.get("BUILD-ID"),
+            arch=arch,
+            window=window,
+            layout=self._layout(window) if window else None,
+            iomem=self.iomem,
+            config=self.config,
+            sources=tuple(texts),
+            problems=tuple(self.problems),
+        )
+
+    def _note(self, key: str, prefix: str = "") -> int | None:
+        """Return a number of vmcoreinfo; a problem line where it is none."""
+        text = self.notes.get(key)
+        if text is None:
+            return None
+        value = sidefiles.number(prefix + text)
+        if value is None:
+            self.problems.append(f"kcore-vmcoreinfo: {key}={text} is not a number of 64 bits")
+        return value
+
+    def _agreed(
+        self, name: str, note: str, config: int | None, sane: range | tuple[int, ...]
+    ) -> int | None:
+        """Return a fact of vmcoreinfo, else of the config, checked and against each other."""
+        found = (("vmcoreinfo", self._note(note)), ("config", config))
+        told = [(origin, value) for origin, value in found if value is not None]
+        good = [(origin, value) for origin, value in told if value in sane]
+        self.problems += [
+            f"{origin} says {name} is {value}, which no arm64 kernel has: not used"
+            for origin, value in told
+            if value not in sane
+        ]
+        if len({value for _, value in good}) > 1:
+            said = ", ".join(f"{origin} says {value}" for origin, value in good)
+            self.problems.append(f"{name}: {said}: files of two kernels? The first is used")
+        if not good:
+            return None
+        self.provenance[name], value = good[0]
+        return value
+
+    def _window(self, release: str | None) -> Window | None:
+        bits = self._agreed("va_bits", "NUMBER(VA_BITS)", self._config_va_bits(), VA_BITS_RANGE)
+        page = self._agreed("page_size", "PAGESIZE", self._config_page_size(), PAGE_SIZES)
+        struct_page = self._agreed("struct_page", "SIZE(page)", None, range(8, 1025))
+        noted = "NUMBER(SECTION_SIZE_BITS)"
+        section = self._agreed("section_size_bits", noted, None, range(17, 48))
+        t1sz = self._note("NUMBER(TCR_EL1_T1SZ)")
+        actual = None if t1sz is None else 64 - t1sz
+        if actual is not None and actual not in VA_BITS_RANGE:
+            self.problems.append(f"vmcoreinfo: TCR_EL1_T1SZ {t1sz} gives impossible {actual} bits")
+            actual = None
+        if actual is not None:
+            self.provenance["vabits_actual"] = "vmcoreinfo"
+        if section is None and page is not None and release is not None:
+            try:
+                section = section_size_bits_for(release, page)
+                self.provenance["section_size_bits"] = "release"
+            except WindowError as error:
+                self.problems.append(f"section size: {error}")
+        facts = {
+            "va_bits": bits,
+            "page_size": page,
+            "struct_page": struct_page,
+            "memstart": self._memstart(bits, actual, page, section),
+            "section_size_bits": section,
+            "vabits_actual": actual,
+        }
+        return self._built(release, facts)
+
+    def _built(self, release: str | None, facts: dict[str, int | None]) -> Window | None:
+        start, end = (self._note(f"NUMBER(VMEMMAP_{side})") for side in ("START", "END"))
+        origins = self.provenance
+        window = None
+        if start is not None and end is not None:
+            try:
+                origin = origins | {"window": "vmcoreinfo"}
+                window = window_from_facts(facts, start=start, end=end, provenance=origin)
+            except WindowError as error:
+                self.problems.append(f"kcore-vmcoreinfo: {error}")
+        if window is None:
+            try:
+                window = window_from_facts(facts, release=release, provenance=origins)
+            except WindowError as error:
+                self.problems.append(str(error))
+                return None
+        sizes = (facts["va_bits"], facts["page_size"], facts["struct_page"])
+        if window.family is None and None not in sizes:
+            self.problems.append(
+                f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
+                f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
+            )
+        self._check_vmemmap(window)
+        return window
+
+    def _memstart(
+        self, bits: int | None, actual: int | None, page: int | None, section: int | None
+    ) -> int | None:
+        memstart = self._note("NUMBER(PHYS_OFFSET)")
+        if memstart is not None:
+            self.provenance["memstart"] = "vmcoreinfo"
+            return memstart
+        ram = min((first for first, _, name in self.iomem if name == "System RAM"), default=None)
+        fixed = self.config.get("CONFIG_RANDOMIZE_BASE") == "n"  # else KASLR may have moved it
+        if ram is None or page is None or section is None or not fixed or bits not in range(49):
+            return None
+        self.provenance["memstart"] = "iomem+formula"
+        return memstart_for(ram, page_size=page, section_size_bits=section)
+
+    def _check_vmemmap(self, window: Window) -> None:
+        """Compare with the kernel's own pfn 0 (in vmcoreinfo since 6.9), where it is given."""
+        own = self._note("SYMBOL(vmemmap)", "0x")
+        try:
+            ours = window.vmemmap
+        except WindowError:
+            return
+        if own is not None and own != ours:
+            self.problems.append(
+                f"vmcoreinfo says vmemmap is 0x{own:016x}, the arithmetic gives 0x{ours:016x}"
+            )
+        if own is None and window.family is Family.V5_4 and signed(window.memstart or 0) < 0:
+            self.problems.append(
+                "5.4 to 5.9 set vmemmap before KASLR moved memstart_addr (7bc1a0f9e176): on those"
+                " the pfns shown are off"
+            )
+
+    def _config_va_bits(self) -> int | None:
+        text = self.config.get("CONFIG_ARM64_VA_BITS")
+        return None if text is None else sidefiles.number(text)
+
+    def _config_page_size(self) -> int | None:
+        for size in PAGE_SIZES:
+            if self.config.get(f"CONFIG_ARM64_{size // 1024}K_PAGES") == "y":
+                return size
+        return None
+
+    def _layout(self, window: Window) -> Layout:
+        names = ("MODULES_VADDR", "MODULES_END", "VMALLOC_START", "VMALLOC_END")
+        found = ((name, self._note(f"NUMBER({name})")) for name in names)
+        exact = {name: value for name, value in found if value is not None}
+        kasan = {"CONFIG_KASAN_GENERIC": 3, "CONFIG_KASAN_SW_TAGS": 4}
+        shift = next((s for name, s in kasan.items() if self.config.get(name) == "y"), None)
+        expected = marks(window, kasan_shift=shift)
+        for name in exact.keys() & expected.keys():
+            if exact[name] != expected[name]:
+                self.problems.append(
+                    f"vmcoreinfo says {name} is 0x{exact[name]:016x}, the formula gives"
+                    f" 0x{expected[name]:016x}"
+                )
+        text = self.files.texts.get("kernel_page_tables", "")
+        if text and window.page_size is not None and window.va_bits is not None:
+            levels = (window.va_bits - 4) // (window.page_shift - 3)
+            seen = sidefiles.read_page_tables(text, window.page_size, levels)
+            self._compare_marks(window, seen, expected | exact)
+            for mark in seen:
+                if mark.exact(window.page_size):
+                    exact.setdefault(mark.name, mark.addr)
+        return layout_for(window, exact=exact, kasan_shift=shift)
+
+    def _compare_marks(self, window: Window, seen: list[Mark], expected: dict[str, int]) -> None:
+        known: dict[str, tuple[int, ...]] = {name: (addr,) for name, addr in expected.items()}
+        # since f9cca2444187 (6.9) the marker is the start of the part in use
+        starts = [window.start]
+        with suppress(WindowError):
+            starts.append(window.used[0])
+        known |= {"VMEMMAP_START": tuple(starts), "VMEMMAP_END": (window.end,)}
+        for mark in seen:
+            borders = known.get(mark.name)
+            if borders and not any(mark.agrees(border) for border in borders):
+                self.problems.append(
+                    f"kernel_page_tables shows {mark.name} at 0x{mark.addr:016x},"
+                    f" 0x{borders[0]:016x} was expected"
+                )
