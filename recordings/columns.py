@@ -1,0 +1,200 @@
+"""One chunk of a batch as NumPy columns: what every part of the ledger folds.
+
+Promises: no value is widened or copied unless it must be, validity travels beside the values
+(what lies in a null slot is never looked at), and text that is not UTF-8 is kept, not refused.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracers import arrow
+from tracers.codes import codes
+from tracers.events import SCHEMA, Kind, Phase
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+Objects = NDArray[np.object_]
+
+#: Rows folded at once: few enough that 16-bit codes number anything in a chunk (radix sorts).
+CHUNK: Final = 65_536
+#: What the ledger reads; a reader may leave the rest on disk.
+COLUMNS: Final = tuple(name for name in SCHEMA.names if name != "nid")
+
+# Thread keys: the tid, or beyond 32 bits the CPU, where tid 0 is that CPU's idle task.
+_CPU_KEY: Final = np.uint64(1 << 32)
+_NO_CPU: Final = np.uint64(1 << 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """At most ``CHUNK`` rows. ``row`` is the number of its first in the whole recording.
+
+    ``code`` is kind * 4 + phase, ``counts`` the number of rows by code. ``threads`` holds the
+    distinct thread keys and ``thread`` each row's index into it; ``by_thread`` lists the rows
+    thread by thread, in order within each (``None``: one thread, the rows as they are).
+    """
+
+    batch: pa.RecordBatch
+    row: int
+    code: U8
+    counts: I64
+    ts: U64
+    threads: U64
+    thread: NDArray[np.uint16]
+    by_thread: I64 | None
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def column(self, name: str) -> pa.Array:
+        """Return one Arrow column."""
+        return self.batch.column(name)
+
+    def sorted(self, values: U8) -> U8:
+        """Return a per-row array thread by thread."""
+        return values if self.by_thread is None else values.take(self.by_thread)
+
+    def rows(self, places: I64) -> I64:
+        """Turn places in the thread-by-thread order into rows of the chunk."""
+        return places if self.by_thread is None else self.by_thread[places]
+
+
+class Columns:
+    """Base of dataclasses whose fields are arrays of one length; it has no fields of its own."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.__slots__[0]))
+
+    def pick(self, which: Bool | I64 | slice) -> Self:
+        """Return some of the rows."""
+        make: Any = type(self)
+        made: Self = make(*(getattr(self, name)[which] for name in self.__slots__))
+        return made
+
+    def joined(self, other: Self) -> Self:
+        """Return the rows of both, in arrays of their own."""
+        make: Any = type(self)
+        made: Self = make(
+            *(np.concatenate((getattr(self, n), getattr(other, n))) for n in self.__slots__)
+        )
+        return made
+
+    def values(self) -> Iterator[Any]:
+        """Yield a tuple of Python values per row."""
+        return zip(*(getattr(self, name).tolist() for name in self.__slots__), strict=True)
+
+
+def codeset(kinds: tuple[Kind, ...], phases: tuple[Phase, ...]) -> Bool:
+    """Return a table bool[64] by ``Chunk.code``, true for these kinds in these phases."""
+    table = np.zeros(64, np.bool_)
+    for kind in kinds:
+        for phase in phases:
+            table[kind * 4 + phase] = True
+    return table
+
+
+def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
+    """Cut a batch whose first row is number ``row`` into chunks."""
+    for offset in range(0, batch.num_rows, CHUNK):
+        part = batch.slice(offset, CHUNK)
+        kind = codes(part.column("kind"), Kind)
+        phase = codes(part.column("phase"), Phase)
+        threads, thread, by_thread = _grouped(_thread_keys(part))
+        code = (kind << np.uint8(2)) | phase
+        yield Chunk(
+            batch=part,
+            row=row + offset,
+            code=code,
+            counts=np.bincount(code, minlength=64),
+            ts=numbers(part.column("ts_ns"))[0].astype(np.uint64, copy=False),
+            threads=threads,
+            thread=thread,
+            by_thread=by_thread,
+        )
+
+
+def numbers(column: pa.Array) -> tuple[NDArray[np.generic], Bool | None]:
+    """Return an integer column's values, and which of them are valid (``None``: all)."""
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    buffer = column.buffers()[1]
+    if buffer is None or not len(column):
+        values: NDArray[np.generic] = np.zeros(len(column), dtype)
+    else:
+        values = np.frombuffer(buffer, dtype, len(column), column.offset * dtype.itemsize)
+    return values, _valid(column) if column.null_count else None
+
+
+def _valid(column: pa.Array) -> Bool:
+    """Unpack the validity bits, one byte a row."""
+    first, bit = divmod(column.offset, 8)
+    length = -(-(bit + len(column)) // 8)
+    packed = np.frombuffer(column.buffers()[0], np.uint8, length, first)
+    bits = np.unpackbits(packed, bitorder="little")[bit : bit + len(column)]
+    return bits.view(np.bool_)
+
+
+def integers(column: pa.Array, rows: I64) -> I64:
+    """Return a column of at most 32 bits at ``rows``, -1 where it is null."""
+    values, valid = numbers(column)
+    taken = values[rows].astype(np.int64)
+    if valid is not None:
+        taken[~valid[rows]] = -1
+    return taken
+
+
+def texts(column: pa.Array, rows: I64) -> Objects:
+    """Return a string column at ``rows`` as Python strings, ``None`` where it is null."""
+    taken = column.take(arrow.column(rows))
+    try:
+        values = taken.to_pylist()
+    except UnicodeDecodeError:  # an Arrow file can claim UTF-8 and hold anything
+        values = [
+            None if raw is None else raw.decode("utf-8", "surrogateescape")
+            for raw in taken.cast(pa.binary()).to_pylist()
+        ]
+    result = np.empty(len(values), np.object_)
+    result[:] = values
+    return result
+
+
+def _thread_keys(batch: pa.RecordBatch) -> U64:
+    tid, valid = numbers(batch.column("tid"))
+    keys: U64 = tid.astype(np.uint64)
+    nameless = keys == 0 if valid is None else (keys == 0) | ~valid
+    if nameless.any():
+        cpu, known = numbers(batch.column("cpu"))
+        places = cpu.astype(np.uint64)
+        if known is not None:
+            places = np.where(known, places, _NO_CPU)
+        keys = np.where(nameless, places | _CPU_KEY, keys)
+    return keys
+
+
+def _grouped(keys: U64) -> tuple[U64, NDArray[np.uint16], I64 | None]:
+    """Return the distinct keys, each row's index into them, and the rows key by key.
+
+    Threads come in stretches, so stretches are hashed and sorted, not rows.
+    """
+    size = len(keys)
+    heads = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    if not len(heads):
+        return keys[:1].copy(), np.zeros(size, np.uint16), None
+    heads = np.concatenate(([0], heads))
+    encoded = arrow.column(keys[heads]).dictionary_encode()
+    index = np.asarray(encoded.indices).astype(np.uint16)
+    lengths = np.diff(heads, append=size)
+    order = np.argsort(index, kind="stable")
+    sorted_lengths = lengths[order]
+    shift = heads[order] - (np.cumsum(sorted_lengths) - sorted_lengths)
+    rows = np.repeat(shift, sorted_lengths)
+    rows += np.arange(size)
+    return np.asarray(encoded.dictionary), np.repeat(index, lengths), rows

@@ -1,0 +1,22 @@
+"""Recordings of real arm64 kernels that ship with the tool; ``make`` says how each was made."""
+
+from pathlib import Path
+
+#: ``sample:NAME`` on the command line opens one of these.
+PREFIX = "sample:"
+
+
+def sample_names() -> tuple[str, ...]:
+    """The names of the bundled recordings, sorted."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.arrows")))
+
+
+def sample_path(name: str) -> Path:
+    """Where the bundled recording ``name`` lies.
+
+    Raises:
+        KeyError: there is no such sample.
+    """
+    if name not in sample_names():
+        raise KeyError(name)
+    return Path(__file__).parent / f"{name}.arrows"

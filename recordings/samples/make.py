@@ -1,0 +1,39 @@
+"""Makes the bundled recordings from the kernels' own captures: ``make samples``.
+
+    python -m recordings.samples.make CAPTURES
+
+CAPTURES holds one folder a kernel with its ftrace text and side files. Equal captures give
+equal recordings, byte for byte.
+"""
+
+import sys
+from pathlib import Path
+
+from recordings.importing import import_log
+
+#: sample name: (kernel folder, scene)
+SCENES = {
+    "storm": ("6.1.192-vmemlab-39bit", "hole"),
+    "storm-once": ("6.1.192-vmemlab-once-39bit", "hole"),
+    "in-range-6.1": ("6.1.192-vmemlab-39bit", "in-range"),
+    "in-range-6.12": ("6.12.117-vmemlab-48bit", "in-range"),
+    "below-6.1": ("6.1.192-vmemlab-39bit", "below"),
+    "below-6.12": ("6.12.117-vmemlab-48bit", "below"),
+}
+
+
+def main(captures: Path, out: Path) -> None:
+    """Write every sample made from ``captures`` into ``out``, replacing what is there."""
+    for name, (kernel, scene) in SCENES.items():
+        target = out / f"{name}.arrows"
+        target.unlink(missing_ok=True)
+        folder = captures / kernel
+        done = import_log(folder / f"{scene}.ftrace.txt", target, machine_dir=folder)
+        target.chmod(0o644)
+        sys.stderr.write(f"{name}: {done.events} events, {done.derived} of them derived\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m recordings.samples.make CAPTURES")
+    main(Path(sys.argv[1]), Path(__file__).parent)

@@ -1,0 +1,269 @@
+"""A snapshot as text for people: ``vmemscope report``.
+
+The first line is the answer. Plain text when piped, at most 80 columns wide there; colour on a
+terminal only repeats what the words say. Whatever a kernel or a file wrote is shown through
+``printable`` and never read as markup.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from rich.console import Console, ConsoleRenderable
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from recordings.escape import printable
+from recordings.header import Header
+from recordings.histogram import ERROR
+from recordings.snapshot import Operation, Snapshot, Verdict
+from recordings.units import address, count, duration, share, size
+from tracers.events import Kind
+from tracers.machine import Machine
+from tracers.window import Window
+
+#: Rows of a table; beyond it the text says how many more there are (all are in the JSON).
+ROWS: Final = 16
+
+_LABEL: Final = 10
+_WORDS: Final = {
+    Verdict.OUT_OF_RANGE: ("OUT OF RANGE", "bold red"),
+    Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "bold yellow"),
+    Verdict.CLEAN: ("CLEAN", "bold green"),
+}
+_FUNCTIONS: Final = {
+    Kind.MEMREMAP: "memremap_pages",
+    Kind.MEMUNMAP: "memunmap_pages",
+    Kind.SECTION_ADD: "section-add",
+    Kind.SECTION_REMOVE: "section-remove",
+    Kind.WARN: "WARN",
+}
+
+
+def render(console: Console, header: Header, snapshot: Snapshot) -> None:
+    """Print the report of one recording to ``console``."""
+    word, style = _WORDS[snapshot.verdict]
+    parts: list[ConsoleRenderable] = [_hanging(len(word) + 2, Text(word, style), _answer(snapshot))]
+    parts += _caveats(snapshot)
+    parts.append(Text())
+    parts += (_line(label, text) for label, text in _facts(header.machine, snapshot))
+    parts += _tables(snapshot)
+    if console.is_terminal:
+        _print(console, parts)
+        return
+    with console.capture() as captured:
+        _print(console, parts)
+    lines = captured.get().splitlines()
+    console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
+
+
+def _print(console: Console, parts: Iterable[ConsoleRenderable]) -> None:
+    for part in parts:
+        console.print(part, highlight=False, markup=False, emoji=False)
+
+
+def _answer(snapshot: Snapshot) -> str:
+    calls = snapshot.populate + snapshot.free
+    match snapshot.verdict:
+        case Verdict.OUT_OF_RANGE:
+            said = f"{count(snapshot.hits)} of {_calls(calls)} outside the window; "
+            return said + _cost(snapshot)
+        case Verdict.CLEAN:
+            return f"all {_calls(calls)} lie inside the window; {_cost(snapshot)}"
+        case _:
+            return snapshot.verdict_reasons[0]
+
+
+def _cost(snapshot: Snapshot) -> str:
+    if not snapshot.warnings:
+        return "no WARN seen"
+    untimed = sum(site.untimed for site in snapshot.sites)
+    fired = f"{count(snapshot.warnings)} WARN" + ("" if snapshot.warnings == 1 else "s")
+    if untimed == snapshot.warnings:
+        return f"{fired}, cost unknown"
+    least = "at least " if untimed else ""
+    return f"{fired} cost {least}{duration(snapshot.warn_ns)}"
+
+
+def _caveats(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
+    for reason in snapshot.verdict_reasons[1:]:
+        yield _line("", Text(reason, "yellow"))
+
+
+def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
+    release = printable(machine.release) if machine.release else "not known"
+    build = f"  build {printable(machine.build_id)[:16]}" if machine.build_id else ""
+    yield "kernel", release + build
+    yield from _window(machine.window)
+    for problem in machine.problems:
+        yield "problem", Text(printable(problem), "yellow")
+    derived = f" ({count(snapshot.derived)} derived†, not observed)" if snapshot.derived else ""
+    yield "calls", f"{count(snapshot.populate)} populate, {count(snapshot.free)} free{derived}"
+    names = ("inside", "below", "above", "wrapped", "straddling", "unknown")
+    found = [(getattr(snapshot.regimes, name), name) for name in names]
+    yield "regimes", ", ".join(f"{count(n)} {name}" for n, name in found if n) or "no call judged"
+    if snapshot.would_warn != snapshot.hits:
+        yield "", f"the kernel's own comparison is true for {_calls(snapshot.would_warn)}"
+    for at, extent in enumerate(snapshot.extents[:ROWS]):
+        where = f"{address(extent.start)} - {address(extent.end)}"
+        on = f", on {printable(extent.lands_on)}" if extent.lands_on else ""
+        number = _calls(extent.populate + extent.free)
+        yield "" if at else "hits lie", f"{where} {extent.regime}{on}, {number}"
+    yield from _more("", len(snapshot.extents[:ROWS]), snapshot.extents_total, "stretch")
+    pairing = snapshot.pairing
+    rest = (
+        (pairing.never_freed, "never freed"),
+        (pairing.never_populated, "freed but never populated"),
+        (pairing.populated_twice, "populated twice"),
+    )
+    told = "".join(f", {count(number)} {what}" for number, what in rest if number)
+    yield "pairing", f"{count(pairing.paired)} populated and freed{told}"
+    yield (
+        "losses",
+        Text("none known") if not snapshot.losses else Text(snapshot.losses.describe(), "yellow"),
+    )
+    if snapshot.orphan_exits:
+        yield "orphans", f"{count(snapshot.orphan_exits)} exits of calls that began unseen"
+    yield from _unfinished(snapshot)
+    if snapshot.section_add_reason:
+        yield "timing", f"no section-add: {printable(snapshot.section_add_reason)}"
+
+
+def _window(window: Window | None) -> Iterator[tuple[str, str]]:
+    if window is None:
+        yield "window", "not known: no call can be judged"
+        return
+
+    def told(name: str) -> str:
+        origin = window.provenance.get(name)
+        return f" ({printable(origin)})" if origin else ""
+
+    yield "window", f"{address(window.start)} - {address(window.end)}{told('window')}"
+    facts = []
+    if window.va_bits is not None:
+        facts.append(f"{window.va_bits}-bit VA{told('va_bits')}")
+    if window.page_size is not None:
+        facts.append(f"{size(window.page_size)} pages{told('page_size')}")
+    if window.struct_page is not None:
+        facts.append(f"struct page {size(window.struct_page)}{told('struct_page')}")
+    if facts:
+        yield "", ", ".join(facts)
+    if window.memstart is not None:
+        yield "", f"memstart {address(window.memstart)}{told('memstart')}"
+
+
+def _unfinished(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    shown = snapshot.unfinished[-ROWS:]
+    for at, call in enumerate(shown):
+        who = f"{printable(call.comm)}-{'?' if call.tid is None else call.tid}"
+        when = _since(call.ts_ns, snapshot)
+        yield "" if at else "unfinished", f"{_function(call.kind)} by {who}, began at {when}"
+    yield from _more("", len(shown), snapshot.unfinished_total, "unfinished call")
+
+
+def _tables(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
+    if snapshot.sites:
+        rows = [
+            (
+                printable(site.site),
+                count(site.count),
+                "?" if site.untimed == site.count else duration(site.total_ns),
+                count(site.untimed) if site.untimed else "",
+            )
+            for site in snapshot.sites[:ROWS]
+        ]
+        untimed = "untimed" if any(row[3] for row in rows) else ""
+        yield _table(("WARN at", "count", "time", untimed), rows, wide=0)
+        yield from _rest(len(rows), len(snapshot.sites), "site")
+    if snapshot.timings:
+        timing = [
+            (
+                _function(kind),
+                count(t.count),
+                *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
+            )
+            for kind, t in snapshot.timings.items()
+        ]
+        yield _table(("finished calls", "count", "total", "p50", "p99", "max"), timing, wide=0)
+        yield Padding(Text(f"p50 and p99 are within {ERROR:.1%} of the true value", "dim"), (0, 2))
+    if snapshot.operations:
+        shown = snapshot.operations[-ROWS:]
+        heads = ("operation", "by", "at", "sections", "hits", "took", "in WARN")
+        yield _table(heads, [_operation(op, snapshot) for op in shown], wide=1)
+        yield from _rest(len(shown), snapshot.operations_total, "earlier operation")
+
+
+def _operation(operation: Operation, snapshot: Snapshot) -> tuple[str, ...]:
+    pid = "?" if operation.pid is None else str(operation.pid)
+    return (
+        _function(operation.kind),
+        f"{printable(operation.comm)}-{pid}",
+        _since(operation.start_ns, snapshot),
+        count(operation.sections) + ("†" if operation.derived else ""),
+        count(operation.hits),
+        "unfinished" if operation.duration_ns is None else duration(operation.duration_ns),
+        _in_warn(operation),
+    )
+
+
+def _in_warn(operation: Operation) -> str:
+    if not operation.warnings:
+        return "-"
+    known = operation.warn_share is not None
+    return share(operation.warn_share) if known else duration(operation.warn_ns)
+
+
+def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, wide: int) -> Padding:
+    """Make a table without lines; column ``wide`` gives way where the screen is narrow."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for at, head in enumerate(heads):
+        table.add_column(
+            Text(head),
+            justify="left" if at in (0, wide) else "right",
+            no_wrap=True,
+            overflow="ellipsis" if at == wide else "fold",
+            min_width=None if at == wide else len(head),
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return Padding(table, (1, 0, 0, 2))
+
+
+def _line(label: str, text: str | Text) -> ConsoleRenderable:
+    return _hanging(_LABEL + 1, Text(label, "dim"), text)
+
+
+def _hanging(width: int, label: Text, text: str | Text) -> ConsoleRenderable:
+    """Put a label before a text that wraps under itself."""
+    grid = Table.grid()
+    grid.add_column(width=width, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(label, Text(text) if isinstance(text, str) else text)
+    return grid
+
+
+def _more(label: str, shown: int, total: int, what: str) -> Iterator[tuple[str, str]]:
+    if total > shown:
+        yield label, _and_more(total - shown, what)
+
+
+def _rest(shown: int, total: int, what: str) -> Iterator[ConsoleRenderable]:
+    if total > shown:
+        yield Padding(Text(_and_more(total - shown, what), "dim"), (0, 2))
+
+
+def _and_more(number: int, what: str) -> str:
+    ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
+    return f"and {count(number)} more {what}{ending}"
+
+
+def _since(ts_ns: int, snapshot: Snapshot) -> str:
+    return f"+{duration(ts_ns - (snapshot.first_ns or 0))}"
+
+
+def _function(kind: Kind) -> str:
+    return _FUNCTIONS.get(kind, kind.label)
+
+
+def _calls(number: int) -> str:
+    return f"{count(number)} call" + ("" if number == 1 else "s")

@@ -1,0 +1,58 @@
+"""Numbers as people read them: durations, counts, addresses and sizes, one way everywhere.
+
+Promises: integer arithmetic on integers (no float touches an address), at most 4 significant
+digits of a duration, and a unit on everything that has one.
+"""
+
+from typing import Final
+
+_STEPS: Final = ((1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s"))
+
+
+def duration(ns: int | None) -> str:
+    """Return nanoseconds with the unit that suits: "950 ns", "13.4 µs", "119.9 ms", "57.2 s"."""
+    if ns is None:
+        return "-"
+    if abs(ns) < 1000:
+        return f"{ns} ns"
+    scale, unit = next(step for step in _STEPS if abs(ns) / step[0] < 999.95 or step is _STEPS[-1])
+    value = ns / scale
+    digits = 3 if abs(value) < 9.9995 else 2 if abs(value) < 99.995 else 1
+    return f"{_trim(f'{value:,.{digits}f}')} {unit}"
+
+
+def count(number: int) -> str:
+    """Return a count with thousands separated: "1,234"."""
+    return f"{number:,}"
+
+
+def address(value: int | None) -> str:
+    """Return an address as the kernel prints it: 0x and 16 digits."""
+    return "-" if value is None else f"0x{value:016x}"
+
+
+def size(number: int) -> str:
+    """Return bytes with a binary unit: "64 B", "2 MiB", "1.5 GiB"."""
+    for shift, unit in (
+        (60, "EiB"),
+        (50, "PiB"),
+        (40, "TiB"),
+        (30, "GiB"),
+        (20, "MiB"),
+        (10, "KiB"),
+    ):
+        if number >> shift:
+            return f"{_trim(f'{number / (1 << shift):.2f}')} {unit}"
+    return f"{number} B"
+
+
+def share(part: float | None) -> str:
+    """Return a share of 1 in percent: "93 %", "0.4 %", "-" when it is not known."""
+    if part is None:
+        return "-"
+    return f"{part * 100:.0f} %" if part >= 0.01 or part <= 0 else f"{part * 100:.1f} %"
+
+
+def _trim(text: str) -> str:
+    """Drop the zeros behind a decimal point: 2.00 MiB says no more than 2 MiB."""
+    return text.rstrip("0").rstrip(".") if "." in text else text

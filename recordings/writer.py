@@ -1,0 +1,342 @@
+"""Writes a recording: one Arrow IPC stream, whole after every batch.
+
+Promises: an event given to ``write`` is in the file within ``flush_s``, even if no other ever
+comes; the file is at every moment a readable recording and at most one batch half written;
+memory holds at most ``max_rows`` events beyond those being given; a full or failing disk cuts
+the file back to its last whole batch, and every later ``write`` says so; nothing is overwritten
+and no symbolic link followed.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recordings.conform import conform, empty
+from recordings.encoding import Encoder
+from recordings.header import FORMAT, BatchMeta, Header, RecordingError
+from recordings.snapshot import Losses
+from tracers.batch import Batch
+
+MAX_ROWS: Final = 65_536
+#: A batch beyond this is split, so that no reader's cap (framing.MAX_MESSAGE) is ever met.
+_MAX_BYTES: Final = 64 << 20
+#: Share of ``flush_s`` after which the timer acts; the rest is for packing and writing.
+_EARLY: Final = 0.75
+
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Writer:
+    """One recording being written, to a new file or to an open binary stream.
+
+    ``header.format`` is set to this program's. ``fsync`` makes every flush durable
+    (fdatasync), and the new file's name, too. Thread-safe; a flush blocks other writers, which
+    is what bounds memory.
+
+    Raises ``RecordingError`` when the file exists, cannot be made or has no room for the header.
+    """
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str] | BinaryIO,
+        header: Header,
+        *,
+        fsync: bool = False,
+        flush_s: float = 0.1,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        self._flush_s = flush_s * _EARLY
+        self._max_rows = max(1, min(max_rows, MAX_ROWS))
+        self._encoder = Encoder(replace(header, format=FORMAT))
+        self._pieces: list[pa.RecordBatch] = []
+        self._buffered = self._buffered_bytes = 0
+        self._pending = Losses()  # reported with the buffered events
+        self._told = Losses()  # in the file
+        self._seq = 0
+        self._rows = 0
+        self._unwritten = 0
+        self._cause: str | None = None  # why writing failed, for good
+        self._raised = False
+        self._closed = False
+        self._due: float | None = None
+        self._wake = threading.Condition(threading.RLock())
+        self._timer: threading.Thread | None = None
+        self._out: _File | _Stream = (
+            _File(Path(target), fsync=fsync)
+            if isinstance(target, str | os.PathLike)
+            else _Stream(target)
+        )
+        try:
+            self._out.put(self._encoder.head())
+        except OSError as error:
+            self._out.discard()
+            raise RecordingError(f"{self._out.name}: {error.strerror or error}") from error
+
+    @property
+    def rows(self) -> int:
+        """Events in the file."""
+        return self._rows
+
+    @property
+    def unwritten(self) -> int:
+        """Events that were given and could not be written."""
+        return self._unwritten
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch's events and losses.
+
+        Raises ``RecordingError`` once the disk has failed, ``ValueError`` when closed or when
+        the events are not of ``tracers.events.SCHEMA``.
+        """
+        events = conform(batch.events)
+        with self._wake:
+            if self._closed:
+                raise ValueError("this recording is closed")
+            self._pending += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
+            self._take(events)
+            if self._cause is not None:
+                self._flush()  # counts what was taken as unwritten
+            elif self._due is None and (self._pieces or self._pending):
+                self._start_timer()
+            self._check()
+
+    def flush(self) -> None:
+        """Put everything given so far in the file. Raises ``RecordingError``."""
+        with self._wake:
+            self._flush()
+            self._check()
+
+    def close(self, reason: str = "closed") -> None:
+        """Write what is left and the closing record, then close. Again: does nothing.
+
+        Raises ``RecordingError`` if events could not be written and no ``write`` said so yet.
+        """
+        with self._wake:
+            if self._closed:
+                return
+            self._flush()
+            self._closed = True
+            self._wake.notify_all()
+            self._end(reason)
+        if self._timer is not None:
+            self._timer.join()
+        if not self._raised:
+            self._check()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        self._raised = True  # the error under way is the one to be seen
+        self.close(f"ended by {type(error).__name__}")
+
+    def _check(self) -> None:
+        if self._cause is not None:
+            self._raised = True
+            raise RecordingError(
+                f"{self._out.name}: {self._cause}: it ends at its last whole batch, "
+                f"{self._unwritten} events are missing"
+            )
+
+    def _take(self, events: pa.RecordBatch) -> None:
+        if events.nbytes > _MAX_BYTES and events.num_rows > 1:
+            half = events.num_rows // 2
+            self._take(events.slice(0, half))
+            self._take(events.slice(half))
+            return
+        if events.nbytes > _MAX_BYTES:
+            raise ValueError(f"one event of {events.nbytes} bytes")
+        if self._buffered_bytes + events.nbytes > _MAX_BYTES:
+            self._flush()
+        while events.num_rows:
+            piece = events.slice(0, self._max_rows - self._buffered)
+            events = events.slice(piece.num_rows)
+            self._pieces.append(piece)
+            self._buffered += piece.num_rows
+            self._buffered_bytes += piece.nbytes
+            if self._buffered >= self._max_rows:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Write the buffered events as one batch; a failure is remembered, not raised."""
+        if self._closed:
+            return
+        self._due = None
+        if self._cause is None and (self._pieces or self._pending):
+            try:
+                self._put_batch()
+            except (OSError, pa.ArrowException, MemoryError) as error:
+                self._fail(error)
+        if self._cause is not None:
+            self._unwritten += self._buffered
+        self._pieces.clear()
+        self._buffered = self._buffered_bytes = 0
+
+    def _put_batch(self) -> None:
+        events = self._merged()
+        times = pc.min_max(events.column("ts_ns")).as_py()
+        meta = BatchMeta(
+            seq=self._seq,
+            rows=events.num_rows,
+            first_ts=times["min"] or 0,
+            last_ts=times["max"] or 0,
+            losses=self._pending,
+        )
+        self._out.put(self._encoder.batch(events, meta))
+        # Only now: an interrupted flush is done again by the next one, in the same place.
+        self._seq += 1
+        self._rows += events.num_rows
+        self._told += self._pending
+        self._pending = Losses()
+
+    def _merged(self) -> pa.RecordBatch:
+        if len(self._pieces) == 1:
+            return self._pieces[0]
+        if not self._pieces:
+            return empty()
+        (merged,) = pa.Table.from_batches(self._pieces).combine_chunks().to_batches()
+        return merged
+
+    def _fail(self, error: BaseException) -> None:
+        self._cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self._out.cut()
+
+    def _end(self, reason: str) -> None:
+        """Close the file, with the closing record if there is room for it."""
+        told = self._told + self._pending
+        meta = BatchMeta(
+            mark="end",
+            seq=self._seq,
+            rows=self._rows,
+            losses=replace(told, lost=told.lost + self._unwritten),
+            reason=self._cause or reason,
+        )
+        try:
+            self._out.put(self._encoder.end(meta))
+            self._out.close()
+        except (OSError, pa.ArrowException, MemoryError) as error:
+            if self._cause is None:
+                self._fail(error)
+            self._out.discard(keep=True)
+
+    def _start_timer(self) -> None:
+        self._due = time.monotonic() + self._flush_s
+        if self._timer is None:
+            self._timer = threading.Thread(target=self._tend, name="recording", daemon=True)
+            self._timer.start()
+        self._wake.notify_all()
+
+    def _tend(self) -> None:
+        """Flush what has waited long enough: the timer's thread."""
+        with self._wake:
+            while not self._closed:
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is None or left > 0:
+                    self._wake.wait(left)
+                else:
+                    self._flush()
+
+
+class _File:
+    """A new regular file. Written by position: a write begun and not ended is written over."""
+
+    def __init__(self, path: Path, *, fsync: bool) -> None:
+        self.name = str(path)
+        self._path = path
+        self._fsync = fsync
+        self._end = 0
+        try:
+            self._fd = os.open(path, _FLAGS, 0o600)
+        except FileExistsError as error:
+            raise RecordingError(
+                f"{path}: exists already; recordings are never overwritten: name another file"
+            ) from error
+        except (OSError, ValueError) as error:
+            text = getattr(error, "strerror", None) or error
+            raise RecordingError(f"{path}: cannot be created: {text}") from error
+
+    def put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, self._end + len(data) - len(view))
+            view = view[done:]
+        if self._fsync:
+            os.fdatasync(self._fd)
+            if not self._end:
+                _sync_folder(self._path.parent)
+        self._end += len(data)
+
+    def cut(self) -> None:
+        """Drop what stands behind the last whole batch."""
+        # If even that fails, a torn tail stays, which readers report.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self._end)
+
+    def close(self) -> None:
+        self.cut()
+        fd, self._fd = self._fd, -1
+        os.close(fd)  # may tell of a late write error (NFS, quota)
+
+    def discard(self, *, keep: bool = False) -> None:
+        """Give up: close, and remove the file unless it holds a recording (``keep``)."""
+        if self._fd >= 0:
+            self.cut()
+            os.close(self._fd)
+        if not keep:
+            self._path.unlink(missing_ok=True)
+
+
+class _Stream:
+    """An open binary stream, such as standard output: what was written cannot be taken back."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.name = str(getattr(stream, "name", "the output"))
+        self._stream = stream
+        self._whole = True
+
+    def put(self, data: bytes) -> None:
+        if not self._whole:
+            raise OSError(errno.EIO, "the output ends in the middle of a batch")
+        self._whole = False
+        view = memoryview(data)
+        while view:
+            done = self._stream.write(view)  # an unbuffered stream may take a part only
+            if not done:
+                raise BlockingIOError(errno.EAGAIN, "the output takes no more")
+            view = view[done:]
+        self._stream.flush()
+        self._whole = True
+
+    def cut(self) -> None:
+        """A reader reports the torn tail."""
+
+    def close(self) -> None:
+        """It is the caller's to close."""
+
+    def discard(self, *, keep: bool = False) -> None:
+        """It is the caller's to close."""
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
