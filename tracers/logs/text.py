@@ -1,0 +1,189 @@
+"""Vectorised reading of text held as one NumPy byte array: gather, tell apart, parse numbers.
+
+Promises: nothing here looks at a line by itself in Python; numbers are computed in u64 from
+their own digits, never through int64 or float; a number that is cut, too long or mixed with
+other characters is reported as bad, never as another number.
+
+Every buffer must end with ``PAD`` bytes that belong to no line, so that a fixed-width gather
+may run past the last line.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+Index = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+PAD: Final = 1024  # bytes after the text; also the widest gather
+SPACE: Final = 32
+_NOT_A_DIGIT: Final = 255
+_VALUE: Final = 24  # bytes looked at for a value: a sign and 20 digits, and what ends it
+MOST_HEX, MOST_DECIMAL = 16, 20  # digits of 2^64 - 1
+
+
+def _digits(alphabet: bytes) -> Bytes:
+    table = np.full(256, _NOT_A_DIGIT, np.uint8)
+    for value, char in enumerate(alphabet):
+        table[char] = value
+    return table
+
+
+_HEX: Final = _digits(b"0123456789abcdef")
+_DEC: Final = _digits(b"0123456789")
+ENDS_VALUE: Final = np.isin(np.arange(256), list(b" \n\r"))
+_TEN_8: Final = np.uint64(10**8)
+#: Eight digits to a word, the first in the lowest byte: how to join neighbours, thrice.
+_JOIN: Final = ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0xFFFFFFFF))
+_HIGH_BITS: Final = np.uint64(0xF0F0F0F0F0F0F0F0)
+#: By number of digits: which bytes of three words, counted from the right, are theirs.
+_KEEP: Final = np.array(
+    [np.frombuffer((b"\xff" * count).rjust(24, b"\0"), np.uint64) for count in range(25)]
+)
+
+
+def gather(buffer: Bytes, starts: Index, width: int) -> Bytes:
+    """Return the ``width`` bytes at each of ``starts``: uint8[N, width]."""
+    # A view of overlapping items: taking from it copies each item whole, which is many times
+    # faster than indexing with [N, width] positions.
+    items = np.ndarray((len(buffer) - width + 1,), f"V{width}", buffer, 0, (1,))
+    return items[starts].view(np.uint8).reshape(-1, width)
+
+
+def following(positions: Index, places: Index, none: int) -> Index:
+    """Return the first of the sorted ``positions`` at or after each place, else ``none``."""
+    return np.append(positions, none)[np.searchsorted(positions, places)]
+
+
+def distinct(
+    buffer: Bytes, starts: Index, lengths: Index
+) -> tuple[npt.NDArray[np.int32], pa.BinaryArray]:
+    """Return a code per piece (int32[N]) and the distinct pieces of up to ``PAD`` bytes.
+
+    Logs repeat themselves: what needs a regular expression is matched once per distinct piece.
+    """
+    longest = int(lengths.max(initial=1))
+    width = -(-longest // 8) * 8
+    rows = gather(buffer, starts, width)
+    if int(lengths.min(initial=longest)) < width:
+        rows[np.arange(width, dtype=np.int16) >= lengths.astype(np.int16)[:, None]] = 0
+    fixed = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(width), len(rows), [None, pa.py_buffer(rows)]
+    )
+    encoded = fixed.dictionary_encode()
+    first = np.full(len(encoded.dictionary), -1, np.int64)
+    codes = encoded.indices.to_numpy()
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return codes, pieces(buffer, starts[first], lengths[first])
+
+
+def pieces(buffer: Bytes, starts: Index, lengths: Index) -> pa.BinaryArray:
+    """Return the pieces of the buffer as a binary array: N copies, at their true lengths."""
+    offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+    data = buffer[np.repeat(starts, lengths) + within]
+    return pa.BinaryArray.from_buffers(
+        pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
+
+
+def consecutive(buffer: Bytes, starts: Index, size: int) -> pa.BinaryArray:
+    """Return the lines that begin at ``starts``, newlines included, without copying them."""
+    offsets = np.append(starts, size).astype(np.int32)
+    return pa.BinaryArray.from_buffers(
+        pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(buffer)]
+    )
+
+
+def readable(raw: pa.BinaryArray) -> pa.StringArray:
+    r"""Decode UTF-8; bytes that are none become a visible ``\xNN``, as nothing is dropped."""
+    try:
+        return raw.cast(pa.utf8())
+    except pa.ArrowInvalid:
+        texts = [piece.decode("utf-8", "backslashreplace") for piece in raw.to_pylist()]
+        return pa.array(texts, pa.utf8())
+
+
+def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
+    """Read the value that begins at each of ``starts`` and ends at a space or a line's end.
+
+    Returns (value u64[N], number bool[N], bad bool[N]). Hexadecimal needs its "0x"; a negative
+    decimal becomes its two's complement. A value that begins like a number and is none, or needs
+    more than 64 bits, is ``bad``; any other value ("(fault)", a string, an array; see
+    kernel/trace/trace_probe.c) is neither a number nor bad.
+    """
+    values = np.zeros(len(starts), np.uint64)
+    bad = np.zeros(len(starts), np.bool_)
+    window = gather(buffer, starts, _VALUE)
+    ends = ENDS_VALUE[window]
+    length = ends.argmax(axis=1).astype(np.int64)
+    endless = ~ends[:, 0] & (length == 0)
+    begins = _DEC[window[:, 0]] != _NOT_A_DIGIT
+    negative = window[:, 0] == ord("-")
+    hexadecimal = (window[:, 0] == ord("0")) & (window[:, 1] == ord("x"))
+    number = (begins | negative) & ~endless
+    bad |= ((begins | negative) & endless) | ends[:, 0]  # the kernel prints no empty value
+
+    lanes = np.flatnonzero(number & hexadecimal)
+    values[lanes], wrong = _hexadecimal(buffer, (starts + length)[lanes], length[lanes] - 2)
+    bad[lanes] |= wrong
+
+    lanes = np.flatnonzero(number & ~hexadecimal)
+    digits = length[lanes] - negative[lanes]
+    found, wrong = decimals(buffer, (starts + length)[lanes], digits)
+    minus = negative[lanes]
+    wrong |= minus & (found > np.uint64(1 << 63))
+    values[lanes] = np.where(minus, np.uint64(0) - found, found)
+    bad[lanes] |= wrong
+    return values, number & ~bad, bad
+
+
+def _hexadecimal(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
+    words, wrong = _words(buffer, ends, digits, MOST_HEX, _HEX)
+    for bits, mask in _JOIN:
+        words = (words << np.uint64(bits // 2)) + (words >> np.uint64(bits))
+        words &= np.uint64(mask)
+    value = words[:, 0]
+    for column in range(1, words.shape[1]):
+        value = (value << np.uint64(32)) + words[:, column]
+    return value, wrong
+
+
+def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
+    """Read the unsigned decimals that end before ``ends``; ``digits`` each, at most 20.
+
+    Returns (value u64[N], bad bool[N]): bad where a byte is no digit, where there are no digits
+    or too many, or where the value needs more than 64 bits.
+    """
+    words, wrong = _words(buffer, ends, digits, MOST_DECIMAL, _DEC)
+    for bits, mask in _JOIN:
+        words = words * np.uint64(10 ** (bits // 8)) + (words >> np.uint64(bits))
+        words &= np.uint64(mask)
+    value = words[:, 0]
+    for column in range(1, words.shape[1]):
+        if column == 2:
+            # 10^16 ones of 1844_6744073709551615, the largest there is
+            top, rest = (np.uint64(part) for part in divmod((1 << 64) - 1, 10**16))
+            low = words[:, 1] * _TEN_8 + words[:, 2]
+            wrong |= (words[:, 0] > top) | ((words[:, 0] == top) & (low > rest))
+        value = value * _TEN_8 + words[:, column]
+    return value, wrong
+
+
+def _words(buffer: Bytes, ends: Index, digits: Index, most: int, table: Bytes) -> tuple[U64, Mask]:
+    """Return the digits' values a byte each, right-aligned in u64 words, and what is no number."""
+    columns = -(-min(max(int(digits.max(initial=1)), 1), most) // 8) * 8
+    # Too near the buffer's begin is not where a kernel writes a number.
+    wrong = (digits < 1) | (digits > most) | (ends < columns)
+    row = table[gather(buffer, np.maximum(ends - columns, 0), columns)]
+    words = row.view(np.uint64)
+    words &= _KEEP[np.clip(digits, 0, columns), -columns // 8 :]
+    # A digit's value is below 16, so any bit above is of a byte that is none.
+    for column in range(words.shape[1]):
+        wrong |= (words[:, column] & _HIGH_BITS) != 0
+    return words, wrong
