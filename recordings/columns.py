@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracers import arrow
+from tracers.arrow import numbers
 from tracers.codes import codes
 from tracers.events import SCHEMA, Kind, Phase
 
@@ -122,26 +123,6 @@ def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
         )
 
 
-def numbers(column: pa.Array) -> tuple[NDArray[np.generic], Bool | None]:
-    """Return an integer column's values, and which of them are valid (``None``: all)."""
-    dtype = np.dtype(column.type.to_pandas_dtype())
-    buffer = column.buffers()[1]
-    if buffer is None or not len(column):
-        values: NDArray[np.generic] = np.zeros(len(column), dtype)
-    else:
-        values = np.frombuffer(buffer, dtype, len(column), column.offset * dtype.itemsize)
-    return values, _valid(column) if column.null_count else None
-
-
-def _valid(column: pa.Array) -> Bool:
-    """Unpack the validity bits, one byte a row."""
-    first, bit = divmod(column.offset, 8)
-    length = -(-(bit + len(column)) // 8)
-    packed = np.frombuffer(column.buffers()[0], np.uint8, length, first)
-    bits = np.unpackbits(packed, bitorder="little")[bit : bit + len(column)]
-    return bits.view(np.bool_)
-
-
 def integers(column: pa.Array, rows: I64) -> I64:
     """Return a column of at most 32 bits at ``rows``, -1 where it is null."""
     values, valid = numbers(column)
@@ -190,11 +171,11 @@ def _grouped(keys: U64) -> tuple[U64, NDArray[np.uint16], I64 | None]:
         return keys[:1].copy(), np.zeros(size, np.uint16), None
     heads = np.concatenate(([0], heads))
     encoded = arrow.column(keys[heads]).dictionary_encode()
-    index = np.asarray(encoded.indices).astype(np.uint16)
+    index = numbers(encoded.indices)[0].astype(np.uint16)
     lengths = np.diff(heads, append=size)
     order = np.argsort(index, kind="stable")
     sorted_lengths = lengths[order]
     shift = heads[order] - (np.cumsum(sorted_lengths) - sorted_lengths)
     rows = np.repeat(shift, sorted_lengths)
     rows += np.arange(size)
-    return np.asarray(encoded.dictionary), np.repeat(index, lengths), rows
+    return numbers(encoded.dictionary)[0], np.repeat(index, lengths), rows

@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any, Final
 
 from recordings.snapshot import Losses
+from tracers import __version__
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
@@ -29,14 +29,6 @@ class RecordingError(VmemscopeError):
     """A recording cannot be read or written: one line, with the way out where there is one."""
 
 
-def tool_version() -> str:
-    """Return this program's version, "unknown" when it is run without being installed."""
-    try:
-        return metadata.version("vmemscope")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class Header:
     """Everything about a recording that is not an event.
@@ -51,7 +43,7 @@ class Header:
     warn_sites: tuple[str, ...] = ()  # "file:line" of every WARN the kernel image has there
     notes: tuple[str, ...] = ()
     created_ns: int = 0  # realtime; 0 unknown
-    tool: str = field(default_factory=tool_version)
+    tool: str = __version__
     format: str = FORMAT
 
     def to_json(self) -> bytes:

@@ -6,11 +6,13 @@ existing file.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recordings.header import Header
 from recordings.snapshot import Losses
+from recordings.units import count
 from recordings.writer import Writer
 from tracers.formulas import WindowError
 from tracers.logs.derive import Deriver
@@ -81,7 +83,14 @@ def _copy(log: FtraceLog, machine: Machine, out: Path, header: Header) -> Import
             events += rows.num_rows
             losses += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
             writer.write(replace(batch, events=rows))
-    return Imported(events, derived, losses, tuple(deriver.notes))
+    return Imported(events, derived, losses, (*_notes(log), *deriver.notes))
+
+
+def _notes(log: FtraceLog) -> Iterator[str]:
+    if not log.probes:
+        yield f"no event of a function we watch in {count(log.lines)} lines"
+    if log.midway:
+        yield f"{count(log.midway)} events of probes inside our functions, not at entry: left out"
 
 
 def _section_pages(machine: Machine) -> int | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from recordings.columns import COLUMNS, I64, Bool, Chunk, chunks, codeset, numbers
+from recordings.columns import COLUMNS, I64, Bool, Chunk, chunks, codeset
 from recordings.histogram import Histogram
 from recordings.newest import Newest
 from recordings.operations import Events, Operations
@@ -23,6 +23,7 @@ from recordings.sites import Sites
 from recordings.snapshot import Losses, Snapshot
 from recordings.spans import Finished, Spans
 from recordings.verdict import Seen, judge, section_add_reason
+from tracers.arrow import numbers
 from tracers.batch import Batch
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source

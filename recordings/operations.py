@@ -25,13 +25,13 @@ from recordings.columns import (
     Objects,
     codeset,
     integers,
-    numbers,
     texts,
 )
 from recordings.histogram import exact_sums
 from recordings.snapshot import Operation
 from recordings.spans import Finished
 from recordings.walk import Walk, spread
+from tracers.arrow import numbers
 from tracers.events import Kind, Phase
 
 #: Operations kept, the newest.

@@ -9,6 +9,7 @@ from typing import Any
 
 from recordings.header import Header
 from recordings.histogram import ERROR
+from recordings.shares import warn_shares
 from recordings.snapshot import Operation, Series, Snapshot, Timing
 from recordings.units import address
 from tracers.events import Kind
@@ -68,6 +69,16 @@ def report_dict(header: Header, snapshot: Snapshot) -> dict[str, Any]:
                 for site in snapshot.sites
             ],
         },
+        "warn_shares": [
+            {
+                "of": part.what,
+                "kind": part.kind.label,
+                "warn_ns": part.warn_ns,
+                "total_ns": part.total_ns,
+                "share": part.share,
+            }
+            for part in warn_shares(snapshot)
+        ],
         "section_add": None if section_add is None else _timing(section_add),
         "section_add_reason": snapshot.section_add_reason,
         "timings": {kind.label: _timing(timing) for kind, timing in snapshot.timings.items()},

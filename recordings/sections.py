@@ -12,6 +12,7 @@ import numpy as np
 from recordings.columns import I64, U8, U64, Bool
 from recordings.snapshot import Extent, Pairing, Regimes
 from tracers import arrow
+from tracers.arrow import numbers
 from tracers.layout import Layout
 from tracers.regimes import INSIDE, REGIMES, UNKNOWN, classify, warns
 from tracers.window import Window
@@ -237,19 +238,19 @@ def _group(start: U64, end: U64, kind: I64) -> I64:
 def _ranges(start: U64, end: U64) -> tuple[I64, U64, U64]:
     """Number the distinct ranges: (index i64[N], starts u64[M], ends u64[M])."""
     by_start = arrow.column(start).dictionary_encode()
-    index = np.asarray(by_start.indices)
-    starts = np.asarray(by_start.dictionary)
+    index = numbers(by_start.indices)[0]
+    starts = numbers(by_start.dictionary)[0]
     ends = np.empty(len(starts), np.uint64)
     ends[index] = end
     if (ends[index] == end).all():
         return index.astype(np.int64), starts, ends
     # Ranges of one start and several ends: number the pairs.
     by_end = arrow.column(end).dictionary_encode()
-    pairs = index.astype(np.int64) * len(by_end.dictionary) + np.asarray(by_end.indices)
+    pairs = index.astype(np.int64) * len(by_end.dictionary) + numbers(by_end.indices)[0]
     numbered = arrow.column(pairs).dictionary_encode()
-    which, distinct = np.asarray(numbered.indices), np.asarray(numbered.dictionary)
+    which, distinct = numbers(numbered.indices)[0], numbers(numbered.dictionary)[0]
     at_start, at_end = np.divmod(distinct, len(by_end.dictionary))
-    return which.astype(np.int64), starts[at_start], np.asarray(by_end.dictionary)[at_end]
+    return which.astype(np.int64), starts[at_start], numbers(by_end.dictionary)[0][at_end]
 
 
 def _find(starts: U64, ends: U64, start: U64, end: U64) -> tuple[I64, Bool]:

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recordings.columns import I64, U64, Chunk, Objects, numbers, texts
+from recordings.columns import I64, U64, Chunk, Objects, texts
 from recordings.histogram import exact_sums
 from recordings.snapshot import WarnSite
 from recordings.spans import Finished
 from tracers import arrow
+from tracers.arrow import numbers
 
 #: Places told apart.
 SITES: Final = 1024
@@ -82,7 +83,7 @@ class Sites:
             at, number = pair >> 33, pair & (1 << 33) - 1
             name = names[at] if at < len(names) else "?"
             found.append(self._number(f"{name}:{'?' if number >> 32 else number}"))
-        places: I64 = np.array(found, np.int64)[np.asarray(pairs.indices)]
+        places: I64 = np.array(found, np.int64)[numbers(pairs.indices)[0]]
         return places
 
     def _number(self, name: str) -> int:

@@ -16,6 +16,7 @@ from rich.text import Text
 from recordings.escape import printable
 from recordings.header import Header
 from recordings.histogram import ERROR
+from recordings.shares import warn_shares
 from recordings.snapshot import Operation, Snapshot, Verdict
 from recordings.units import address, count, duration, share, size
 from tracers.events import Kind
@@ -124,6 +125,12 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     )
     if snapshot.orphan_exits:
         yield "orphans", f"{count(snapshot.orphan_exits)} exits of calls that began unseen"
+    for at, part in enumerate(warn_shares(snapshot)):
+        told = f"{share(part.share)} of {part.what}: {duration(part.warn_ns)} of the "
+        yield (
+            "" if at else "in WARN",
+            f"{told}{duration(part.total_ns)} in {_function(part.kind)}",
+        )
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
         yield "timing", f"no section-add: {printable(snapshot.section_add_reason)}"

@@ -3,7 +3,8 @@
 Promises: the patterns here follow what the kernel prints and nothing looser, so that a damaged
 line does not match. Sources: kernel/trace/trace_output.c (trace_print_context, seq_print_ip_sym),
 kernel/trace/trace_kprobe.c (print_kprobe_event, print_kretprobe_event), kernel/trace/trace.c
-(print_trace_line, test_cpu_buff_start, print_event_info), read at 4.14, 6.1 and 6.12.
+(print_trace_line, test_cpu_buff_start, print_event_info), read at 6.1.192 and checked on booted
+6.1 and 6.12 kernels.
 """
 
 from typing import Final

@@ -1,0 +1,1 @@
+"""Measurements against a named peer in the same run: ``make bench``. Figures, never verdicts."""

@@ -1,0 +1,177 @@
+"""The command as a person types it: a process, its two streams and its exit code."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KEYS = {
+    "kernel", "window", "calls", "hits", "regimes", "warnings", "section_add", "operations",
+    "pairing", "losses", "verdict",
+}  # fmt: skip
+
+
+def vmemscope(*args: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tui", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def loaded_by(*args: str) -> set[str]:
+    """Top-level modules a command has loaded by the time it ends."""
+    code = (
+        "import sys, atexit\n"
+        "names = lambda: ' '.join(name.partition('.')[0] for name in sys.modules)\n"
+        "atexit.register(lambda: sys.stderr.write(names()))\n"
+        f"sys.argv = {['vmemscope', *args]!r}\n"
+        "from tui.cli import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return set(done.stderr.split())
+
+
+def test_help_loads_neither_arrow_nor_textual() -> None:
+    assert not {"textual", "pyarrow", "numpy", "pandas", "rich"} & loaded_by("--help")
+    assert "Exit codes: 0 clean, 1 out-of-range" in vmemscope("--help").stdout
+
+
+def test_report_loads_neither_textual_nor_pandas() -> None:
+    loaded = loaded_by("report", "sample:storm")
+    assert "pyarrow" in loaded
+    assert not {"textual", "pandas"} & loaded
+
+
+# The figures are the kernels' own: kernel-facts and the captures' ftrace text.
+@pytest.mark.parametrize(
+    ("sample", "code", "hits", "regime", "warnings"),
+    [
+        ("storm", 1, 256, "above", 256),
+        ("storm-once", 1, 256, "above", 2),
+        ("in-range-6.1", 0, 0, "inside", 0),
+        ("in-range-6.12", 0, 0, "inside", 0),
+        ("below-6.1", 1, 2, "below", 2),
+        ("below-6.12", 0, 0, "inside", 0),
+    ],
+)
+def test_each_sample_says_what_its_kernel_did(sample, code, hits, regime, warnings) -> None:
+    done = vmemscope("report", f"sample:{sample}", "--json")
+    assert (done.returncode, done.stderr) == (code, "")
+    told = json.loads(done.stdout)
+    assert set(told) >= KEYS
+    assert told["hits"] == hits
+    assert told["warnings"]["total"] == warnings
+    calls = told["calls"]["populate"] + told["calls"]["free"]
+    assert told["regimes"] == {
+        name: calls if name == regime else 0
+        for name in ("inside", "below", "above", "wrapped", "straddling", "unknown")
+    }
+
+
+def test_text_report_is_plain_when_piped() -> None:
+    done = vmemscope("report", "sample:storm")
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert "256" in done.stdout.splitlines()[0]
+
+
+def test_a_closed_pipe_does_not_change_the_verdict() -> None:
+    code = f"{sys.executable} -m tui report sample:storm; echo $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"({code}) | head -n 1"], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "1\n"
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["report", "replay"])
+def test_usage_errors_exit_with_two(command: str) -> None:
+    assert vmemscope(command, "--no-such-option").returncode == 2
+
+
+def test_replay_without_a_terminal_names_the_way_out() -> None:
+    done = vmemscope("replay")
+    assert done.returncode == 2
+    assert "vmemscope report" in done.stderr
+
+
+def test_an_unknown_sample_lists_those_there_are() -> None:
+    done = vmemscope("report", "sample:nope")
+    assert done.returncode == 2
+    assert "storm-once" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1" + b"\0" * 40 + b"PAR1", b"hello\n" * 9])
+def test_what_is_no_recording_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.arrows"
+    path.write_bytes(content)
+    done = vmemscope("report", path)
+    assert done.returncode == 2
+    assert one_line(done).startswith("vmemscope: ")
+
+
+def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", tmp_path):
+        done = vmemscope("report", path)
+        assert done.returncode == 2
+        assert str(path) in one_line(done)
+
+
+def test_a_truncated_recording_is_never_clean(tmp_path: Path, samples: Path) -> None:
+    whole = (samples / "in-range-6.12.arrows").read_bytes()
+    path = tmp_path / "torn.arrows"
+    path.write_bytes(whole[:-100])
+    done = vmemscope("report", path, "--json")
+    assert done.returncode == 3
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "inconclusive"
+    assert told["losses"]["torn"] > 0
+
+
+def test_import_then_report(tmp_path: Path, captures: Path) -> None:
+    kernel = captures / "6.1.192-vmemlab-39bit"
+    out = tmp_path / "out.arrows"
+    done = vmemscope("import", kernel / "hole.ftrace.txt", "-o", out, "--machine", kernel)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "128 of them derived" in done.stderr
+    assert out.stat().st_mode & 0o777 == 0o600
+    again = vmemscope("import", kernel / "hole.ftrace.txt", "-o", out, "--machine", kernel)
+    assert again.returncode == 2
+    assert "exists" in one_line(again)
+    assert vmemscope("report", out).returncode == 1
+
+
+def test_import_without_a_machine_is_inconclusive(tmp_path: Path, captures: Path) -> None:
+    out = tmp_path / "out.arrows"
+    trace = captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"
+    assert vmemscope("import", trace, "-o", out).returncode == 0
+    done = vmemscope("report", out, "--json")
+    assert done.returncode == 3
+    told = json.loads(done.stdout)
+    assert told["window"] is None
+    assert told["calls"]["free"] == told["regimes"]["unknown"] == 128
+
+
+def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
+    trace = tmp_path / "dmesg.txt"
+    trace.write_text("[    0.000000] Booting Linux\n")
+    out = tmp_path / "out.arrows"
+    done = vmemscope("import", trace, "-o", out)
+    assert done.returncode == 2
+    assert "not ftrace text" in one_line(done)
+    assert not out.exists()

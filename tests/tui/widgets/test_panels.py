@@ -1,0 +1,223 @@
+"""What the panels write, for sizes a terminal has: nothing too wide, no number cut."""
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from rich.cells import cell_len
+
+from recordings.header import Header
+from recordings.snapshot import Extent, Losses, Regimes, Verdict, WarnSite
+from tests.tui.made import FIRST, MACHINE, WINDOW, storm_rows
+from tracers.events import Kind
+from tui.replay import Replay
+from tui.widgets import overtime, timing, vastrip, verdict
+from tui.widgets.regimes import RegimesPanel
+from tui.widgets.replaybar import ReplayBar
+from tui.widgets.warnings import WarningsPanel
+
+SIZES = [(36, 4), (58, 5), (76, 6), (118, 7), (156, 9)]
+
+
+def text(lines) -> list[str]:
+    return ["".join(part for part, _ in line) for line in lines]
+
+
+@pytest.fixture
+def view(storm):
+    replay = Replay(storm, paused=True)
+    replay.end()
+    return replay.view()
+
+
+def panels():
+    yield verdict.VerdictPanel(Header(machine=MACHINE), ["a problem"], id="verdict")
+    yield vastrip.VaStrip(WINDOW, MACHINE.layout, id="strip")
+    yield RegimesPanel(id="regimes")
+    yield WarningsPanel(id="warnings")
+    yield timing.TimingTable(id="timing")
+    yield timing.Histogram(id="histogram")
+    yield overtime.OverTime(id="overtime")
+    yield ReplayBar(id="replay")
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_lines_are_no_wider_than_the_panel(view, width, height):
+    for panel in panels():
+        if isinstance(panel, vastrip.VaStrip | verdict.VerdictPanel | ReplayBar) and width < 70:
+            continue  # these have the whole width, 72 columns at least
+        for written in text(panel.draw(panel.facts(view), width, height)):
+            assert cell_len(written) <= width, (panel, written)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES[1:])
+def test_addresses_are_whole(view, width, height):
+    for panel in panels():
+        for written in text(panel.draw(panel.facts(view), width, height)):
+            for address in re.findall(r"0xf[0-9a-f]*", written):
+                assert len(address) == 18, written
+
+
+def test_the_headline_is_the_answer(view):
+    # 40 sections x 0.4 ms of a hot-add of 18.1 ms, 40 x 0.5 ms of a hot-remove of 24.1 ms
+    assert verdict.headline(view.snapshot, at_end=True) == (
+        "80 of 80 calls outside the window, all above"
+    )
+    assert verdict.cost(view.snapshot) == (
+        "80 WARNs cost 36.00 ms: 88 % of the hot-add (add_pages 18.10 ms), "
+        "83 % of the hot-remove (remove_pages 24.10 ms)"
+    )
+    assert verdict.word(view) == ("OUT OF RANGE", "$error")
+
+
+def test_midway_only_a_hit_is_certain(clean):
+    replay = Replay(clean, paused=True)
+    assert verdict.word(replay.view())[0] == "NOTHING YET"
+    replay.seek_by(0.3)
+    assert verdict.word(replay.view())[0] == "CLEAN SO FAR"
+    replay.end()
+    assert verdict.word(replay.view())[0] == "CLEAN"
+
+
+def test_headlines_of_other_outcomes(view):
+    some = replace(
+        view.snapshot, regimes=Regimes(inside=70, below=6, wrapped=4), verdict=Verdict.OUT_OF_RANGE
+    )
+    assert verdict.headline(some, at_end=True) == (
+        "10 of 80 calls outside the window, 6 below, 4 wrapped into the user half"
+    )
+    unknown = replace(view.snapshot, regimes=Regimes(unknown=80))
+    assert verdict.headline(unknown, at_end=False) == "80 of 80 calls so far cannot be judged"
+    none = replace(view.snapshot, regimes=Regimes(), populate=0, free=0)
+    assert verdict.headline(none, at_end=True) == "no populate or free call"
+
+
+def test_a_cost_that_is_not_known_is_not_zero(view):
+    untimed = (WarnSite("mmu.c:1222", 80, 0, 80),)
+    snapshot = replace(view.snapshot, sites=untimed, warn_ns=0)
+    assert verdict.cost(snapshot) == "80 WARNs, their cost not known"
+    partly = (WarnSite("mmu.c:1222", 80, 32_000_000, 20),)
+    snapshot = replace(view.snapshot, sites=partly, warn_ns=32_000_000, operations=())
+    assert verdict.cost(snapshot) == "80 WARNs cost at least 32.00 ms"
+    assert verdict.cost(replace(view.snapshot, warnings=0)) == "no WARN seen for these hits"
+
+
+def test_losses_are_said_above_the_machine(view):
+    lossy = replace(view, snapshot=replace(view.snapshot, losses=Losses(lost=12)))
+    panel = verdict.VerdictPanel(Header(machine=MACHINE), [], id="verdict")
+    lines = text(panel.draw(panel.facts(lossy), 100, 5))
+    assert lines[2] == "counts are lower bounds: 12 events lost"
+
+
+def test_the_reason_for_no_verdict_is_said(view):
+    reasons = ("The window is not known, so no call can be judged.",)
+    snapshot = replace(
+        view.snapshot, verdict=Verdict.INCONCLUSIVE, verdict_reasons=reasons, regimes=Regimes()
+    )
+    panel = verdict.VerdictPanel(Header(), [], id="verdict")
+    lines = text(panel.draw(verdict.Facts(snapshot, True, ""), 100, 5))
+    assert lines[0].startswith(" INCONCLUSIVE ")
+    assert lines[2] == reasons[0]
+    assert "Linux of unknown release" in lines[3]
+    assert "not known" in lines[4]
+
+
+def test_the_strip_stands_in_address_order_and_ends_with_the_user_half():
+    names = [segment.name for segment in vastrip.regions(WINDOW, MACHINE.layout)]
+    assert names == [
+        "linear map", "modules", "vmalloc", "unused", "fixmap", "unused", "PCI I/O", "unused",
+        "WINDOW", "unused", "user half", "non-canonical",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", range(56, 200, 3))
+def test_the_strip_fills_its_width_and_always_has_the_window_and_the_hits(width):
+    extents = (
+        Extent(0xFFFF_FFFD_FF00_0000, 0xFFFF_FFFD_FF20_0000, "below", "PCI I/O", 1, 1),
+        Extent(0x3FD_FE00_0000, 0x3FD_FE20_0000, "wrapped", "user half", 1, 1),
+    )
+    shown = vastrip.choose(vastrip.regions(WINDOW, MACHINE.layout), extents, width)
+    assert sum(segment.width for segment in shown) + len(shown) + 1 == width
+    names = [segment.name for segment in shown]
+    assert {"WINDOW", "PCI I/O", "user half"} <= set(names)
+    assert [segment.name for segment in shown if segment.hits] == ["PCI I/O", "user half"]
+
+
+def test_marks_lie_on_the_linear_scale_of_their_region():
+    segment = vastrip.Segment("unused", 0xFFFF_FFFF_0000_0000, 1 << 64, "hole", width=16)
+    # the unused 4 GiB on 16 cells: 256 MiB each
+    inside = Extent(0xFFFF_FFFF_4000_0000, 0xFFFF_FFFF_5000_0000, "above", "unused", 1, 0)
+    to_the_top = Extent(0xFFFF_FFFF_F000_0000, 0, "above", "unused", 1, 0)
+    cells = vastrip.marks(segment, [inside, to_the_top])
+    assert "".join(mark for mark, _ in cells) == "    ↑          ↑"
+
+
+def test_a_range_past_2_64_is_drawn_at_both_ends():
+    wraps = Extent((1 << 64) - 0x1000, 0x1000, "straddling", "unused + user half", 1, 0)
+    assert vastrip.pieces(wraps) == [((1 << 64) - 0x1000, 1 << 64), (0, 0x1000)]
+
+
+def test_without_a_layout_the_window_still_stands():
+    shown = vastrip.choose(vastrip.regions(WINDOW, None), (), 100)
+    names = [segment.name for segment in shown]
+    assert names == ["below the window", "WINDOW", "above the window", "user half"]
+
+
+def test_without_a_window_the_strip_says_so(view):
+    panel = vastrip.VaStrip(None, None, id="strip")
+    assert text(panel.draw(panel.facts(view), 80, 5)) == [
+        "the window is not known, so no address can be placed"
+    ]
+
+
+def test_rebinning_keeps_every_call_and_leaves_no_hole():
+    bins = [(9_000, 9_100, 3), (20_000, 20_300, 5), (1_100_000, 1_110_000, 1)]
+    for height in range(1, 30):
+        rows = timing.rebin(bins, height)
+        assert 1 <= len(rows) <= height
+        assert sum(number for *_, number in rows) == 9
+        for (_, high, _), (low, _, _) in pairwise(rows):
+            assert low == high
+
+
+def test_the_histogram_says_why_it_is_not_of_section_add(view):
+    panel = timing.Histogram(id="histogram")
+    facts = panel.facts(view)
+    assert facts.timings[0][0] is Kind.FREE  # populate is derived: no duration
+    lines = text(panel.draw(facts, 100, 10))
+    assert lines[0].startswith("section_add: no sparse_add_section event in this recording")
+    assert "add_pages: 1 call, 18.10 ms" in lines
+
+
+def test_section_add_is_shown_where_it_was_traced(clean):
+    replay = Replay(clean, paused=True)
+    replay.end()
+    panel = timing.Histogram(id="histogram")
+    facts = panel.facts(replay.view())
+    assert facts.timings[0][0] is Kind.SECTION_ADD
+    assert text(panel.draw(facts, 100, 10))[0] == "add_pages: 1 call, 7.300 ms"
+
+
+def test_over_time_sums_are_the_counts(view):
+    series = view.snapshot.series
+    for width in (1, 7, 64, 300):
+        sums = overtime.spread(series.hits, series, FIRST, view.length_ns, width)
+        assert len(sums) == width
+        assert sum(sums) == pytest.approx(80)
+
+
+def test_over_time_fills_in_from_the_left(storm):
+    replay = Replay(storm, paused=True)
+    replay.seek_by(0.5)
+    view = replay.view()
+    series = view.snapshot.series
+    sums = overtime.spread(series.hits, series, FIRST, view.length_ns, 100)
+    # the hot-add is over after 35 ms of 199; the hot-remove begins at 155 ms
+    assert sum(sums[:20]) == pytest.approx(40)
+    assert not any(sums[20:])
+
+
+def test_storm_rows_are_what_they_say():
+    rows = storm_rows(3, 0xFFFF_FFFF_4000_0000)
+    assert [each["ts_ns"] for each in rows] == sorted(each["ts_ns"] for each in rows)

@@ -1,0 +1,1 @@
+"""Top floor: the command and the dashboard. Shows what recordings keep; owns no numbers."""

@@ -1,0 +1,5 @@
+"""``python -m tui`` is ``vmemscope``."""
+
+from tui.cli import main
+
+main()

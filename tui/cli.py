@@ -1,0 +1,158 @@
+"""The ``vmemscope`` command: arguments in, exit code out.
+
+stdout is data, stderr is narration. Exit codes: 0 clean, 1 out-of-range found, 2 usage or
+unreadable input, 3 inconclusive. Errors are one line that says what and the way out. Each
+command imports what it needs when it runs, so ``--help`` is quick and ``report`` never loads
+Textual.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from tracers import __version__
+from tracers.errors import VmemscopeError
+
+if TYPE_CHECKING:
+    from recordings.reader import Recording
+
+EXIT_UNREADABLE = 2
+EXIT_INCONCLUSIVE = 3
+_SPEEDS = ("0.25", "0.5", "1", "2", "4", "8", "16", "32", "64", "max")
+
+_EPILOG = (
+    "Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
+    "3 inconclusive (something is missing that the verdict needs)."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.version_option(__version__, "-V", "--version", prog_name="vmemscope")
+def cli() -> None:
+    """See which struct pages an arm64 kernel maps outside its vmemmap window.
+
+    FILE is a recording, or sample:NAME for one of those that ship with the tool.
+    """
+
+
+@cli.command("import")
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="New file.")
+@click.option(
+    "--machine",
+    type=click.Path(path_type=Path),
+    help="Folder with the traced machine's kcore-vmcoreinfo, iomem, config, uname, "
+    "kernel_page_tables, kprobe_events; each is optional.",
+)
+def import_(trace: Path, output: Path, machine: Path | None) -> None:
+    """Make a recording of TRACE, the kernel's own ftrace text.
+
+    Exits with 3 when the log itself says that something is missing from it.
+    """
+    from recordings.importing import import_log
+
+    done = import_log(trace, output, machine_dir=machine)
+    click.echo(f"{output}: {done.events} events, {done.derived} of them derived", err=True)
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    if machine is None:
+        click.echo("note: no --machine: the window is unknown, so is where calls fall", err=True)
+    if done.losses:
+        click.echo(f"missing: {done.losses.describe()}", err=True)
+        sys.exit(EXIT_INCONCLUSIVE)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def report(file: str, as_json: bool) -> None:
+    """Print what FILE says: hits, warnings, costs. The exit code is the verdict."""
+    from recordings.ledger import fold
+
+    with _open(file) as recording:
+        snapshot = fold(recording)
+        if as_json:
+            import json
+
+            from recordings.report import report_dict
+
+            text = json.dumps(report_dict(recording.header, snapshot), indent=2) + "\n"
+            _write(lambda: sys.stdout.write(text))
+        else:
+            from recordings.text import render
+            from rich.console import Console
+
+            _write(lambda: render(Console(), recording.header, snapshot))
+        for problem in recording.problems:
+            click.echo(f"vmemscope: {file}: {problem}", err=True)
+    sys.exit(snapshot.verdict.exit_code)
+
+
+@cli.command()
+@click.argument("file", default="sample:storm")
+@click.option(
+    "--speed",
+    type=click.Choice(_SPEEDS),
+    help="Of the trace's own time. [default: 0.25 for a sample, else 1]",
+)
+@click.option("--paused", is_flag=True, help="Start paused.")
+def replay(file: str, speed: str | None, paused: bool) -> None:
+    """Open the dashboard on FILE (the bundled WARN storm if none is named)."""
+    from recordings.samples import PREFIX
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
+    speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
+    with _open(file) as recording:
+        from tui.app import run
+
+        sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
+
+
+def main() -> NoReturn:
+    """Run the command and leave with an exit code of the documented set."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        _leave(EXIT_UNREADABLE)
+    except click.Abort:
+        _leave(128 + 2)  # as a shell reports SIGINT
+    except VmemscopeError as error:
+        from recordings.escape import printable
+
+        click.echo(f"vmemscope: {printable(str(error))}", err=True)
+        _leave(EXIT_UNREADABLE)
+    _leave(code or 0)
+
+
+def _open(file: str) -> "Recording":
+    from recordings.reader import open_recording
+    from recordings.samples import PREFIX, sample_names, sample_path
+
+    if not file.startswith(PREFIX):
+        return open_recording(Path(file))
+    try:
+        return open_recording(sample_path(file.removeprefix(PREFIX)))
+    except KeyError:
+        raise click.UsageError(f"no such sample; there are {', '.join(sample_names())}") from None
+
+
+def _write(emit: Callable[[], object]) -> None:
+    """Emit to stdout; a reader that has gone away (``| head``) does not change the verdict."""
+    try:
+        emit()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise click.ClickException(f"stdout: {error.strerror}") from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _leave(code: int) -> NoReturn:
+    sys.exit(code)

@@ -1,0 +1,141 @@
+"""The one screen that matters: every panel of one frozen view.
+
+The screen hands each view to its panels and knows nothing of recordings or threads. Which
+panels show is decided by the terminal's size (style.tcss, by breakpoint classes); on low
+screens the block at the bottom is one page of several, turned with ``v``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from recordings.header import Header
+from tui.replay import PlayerView
+from tui.widgets import words
+from tui.widgets.calls import CallsTable
+from tui.widgets.operations import OperationsTable
+from tui.widgets.overtime import OverTime
+from tui.widgets.panel import MUTED, Panel, content, line
+from tui.widgets.regimes import RegimesPanel
+from tui.widgets.replaybar import ReplayBar, speed_text
+from tui.widgets.table import KeyedTable
+from tui.widgets.timing import Histogram, TimingTable
+from tui.widgets.vastrip import VaStrip
+from tui.widgets.verdict import VerdictPanel, cost, headline, word
+from tui.widgets.warnings import WarningsPanel
+
+#: What ``v`` turns through on low screens, as classes of the screen.
+PAGES: Final = ("calls", "operations", "timing", "overtime")
+_VERDICTS: Final = ("-success", "-error", "-warning", "-primary")
+
+
+class Tiny(Static):
+    """What a terminal too small for panels shows: the answer, the position, the way out."""
+
+    def show(self, view: PlayerView) -> None:
+        """Take a view."""
+        name, colour = word(view)
+        snapshot = view.snapshot
+        state = "end" if view.at_end else "paused" if view.paused else "playing"
+        self.update(
+            content(
+                line((f" {name} ", f"bold reverse {colour}")),
+                line(headline(snapshot, at_end=view.at_end)),
+                line(cost(snapshot).partition(":")[0]),
+                line(f"{state} {words.seconds(view.elapsed_ns)} {speed_text(view.speed)}"),
+                line(("the panels need 72x22; q quits", MUTED)),
+            )
+        )
+
+
+class Dashboard(Screen[None]):
+    """Lays out the panels; ``show`` is all it does afterwards."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (72, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (22, "-short"), (40, "-tall"), (48, "-high")]  # noqa: RUF012
+    AUTO_FOCUS = "#calls"
+
+    def __init__(self, header: Header, problems: Sequence[str]) -> None:
+        super().__init__(classes="page-calls")
+        self._header = header
+        self._problems = problems
+        self._page = 0
+        self._tone = ""
+        self._shows: tuple[Callable[[PlayerView], None], ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Yield the panels in reading order: the answer first."""
+        machine = self._header.machine
+        yield Tiny(id="tiny")
+        with Vertical(id="panels"):
+            yield VerdictPanel(self._header, self._problems, id="verdict")
+            yield VaStrip(machine.window, machine.layout, id="strip")
+            with Horizontal(id="numbers"):
+                yield RegimesPanel(id="regimes")
+                yield WarningsPanel(id="warnings")
+                yield OverTime(id="overtime")
+            with Horizontal(id="lower"):
+                with Vertical(id="tables"):
+                    yield OperationsTable(id="operations")
+                    yield CallsTable(id="calls")
+                with Vertical(id="times"):
+                    yield Histogram(id="histogram")
+                    yield TimingTable(id="timing")
+        yield ReplayBar(id="replay")
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Remember who is to be shown a view."""
+        panels = [*self.query(Panel), self.query_one(OperationsTable), self.query_one(CallsTable)]
+        self._shows = tuple(panel.show for panel in panels)
+
+    def show(self, view: PlayerView) -> None:
+        """Hand a view to the panels."""
+        for show in self._shows:
+            show(view)
+        if self.has_class("-slim") or self.has_class("-flat"):
+            self.query_one(Tiny).show(view)
+        self._colour(view)
+
+    def fail(self, message: str) -> None:
+        """Show an error where the verdict stands; the last view stays."""
+        panel = self.query_one(VerdictPanel)
+        panel.fail(message)
+        panel.add_class("-error")
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether the screen is so low that panels take turns."""
+        return self.has_class("-short")
+
+    def on_resize(self) -> None:
+        """Let the footer offer what fits the new size, and the small block be up to date."""
+        self.call_after_refresh(self.refresh_bindings)
+
+    def turn_page(self) -> None:
+        """Show the next page at the bottom of a low screen."""
+        self.remove_class(f"page-{PAGES[self._page]}")
+        self._page = (self._page + 1) % len(PAGES)
+        self.add_class(f"page-{PAGES[self._page]}")
+        name = PAGES[self._page]
+        target = self.query_one(f"#{name}")
+        if isinstance(target, KeyedTable):
+            target.focus()
+
+    def choose_call(self) -> None:
+        """Choose the calls table's row."""
+        self.query_one(CallsTable).action_choose()
+
+    def follow_calls(self) -> None:
+        """Put the calls table's cursor on the newest call."""
+        self.query_one(CallsTable).follow()
+
+    def _colour(self, view: PlayerView) -> None:
+        tone = word(view)[1].replace("$", "-")
+        if tone != self._tone:
+            self._tone = tone
+            self.query_one(VerdictPanel).set_classes(f"panel {tone}")

@@ -1,0 +1,82 @@
+"""Help: the keys, and the words the screen uses."""
+
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tui.widgets import words
+from tui.widgets.panel import content, line
+
+KEYS: Final = (
+    ("space", "pause and go on; at the end, play again from the beginning"),
+    ("← →", "back and forward by 1/20 of the recording"),
+    ("shift+← →", "back and forward by 1/200"),
+    (", .", "back and forward by one event, and pause there"),
+    ("home end", "before the first event, after the last"),
+    ("n N", "next and previous hit, and pause there"),
+    ("+ -", "faster, slower: 0.25x to 64x, then max (as fast as possible)"),
+    ("tab", "to the next table; arrows up and down move in it"),
+    ("enter", "on a call: explain it; on an operation: go to its start"),
+    ("v", "on a low screen: turn the page at the bottom"),
+    ("t", "dark and light"),
+    ("? q", "this help, quit"),
+)
+WORDS: Final = tuple(
+    (term, " ".join(meaning.split()))
+    for term, meaning in {
+        "window": """[VMEMMAP_START, VMEMMAP_END): the addresses the kernel set aside for struct
+            pages; what the WARN in vmemmap_populate and vmemmap_free compares with""",
+        "call": "one vmemmap_populate or vmemmap_free of an address range",
+        "hit": "a call whose range is not inside the window",
+        "regime": """where a range lies: inside, below or above the window, wrapped past 2^64
+            into the user half, or straddling an edge""",
+        "lands on": "the kernel region that owns the address: vmalloc, fixmap, PCI I/O, ...",
+        "warning": """a WARN that really fired. Fewer than hits is normal: WARN_ON_ONCE fires
+            once, and logs lose events""",
+        "derived": """a call (marked †) not observed itself, as kernels before 6.11 refuse the
+            probe, but computed from the arguments of add_pages / remove_pages""",
+        "section_add": "one sparse_add_section: mapping the struct pages of one section",
+        "operation": "one memremap_pages or memunmap_pages with all it caused",
+        "inconclusive": """events were lost or the window is not known: no hit was seen, but
+            that proves nothing""",
+    }.items()
+)
+
+
+def _entry(entry: tuple[str, str]) -> Horizontal:
+    term, meaning = entry
+    return Horizontal(
+        Static(content(line((term, "bold"))), classes="term"),
+        Static(Content(meaning), classes="meaning"),
+        classes="entry",
+    )
+
+
+class HelpScreen(ModalScreen[None]):
+    """A modal; escape, ? or q closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,enter", "dismiss(None)", "Close"),
+        Binding("up,k", "scroll(-1)", "Up", show=False),
+        Binding("down,j", "scroll(1)", "Down", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Yield the scrolling box: two two-column lists."""
+        marks = "  ".join(f"{words.mark(name)} {name}" for name in words.MARKS)
+        with VerticalScroll(classes="modal") as box:
+            box.border_title = "Help"
+            box.border_subtitle = "esc closes"
+            yield Static(content(line(("Keys", "bold $primary"))))
+            yield from map(_entry, KEYS)
+            yield Static(content(line(("Words", "bold $primary"))), classes="heading")
+            yield from map(_entry, (*WORDS, ("marks", marks)))
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll the text by lines."""
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)

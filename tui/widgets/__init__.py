@@ -1,0 +1,1 @@
+"""Widgets of the dashboard: each renders the newest snapshot and knows no source."""

@@ -1,0 +1,72 @@
+"""The newest populate and free calls, one line each, newest first."""
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from recordings.escape import printable
+from recordings.snapshot import Call
+from tracers.events import Source
+from tui.replay import PlayerView
+from tui.widgets import words
+from tui.widgets.table import Cell, Column, KeyedTable
+
+DERIVED_MARK = "†"
+
+
+def _kind(call: Call) -> Cell:
+    derived = call.source is Source.DERIVED
+    return words.function(call.kind) + (DERIVED_MARK if derived else ""), ""
+
+
+def _regime(call: Call) -> Cell:
+    name = call.regime if call.regime in words.MARKS else "unknown"
+    return f"{words.mark(call.regime)} {printable(call.regime)}", name
+
+
+class CallsTable(KeyedTable[Call]):
+    """Columns drop from the right of importance on narrow screens; no number is ever cut."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain")]
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002
+        self._first_ns = 0
+        columns: list[Column[Call]] = [
+            Column("time", 10, self._time, right=True),
+            Column("call", 9, _kind),
+            Column("start", 18, lambda call: (words.address(call.start), "")),
+            Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
+            Column("regime", 12, _regime),
+            Column("lands on", 10, lambda c: (printable(c.lands_on), ""), rank=1, grows=True),
+            Column("took", 8, lambda c: (words.duration(c.duration_ns), ""), rank=2, right=True),
+            Column("task", 12, self._who, rank=3, grows=True),
+            Column("cpu", 3, lambda c: ("-" if c.cpu is None else str(c.cpu), "muted"), 5, True),
+            Column("known by", 10, lambda c: (c.source.label, "muted"), rank=6),
+            Column("event", 9, lambda call: (f"#{call.row}", "muted"), 7, True),
+        ]
+        super().__init__(columns, lambda call: call.row, id=id)
+        self.border_title = "Newest calls"
+
+    def show(self, view: PlayerView) -> None:
+        """Take a view: its newest calls."""
+        snapshot = view.snapshot
+        self._first_ns = view.first_ns or 0
+        self.set_rows(snapshot.newest[::-1])
+        total = snapshot.populate + snapshot.free
+        text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
+        if snapshot.derived:
+            text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"
+        if total > len(snapshot.newest):
+            text += f" · newest {len(snapshot.newest)} listed"
+        if text != self._said:
+            self._said = text
+            self.border_subtitle = Content(text)
+
+    _said = ""
+
+    def _time(self, call: Call) -> Cell:
+        return f"{(call.ts_ns - self._first_ns) / 1e9:.6f}", "muted"
+
+    def _who(self, call: Call) -> Cell:
+        return f"{printable(call.comm)}-{'?' if call.tid is None else call.tid}", ""

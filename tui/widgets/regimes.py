@@ -1,0 +1,54 @@
+"""Hits by regime: how many calls fell inside the window, below, above, wrapped or across."""
+
+from dataclasses import astuple, fields
+from textwrap import wrap
+
+from recordings.snapshot import Regimes
+from tui.replay import PlayerView
+from tui.widgets import words
+from tui.widgets.panel import MUTED, Line, Panel, line
+
+_GLUE = "\N{NO-BREAK SPACE}"  # keeps a mark and its word on one line
+_NAMES = tuple(field.name for field in fields(Regimes))
+
+
+class RegimesPanel(Panel[Regimes]):
+    """One bar per regime; on a low screen one compact list."""
+
+    BORDER_TITLE = "Calls by regime"
+
+    def facts(self, view: PlayerView) -> Regimes:
+        """Return the counts."""
+        return view.snapshot.regimes
+
+    def draw(self, facts: Regimes, width: int, height: int) -> list[Line]:
+        """Return a line per regime where they fit, else the regimes that occurred first."""
+        counts = list(zip(_NAMES, astuple(facts), strict=True))
+        if not facts.unknown:
+            counts.pop()
+        total = sum(count for _, count in counts)
+        zeros: list[str] = []
+        if height < len(counts):
+            # What occurred keeps its line; the rest shares one.
+            zeros = [
+                f"{words.mark(name)}\N{NO-BREAK SPACE}{name}" for name, count in counts if not count
+            ]
+            counts = [(name, count) for name, count in counts if count]
+        digits = max([3, *(len(words.count(count)) for _, count in counts)])
+        room = width - 13 - digits - 8
+        lines = []
+        for name, count in counts:
+            style = words.regime_style(name)
+            lines.append(
+                line(
+                    (f"{words.mark(name)} {name:<11}", style if count else MUTED),
+                    (f"{words.count(count):>{digits}}", "bold" if count else MUTED),
+                    (f" {words.share(count / total) if total else '':>6} ", MUTED),
+                    (words.bar(count, total, room), style),
+                )
+            )
+        if zeros:
+            text = f"none {'  '.join(zeros)}"
+            rows = wrap(text, width, subsequent_indent="     ")
+            lines += [line((row.replace(_GLUE, " "), MUTED)) for row in rows]
+        return lines

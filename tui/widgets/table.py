@@ -1,0 +1,311 @@
+"""A keyed table for rows that keep coming: it draws only the lines on screen, and only if new.
+
+Textual's DataTable lays itself out again for every removed row; a list of the newest calls
+replaces hundreds a tick. Here rows are the frozen values of the view themselves, found again
+by key: a line whose value, cursor and width did not change keeps its rendered strip, a cursor
+stays on its row (by key) while rows arrive above it, and the cost of a tick depends on the
+lines visible, not on the rows there are.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.widgets import words
+
+RowT = TypeVar("RowT")
+
+#: A cell: its text, and the name of a component class that colours it ("" for none).
+Cell = tuple[str, str]
+
+_STYLES = ("muted", "strong", "warn", *words.MARKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[RowT]):
+    """One column: ``cell`` makes it of a row. Columns of high ``rank`` go first when narrow."""
+
+    title: str
+    width: int
+    cell: Callable[[RowT], Cell]
+    rank: int = 0
+    right: bool = False
+    grows: bool = False  # takes what is left of the width; text, may be clipped
+
+
+class KeyedTable(Widget, Generic[RowT], can_focus=True):
+    """Rows newest first. ``Chosen`` is sent for enter or a click on the cursor's row."""
+
+    DEFAULT_CLASSES = "panel"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "table--header",
+        "table--cursor",
+        *(f"table--{name}" for name in _STYLES),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+    ]
+
+    class Chosen(Message):
+        """A row was chosen."""
+
+        def __init__(self, table: "KeyedTable[RowT]", row: RowT) -> None:
+            super().__init__()
+            self.table = table
+            self.row = row
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.table
+
+    def __init__(
+        self,
+        columns: Sequence[Column[RowT]],
+        key: Callable[[RowT], Hashable],
+        *,
+        id: str,  # noqa: A002
+    ) -> None:
+        super().__init__(id=id)
+        self._columns = tuple(columns)
+        self._key = key
+        self._rows: Sequence[RowT] = ()
+        self._cursor: Hashable = None  # None follows the newest row
+        self._top = 0
+        self._strips: dict[Hashable, tuple[RowT, bool, Strip]] = {}
+        self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (-1, [])
+        self._palette: dict[tuple[str, bool], Style] = {}
+        self.drawn = 0  # lines made so far: what a test of "only what changed" counts
+        self.empty = "none yet"
+
+    # -- rows -------------------------------------------------------------------------------
+
+    def set_rows(self, rows: Sequence[RowT]) -> None:
+        """Show ``rows``, newest first; only lines that differ are drawn again."""
+        before, was_at, was_top = self._rows, self.index, self._top
+        if rows is before:
+            return
+        old = self._visible()
+        self._rows = rows
+        at = self.index
+        if not rows or (self._cursor is not None and self._key(rows[at]) != self._cursor):
+            self._cursor = None  # its row went away: follow again
+            at = 0
+        self._top += at - was_at  # keep the cursor's row where it is on screen
+        self._clamp(at)
+        new = self._visible()
+        if len(rows) != len(before) or was_top != self._top:
+            self._refresh_bar()
+        lines = max(len(old), len(new))
+        changed = [
+            y
+            for y in range(lines)
+            if y >= len(old) or y >= len(new) or (old[y] is not new[y] and old[y] != new[y])
+        ]
+        if changed:
+            # One region: lines in it that did not change come from the cache anyway.
+            first, last = changed[0], changed[-1]
+            self.refresh(Region(0, first + 1, self.size.width, last - first + 1))
+        if len(self._strips) > 8 * max(1, self._page):
+            keep = {self._key(row) for row in new}
+            self._strips = {k: v for k, v in self._strips.items() if k in keep}
+
+    @property
+    def rows(self) -> Sequence[RowT]:
+        """The rows as last set, newest first."""
+        return self._rows
+
+    @property
+    def index(self) -> int:
+        """Where the cursor is; 0 while it follows the newest row."""
+        if self._cursor is None:
+            return 0
+        return next((i for i, row in enumerate(self._rows) if self._key(row) == self._cursor), 0)
+
+    @property
+    def chosen_row(self) -> RowT | None:
+        """The cursor's row."""
+        return self._rows[self.index] if self._rows else None
+
+    def follow(self) -> None:
+        """Put the cursor on the newest row and keep it there."""
+        self._cursor = None
+        self._top = 0
+        self.refresh()
+
+    # -- keys and mouse ---------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by rows."""
+        if not self._rows:
+            return
+        at = max(0, min(len(self._rows) - 1, self.index + by))
+        self._cursor = self._key(self._rows[at]) if at else None
+        self._clamp(at)
+        self.refresh()
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor by screens."""
+        self.action_move(by * max(1, self._page - 1))
+
+    def action_choose(self) -> None:
+        """Send the cursor's row."""
+        row = self.chosen_row
+        if row is not None:
+            self.post_message(self.Chosen(self, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the click is; choose it if it is there already."""
+        at = self._top + event.y - self.gutter.top - 1
+        if event.y - self.gutter.top < 1 or not 0 <= at < len(self._rows):
+            return
+        if at == self.index:
+            self.action_choose()
+        else:
+            self.action_move(at - self.index)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Move on."""
+        event.stop()
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Move back."""
+        event.stop()
+        self.action_move(-3)
+
+    # -- drawing ----------------------------------------------------------------------------
+
+    def notify_style_update(self) -> None:
+        """Forget the drawn lines: the theme changed."""
+        super().notify_style_update()
+        self._palette.clear()
+        self._strips.clear()
+
+    def on_resize(self) -> None:
+        """Forget the drawn lines: the columns may differ."""
+        self._strips.clear()
+        self._clamp(self.index)
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self._strips.clear()
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self._strips.clear()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return the height that shows every row, for ``height: auto``."""
+        return 1 + max(1, len(self._rows))
+
+    def render_line(self, y: int) -> Strip:
+        """Return one line: the header, or a row."""
+        width = self.size.width
+        if y == 0:
+            return self._header(width)
+        place = self._top + y - 1
+        if place >= len(self._rows):
+            text = f"  {self.empty}" if y == 1 and not self._rows else ""
+            return Strip([Segment(text, self._style("muted"))]).adjust_cell_length(
+                width, self._style("")
+            )
+        row = self._rows[place]
+        key = self._key(row)
+        cursor = place == self.index
+        known = self._strips.get(key)
+        if known and known[0] == row and known[1] == cursor and known[2].cell_length == width - 1:
+            strip = known[2]
+        else:
+            strip = self._line(row, width - 1, cursor=cursor)
+            self._strips[key] = (row, cursor, strip)
+        return Strip.join([strip, self._bar(y)])
+
+    @property
+    def _page(self) -> int:
+        return max(0, self.size.height - 1)
+
+    def _visible(self) -> Sequence[RowT]:
+        return self._rows[self._top : self._top + self._page]
+
+    def _clamp(self, at: int) -> None:
+        page = max(1, self._page)
+        self._top = max(at - page + 1, min(self._top, at))
+        self._top = max(0, min(self._top, len(self._rows) - page))
+
+    def _refresh_bar(self) -> None:
+        self.refresh(Region(self.size.width - 1, 1, 1, self._page))
+
+    def _style(self, name: str, *, cursor: bool = False) -> Style:
+        """Return the style of a cell, "" for plain; looked up once, as lookups cost."""
+        style = self._palette.get((name, cursor))
+        if style is None:
+            style = self.rich_style
+            if cursor:
+                style += self.get_component_rich_style("table--cursor", partial=True)
+            if name:
+                style += self.get_component_rich_style(f"table--{name}", partial=True)
+            self._palette[name, cursor] = style
+        return style
+
+    def _fit(self, width: int) -> list[tuple[Column[RowT], int]]:
+        """Return the columns that fit whole, with their widths; two cells go to the mark."""
+        if self._fitted[0] == width:
+            return self._fitted[1]
+        columns = list(self._columns)
+        while len(columns) > 1 and 1 + sum(c.width + 1 for c in columns) > width:
+            columns.remove(max(reversed(columns), key=lambda column: column.rank))
+        spare = max(0, width - 1 - sum(column.width + 1 for column in columns))
+        growing = [column for column in columns if column.grows]
+        fitted = [
+            (c, c.width + (min(spare // len(growing), c.width) if c.grows else 0)) for c in columns
+        ]
+        self._fitted = (width, fitted)
+        return fitted
+
+    def _header(self, width: int) -> Strip:
+        text = " " + "".join(
+            (f"{c.title:>{w}}" if c.right else f"{c.title:<{w}}") + " "
+            for c, w in self._fit(width - 1)
+        )
+        style = self._style("header")
+        return Strip([Segment(text, style)]).adjust_cell_length(width, style)
+
+    def _line(self, row: RowT, width: int, *, cursor: bool) -> Strip:
+        self.drawn += 1
+        cursor = cursor and self.has_focus
+        base = self._style("", cursor=cursor)
+        segments = [Segment(">" if cursor else " ", base)]
+        for column, wide in self._fit(width):
+            text, name = column.cell(row)
+            if cell_len(text) > wide:
+                text = words.clip(text, wide)
+            pad = " " * (wide - cell_len(text))
+            text = pad + text if column.right else set_cell_size(text, wide)
+            segments.append(Segment(text + " ", self._style(name, cursor=cursor)))
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _bar(self, y: int) -> Strip:
+        """The cell of the scrollbar on line ``y``."""
+        page, total = self._page, len(self._rows)
+        if total <= page or page < 1:
+            return Strip([Segment(" ", self._style(""))], 1)
+        size = max(1, page * page // total)
+        start = (page - size) * self._top // max(1, total - page)
+        inside = start <= y - 1 < start + size
+        style = self._style("strong" if inside else "muted")
+        return Strip([Segment("┃" if inside else "│", style)], 1)

@@ -1,0 +1,200 @@
+"""How long the calls took: a table of all kinds and a histogram of one.
+
+The histogram is of section_add where it was traced; else it says why not and shows what comes
+nearest: add_pages, and as that is one number per hot-add, the calls made for each section.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from textwrap import wrap
+
+from recordings.escape import printable
+from recordings.snapshot import Timing
+from recordings.units import duration
+from tracers.events import Kind
+from tui.replay import PlayerView
+from tui.widgets import words
+from tui.widgets.panel import MUTED, Line, Panel, line
+
+#: Order of the table: from the outside of a hot-add in, then of a hot-remove, then WARN.
+ORDER = (
+    Kind.SECTION_ADD,
+    Kind.ADD_PAGES,
+    Kind.POPULATE,
+    Kind.REMOVE_PAGES,
+    Kind.SECTION_REMOVE,
+    Kind.FREE,
+    Kind.WARN,
+    Kind.MEMREMAP,
+    Kind.MEMUNMAP,
+)
+#: Bin edges within a decade, finest first.
+_STEPS = (
+    tuple(round(10 ** (step / 40), 2) for step in range(40)),
+    tuple(round(10 ** (step / 20), 2) for step in range(20)),
+    (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0),
+    (1.0, 1.6, 2.5, 4.0, 6.3),
+    (1.0, 2.0, 5.0),
+    (1.0,),
+)
+#: Edges in nanoseconds from 1 ns to beyond 2^64 ns, finest first.
+_EDGES = tuple(
+    tuple(step * 10.0**decade for decade in range(21) for step in steps) for steps in _STEPS
+)
+#: Fewer calls than this make no distribution.
+_FEW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the panel shows of a view: the kinds that have a timing."""
+
+    timings: tuple[tuple[Kind, Timing], ...]
+    reason: str | None
+
+
+def rebin(bins: Sequence[tuple[int, int, int]], height: int) -> list[tuple[float, float, int]]:
+    """Return at most ``height`` log bins (low ns, high ns, count), finest that fit, no hole.
+
+    Each of the ledger's narrow bins is put where its geometric middle lies.
+    """
+    if not bins or height < 1:
+        return []
+    middles = [(sqrt(max(low, 1) * max(high, 1)), number) for low, high, number in bins]
+    for edges in _EDGES:
+        first = max(0, bisect_right(edges, middles[0][0]) - 1)
+        last = max(0, bisect_right(edges, middles[-1][0]) - 1)
+        if last - first < height or edges is _EDGES[-1]:
+            break
+    counts = [0] * (last - first + 1)
+    for middle, number in middles:
+        counts[max(0, bisect_right(edges, middle) - 1) - first] += number
+    rows = [(edges[first + i], edges[first + i + 1], number) for i, number in enumerate(counts)]
+    if len(rows) > height:  # decades that do not fit share the last line
+        rest = rows[height - 1 :]
+        rows[height - 1 :] = [(rest[0][0], rest[-1][1], sum(number for *_, number in rest))]
+    return rows
+
+
+def chosen(timings: dict[Kind, Timing]) -> Kind | None:
+    """Return the kind whose distribution says most about a section's cost."""
+    if not timings:
+        return None
+    if Kind.SECTION_ADD in timings:
+        return Kind.SECTION_ADD
+    if Kind.ADD_PAGES in timings and timings[Kind.ADD_PAGES].count >= _FEW:
+        return Kind.ADD_PAGES
+    inner = (Kind.POPULATE, Kind.FREE, Kind.WARN)
+    return next((kind for kind in inner if kind in timings), next(iter(timings)))
+
+
+class TimingTable(Panel[Facts]):
+    """A line per kind: calls, total, median, 99th percentile, longest."""
+
+    BORDER_TITLE = "Time per call"
+
+    def facts(self, view: PlayerView) -> Facts:
+        """Return the timings in table order."""
+        found = view.snapshot.timings
+        return Facts(
+            tuple((kind, found[kind]) for kind in ORDER if kind in found),
+            view.snapshot.section_add_reason,
+        )
+
+    def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
+        """Return a heading and a line per kind, with the columns that fit whole."""
+        columns = ["calls", "total", "p50", "p99", "max"]
+        while columns and 14 + 7 + 10 * (len(columns) - 1) > width:
+            columns.pop()
+        heads = "".join(f"{name:>{7 if name == 'calls' else 10}}" for name in columns)
+        lines = [line((f"{'':14}{heads}", MUTED))]
+        if facts.reason:
+            lines.append(line(f"{'section_add':<14}", (f"{'-':>7}", ""), ("  not traced", MUTED)))
+        for kind, timing in facts.timings:
+            cells = {
+                "calls": f"{words.count(timing.count):>7}",
+                "total": f"{words.duration(timing.total_ns):>10}",
+                "p50": f"{words.duration(timing.p50_ns):>10}",
+                "p99": f"{words.duration(timing.p99_ns):>10}",
+                "max": f"{words.duration(timing.max_ns):>10}",
+            }
+            lines.append(
+                line(f"{words.function(kind):<14}", "".join(cells[name] for name in columns))
+            )
+        return lines[:height]
+
+
+class Histogram(Panel[Facts]):
+    """The distribution of one kind's durations, a bar per log bin."""
+
+    def facts(self, view: PlayerView) -> Facts:
+        """Return the chosen kind's timing, add_pages' beside it, and why not section_add."""
+        found = view.snapshot.timings
+        kind = chosen(found)
+        kinds = dict.fromkeys([kind, Kind.ADD_PAGES] if kind else [])
+        return Facts(
+            tuple((each, found[each]) for each in kinds if each in found),
+            view.snapshot.section_add_reason,
+        )
+
+    def titles(self, facts: Facts) -> None:
+        """Name the kind, as it depends on the recording."""
+        name = words.function(facts.timings[0][0]) if facts.timings else "section_add"
+        self.border_title = f"How long a {name} took"
+
+    def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
+        """Return why it is not section_add, quantiles and the bars."""
+        lines: list[Line] = []
+        if facts.reason:
+            lines += _wrapped(f"section_add: {printable(facts.reason)}", width, height // 4)
+        if not facts.timings:
+            return [*lines, line(("no call has ended yet", MUTED))]
+        kind, timing = facts.timings[0]
+        lines += [self._sentence(other, t, width) for other, t in facts.timings[1:]]
+        lines.append(self._sentence(kind, timing, width))
+        bins = rebin(timing.bins, height - len(lines))
+        peak = max((number for *_, number in bins), default=0)
+        digits = len(words.count(peak))
+        for low, high, number in bins:
+            label = f"{_edge(low):>8} - {_edge(high):>8} "
+            if width < 40:
+                label = f"from {_edge(low):>8} "
+            lines.append(
+                line(
+                    (label, MUTED),
+                    (f"{words.count(number) if number else '':>{digits}} ", ""),
+                    (words.bar(number, peak, width - len(label) - digits - 1), "$primary"),
+                )
+            )
+        return lines
+
+    def _sentence(self, kind: Kind, timing: Timing, width: int) -> Line:
+        text = f"{words.function(kind)}: {words.calls(timing.count)}, "
+        options = [
+            (
+                f"{words.duration(timing.total_ns)} in all, p50 {words.duration(timing.p50_ns)}, "
+                f"p99 {words.duration(timing.p99_ns)}"
+            ),
+            f"{words.duration(timing.total_ns)}, p50 {words.duration(timing.p50_ns)}",
+            words.duration(timing.total_ns),
+        ]
+        if timing.count == 1:
+            options = options[2:]
+        rest = next((o for o in options if len(text) + len(o) <= width), options[-1])
+        return line(text, rest)
+
+
+def _edge(nanoseconds: float) -> str:
+    """Return a bin's edge, short: "1.6 ms"."""
+    return duration(round(nanoseconds))
+
+
+def _wrapped(text: str, width: int, most: int) -> list[Line]:
+    """Return at most ``most`` lines (but one), the last ending in "…" if there were more."""
+    rows = wrap(text, width)
+    shown = rows[: max(1, most)]
+    if len(rows) > len(shown):
+        shown[-1] = words.clip(f"{shown[-1]} …", width)
+    return [line((row, MUTED)) for row in shown]

@@ -1,0 +1,211 @@
+"""The answer, first on the screen: the verdict in words, its cost, the machine, the window.
+
+``headline`` and ``cost`` are plain functions of a snapshot, so that their words are tested
+without a screen and can be quoted elsewhere.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from textwrap import wrap
+
+from recordings.escape import printable
+from recordings.header import Header
+from recordings.shares import warn_shares
+from recordings.snapshot import Regimes, Snapshot, Verdict
+from tracers.formulas import WindowError
+from tracers.window import Window
+from tui.replay import PlayerView
+from tui.widgets import words
+from tui.widgets.panel import MUTED, Line, Panel, line
+
+#: The verdict in words, and the theme variable of its colour.
+WORDS = {
+    Verdict.CLEAN: ("CLEAN", "$success"),
+    Verdict.OUT_OF_RANGE: ("OUT OF RANGE", "$error"),
+    Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "$warning"),
+}
+NOTHING_YET = ("NOTHING YET", "$primary")
+#: Regimes of a hit, as one says where it lies.
+_WHERE = {
+    "below": "below",
+    "above": "above",
+    "wrapped": "wrapped into the user half",
+    "straddling": "straddling its edge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the panel shows of a view."""
+
+    snapshot: Snapshot
+    at_end: bool
+    error: str
+
+
+def word(view: PlayerView) -> tuple[str, str]:
+    """Return the verdict's word and the theme variable of its colour."""
+    return _word(view.snapshot, at_end=view.at_end)
+
+
+def _word(snapshot: Snapshot, *, at_end: bool) -> tuple[str, str]:
+    # Midway only a hit is certain: neither "clean" nor "inconclusive" can be said yet.
+    if not at_end and snapshot.verdict is not Verdict.OUT_OF_RANGE:
+        if not snapshot.populate + snapshot.free:
+            return NOTHING_YET
+        if snapshot.verdict is Verdict.CLEAN:
+            return "CLEAN SO FAR", "$success"
+    return WORDS[snapshot.verdict]
+
+
+def headline(snapshot: Snapshot, *, at_end: bool) -> str:
+    """Return the verdict's sentence: how many calls, how many of them where."""
+    regimes, total = snapshot.regimes, snapshot.populate + snapshot.free
+    so_far = "" if at_end else " so far"
+    if snapshot.hits:
+        return (
+            f"{words.count(snapshot.hits)} of {words.calls(total)}{so_far} "
+            f"outside the window, {_where(regimes)}"
+        )
+    if not total:
+        return f"no populate or free call{so_far}"
+    if regimes.unknown:
+        return f"{words.count(regimes.unknown)} of {words.calls(total)}{so_far} cannot be judged"
+    return f"all {words.calls(total)}{so_far} inside the window"
+
+
+def _where(regimes: Regimes) -> str:
+    found = [(name, n) for name in _WHERE if (n := getattr(regimes, name))]
+    if len(found) == 1:
+        return ("all " if found[0][1] > 1 else "") + _WHERE[found[0][0]]
+    return ", ".join(f"{words.count(n)} {_WHERE[name]}" for name, n in found)
+
+
+def cost(snapshot: Snapshot) -> str:
+    """Return what the WARNs cost, and which share of hot-add and hot-remove that is."""
+    if not snapshot.warnings:
+        return "no WARN fired" if not snapshot.hits else "no WARN seen for these hits"
+    fired = words.calls(snapshot.warnings, "WARN")
+    untimed = sum(site.untimed for site in snapshot.sites)
+    if untimed == snapshot.warnings:
+        return f"{fired}, their cost not known"
+    shares = [
+        f"{words.share(part.share)} of the {part.what} "
+        f"({words.function(part.kind)} {words.duration(part.total_ns)})"
+        for part in warn_shares(snapshot)
+    ]
+    least = "at least " if untimed else ""
+    text = f"{fired} cost {least}{words.duration(snapshot.warn_ns)}"
+    return f"{text}: {', '.join(shares)}" if shares else text
+
+
+def kernel(header: Header, width: int) -> Line:
+    """Return the line naming the kernel and the facts its window follows from."""
+    machine = header.machine
+    name = f"Linux {printable(machine.release) if machine.release else 'of unknown release'}"
+    facts = [printable(machine.arch)] if machine.arch else []
+    window = machine.window
+    if window is not None:
+        if window.va_bits is not None:
+            facts.append(f"{window.va_bits}-bit VA")
+        if window.page_size is not None:
+            facts.append(f"{words.size(window.page_size)} pages")
+        if window.memstart is not None:
+            facts.append(f"memstart 0x{window.memstart:x}")
+        if window.struct_page is not None:
+            facts.append(f"struct page {window.struct_page} B")
+    return _fitting("kernel  ", name, facts, width)
+
+
+def _fitting(label: str, text: str, facts: list[str], width: int) -> Line:
+    """Join what fits whole; the last facts go first."""
+    while facts and len(label) + len(text) + len(" · ".join(["", *facts])) > width:
+        facts = facts[:-1]
+    return line((label, MUTED), words.clip(text, width), (" · ".join(["", *facts]), MUTED))
+
+
+def window_line(window: Window | None, width: int) -> Line:
+    """Return the line with the window, its size and where both come from."""
+    if window is None:
+        text = "not known: no side files of the machine were given"
+        return line(("window  ", MUTED), (text, "$warning"))
+    text = f"{words.address(window.start)} - {words.address(window.end)}"
+    facts = [words.size(window.size), f"from {printable(window.provenance.get('window', '?'))}"]
+    used = _used(window)
+    if used:
+        facts.insert(1, used)
+    if window.family is not None:
+        facts.append(f"as the formula of {window.family.value} gives")
+    return _fitting("window  ", text, facts, width)
+
+
+def _used(window: Window) -> str:
+    """Name the part in use where a 52-bit kernel runs on a 48-bit CPU."""
+    try:
+        start, _ = window.used
+    except WindowError:
+        return ""
+    return "" if start == window.start else f"in use from {words.address(start)}"
+
+
+class VerdictPanel(Panel[Facts]):
+    """Up to six lines, the most important first; what does not fit is left out from below."""
+
+    def __init__(self, header: Header, problems: Sequence[str], *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._header = header
+        self._problems = tuple(problems)
+        self._error = ""
+
+    def fail(self, message: str) -> None:
+        """Show an error above everything else, from now on."""
+        self._error = message
+        if self._facts is not None:
+            self._facts = replace(self._facts, error=message)
+            self.redraw()
+
+    def facts(self, view: PlayerView) -> Facts:
+        """Return the numbers and whether they are final."""
+        return Facts(view.snapshot, view.at_end, self._error)
+
+    def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
+        """Return verdict, cost, what is missing, kernel, window and what else is to be said."""
+        snapshot = facts.snapshot
+        name, colour = _word(snapshot, at_end=facts.at_end)
+        sentence = headline(snapshot, at_end=facts.at_end)
+        badge = f" {name} "
+        first, *more = wrap(sentence, max(20, width - len(badge) - 2))
+        lines = [line((badge, f"bold reverse {colour}"), "  ", (first, "bold"))]
+        lines += [line(" " * (len(badge) + 2), (rest, "bold")) for rest in more]
+        price = cost(snapshot)
+        if len(price) > width:
+            price = price.partition(": ")[0] + _first_share(price)
+        lines.append(line((price, "" if snapshot.warnings else MUTED)))
+        if facts.error:
+            lines.insert(0, line(("ERROR ", "bold $error"), (printable(facts.error), "$error")))
+        if said := self._caveat(snapshot, at_end=facts.at_end):
+            lines.append(line((words.clip(said, width), "$text-warning")))
+        lines += [kernel(self._header, width), window_line(self._header.machine.window, width)]
+        lines += [line((words.clip(text, width), MUTED)) for text in self._remarks(snapshot)]
+        return lines
+
+    def _caveat(self, snapshot: Snapshot, *, at_end: bool) -> str:
+        """Say why the counts may be short of the truth, or why there is no verdict."""
+        if snapshot.losses:
+            return f"counts are lower bounds: {snapshot.losses.describe()}"
+        if snapshot.verdict is Verdict.INCONCLUSIVE and at_end:
+            return "; ".join(printable(reason) for reason in snapshot.verdict_reasons)
+        return printable(self._problems[0]) if self._problems else ""
+
+    def _remarks(self, snapshot: Snapshot) -> Iterator[str]:
+        if snapshot.derived:
+            yield (
+                f"† {words.calls(snapshot.derived)} derived from the arguments of "
+                "add_pages / remove_pages"
+            )
+        yield from (printable(problem) for problem in self._problems[1:])
+
+
+def _first_share(price: str) -> str:
+    share = price.partition(": ")[2].partition(" (")[0]
+    return f", {share}" if share else ""

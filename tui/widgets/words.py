@@ -1,0 +1,159 @@
+"""How numbers, regimes and kernel text look on screen: one place, so that they agree.
+
+Every function returns plain text of ASCII and a few CP437 characters (a Linux console has
+them), never markup. A regime is always a mark and a word; colour only repeats it.
+"""
+
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+from recordings.units import address, count, size
+from tracers.events import Kind
+
+__all__ = [
+    "ADDRESS_WIDTH",
+    "DURATION_WIDTH",
+    "FUNCTIONS",
+    "MARKS",
+    "address",
+    "bar",
+    "calls",
+    "clip",
+    "columns",
+    "count",
+    "duration",
+    "function",
+    "mark",
+    "pad",
+    "regime_style",
+    "seconds",
+    "share",
+    "size",
+]
+
+#: A mark per regime, readable without colour: which way out of the window a call went.
+MARKS: Final = {
+    "inside": "·",
+    "below": "↓",
+    "above": "↑",
+    "wrapped": "»",
+    "straddling": "↕",
+    "unknown": "?",
+}
+
+#: Names of the functions behind the kinds, as a kernel developer knows them.
+FUNCTIONS: Final = {
+    Kind.MEMREMAP: "memremap_pages",
+    Kind.MEMUNMAP: "memunmap_pages",
+    Kind.ADD_PAGES: "add_pages",
+    Kind.REMOVE_PAGES: "remove_pages",
+    Kind.SECTION_ADD: "section_add",
+    Kind.SECTION_REMOVE: "section_remove",
+    Kind.POPULATE: "populate",
+    Kind.FREE: "free",
+    Kind.WARN: "WARN",
+}
+
+#: Width of ``duration``'s longest result, for aligned columns.
+DURATION_WIDTH: Final = 8
+#: Width of ``address``'s result.
+ADDRESS_WIDTH: Final = 18
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+_PARTS = " ▏▎▍▌▋▊▉█"
+
+
+def mark(regime: str) -> str:
+    """Return the one-character mark of a regime; one this version does not know gets "?"."""
+    return MARKS.get(regime, "?")
+
+
+def regime_style(regime: str) -> str:
+    """Return the theme variable of a regime's colour."""
+    return f"$regime-{regime}" if regime in MARKS else "$regime-unknown"
+
+
+def function(kind: Kind) -> str:
+    """Return the short name of the function a kind stands for."""
+    return FUNCTIONS.get(kind, kind.label)
+
+
+def calls(number: int, noun: str = "call") -> str:
+    """Return "1 call", "2 calls"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(nanoseconds: float | None) -> str:
+    """Return a duration with four significant digits and its unit, at most 8 characters."""
+    if nanoseconds is None:
+        return "-"
+    value = float(nanoseconds)
+    if value < 999.5:
+        return f"{value:.0f} ns"
+    for unit in ("µs", "ms"):
+        value /= 1000
+        # Compared after rounding, so that 999.96 µs becomes 1.000 ms and not 1000.0 µs.
+        if round(value, 1) < 1000:
+            return f"{_four(value)} {unit}"
+    value /= 1000
+    return f"{_four(value)} s" if value < 99_999 else f"{value:.1e} s"
+
+
+def _four(value: float) -> str:
+    decimals = 3 if round(value, 3) < 10 else 2 if round(value, 2) < 100 else 1
+    return f"{value:.{decimals if round(value, 1) < 1000 else 0}f}"
+
+
+def seconds(nanoseconds: int | None) -> str:
+    """Return a moment as seconds to the millisecond, or "-"."""
+    return "-" if nanoseconds is None else f"{nanoseconds / 1e9:.3f} s"
+
+
+def share(fraction: float | None) -> str:
+    """Return a fraction as a whole percentage; small but not nothing is "<1 %"."""
+    if fraction is None:
+        return "-"
+    if 0 < fraction < 0.01:
+        return "<1 %"
+    if 0.99 < fraction < 1:
+        return ">99 %"
+    return f"{fraction:.0%}".replace("%", " %")
+
+
+def bar(value: float, peak: float, width: int) -> str:
+    """Return a horizontal bar of ``width`` cells at most; anything above zero shows."""
+    if peak <= 0 or value <= 0 or width <= 0:
+        return ""
+    eighths = max(1, min(width * 8, round(width * 8 * value / peak)))
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_PARTS[rest] if rest else "")
+
+
+def columns(values: list[float], peak: float, height: int) -> list[str]:
+    """Return ``height`` lines of vertical bars, top line first, one cell per value."""
+    if peak <= 0:
+        return [" " * len(values)] * height
+    levels = [
+        max(1, min(height * 8, round(height * 8 * value / peak))) if value > 0 else 0
+        for value in values
+    ]
+    return [
+        "".join(_EIGHTHS[max(0, min(8, level - 8 * row))] for level in levels)
+        for row in reversed(range(height))
+    ]
+
+
+def clip(text: str, width: int) -> str:
+    """Return text no wider than ``width``, its end replaced by "…" where it is cut.
+
+    For names only: a number is never cut, its column is dropped instead.
+    """
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def pad(text: str, width: int) -> str:
+    """Return text clipped or filled to exactly ``width`` cells."""
+    return set_cell_size(clip(text, width), width)
