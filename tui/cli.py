@@ -84,8 +84,9 @@ def report(file: str, as_json: bool) -> None:
             text = json.dumps(report_dict(recording.header, snapshot), indent=2) + "\n"
             _write(lambda: sys.stdout.write(text))
         else:
-            from recordings.text import render
             from rich.console import Console
+
+            from recordings.text import render
 
             _write(lambda: render(Console(), recording.header, snapshot))
         for problem in recording.problems:
