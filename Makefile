@@ -29,7 +29,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 samples: $(VENV)/.run
-	$(BIN)/python -m recordings.samples.make ../shared/captures
+	$(BIN)/python -m recordings.samples.make tests/captures
 
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks

@@ -1,4 +1,4 @@
-"""Fixtures every test may use: the real captures, when they are there, and the samples."""
+"""Fixtures every test may use: the real captures and the samples made of them."""
 
 from pathlib import Path
 
@@ -9,19 +9,16 @@ from hypothesis import settings
 settings.register_profile("vmemscope", deadline=None, print_blob=True)
 settings.load_profile("vmemscope")
 
-ROOT = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="session")
 def captures() -> Path:
-    """Real kernels' own output, beside the checkout; the bundled samples are made of it."""
-    folder = ROOT.parent / "shared" / "captures"
-    if not folder.is_dir():
-        pytest.skip("the kernel captures (../shared/captures) are not beside this checkout")
-    return folder
+    """Real kernels' own output: what expected values come from."""
+    return TESTS / "captures"
 
 
 @pytest.fixture(scope="session")
 def samples() -> Path:
     """The recordings shipped in the wheel."""
-    return ROOT / "recordings" / "samples"
+    return TESTS.parent / "recordings" / "samples"

@@ -232,7 +232,7 @@ def _cover(wanted: list[Region], vmemmap: Region, gap: str) -> tuple[Region, ...
     for region in wanted:
         for start, end in (
             (region.start, min(region.end, vmemmap.start)),
-            (max(region.start, vmemmap.end), region.end),
+            (max(region.start, vmemmap.end), min(region.end, TOP)),
         ):
             if start < end:
                 pieces.append(Region(region.name, start, end, region.note))

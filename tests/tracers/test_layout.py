@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracers.formulas import Family, WindowError, formula
@@ -185,6 +185,7 @@ NAMES = [*marks(build(Family.V6_9)), "FIXADDR_START", "VMEMMAP_START"]
 BORDERS = st.dictionaries(st.sampled_from(NAMES), st.integers(-1, TOP + 1))
 
 
+@example(Family.V5_11, (39, 4096), None, {"MODULES_VADDR": TOP - 1})  # no room for modules above
 @given(st.sampled_from(Family), BUILDABLE, st.sampled_from([None, 3, 4]), BORDERS)
 def test_any_layout_is_whole_and_keeps_the_window(
     family: Family, size: tuple[int, int], kasan: int | None, exact: dict[str, int]
