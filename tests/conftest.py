@@ -1,12 +1,16 @@
 """Fixtures every test may use: the real captures and the samples made of them."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 # A busy machine is no failure: time is measured in benchmarks/, never asserted here.
-settings.register_profile("vmemscope", deadline=None, print_blob=True)
+# In CI the examples are the same every time; at a desk they are new ones.
+settings.register_profile(
+    "vmemscope", deadline=None, print_blob=True, derandomize="CI" in os.environ
+)
 settings.load_profile("vmemscope")
 
 TESTS = Path(__file__).resolve().parent
