@@ -77,6 +77,7 @@ class ReplayApp(App[None]):
         Binding("t", "theme", "dark/light", show=False),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),  # as in any monitor
     ]
 
     def __init__(

@@ -6,7 +6,9 @@ command imports what it needs when it runs, so ``--help`` is quick and ``report`
 Textual.
 """
 
+import contextlib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -57,13 +59,13 @@ def import_(trace: Path, output: Path, machine: Path | None) -> None:
     from recordings.importing import import_log
 
     done = import_log(trace, output, machine_dir=machine)
-    click.echo(f"{output}: {done.events} events, {done.derived} of them derived", err=True)
+    _say(f"{output}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        _say(f"note: {note}")
     if machine is None:
-        click.echo("note: no --machine: the window is unknown, so is where calls fall", err=True)
+        _say("note: no --machine: the window is unknown, so is where calls fall")
     if done.losses:
-        click.echo(f"missing: {done.losses.describe()}", err=True)
+        _say(f"missing: {done.losses.describe()}")
         sys.exit(EXIT_INCONCLUSIVE)
 
 
@@ -90,7 +92,7 @@ def report(file: str, as_json: bool) -> None:
 
             _write(lambda: render(Console(), recording.header, snapshot))
         for problem in recording.problems:
-            click.echo(f"vmemscope: {file}: {problem}", err=True)
+            _say(f"vmemscope: {file}: {problem}")
     sys.exit(snapshot.verdict.exit_code)
 
 
@@ -117,6 +119,8 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command and leave with an exit code of the documented set."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a latin-1 terminal has no dagger
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -127,7 +131,7 @@ def main() -> NoReturn:
     except VmemscopeError as error:
         from recordings.escape import printable
 
-        click.echo(f"vmemscope: {printable(str(error))}", err=True)
+        _say(f"vmemscope: {printable(str(error))}")
         _leave(EXIT_UNREADABLE)
     _leave(code or 0)
 
@@ -146,13 +150,21 @@ def _open(file: str) -> "Recording":
 
 def _write(emit: Callable[[], object]) -> None:
     """Emit to stdout; a reader that has gone away (``| head``) does not change the verdict."""
+    if sys.stdout is None:
+        raise VmemscopeError("stdout is closed: there is nowhere to write to")
     try:
         emit()
         sys.stdout.flush()
     except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise click.ClickException(f"stdout: {error.strerror}") from error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            raise VmemscopeError(f"stdout: {error.strerror}") from error
+
+
+def _say(line: str) -> None:
+    """Narrate on stderr; nobody listening is no error."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
 
 
 def _leave(code: int) -> NoReturn:

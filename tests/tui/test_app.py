@@ -274,8 +274,9 @@ async def test_an_error_in_the_player_is_shown_and_gives_the_exit_code(storm):
     assert app.return_code == EXIT_ERROR
 
 
-async def test_quit_ends_the_thread(storm):
-    async with running(storm, "space", "q") as (app, _):
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_quit_ends_the_thread(storm, key):
+    async with running(storm, "space", key) as (app, _):
         pass
     assert app.return_code == 0
     assert all(worker.is_finished for worker in app.workers)

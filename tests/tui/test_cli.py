@@ -1,12 +1,14 @@
 """The command as a person types it: a process, its two streams and its exit code."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+COMMAND = (sys.executable, "-m", "tui")
 KEYS = {
     "kernel", "window", "calls", "hits", "regimes", "warnings", "section_add", "operations",
     "pairing", "losses", "verdict",
@@ -15,7 +17,7 @@ KEYS = {
 
 def vmemscope(*args: str | Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tui", *map(str, args)],
+        [*COMMAND, *map(str, args)],
         capture_output=True,
         text=True,
         check=False,
@@ -97,6 +99,43 @@ def test_a_closed_pipe_does_not_change_the_verdict() -> None:
     )
     assert done.stderr == "1\n"
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_closed_pipe_for_both_streams_does_not_either(tmp_path: Path, samples: Path) -> None:
+    path = tmp_path / "torn.arrows"
+    path.write_bytes((samples / "in-range-6.12.arrows").read_bytes()[:-100])
+    code = f"import subprocess, sys; sys.exit(subprocess.call({[*COMMAND, 'report', str(path)]!r}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        process.stdout.close()  # before anything is written
+        assert process.wait() == 3
+
+
+def test_a_full_disk_and_a_closed_stdout_are_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "report", "sample:storm"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "vmemscope: stdout: No space left on device\n")
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(COMMAND)} report sample:storm >&-"],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("vmemscope: stdout is closed")
+
+
+def test_a_narrow_character_set_costs_no_report() -> None:
+    done = vmemscope("report", "sample:storm", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1
+    assert r"128 derived\u2020" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["report", "replay"])
