@@ -42,8 +42,7 @@ def classify_all(path: Path) -> int:
 def ledger_all(path: Path) -> int:
     """Fold every event of ``path`` into the ledger."""
     with open_recording(path) as recording:
-        machine = recording.header.machine
-        ledger = Ledger(machine.window, machine.layout)
+        ledger = Ledger.of(recording.header)
         for batch in recording.batches():
             ledger.fold(batch)
         return ledger.snapshot(final=True).events

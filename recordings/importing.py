@@ -37,20 +37,28 @@ class Imported:
 
 
 def import_log(
-    trace: Path, out: Path, *, machine_dir: Path | None = None, created_ns: int = 0
+    trace: Path,
+    out: Path,
+    *,
+    machine_dir: Path | None = None,
+    vmlinux: Path | None = None,
+    created_ns: int = 0,
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``.
 
     ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
-    it no window is known and the recording's verdict is inconclusive. ``created_ns`` is the
+    it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
+    known and the recording's verdict is inconclusive. Both: they are held against each other, and
+    what they disagree on is in the recording. ``created_ns`` is the
     realtime to stamp on the recording (0: unknown), so that equal inputs give equal files.
 
     Raises:
         LogError: ``trace`` cannot be read or is no log we know.
         MachineError: ``machine_dir`` cannot be read.
+        ConstantsError: ``vmlinux`` is no arm64 kernel.
         RecordingError: ``out`` cannot be written.
     """
-    machine = read_machine(machine_dir) if machine_dir else Machine()
+    machine, warn_sites = _machine(machine_dir, vmlinux)
     probes = _probes(machine_dir)
     try:
         with trace.open("rb") as stream:
@@ -65,6 +73,7 @@ def import_log(
                 probes=probes,
                 clock=_UNKNOWN_CLOCK,
                 origin={"importer": "ftrace", "file": trace.name, "sha256": digest},
+                warn_sites=warn_sites,
                 created_ns=created_ns,
             )
             return _copy(FtraceLog(stream), machine, out, header)
@@ -91,6 +100,19 @@ def _notes(log: FtraceLog) -> Iterator[str]:
         yield f"no event of a function we watch in {count(log.lines)} lines"
     if log.midway:
         yield f"{count(log.midway)} events of probes inside our functions, not at entry: left out"
+
+
+def _machine(folder: Path | None, vmlinux: Path | None) -> tuple[Machine, tuple[str, ...]]:
+    """Return the machine, and "file:line" of the WARNs its image has where we look."""
+    if vmlinux is None:
+        return read_machine(folder) if folder else Machine(), ()
+    # Only now: the code methods load a disassembler.
+    from tracers.constants.gather import gather  # noqa: PLC0415
+    from tracers.constants.image import open_kernel  # noqa: PLC0415
+
+    with open_kernel(vmlinux) as image:
+        found = gather(image, machine_dir=folder)
+    return found.machine(), tuple(f"{site.file}:{site.line}" for site in found.warn_sites)
 
 
 def _section_pages(machine: Machine) -> int | None:

@@ -32,6 +32,7 @@ from tracers.regimes import INSIDE, UNKNOWN
 from tracers.window import Window
 
 if TYPE_CHECKING:
+    from recordings.header import Header
     from recordings.reader import Recording
 
 #: What changes in place.
@@ -57,7 +58,7 @@ class Ledger:
 
     ``window``: what the WARN compares with; ``None`` leaves every regime unknown. ``layout``:
     names what lies where; may be ``None``. ``probes``: the header's, to tell "not probed" from
-    "not called".
+    "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class Ledger:
         layout: Layout | None,
         *,
         probes: Mapping[str, str] | None = None,
+        agree: bool = True,
     ) -> None:
         self._window = window
         self._layout = layout
         self._probes = dict(probes or {})
+        self._agree = agree
         self._events = 0
         self._first: int | None = None
         self._last: int | None = None
@@ -84,6 +87,12 @@ class Ledger:
         self._sites = Sites()
         self._newest = Newest()
         self._timeline = Timeline()
+
+    @classmethod
+    def of(cls, header: "Header") -> "Ledger":
+        """Return an empty ledger for the events of a recording with this header."""
+        machine = header.machine
+        return cls(machine.window, machine.layout, probes=header.probes, agree=machine.agree)
 
     def copy(self) -> "Ledger":
         """Return an independent copy."""
@@ -121,6 +130,7 @@ class Ledger:
         begun = {kind: int(self._codes[kind * 4 + 1 : kind * 4 + 4 : 2].sum()) for kind in Kind}
         seen = Seen(
             window=self._window is not None,
+            agree=self._agree,
             regimes=regimes,
             begun=begun,
             derived=self._derived,
@@ -237,8 +247,7 @@ class Ledger:
 
 def fold(recording: "Recording") -> Snapshot:
     """Fold a whole recording, with what the file itself is known to miss."""
-    header = recording.header
-    ledger = Ledger(header.machine.window, header.machine.layout, probes=header.probes)
+    ledger = Ledger.of(recording.header)
     for batch in recording.batches(columns=COLUMNS):
         ledger.fold(batch)
     ledger.add_losses(recording.losses)

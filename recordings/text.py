@@ -16,6 +16,7 @@ from rich.text import Text
 from recordings.escape import printable
 from recordings.header import Header
 from recordings.histogram import ERROR
+from recordings.paper import emit, hanging, line
 from recordings.shares import warn_shares
 from recordings.snapshot import Operation, Snapshot, Verdict
 from recordings.units import address, count, duration, share, size
@@ -26,7 +27,6 @@ from tracers.window import Window
 #: Rows of a table; beyond it the text says how many more there are (all are in the JSON).
 ROWS: Final = 16
 
-_LABEL: Final = 10
 _WORDS: Final = {
     Verdict.OUT_OF_RANGE: ("OUT OF RANGE", "bold red"),
     Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "bold yellow"),
@@ -44,23 +44,12 @@ _FUNCTIONS: Final = {
 def render(console: Console, header: Header, snapshot: Snapshot) -> None:
     """Print the report of one recording to ``console``."""
     word, style = _WORDS[snapshot.verdict]
-    parts: list[ConsoleRenderable] = [_hanging(len(word) + 2, Text(word, style), _answer(snapshot))]
+    parts: list[ConsoleRenderable] = [hanging(Text(word, style), _answer(snapshot))]
     parts += _caveats(snapshot)
     parts.append(Text())
-    parts += (_line(label, text) for label, text in _facts(header.machine, snapshot))
+    parts += (line(label, text) for label, text in _facts(header.machine, snapshot))
     parts += _tables(snapshot)
-    if console.is_terminal:
-        _print(console, parts)
-        return
-    with console.capture() as captured:
-        _print(console, parts)
-    lines = captured.get().splitlines()
-    console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
-
-
-def _print(console: Console, parts: Iterable[ConsoleRenderable]) -> None:
-    for part in parts:
-        console.print(part, highlight=False, markup=False, emoji=False)
+    emit(console, parts)
 
 
 def _answer(snapshot: Snapshot) -> str:
@@ -88,7 +77,7 @@ def _cost(snapshot: Snapshot) -> str:
 
 def _caveats(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
     for reason in snapshot.verdict_reasons[1:]:
-        yield _line("", Text(reason, "yellow"))
+        yield line("", Text(reason, "yellow"))
 
 
 def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
@@ -234,19 +223,6 @@ def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, wide: int) 
     for row in rows:
         table.add_row(*map(Text, row))
     return Padding(table, (1, 0, 0, 2))
-
-
-def _line(label: str, text: str | Text) -> ConsoleRenderable:
-    return _hanging(_LABEL + 1, Text(label, "dim"), text)
-
-
-def _hanging(width: int, label: Text, text: str | Text) -> ConsoleRenderable:
-    """Put a label before a text that wraps under itself."""
-    grid = Table.grid()
-    grid.add_column(width=width, no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(label, Text(text) if isinstance(text, str) else text)
-    return grid
 
 
 def _more(label: str, shown: int, total: int, what: str) -> Iterator[tuple[str, str]]:

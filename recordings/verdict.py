@@ -1,8 +1,8 @@
 """Says what the numbers amount to: clean, out of range, or not to be told from this recording.
 
-A hit is proof whatever else is missing. "Clean" is only said when every call was seen with its
-arguments and nothing is known to be missing; everything in between is inconclusive, with the
-reasons in plain sentences.
+A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" is
+only said when every call was seen with its arguments and nothing is known to be missing;
+everything in between is inconclusive, with the reasons in plain sentences.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,17 @@ from tracers.events import Kind
 #: The file of the window's WARNs (arm64 since 4.14).
 _MMU_C: Final = "arch/arm64/mm/mmu.c:"
 
+_CONTRADICTION: Final = (
+    "The sources of the window or its machine contradict each other: see the problems."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the verdict depends on."""
 
     window: bool
+    agree: bool  # False: what is known of the machine contradicts itself
     regimes: Regimes
     begun: Mapping[Kind, int]  # entries and points by kind
     derived: int
@@ -36,6 +41,8 @@ def judge(seen: Seen) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
     calls = seen.begun[Kind.POPULATE] + seen.begun[Kind.FREE]
     doubts = tuple(_doubts(seen, calls))
+    if not seen.agree:
+        return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts)
     if hits := seen.regimes.hits:
         lie = "lies" if hits == 1 else "lie"
         fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window."

@@ -4,9 +4,9 @@ Promises: the kernel's own constants come before any formula; every source that 
 another is named in ``problems``; whatever the files hold, the only error is ``MachineError``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +43,7 @@ class Machine:
     config: Mapping[str, str] = field(default_factory=dict, hash=False)  # sidefiles.CONFIG_KEPT
     sources: tuple[str, ...] = ()  # names of the files read
     problems: tuple[str, ...] = ()  # disagreements and what could not be read, one line each
+    agree: bool = True  # False: two sources contradict each other, so no verdict can be trusted
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x…" strings."""
@@ -56,6 +57,7 @@ class Machine:
             "config": dict(self.config),
             "sources": list(self.sources),
             "problems": list(self.problems),
+            "agree": self.agree,
         }
 
     @classmethod
@@ -80,6 +82,7 @@ class Machine:
                 config={str(k): str(v) for k, v in (told.get("config") or {}).items()},
                 sources=tuple(str(name) for name in told.get("sources") or ()),
                 problems=tuple(str(line) for line in told.get("problems") or ()),
+                agree=told.get("agree") is not False,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise MachineError(f"not a machine: {error}") from error
@@ -87,6 +90,15 @@ class Machine:
 
 def read_machine(folder: Path) -> Machine:
     """Read what the side files in ``folder`` say; every one of ``sidefiles.CAPS`` is optional.
+
+    Raises:
+        MachineError: no such directory, or none of the files in it.
+    """
+    return assemble(side_files(folder))
+
+
+def side_files(folder: Path) -> sidefiles.SideFiles:
+    """Return the text of the side files in ``folder``, at least one.
 
     Raises:
         MachineError: no such directory, or none of the files in it.
@@ -99,7 +111,22 @@ def read_machine(folder: Path) -> Machine:
     if not files.texts:
         told = "; ".join(files.problems) or f"looked for {', '.join(sidefiles.CAPS)}"
         raise MachineError(f"{folder}: no file that describes a machine ({told})")
-    return _Reading(files).machine()
+    return files
+
+
+def assemble(
+    files: sidefiles.SideFiles,
+    *,
+    told: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+    windows: Sequence[tuple[str, int, int]] = (),
+) -> Machine:
+    """Return the machine that all sources together describe.
+
+    ``told``: further (origin, value) pairs by fact, ``Window``'s integer fields and the borders
+    vmcoreinfo may give ("VMALLOC_START"…). ``windows``: further (origin, start, end), most trusted
+    first; the note in ``files`` comes before both. What disagrees is in the machine's problems.
+    """
+    return _Reading(files, told or {}, windows).machine()
 
 
 def _text(value: object) -> str | None:
@@ -111,9 +138,17 @@ def _text(value: object) -> str | None:
 class _Reading:
     """One reading of a machine's files: facts with their origin, and what contradicts what."""
 
-    def __init__(self, files: sidefiles.SideFiles) -> None:
+    def __init__(
+        self,
+        files: sidefiles.SideFiles,
+        told: Mapping[str, Sequence[tuple[str, int]]],
+        windows: Sequence[tuple[str, int, int]],
+    ) -> None:
         texts = files.texts
         self.files = files
+        self.told = told
+        self.windows = windows
+        self.agree = True
         self.problems = files.problems
         self.notes = sidefiles.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
         self.config = sidefiles.read_config(texts.get("config", ""))
@@ -129,7 +164,7 @@ class _Reading:
         uname, arch = sidefiles.read_uname(texts.get("uname", ""))
         release = self.notes.get("OSRELEASE", uname)
         if uname is not None and release is not None and uname != release:
-            self.problems.append(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
+            self._contradiction(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
         if arch not in (None, "aarch64", "aarch64_be"):
             self.problems.append(f"uname says {arch}: the window is known for arm64 only")
         window = self._window(release)
@@ -143,6 +178,7 @@ class _Reading:
             config=self.config,
             sources=tuple(texts),
             problems=tuple(self.problems),
+            agree=self.agree,
         )
 
     def _note(self, key: str, prefix: str = "") -> int | None:
@@ -155,11 +191,15 @@ class _Reading:
             self.problems.append(f"kcore-vmcoreinfo: {key}={text} is not a number of 64 bits")
         return value
 
+    def _contradiction(self, line: str) -> None:
+        self.problems.append(line)
+        self.agree = False
+
     def _agreed(
-        self, name: str, note: str, config: int | None, sane: range | tuple[int, ...]
+        self, name: str, noted: int | None, config: int | None, sane: range | tuple[int, ...]
     ) -> int | None:
-        """Return a fact of vmcoreinfo, else of the config, checked and against each other."""
-        found = (("vmcoreinfo", self._note(note)), ("config", config))
+        """Return a fact of the first source that has it, checked and against the others."""
+        found = (("vmcoreinfo", noted), ("config", config), *self.told.get(name, ()))
         told = [(origin, value) for origin, value in found if value is not None]
         good = [(origin, value) for origin, value in told if value in sane]
         self.problems += [
@@ -168,26 +208,35 @@ class _Reading:
             if value not in sane
         ]
         if len({value for _, value in good}) > 1:
-            said = ", ".join(f"{origin} says {value}" for origin, value in good)
-            self.problems.append(f"{name}: {said}: files of two kernels? The first is used")
+            said = ", ".join(
+                f"{origin} says {value if value < 1 << 20 else hex(value)}"
+                for origin, value in good
+            )
+            self._contradiction(f"{name}: {said}: files of two kernels? The first is used")
         if not good:
             return None
         self.provenance[name], value = good[0]
         return value
 
     def _window(self, release: str | None) -> Window | None:
-        bits = self._agreed("va_bits", "NUMBER(VA_BITS)", self._config_va_bits(), VA_BITS_RANGE)
-        page = self._agreed("page_size", "PAGESIZE", self._config_page_size(), PAGE_SIZES)
-        struct_page = self._agreed("struct_page", "SIZE(page)", None, range(8, 1025))
-        noted = "NUMBER(SECTION_SIZE_BITS)"
+        bits = self._agreed(
+            "va_bits",
+            self._note("NUMBER(VA_BITS)"),
+            sidefiles.config_va_bits(self.config),
+            VA_BITS_RANGE,
+        )
+        page = self._agreed(
+            "page_size", self._note("PAGESIZE"), sidefiles.config_page_size(self.config), PAGE_SIZES
+        )
+        struct_page = self._agreed("struct_page", self._note("SIZE(page)"), None, range(8, 1025))
+        noted = self._note("NUMBER(SECTION_SIZE_BITS)")
         section = self._agreed("section_size_bits", noted, None, range(17, 48))
         t1sz = self._note("NUMBER(TCR_EL1_T1SZ)")
         actual = None if t1sz is None else 64 - t1sz
         if actual is not None and actual not in VA_BITS_RANGE:
             self.problems.append(f"vmcoreinfo: TCR_EL1_T1SZ {t1sz} gives impossible {actual} bits")
             actual = None
-        if actual is not None:
-            self.provenance["vabits_actual"] = "vmcoreinfo"
+        actual = self._agreed("vabits_actual", actual, None, VA_BITS_RANGE)
         if section is None and page is not None and release is not None:
             try:
                 section = section_size_bits_for(release, page)
@@ -207,13 +256,24 @@ class _Reading:
     def _built(self, release: str | None, facts: dict[str, int | None]) -> Window | None:
         start, end = (self._note(f"NUMBER(VMEMMAP_{side})") for side in ("START", "END"))
         origins = self.provenance
-        window = None
+        windows = list(self.windows)
         if start is not None and end is not None:
+            windows.insert(0, ("vmcoreinfo", start, end))
+        good: dict[str, Window] = {}
+        for origin, first, last in windows:
             try:
-                origin = origins | {"window": "vmcoreinfo"}
-                window = window_from_facts(facts, start=start, end=end, provenance=origin)
+                good[origin] = window_from_facts(facts, start=first, end=last)
             except WindowError as error:
-                self.problems.append(f"kcore-vmcoreinfo: {error}")
+                self.problems.append(f"{origin}: {error}")
+        window = next(iter(good.values()), None)
+        if window is not None:
+            same = (
+                name for name, w in good.items() if (w.start, w.end) == (window.start, window.end)
+            )
+            window = replace(window, provenance=origins | {"window": " + ".join(same)})
+        if len({(w.start, w.end) for w in good.values()}) > 1:
+            said = ", ".join(f"{n} says 0x{w.start:016x} - 0x{w.end:016x}" for n, w in good.items())
+            self._contradiction(f"the window: {said}: two kernels? The first is used")
         if window is None:
             try:
                 window = window_from_facts(facts, release=release, provenance=origins)
@@ -232,9 +292,9 @@ class _Reading:
     def _memstart(
         self, bits: int | None, actual: int | None, page: int | None, section: int | None
     ) -> int | None:
-        memstart = self._note("NUMBER(PHYS_OFFSET)")
+        noted = self._note("NUMBER(PHYS_OFFSET)")
+        memstart = self._agreed("memstart", noted, None, range(1 << 64))
         if memstart is not None:
-            self.provenance["memstart"] = "vmcoreinfo"
             return memstart
         ram = min((first for first, _, name in self.iomem if name == "System RAM"), default=None)
         fixed = self.config.get("CONFIG_RANDOMIZE_BASE") == "n"  # else KASLR may have moved it
@@ -260,20 +320,11 @@ class _Reading:
                 " the pfns shown are off"
             )
 
-    def _config_va_bits(self) -> int | None:
-        text = self.config.get("CONFIG_ARM64_VA_BITS")
-        return None if text is None else sidefiles.number(text)
-
-    def _config_page_size(self) -> int | None:
-        for size in PAGE_SIZES:
-            if self.config.get(f"CONFIG_ARM64_{size // 1024}K_PAGES") == "y":
-                return size
-        return None
-
     def _layout(self, window: Window) -> Layout:
         names = ("MODULES_VADDR", "MODULES_END", "VMALLOC_START", "VMALLOC_END")
         found = ((name, self._note(f"NUMBER({name})")) for name in names)
-        exact = {name: value for name, value in found if value is not None}
+        exact = {name: self.told[name][0][1] for name in names if self.told.get(name)}
+        exact |= {name: value for name, value in found if value is not None}
         kasan = {"CONFIG_KASAN_GENERIC": 3, "CONFIG_KASAN_SW_TAGS": 4}
         shift = next((s for name, s in kasan.items() if self.config.get(name) == "y"), None)
         expected = marks(window, kasan_shift=shift)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tracers.formulas import PAGE_SIZES
+
 _MIB: Final = 1 << 20
 #: The names looked for, and how much of each is read. kernel_page_tables of a large machine with
 #: page-granular mappings runs to tens of megabytes.
@@ -141,6 +143,19 @@ def read_config(text: str) -> dict[str, str]:
     matches = (_CONFIG.match(line) for line in text.split("\n"))
     pairs = (match.groups() for match in matches if match)
     return {name: value or "n" for name, value in pairs if name in CONFIG_KEPT}
+
+
+def config_va_bits(config: Mapping[str, str]) -> int | None:
+    """Return CONFIG_ARM64_VA_BITS of ``read_config``'s options."""
+    return number(config.get("CONFIG_ARM64_VA_BITS", ""))
+
+
+def config_page_size(config: Mapping[str, str]) -> int | None:
+    """Return the page size in bytes that ``read_config``'s options choose."""
+    sizes = (
+        size for size in PAGE_SIZES if config.get(f"CONFIG_ARM64_{size // 1024}K_PAGES") == "y"
+    )
+    return next(sizes, None)
 
 
 def read_iomem(text: str, problems: list[str]) -> tuple[tuple[int, int, str], ...]:

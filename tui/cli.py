@@ -6,12 +6,8 @@ command imports what it needs when it runs, so ``--help`` is quick and ``report`
 Textual.
 """
 
-import contextlib
-import errno
 import io
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +15,8 @@ import click
 
 from tracers import __version__
 from tracers.errors import VmemscopeError
+from tui.streams import say, write
+from tui.window_cli import explain, window
 
 if TYPE_CHECKING:
     from recordings.reader import Recording
@@ -51,21 +49,26 @@ def cli() -> None:
     help="Folder with the traced machine's kcore-vmcoreinfo, iomem, config, uname, "
     "kernel_page_tables, kprobe_events; each is optional.",
 )
-def import_(trace: Path, output: Path, machine: Path | None) -> None:
+@click.option(
+    "--vmlinux",
+    type=click.Path(path_type=Path),
+    help="The traced kernel's image (vmlinux, Image, vmlinuz): its window, read from its code.",
+)
+def import_(trace: Path, output: Path, machine: Path | None, vmlinux: Path | None) -> None:
     """Make a recording of TRACE, the kernel's own ftrace text.
 
     Exits with 3 when the log itself says that something is missing from it.
     """
     from recordings.importing import import_log
 
-    done = import_log(trace, output, machine_dir=machine)
-    _say(f"{output}: {done.events} events, {done.derived} of them derived")
+    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux)
+    say(f"{output}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
-        _say(f"note: {note}")
-    if machine is None:
-        _say("note: no --machine: the window is unknown, so is where calls fall")
+        say(f"note: {note}")
+    if machine is None and vmlinux is None:
+        say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
     if done.losses:
-        _say(f"missing: {done.losses.describe()}")
+        say(f"missing: {done.losses.describe()}")
         sys.exit(EXIT_INCONCLUSIVE)
 
 
@@ -84,15 +87,15 @@ def report(file: str, as_json: bool) -> None:
             from recordings.report import report_dict
 
             text = json.dumps(report_dict(recording.header, snapshot), indent=2) + "\n"
-            _write(lambda: sys.stdout.write(text))
+            write(lambda: sys.stdout.write(text))
         else:
             from rich.console import Console
 
             from recordings.text import render
 
-            _write(lambda: render(Console(), recording.header, snapshot))
+            write(lambda: render(Console(), recording.header, snapshot))
         for problem in recording.problems:
-            _say(f"vmemscope: {file}: {problem}")
+            say(f"vmemscope: {file}: {problem}")
     sys.exit(snapshot.verdict.exit_code)
 
 
@@ -117,6 +120,10 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
 
 
+cli.add_command(window)
+cli.add_command(explain)
+
+
 def main() -> NoReturn:
     """Run the command and leave with an exit code of the documented set."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -131,7 +138,7 @@ def main() -> NoReturn:
     except VmemscopeError as error:
         from recordings.escape import printable
 
-        _say(f"vmemscope: {printable(str(error))}")
+        say(f"vmemscope: {printable(str(error))}")
         _leave(EXIT_UNREADABLE)
     _leave(code or 0)
 
@@ -146,25 +153,6 @@ def _open(file: str) -> "Recording":
         return open_recording(sample_path(file.removeprefix(PREFIX)))
     except KeyError:
         raise click.UsageError(f"no such sample; there are {', '.join(sample_names())}") from None
-
-
-def _write(emit: Callable[[], object]) -> None:
-    """Emit to stdout; a reader that has gone away (``| head``) does not change the verdict."""
-    if sys.stdout is None:
-        raise VmemscopeError("stdout is closed: there is nowhere to write to")
-    try:
-        emit()
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
-            raise VmemscopeError(f"stdout: {error.strerror}") from error
-
-
-def _say(line: str) -> None:
-    """Narrate on stderr; nobody listening is no error."""
-    with contextlib.suppress(OSError):
-        click.echo(line, err=True)
 
 
 def _leave(code: int) -> NoReturn:

@@ -74,9 +74,7 @@ class Replay:
         self._max_checkpoints = max_checkpoints
         self._burst = burst
         self._stride = stride
-        header = recording.header
-        ledger = Ledger(self._window, header.machine.layout, probes=header.probes)
-        self._checkpoints = {0: ledger}
+        self._checkpoints = {0: Ledger.of(recording.header)}
         self._ledger = self._checkpoints[0].copy()
         self._folded = -1  # -1: not even the losses before the first row
         self._time = self.timeline.first_ns or 0

@@ -10,10 +10,18 @@ from tracers.events import Kind
 def seen(*, begun=None, **more):
     counts = dict.fromkeys(Kind, 0) | (begun or {Kind.POPULATE: 3, Kind.FREE: 2})
     told = {
-        "window": True, "regimes": Regimes(inside=5), "derived": 0, "failed": {}, "sites": (),
+        "window": True, "agree": True, "regimes": Regimes(inside=5), "derived": 0,
+        "failed": {}, "sites": (),
         "losses": Losses(), "unfinished": 0, "orphans": {},
     }  # fmt: skip
     return Seen(begun=counts, **(told | more))
+
+
+def test_sources_that_contradict_each_other_leave_no_verdict():
+    for regimes in (Regimes(inside=5), Regimes(above=5)):
+        verdict, reasons = judge(seen(agree=False, regimes=regimes))
+        assert verdict is Verdict.INCONCLUSIVE
+        assert "contradict" in reasons[0]
 
 
 def test_clean_needs_every_call_inside_and_nothing_missing():

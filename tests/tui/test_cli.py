@@ -206,6 +206,36 @@ def test_import_without_a_machine_is_inconclusive(tmp_path: Path, captures: Path
     assert told["calls"]["free"] == told["regimes"]["unknown"] == 128
 
 
+def test_import_takes_the_window_from_the_kernel_image(tmp_path: Path, captures: Path) -> None:
+    trace = captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"
+    image = captures.parent / "kernels" / "lab-6.1.192-39bit-4k.elf"
+    out = tmp_path / "out.arrows"
+    done = vmemscope("import", trace, "-o", out, "--vmlinux", image)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(vmemscope("report", out, "--json").stdout)
+    # VMCOREINFO of that kernel, which was not given
+    assert told["window"]["start"] == "0xfffffffe00000000"
+    assert told["window"]["end"] == "0xffffffff00000000"
+    assert "code:vmemmap_free" in told["window"]["provenance"]["window"]
+    assert told["regimes"]["above"] == 128  # the frees; populate needs memstart_addr too
+
+
+def test_an_image_of_another_kernel_leaves_no_verdict(tmp_path: Path, captures: Path) -> None:
+    trace = captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"
+    image = captures.parent / "kernels" / "lab-6.1.192-39bit-4k.elf"
+    out = tmp_path / "out.arrows"
+    other = captures / "6.12.117-vmemlab-48bit"
+    assert (
+        vmemscope("import", trace, "-o", out, "--vmlinux", image, "--machine", other).stdout == ""
+    )
+    done = vmemscope("report", out, "--json")
+    assert done.returncode == 3
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "inconclusive"
+    assert any("0xfffffdffc0000000" in line and "0xfffffffe00000000" in line
+               for line in told["problems"])  # fmt: skip
+
+
 def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
     trace = tmp_path / "dmesg.txt"
     trace.write_text("[    0.000000] Booting Linux\n")

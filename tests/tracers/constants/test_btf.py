@@ -1,0 +1,212 @@
+"""struct_size against real kernels' BTF and against BTF that lies, loops or was cut."""
+
+import struct
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracers.constants.btf import MAX_TYPES, struct_size
+from tracers.constants.errors import ConstantsError
+
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "captures"
+STRUCT, UNION, FWD = 4, 5, 7
+NAMES = b"\0page\0page_frag\0anypage\0"
+PAGE, FRAG, IN_ANYPAGE = 1, 6, 19
+
+
+def record(name: int, kind: int, vlen: int, size: int, *rest: int) -> bytes:
+    """One type, as include/uapi/linux/btf.h lays it out."""
+    return struct.pack(f"<III{len(rest)}I", name, kind << 24 | vlen, size, *rest)
+
+
+def blob(types: bytes, strings: bytes = NAMES, *, layout: bytes | None = None) -> bytes:
+    fields = [0, len(types), len(types), len(strings)]
+    if layout is not None:
+        fields += [len(types) + len(strings), len(layout)]
+    head = struct.pack(f"<HBBI{len(fields)}I", 0xEB9F, 1, 0, 8 + 4 * len(fields), *fields)
+    return head + types + strings + (layout or b"")
+
+
+PAGE_64 = record(PAGE, STRUCT, 1, 64, FRAG, 1, 0)
+
+
+# -- real kernels: SIZE(...) of the same kernels' VMCOREINFO --------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sizes"),
+    [
+        (
+            "6.1.192-vmemlab-39bit",
+            {"page": 64, "zone": 1408, "pglist_data": 8064, "mem_section": 16, "list_head": 16},
+        ),
+        (
+            "6.12.117-vmemlab-48bit",
+            {"page": 64, "zone": 1472, "pglist_data": 8384, "mem_section": 16, "list_head": 16},
+        ),
+    ],
+)
+def test_sizes_are_those_the_kernel_notes(kernel: str, sizes: dict[str, int]) -> None:
+    packed = SHARED / kernel / "btf.vmlinux.zst"
+    if not packed.exists():
+        pytest.skip("the captures' BTF is too large to ship: 0.8 MB a kernel")
+    with pa.CompressedInputStream(pa.OSFile(str(packed)), "zstd") as stream:
+        btf = stream.read()
+    assert {name: struct_size(btf, name) for name in sizes} == sizes
+    assert struct_size(btf, "no_such_struct") is None
+
+
+# -- every kind is stepped over by its own length ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "vlen", "words"),
+    [
+        (1, 0, 1),  # INT
+        (2, 0, 0),  # PTR
+        (3, 0, 3),  # ARRAY
+        (STRUCT, 3, 9),
+        (UNION, 2, 6),
+        (6, 4, 8),  # ENUM
+        (FWD, 0, 0),
+        (8, 0, 0),  # TYPEDEF
+        (9, 0, 0),  # VOLATILE
+        (10, 0, 0),  # CONST
+        (11, 0, 0),  # RESTRICT
+        (12, 2, 0),  # FUNC: vlen is its linkage
+        (13, 5, 10),  # FUNC_PROTO
+        (14, 0, 1),  # VAR
+        (15, 2, 6),  # DATASEC
+        (16, 0, 0),  # FLOAT
+        (17, 0, 1),  # DECL_TAG
+        (18, 0, 0),  # TYPE_TAG
+        (19, 2, 6),  # ENUM64
+    ],
+)
+def test_kinds(kind: int, vlen: int, words: int) -> None:
+    # filled with what would read as "struct page, 5 bytes" if a step were short
+    bait = [PAGE, STRUCT << 24, 5] * 4
+    other = record(0, kind, vlen, 4, *bait[:words])
+    assert struct_size(blob(other + PAGE_64), "page") == 64
+
+
+def test_only_whole_names_and_only_structs_count() -> None:
+    others = record(FRAG, STRUCT, 0, 16) + record(PAGE, UNION, 0, 24) + record(PAGE, FWD, 0, 0)
+    assert struct_size(blob(others), "page") is None
+    assert struct_size(blob(others + PAGE_64), "page") == 64
+    # a string may share the end of another one
+    assert struct_size(blob(record(IN_ANYPAGE, STRUCT, 0, 56)), "page") == 56
+
+
+def test_kind_flag_and_equal_duplicates_do_not_matter() -> None:
+    flagged = record(PAGE, STRUCT | 0x80, 0, 64)
+    assert struct_size(blob(flagged + PAGE_64), "page") == 64
+
+
+def test_more_than_65535_members() -> None:
+    # 24 bits of vlen since f7a6b9eaff3e (7.2)
+    wide = record(FRAG, 13, 70_000, 0) + b"\0" * (70_000 * 8)
+    assert struct_size(blob(wide + PAGE_64), "page") == 64
+
+
+def test_layout_section_tells_the_length_of_a_kind_of_tomorrow() -> None:
+    # struct btf_layout { u8 info_sz; u8 elem_sz; u16 flags; } per kind (7.1)
+    layout = b"\0\0\0\0" * 20 + struct.pack("<BBH", 4, 8, 0)
+    tomorrow = record(0, 20, 2, 0, *[PAGE, STRUCT << 24, 5, 0, 0])
+    assert struct_size(blob(tomorrow + PAGE_64, layout=layout), "page") == 64
+    with pytest.raises(ConstantsError, match="kind 20"):
+        struct_size(blob(tomorrow + PAGE_64), "page")
+
+
+def test_a_known_kind_is_not_redefined_by_the_layout() -> None:
+    layout = b"\0\0\0\0" * 2 + struct.pack("<BBH", 8, 0, 0)  # PTR with 8 bytes more
+    assert struct_size(blob(record(0, 2, 0, 1) + PAGE_64, layout=layout), "page") == 64
+
+
+def test_a_longer_header_than_known_is_skipped() -> None:
+    fields = (0, len(PAGE_64), len(PAGE_64), len(NAMES), 0, 0, 7, 7, 7)
+    head = struct.pack("<HBBI9I", 0xEB9F, 1, 0, 8 + 36, *fields)
+    assert struct_size(head + PAGE_64 + NAMES, "page") == 64
+
+
+def test_types_that_refer_to_themselves_or_each_other() -> None:
+    cycle = record(PAGE, STRUCT, 1, 64, FRAG, 1, 0)  # a struct page within struct page
+    cycle += record(0, 8, 0, 3) + record(0, 8, 0, 2)  # typedef of a typedef of itself
+    cycle += record(0, 3, 0, 0, 4, 4, 0xFFFFFFFF)  # an array of itself
+    assert struct_size(blob(cycle), "page") == 64
+
+
+# -- bad BTF is one line ------------------------------------------------------------------------
+
+
+def edited(at: int, value: int, form: str = "<I") -> bytes:
+    data = bytearray(blob(PAGE_64))
+    struct.pack_into(form, data, at, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("btf", "said"),
+    [
+        (b"", "not BTF"),
+        (b"\x7fELF" * 10, "not BTF"),
+        (blob(PAGE_64)[:20], "not BTF"),
+        (b"\xeb\x9f" + blob(PAGE_64)[2:], "big-endian"),
+        (edited(2, 2, "<B"), "version 2"),
+        (edited(3, 1, "<B"), "flags 1"),
+        (edited(4, 8), "header has 8 of"),
+        (edited(4, 0xFFFFFFFF), "header has 4294967295 of"),
+        (edited(12, 0xFFFFFFFC), "type section ends"),
+        (edited(16, 0x7FFFFFFF), "string section ends"),
+        (edited(20, 0xFFFFFFFF), "string section ends"),
+        (edited(12, 22), "not aligned"),
+        (blob(PAGE_64 + b"\0" * 8), "ends inside a type"),
+        (blob(record(0, STRUCT, 0xFFFFFF, 8)), "ends inside a type"),
+        (blob(record(0, 0, 0, 0)), "kind 0"),
+        (blob(record(0, 127, 0, 0)), "kind 127"),
+        (blob(record(5000, STRUCT, 0, 8)), "outside its strings"),
+        (blob(PAGE_64 + record(PAGE, STRUCT, 0, 72)), "several sizes: 64, 72"),
+        (blob(PAGE_64, layout=b"\0" * 8)[:-1], "layout section ends 1 bytes past"),
+    ],
+)
+def test_bad_btf_is_refused_with_one_line(btf: bytes, said: str) -> None:
+    with pytest.raises(ConstantsError, match=said) as caught:
+        struct_size(btf, "page")
+    assert "\n" not in str(caught.value)
+
+
+def test_more_types_than_a_kernel_takes_are_refused() -> None:
+    with pytest.raises(ConstantsError, match="more than 1048575 types"):
+        struct_size(blob(record(0, 2, 0, 1) * (MAX_TYPES + 1)), "page")
+
+
+@given(st.binary(max_size=400))
+def test_random_bytes_raise_nothing_else(data: bytes) -> None:
+    with pytest.raises(ConstantsError):
+        struct_size(data, "page")
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    kinds = st.tuples(st.integers(0, 40), st.integers(0, 20), st.integers(0, 2**32 - 1))
+    types = b"".join(
+        record(draw(st.integers(0, 30)), kind, kind, size, *[size] * words)
+        for kind, words, size in draw(st.lists(kinds, max_size=12))
+    )
+    data = bytearray(blob(types + PAGE_64, layout=draw(st.none() | st.binary(max_size=100))))
+    place = st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255))
+    for at, value in draw(st.lists(place, max_size=6)):
+        data[at] = value
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+
+@given(mutated())
+def test_mutated_btf_gives_a_size_none_or_one_line(data: bytes) -> None:
+    try:
+        size = struct_size(data, "page")
+    except ConstantsError:
+        return
+    assert size is None or 0 <= size < 2**32

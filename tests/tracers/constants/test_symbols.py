@@ -1,0 +1,101 @@
+"""Names: exact or as the compiler changed them, never of another kernel, never guessed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernels.files import LAB, kernel, raw_image
+from tracers.constants.image import ConstantsError, open_kernel
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> tuple[Path, Path]:
+    return raw_image(tmp_path_factory.mktemp("raw"))
+
+
+def test_debians_stub_of_a_system_map_is_explained(raw, tmp_path):
+    stub = tmp_path / "System.map"
+    stub.write_text(
+        "ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n"
+    )
+    with pytest.raises(ConstantsError, match="-dbg package"):
+        open_kernel(raw[0], system_map=stub)
+
+
+def test_names_of_another_kernel_are_refused(raw, tmp_path):
+    other = tmp_path / "System.map"
+    lines = raw[1].read_text().splitlines()
+    moved = [
+        f"{int(line[:16], 16) + 4096 * (' _text' not in line):016x}{line[16:]}" for line in lines
+    ]
+    other.write_text("\n".join(moved) + "\n")
+    with pytest.raises(ConstantsError, match="another kernel"):
+        open_kernel(raw[0], system_map=other)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not a System.map"),
+        ("hello\n" * 9, "not a System.map"),
+        ("c0008000 T _text\nc0008000 T stext\n", "32-bit"),
+        ("0000000000000000 T _text\n0000000000000000 T linux_banner\n", "hidden"),
+        ("ffffffff81000000 T startup_64\n", "_text is missing"),
+    ],
+)
+def test_other_files_are_named(raw, tmp_path, text, reason):
+    path = tmp_path / "names"
+    path.write_text(text)
+    with pytest.raises(ConstantsError, match=reason):
+        open_kernel(raw[0], system_map=path)
+
+
+def test_symbols_of_modules_are_left_out(raw, tmp_path):
+    path = tmp_path / "kallsyms"
+    path.write_text(raw[1].read_text() + "ffffffd000000000 t my_own\t[evil]\n")
+    with open_kernel(raw[0], system_map=path) as image:
+        assert image.symbol("my_own") is None
+
+
+def test_a_name_two_locals_share_is_not_guessed_at(raw, tmp_path):
+    path = tmp_path / "System.map"
+    twice = "ffffffd000000000 t twin\nffffffd000000040 t twin\n"
+    mixed = "ffffffd000000080 t mixed\nffffffd0000000c0 T mixed\n"
+    path.write_text(raw[1].read_text() + twice + mixed)
+    with open_kernel(raw[0], system_map=path) as image:
+        assert image.symbol("twin") is None
+        found = image.symbol("mixed")
+        assert found is not None
+        assert found.va == 0xFFFFFFD0000000C0
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("f.isra.0", True),
+        ("f.constprop.0", True),
+        ("f.isra.0.constprop.3", True),
+        ("f.llvm.1234567890", True),
+        ("f.lto_priv.0", True),
+        ("f.cold", False),
+        ("f.part.0", False),
+        ("f.cfi_jt", False),
+        ("f_other", False),
+        ("f.isra", False),
+    ],
+)
+def test_suffixes_of_the_whole_function_only(raw, tmp_path, name, found):
+    path = tmp_path / "System.map"
+    path.write_text(raw[1].read_text() + f"ffffffd000000000 t {name}\n")
+    with open_kernel(raw[0], system_map=path) as image:
+        assert (image.symbol("f") is not None) is found
+
+
+def test_a_function_without_a_size_ends_at_the_next_symbol(raw):
+    with open_kernel(raw[0], system_map=raw[1]) as image:
+        code = image.function("vmemmap_free")
+    with open_kernel(kernel(LAB)) as image:
+        whole = image.function("vmemmap_free")
+    assert code is not None
+    assert whole is not None
+    assert code.bytes[: len(whole.bytes)] == whole.bytes

@@ -1,0 +1,50 @@
+"""Writing where nobody reads: full disks, closed pipes and closed streams."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EMIT = (
+    "import sys\n"
+    "from tui.streams import say, write\n"
+    "from tracers.errors import VmemscopeError\n"
+    "try:\n"
+    "    write(lambda: sys.stdout.write('x' * 200_000))\n"
+    "except VmemscopeError as error:\n"
+    "    say(f'told: {error}')\n"
+    "    sys.exit(2)\n"
+    "sys.exit(7)\n"
+)
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    command = f'"{sys.executable}" -c "$EMIT" {line}'
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"EMIT": EMIT, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+
+
+def test_a_reader_that_has_gone_away_changes_nothing() -> None:
+    done = shell('| head -c 1; echo " ${PIPESTATUS[0]}"')
+    assert (done.stdout, done.stderr) == ("x 7\n", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [(">/dev/full", "told: stdout: No space left on device\n"), (">&-", "told: stdout is closed")],
+)
+def test_a_stdout_that_takes_nothing_is_told(line: str, said: str) -> None:
+    done = shell(line)
+    assert done.returncode == 2
+    assert done.stderr.startswith(said)
+
+
+@pytest.mark.parametrize("line", [">/dev/full 2>/dev/full", ">/dev/full 2>&-"])
+def test_nobody_listening_on_stderr_is_no_error(line: str) -> None:
+    assert shell(line).returncode == 2

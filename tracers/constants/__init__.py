@@ -1,0 +1,1 @@
+"""Where VMEMMAP_START and VMEMMAP_END come from: a kernel's own bytes, several ways at once."""

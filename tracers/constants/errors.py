@@ -1,0 +1,7 @@
+"""The error of everything that reads a kernel's constants out of its bytes."""
+
+from tracers.errors import VmemscopeError
+
+
+class ConstantsError(VmemscopeError):
+    """Not a kernel we can read, or a damaged one: one line says what it is and the way out."""

@@ -1,0 +1,172 @@
+"""The files about one kernel that a comparison rests on: given ones, and the running kernel's own.
+
+Promises: what was given first is used, another text for the same thing is named in ``problems``;
+a file of the running kernel that cannot be read is left out with the reason, as long as another
+way is left.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from tracers import sidefiles
+from tracers.constants.config import config_file
+from tracers.constants.errors import ConstantsError
+from tracers.constants.notes import Core, walk_notes
+from tracers.machine import side_files
+
+_BTF_CAP: Final = 256 << 20
+_SYMBOLS_CAP: Final = 64 << 20  # /proc/kallsyms with many modules has 20 MB
+_SMALL_CAP: Final = 4 << 20
+_TRACEABLE: Final = "sys/kernel/tracing/available_filter_functions"
+#: Variables the kernel computes with, at any address since they are exported or used by modules.
+_VARIABLES: Final = ("memstart_addr", "vabits_actual")
+
+
+class Inputs:
+    """What was collected: side files by the names of ``sidefiles.CAPS``, and facts beside them."""
+
+    def __init__(self) -> None:
+        self.files = sidefiles.SideFiles()
+        self.names: list[str] = []  # of the sources, for a person
+        self.facts: list[tuple[str, str, int]] = []  # fact of Window, origin, value
+        self.missing: dict[str, str] = {}  # side file -> why it could not be had
+        self.btf: bytes | None = None
+        self.build_id: str | None = None
+        #: The running kernel's own list of what ftrace, and so a kprobe event, can attach to.
+        self.traceable: bytes | None = None
+        self._origins: dict[str, str] = {}
+
+    def add(self, name: str, text: str, origin: str) -> None:
+        """Add the text of a side file; the first of its name is used."""
+        if name in self.files.texts:
+            if self.files.texts[name] != text:
+                used = self._origins[name]
+                self.files.problems.append(f"{name}: {used} is used, {origin} differs and is not")
+            return
+        self.files.texts[name] = text
+        self._origins[name] = origin
+        self.names.append(origin)
+
+    def add_config(self, path: Path) -> None:
+        """Add a configuration file.
+
+        Raises:
+            ConstantsError: it cannot be read or is none of an arm64 kernel.
+        """
+        self.add("config", config_file(path), path.name)
+
+    def add_folder(self, folder: Path) -> None:
+        """Add the side files in ``folder``.
+
+        Raises:
+            MachineError: no such directory, or no side file in it.
+        """
+        files = side_files(folder)
+        self.files.problems += files.problems
+        for name, text in files.texts.items():
+            self.add(name, text, name)
+
+    def add_core(self, core: Core, symbols: bytes | None, *, moved: bool) -> None:
+        """Add a core's note and, by the addresses in ``symbols``, variables in its memory.
+
+        ``moved``: the addresses are link-time ones (System.map), which KASLR has shifted.
+        """
+        self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name)
+        if symbols is None or not core.is_memory:
+            return
+        notes = sidefiles.read_notes(core.vmcoreinfo, [])
+        offset = (sidefiles.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if moved else 0
+        at = addresses(symbols, (*_VARIABLES, "_stext"))
+        stext = sidefiles.number("0x" + notes.get("SYMBOL(_stext)", ""))
+        if moved and stext is not None and at.get("_stext", stext - offset) + offset != stext:
+            self.files.problems.append("System.map: of another kernel than the core file: not used")
+            return
+        for name, fact in zip(_VARIABLES, ("memstart", "vabits_actual"), strict=True):
+            value = core.read_u64(at[name] + offset) if name in at else None
+            if value is not None:
+                self.facts.append((fact, f"memory of {core.path.name}", value))
+
+    def add_running(self, root: Path) -> None:
+        """Add what the running kernel shows of itself in the files under ``root``.
+
+        Raises:
+            ConstantsError: it is not arm64.
+        """
+        running = os.uname().machine
+        if running not in ("aarch64", "armv8l"):  # the latter: a 32-bit process on arm64
+            raise ConstantsError(
+                f"this machine runs {running}, and the vmemmap window is arm64's: give the vmlinux"
+                " or Image of an arm64 kernel, or a core file"
+            )
+        data = _read(root / "proc/sys/kernel/osrelease", 4096) or b""
+        release = data.decode("utf-8", "backslashreplace").strip()
+        if release:
+            self.add("uname", release, "uname")
+        iomem = _read(root / "proc/iomem", _SMALL_CAP)
+        if iomem and re.search(rb"-0*[1-9a-f]", iomem):  # zeros to all but root
+            self.add("iomem", iomem.decode("utf-8", "backslashreplace"), "/proc/iomem")
+        self._add_running_config(root, release)
+        self.btf = _read(root / "sys/kernel/btf/vmlinux", _BTF_CAP)
+        self.traceable = _read(root / _TRACEABLE, _SYMBOLS_CAP) or None
+        for name, content in walk_notes(_read(root / "sys/kernel/notes", _SMALL_CAP) or b""):
+            if name == b"GNU" and len(content) == 20:
+                self.build_id = content.hex()
+        try:
+            with Core(root / "proc/kcore") as core:
+                self.add_core(core, _read(root / "proc/kallsyms", _SYMBOLS_CAP), moved=False)
+        except ConstantsError as error:
+            self.missing["vmcoreinfo"] = str(error)
+
+    def _add_running_config(self, root: Path, release: str) -> None:
+        places = ["proc/config.gz"]
+        if release and "/" not in release:
+            places += [f"boot/config-{release}", f"lib/modules/{release}/config"]
+        for place in places:
+            path = root / place
+            if path.exists():
+                try:
+                    self.add("config", config_file(path), "/" + place)
+                except ConstantsError as error:
+                    self.files.problems.append(str(error))
+                else:
+                    return
+        self.missing["config"] = f"none of {', '.join('/' + place for place in places)}"
+
+
+def addresses(symbols: bytes, names: Iterable[str]) -> dict[str, int]:
+    """Return the addresses of ``names`` in the text of a System.map or kallsyms.
+
+    Those of modules and those hidden from the reader (0) are left out.
+    """
+    wanted = b"|".join(re.escape(name.encode()) for name in names)
+    lines = re.finditer(rb"^([0-9a-f]{16}) [a-zA-Z] (" + wanted + rb")$", symbols, re.MULTILINE)
+    found: dict[str, int] = {}
+    for line in lines:
+        if value := int(line[1], 16):
+            found.setdefault(line[2].decode(), value)
+    return found
+
+
+def read_symbols(path: Path) -> bytes:
+    """Return the text of a System.map or kallsyms file.
+
+    Raises:
+        ConstantsError: it cannot be read.
+    """
+    data = _read(path, _SYMBOLS_CAP)
+    if data is None:
+        raise ConstantsError(f"{path}: cannot be read")
+    return data
+
+
+def _read(path: Path, cap: int) -> bytes | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            return stream.read(cap) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    except (OSError, ValueError):
+        return None

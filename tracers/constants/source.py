@@ -1,0 +1,73 @@
+"""The bytes of a file, or of a part of one, read where they are needed.
+
+Promises: only regular files are opened and none is waited for; a read never returns, nor
+allocates, more than the file has. Reads are pread, not mmap: a file cut short meanwhile gives
+short reads instead of SIGBUS, and a 490 MB vmlinux costs only the pages looked at.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Self
+
+from tracers.constants.errors import ConstantsError
+
+
+class Source:
+    """Bytes [start, start + size) of an open file, addressed from 0."""
+
+    def __init__(self, handle: int, size: int, start: int = 0) -> None:
+        """Take over the file descriptor ``handle``; the part read begins at ``start``."""
+        self._handle = handle
+        self._start = start
+        self.size = size
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a regular file.
+
+        Raises:
+            ConstantsError: it cannot be opened, or is something else than a regular file.
+        """
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError) as error:
+            hint = (
+                " (as root?)" if getattr(error, "errno", 0) in (errno.EPERM, errno.EACCES) else ""
+            )
+            reason = getattr(error, "strerror", None) or error
+            raise ConstantsError(f"{path}: cannot be read: {reason}{hint}") from error
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(handle)
+            raise ConstantsError(f"{path}: not a regular file; give a kernel's vmlinux or Image")
+        return cls(handle, status.st_size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes at ``offset``: fewer at the end or where reading fails."""
+        if offset < 0 or size <= 0 or offset >= self.size:
+            return b""
+        size = min(size, self.size - offset)
+        try:
+            data = os.pread(self._handle, size, self._start + offset)
+            while data and len(data) < size:  # a page at a time, from some file systems
+                more = os.pread(self._handle, size - len(data), self._start + offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError:
+            return b""
+        return data
+
+    def part(self, offset: int, size: int) -> "Source":
+        """Return the part at ``offset`` as a source of its own, open independently of this one."""
+        offset = min(offset, self.size)
+        size = min(size, self.size - offset)
+        return Source(os.dup(self._handle), size, self._start + offset)
+
+    def close(self) -> None:
+        """Close the file; further reads give nothing."""
+        if self.size >= 0:
+            os.close(self._handle)
+            self.size = -1
