@@ -4,14 +4,18 @@ Promises: only little-endian AArch64 is accepted, everything else is named in th
 are read only where the file really has them, and no count or size of a header is believed beyond
 the file's own bytes.
 
-Source: include/uapi/linux/elf.h. The headers are read with struct, not pyelftools: on damaged
-files pyelftools raises a dozen kinds of exceptions; the tests hold the two against each other.
+pyelftools reads the headers, through a stream that holds only what the file has; whatever it
+raises on a damaged one becomes one line. Notes are read here: kcore's come without a file.
 """
 
+import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from elftools.elf.elffile import ELFFile
 
 from tracers.constants.errors import ConstantsError
 from tracers.constants.source import Source
@@ -19,13 +23,9 @@ from tracers.constants.source import Source
 #: No section is read whole beyond this: the largest we need, .symtab of an LTO build, has 30 MiB.
 SECTION_CAP: Final = 64 << 20
 _NOTES_CAP: Final = 1 << 20
-_NAMES_CAP: Final = 4 << 20
-_SECTIONS_CAP: Final = 65535
-_SEGMENTS_CAP: Final = 4096
+_HEADERS_CAP: Final = 4096  # sections, segments: a kernel has about forty
 
-_EHDR: Final = struct.Struct("<16sHHIQQQIHHHHHH")
-_SHDR: Final = struct.Struct("<IIQQQQIIQQ")
-_PHDR: Final = struct.Struct("<IIQQQQQQ")
+_EHDR_SIZE: Final = 64
 _NHDR: Final = struct.Struct("<III")
 _AARCH64: Final = 183
 _MACHINES: Final = {
@@ -39,12 +39,7 @@ _MACHINES: Final = {
     243: "RISC-V",
     258: "LoongArch",
 }
-ET_REL: Final = 1
-ET_CORE: Final = 4
-_PT_LOAD: Final = 1
-_PT_NOTE: Final = 4
-SHT_NOTE: Final = 7
-_SHT_NOBITS: Final = 8
+ET_CORE: Final = "ET_CORE"
 _SHF_ALLOC: Final = 2
 _SHF_COMPRESSED: Final = 0x800
 #: Kernel addresses are in the upper half: every arm64 kernel since 3.7.
@@ -57,7 +52,7 @@ class Section:
     """One section header; sizes and offsets in bytes, ``addr`` a u64 virtual address."""
 
     name: str
-    kind: int
+    kind: str | int  # "SHT_…", the number where pyelftools has no name
     flags: int
     addr: int
     offset: int
@@ -67,7 +62,7 @@ class Section:
     @property
     def has_bytes(self) -> bool:
         """Whether the file holds the section's bytes as they are."""
-        return self.kind not in (0, _SHT_NOBITS) and not self.flags & _SHF_COMPRESSED
+        return self.kind not in ("SHT_NULL", "SHT_NOBITS") and not self.flags & _SHF_COMPRESSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +94,18 @@ class Elf:
         """
         self._source = source
         self._origin = origin
-        head = source.read(0, _EHDR.size)
+        head = source.read(0, _EHDR_SIZE)
         _refuse_foreign(head, origin)
-        if len(head) < _EHDR.size:
+        if len(head) < _EHDR_SIZE:
             raise ConstantsError(f"{origin}: an ELF file cut short: its header is not whole")
-        fields = _EHDR.unpack(head)
-        self.kind: int = fields[1]
-        phoff, shoff, phsize, phnum, shsize, shnum, shstr = (
-            fields[5], fields[6], fields[9], fields[10], fields[11], fields[12], fields[13],
-        )  # fmt: skip
-        if self.kind == ET_REL:
-            raise ConstantsError(
-                f"{origin}: a kernel module or object file, not a kernel; {_WAY_OUT}"
-            )
-        self.sections = self._read_sections(shoff, shsize, shnum, shstr)
-        self._segments = self._read_segments(phoff, phsize, phnum)
+        try:
+            self._read_headers()
+        except ConstantsError:
+            raise
+        # ELFError, construct's errors, KeyError, ValueError, RecursionError…: it promises none
+        except Exception as error:
+            reason = ascii(str(error) or type(error).__name__)[1:-1][:80]
+            raise ConstantsError(f"{origin}: damaged ELF headers: {reason}") from error
         self.regions = self._find_regions()
         if self.kind != ET_CORE and not any(region.va >= KERNEL_HALF for region in self.regions):
             raise ConstantsError(f"{origin}: {self._what_else()}; {_WAY_OUT}")
@@ -157,52 +149,56 @@ class Elf:
 
     def notes(self) -> Iterator[Note]:
         """Yield the notes of the note sections, or of the note segments if there is none."""
-        spans = [(s.offset, s.size) for s in self.sections if s.kind == SHT_NOTE]
+        spans = [(s.offset, s.size) for s in self.sections if s.kind == "SHT_NOTE"]
         if not spans:
-            spans = [(offset, size) for kind, offset, _, size in self._segments if kind == _PT_NOTE]
+            spans = [
+                (offset, size) for kind, offset, _, size in self._segments if kind == "PT_NOTE"
+            ]
         left = _NOTES_CAP
         for offset, size in spans:
             data = self._source.read(offset, min(size, left))
             left -= len(data)
             yield from parse_notes(data)
 
-    def _read_sections(self, offset: int, each: int, count: int, names: int) -> list[Section]:
-        if offset == 0:
-            return []  # stripped of its section table: the segments have to do
-        if each != _SHDR.size:
-            raise ConstantsError(f"{self._origin}: damaged ELF header: e_shentsize is {each}")
-        first = self._source.read(offset, _SHDR.size)
-        if len(first) < _SHDR.size:
-            raise ConstantsError(f"{self._origin}: cut short: its section headers are missing")
-        if count == 0:  # more than 65279 sections: the count is in the first one's sh_size
-            count = _SHDR.unpack(first)[5]
-        if names == 0xFFFF:
-            names = _SHDR.unpack(first)[6]
-        if count > _SECTIONS_CAP:
-            raise ConstantsError(f"{self._origin}: damaged ELF header: {count} sections")
-        table = self._source.read(offset, count * _SHDR.size)
-        if len(table) < count * _SHDR.size:
+    def _read_headers(self) -> None:
+        elf = ELFFile(io.BufferedReader(_Stream(self._source)))
+        header = elf.header
+        self.kind: str | int = header.e_type
+        if self.kind == "ET_REL":
             raise ConstantsError(
-                f"{self._origin}: cut short: its section headers are not all there"
+                f"{self._origin}: a kernel module or object file, not a kernel; {_WAY_OUT}"
             )
-        headers = list(_SHDR.iter_unpack(table))
-        text = b""
-        if names < len(headers) and headers[names][1] != _SHT_NOBITS:
-            text = self._source.read(headers[names][4], min(headers[names][5], _NAMES_CAP))
-        return [
-            Section(_string(text, name), kind, flags, addr, start, size, link)
-            for name, kind, flags, addr, start, size, link, _, _, _ in headers
+        self._check_table("section", header.e_shoff, header.e_shentsize, 64, elf.num_sections())
+        self._check_table("program", header.e_phoff, header.e_phentsize, 56, elf.num_segments())
+        self.sections = [
+            Section(
+                # no longer name is looked for
+                section.name[:256],
+                section["sh_type"],
+                section["sh_flags"],
+                section["sh_addr"],
+                section["sh_offset"],
+                section["sh_size"],
+                section["sh_link"],
+            )
+            for section in (elf.iter_sections() if header.e_shoff else ())
+        ]
+        # type, offset in the file, virtual address, bytes in the file
+        self._segments: list[tuple[str | int, int, int, int]] = [
+            (segment["p_type"], segment["p_offset"], segment["p_vaddr"], segment["p_filesz"])
+            for segment in (elf.iter_segments() if header.e_phoff else ())
         ]
 
-    def _read_segments(self, offset: int, each: int, count: int) -> list[tuple[int, int, int, int]]:
-        if offset == 0 or each != _PHDR.size:
-            return []
-        table = self._source.read(offset, min(count, _SEGMENTS_CAP) * _PHDR.size)
-        table = table[: len(table) - len(table) % _PHDR.size]
-        return [
-            (kind, start, va, size)
-            for kind, _, start, va, _, size, _, _ in _PHDR.iter_unpack(table)
-        ]
+    def _check_table(self, what: str, offset: int, each: int, size: int, count: int) -> None:
+        """Refuse a header table that is damaged or not all there, before it is walked."""
+        if offset == 0 or count == 0:
+            return
+        if each != size or count > _HEADERS_CAP:
+            raise ConstantsError(
+                f"{self._origin}: damaged ELF header: {count} {what} headers of {each} bytes"
+            )
+        if offset + count * each > self._source.size:
+            raise ConstantsError(f"{self._origin}: cut short: its {what} headers are not all there")
 
     def _find_regions(self) -> list[Region]:
         # Sections first: a file of debug information alone keeps the program headers of the
@@ -210,15 +206,15 @@ class Elf:
         found = [
             Region(s.addr, s.offset, s.size)
             for s in self.sections
-            if s.flags & _SHF_ALLOC and s.size and s.has_bytes and s.kind != SHT_NOTE
+            if s.flags & _SHF_ALLOC and s.size and s.has_bytes and s.kind != "SHT_NOTE"
         ]
         if not any(s.flags & _SHF_ALLOC for s in self.sections):
             found = [
                 Region(va, offset, size)
                 for kind, offset, va, size in self._segments
-                if kind == _PT_LOAD and size
+                if kind == "PT_LOAD" and size
             ]
-        if len(found) > _SEGMENTS_CAP:  # a kernel has about forty
+        if len(found) > _HEADERS_CAP:
             raise ConstantsError(f"{self._origin}: damaged: {len(found)} parts with an address")
         # What lies beyond the file's end is not there.
         end = self._source.size
@@ -230,6 +226,32 @@ class Elf:
         if any(s.flags & _SHF_ALLOC and s.addr >= KERNEL_HALF for s in self.sections):
             return "the debug information of an arm64 kernel without its code"
         return "an arm64 program, not a kernel: nothing of it has a kernel address"
+
+
+class _Stream(io.RawIOBase):
+    """A source as the file pyelftools wants."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
+        self._at = max(base + offset, 0)
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._source.read(self._at, len(buffer))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 class Laid:
@@ -272,13 +294,6 @@ def _refuse_foreign(head: bytes, origin: str) -> None:
         )
     if wide != 2:
         raise ConstantsError(f"{origin}: a 32-bit (ILP32) file, not a kernel; {_WAY_OUT}")
-
-
-def _string(text: bytes, offset: int) -> str:
-    """Return the string at ``offset``, at most 256 bytes of it: no longer name is looked for."""
-    if offset >= len(text):
-        return ""
-    return text[offset : offset + 256].split(b"\0", 1)[0].decode("ascii", "backslashreplace")
 
 
 def parse_notes(data: bytes) -> Iterator[Note]:

@@ -88,10 +88,10 @@ class TestDamaged:
     @pytest.mark.parametrize(
         ("offset", "form", "value", "reason"),
         [
-            (0x28, "<Q", 1 << 63, "section headers are missing"),
-            (0x28, "<Q", 1 << 40, "section headers are missing"),
-            (0x3A, "<H", 65535, "e_shentsize"),
-            (0x3C, "<H", 65535, "not all there"),
+            (0x28, "<Q", 1 << 63, "section headers are not all there"),
+            (0x28, "<Q", 1 << 40, "section headers are not all there"),
+            (0x3A, "<H", 65535, "section headers of 65535 bytes"),
+            (0x3C, "<H", 65535, "65535 section headers"),
         ],
     )
     def test_absurd_headers(self, tmp_path, offset, form, value, reason):
@@ -114,10 +114,8 @@ class TestDamaged:
     @pytest.mark.parametrize("link", ["self", "first", "beyond"])
     def test_string_table_that_is_none(self, tmp_path, link):
         index = {"self": self._index(".symtab"), "first": 0, "beyond": 1 << 31}[link]
-        path = tmp_path / "vmlinux"
-        path.write_bytes(self._section(".symtab", 40, "<I", index))
-        with open_kernel(path) as image:
-            assert image.symbols(NAMES) == {}
+        damaged = self._section(".symtab", 40, "<I", index)
+        assert "damaged ELF headers: " in refused(tmp_path, damaged)
 
     def test_string_table_without_nul(self, tmp_path):
         data = bytearray(kernel(LAB).read_bytes())
