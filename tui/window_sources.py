@@ -164,8 +164,6 @@ def covering(report: WindowReport, asked: tuple[int, int] | None) -> WindowRepor
 
 def of_spec(spec: str) -> WindowReport:
     """Return the window of a recording, a sample, a machine's folder or a kernel."""
-    from recordings.reader import open_recording  # noqa: PLC0415 (pyarrow)
-
     if spec.startswith(PREFIX):
         try:
             path = sample_path(spec.removeprefix(PREFIX))
@@ -179,6 +177,8 @@ def of_spec(spec: str) -> WindowReport:
         head = _head(path, 64)
         if head and not head.startswith(MARKER):
             return gathered(path)
+    from recordings.reader import open_recording  # noqa: PLC0415 (pyarrow: no kernel needs it)
+
     with open_recording(path) as recording:
         return _of_machine(spec, recording.header.machine)
 

@@ -117,6 +117,12 @@ def kernel(header: Header, width: int) -> Line:
     return _fitting("kernel  ", name, facts, width)
 
 
+def _origin(provenance: str) -> str:
+    """Return where the window is from, the most trusted of many; enter on a call tells all."""
+    first, *others = provenance.split(" + ")
+    return printable(first) + (f" and {len(others)} more" if others else "")
+
+
 def _fitting(label: str, text: str, facts: list[str], width: int) -> Line:
     """Join what fits whole; the last facts go first."""
     while facts and len(label) + len(text) + len(" · ".join(["", *facts])) > width:
@@ -130,10 +136,10 @@ def window_line(window: Window | None, width: int) -> Line:
         text = "not known: no side files of the machine were given"
         return line(("window  ", MUTED), (text, "$warning"))
     text = f"{words.address(window.start)} - {words.address(window.end)}"
-    facts = [words.size(window.size), f"from {printable(window.provenance.get('window', '?'))}"]
+    facts = [f"from {_origin(window.provenance.get('window', '?'))}", words.size(window.size)]
     used = _used(window)
     if used:
-        facts.insert(1, used)
+        facts.append(used)
     if window.family is not None:
         facts.append(f"as the formula of {window.family.value} gives")
     return _fitting("window  ", text, facts, width)

@@ -221,3 +221,10 @@ def test_over_time_fills_in_from_the_left(storm):
 def test_storm_rows_are_what_they_say():
     rows = storm_rows(3, 0xFFFF_FFFF_4000_0000)
     assert [each["ts_ns"] for each in rows] == sorted(each["ts_ns"] for each in rows)
+
+
+def test_a_window_of_many_sources_names_the_first_on_a_narrow_screen():
+    origin = "vmcoreinfo + code:vmemmap_free + code:vmemmap_populate + btf+formula"
+    window = replace(WINDOW, provenance={"window": origin})
+    (shown,) = text([verdict.window_line(window, 78)])
+    assert shown.endswith("· from vmcoreinfo and 3 more")
