@@ -99,7 +99,7 @@ def report(file: str, as_json: bool) -> None:
     sys.exit(snapshot.verdict.exit_code)
 
 
-@cli.command()
+@cli.command(short_help="Open the dashboard; without FILE, on the bundled WARN storm.")
 @click.argument("file", default="sample:storm")
 @click.option(
     "--speed",
@@ -131,7 +131,9 @@ def main() -> NoReturn:
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        way_out = f" (see {context.command_path} --help)" if context else ""
+        say(f"vmemscope: {' '.join(error.format_message().split())}{way_out}")
         _leave(EXIT_UNREADABLE)
     except click.Abort:
         _leave(128 + 2)  # as a shell reports SIGINT

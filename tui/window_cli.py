@@ -72,8 +72,9 @@ def _calculator(function: _F) -> _F:
 
 
 @click.command(
+    short_help="Tell VMEMMAP_START and VMEMMAP_END of a kernel.",
     epilog="Exit codes: 0 known and not contradicted, 3 methods contradict each other or none "
-    "gives the window, 2 usage or unreadable input."
+    "gives the window, 2 usage or unreadable input.",
 )
 @click.argument("vmlinux", required=False, type=_FILE)
 @click.option("--live", is_flag=True, help="The running kernel, by /proc/kcore (root).")

@@ -139,8 +139,12 @@ def test_a_narrow_character_set_costs_no_report() -> None:
 
 
 @pytest.mark.parametrize("command", ["report", "replay"])
-def test_usage_errors_exit_with_two(command: str) -> None:
-    assert vmemscope(command, "--no-such-option").returncode == 2
+def test_usage_errors_are_one_line_and_exit_with_two(command: str) -> None:
+    done = vmemscope(command, "--no-such-option")
+    assert done.returncode == 2
+    said = one_line(done)
+    assert said.startswith("vmemscope: ")
+    assert said.endswith("--help)")
 
 
 def test_replay_without_a_terminal_names_the_way_out() -> None:
