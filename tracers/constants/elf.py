@@ -27,8 +27,8 @@ _HEADERS_CAP: Final = 4096  # sections, segments: a kernel has about forty
 
 _EHDR_SIZE: Final = 64
 _NHDR: Final = struct.Struct("<III")
-_AARCH64: Final = 183
-_MACHINES: Final = {
+AARCH64: Final = 183
+MACHINES: Final = {
     3: "32-bit x86",
     8: "MIPS",
     20: "32-bit PowerPC",
@@ -285,8 +285,8 @@ def _refuse_foreign(head: bytes, origin: str) -> None:
         raise ConstantsError(f"{origin}: an ELF file cut short: its header is not whole")
     wide, order = head[4], head[5]
     machine = int.from_bytes(head[18:20], "big" if order == 2 else "little")
-    if machine != _AARCH64:
-        name = _MACHINES.get(machine, f"another machine (ELF machine {machine})")
+    if machine != AARCH64:
+        name = MACHINES.get(machine, f"another machine (ELF machine {machine})")
         raise ConstantsError(f"{origin}: a file for {name}, not arm64; {_WAY_OUT}")
     if order != 1:
         raise ConstantsError(

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from tracers.constants.elf import AARCH64, MACHINES
 from tracers.constants.errors import ConstantsError
 from tracers.sidefiles import CAPS
 
@@ -24,15 +25,6 @@ _TEXT_CAP: Final = CAPS["kcore-vmcoreinfo"]
 _NOTES_CAP: Final = 16 << 20  # all notes: a dump has about 1.5 KB for every CPU
 _HEADERS_CAP: Final = 65535  # e_phnum's most; dumps with more have their notes first, too
 _READ_CAP: Final = 1 << 20  # of memory, at once
-_AARCH64: Final = 183
-_MACHINES: Final = {
-    3: "i386",
-    21: "ppc64",
-    22: "s390x",
-    40: "32-bit ARM",
-    62: "x86-64",
-    243: "RISC-V",
-}
 _ET_CORE: Final = 4
 _PT_LOAD: Final = 1
 _PT_NOTE: Final = 4
@@ -125,11 +117,11 @@ class Core:
         if len(head) < _ELF_HEADER.size:
             raise ConstantsError(f"{self.path}: ends inside its ELF header")
         ident, kind, machine, _, _, table, _, _, _, entry, count, *_ = _ELF_HEADER.unpack(head)
-        if machine != _AARCH64 or ident[4:6] != b"\2\1":
-            what = _MACHINES.get(machine, f"machine {machine}")
+        if machine != AARCH64 or ident[4:6] != b"\2\1":
+            what = MACHINES.get(machine, f"machine {machine}")
             if ident[5:6] == b"\2":
                 what = "a big-endian machine"
-            elif machine == _AARCH64:
+            elif machine == AARCH64:
                 what = "a 32-bit program"
             raise ConstantsError(
                 f"{self.path} is of {what}: the vmemmap window exists on 64-bit little-endian"

@@ -85,7 +85,7 @@ def test_an_image_and_its_configuration_are_enough(
 def test_the_configuration_inside_the_image(
     captures: Path, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
-    packed = gzip.compress((captures / OLD / "config").read_bytes())
+    packed = gzip.compress((captures / OLD / "config").read_bytes(), mtime=0)
     base = 0xFFFF_FFC0_0900_0000
     data = b"IKCFG_ST" + packed + b"IKCFG_ED" + b"\0" * (1 << 16)
     ends = {"kernel_config_data": 8, "kernel_config_data_end": 8 + len(packed)}

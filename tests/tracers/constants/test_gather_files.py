@@ -42,7 +42,7 @@ def running(folder: Path, captures: Path, *, memstart: int = 0x4000_0000) -> Pat
     files = {
         "proc/sys/kernel/osrelease": b"6.1.192-vmemlab\n",
         "proc/iomem": (captures / OLD / "iomem").read_bytes(),
-        "proc/config.gz": gzip.compress((captures / OLD / "config").read_bytes()),
+        "proc/config.gz": gzip.compress((captures / OLD / "config").read_bytes(), mtime=0),
         "proc/kallsyms": b"%x D memstart_addr\n%x T a [mod]\n" % (MEMSTART_AT, MEMSTART_AT),
         "proc/kcore": kcore(text, memory),
         "sys/kernel/btf/vmlinux": BTF,
@@ -210,11 +210,12 @@ def test_old_notes_without_the_window(captures: Path) -> None:
     [
         ("config", b"# Linux/x86 6.1.0 Kernel Configuration\nCONFIG_X86=y\n", "for x86, not arm64"),
         ("config", b"\x1f\x8b\x08\0damaged", "damaged gzip"),
-        ("config", gzip.compress(b"\0" * (64 << 20)), "no kernel configuration"),
+        ("config", gzip.compress(b"\0" * (64 << 20), mtime=0), "no kernel configuration"),
         ("config", b"", "no kernel configuration"),
         ("kcore", core(b""), "no VMCOREINFO note"),
         ("kcore", b"text", "neither a core file nor the text"),
     ],
+    ids=["x86", "damaged", "bomb", "empty", "no note", "text"],
 )
 def test_a_given_file_that_cannot_be_used(
     tmp_path: Path, name: str, content: bytes, said: str
