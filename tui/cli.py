@@ -111,7 +111,8 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
     """Open the dashboard on FILE (the bundled WARN storm if none is named)."""
     from recordings.samples import PREFIX
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on stderr: redirected, the screen would stay empty.
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
     speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
     with _open(file) as recording:
@@ -134,15 +135,15 @@ def main() -> NoReturn:
         context = getattr(error, "ctx", None)
         way_out = f" (see {context.command_path} --help)" if context else ""
         say(f"vmemscope: {' '.join(error.format_message().split())}{way_out}")
-        _leave(EXIT_UNREADABLE)
+        sys.exit(EXIT_UNREADABLE)
     except click.Abort:
-        _leave(128 + 2)  # as a shell reports SIGINT
+        sys.exit(128 + 2)  # as a shell reports SIGINT
     except VmemscopeError as error:
         from recordings.escape import printable
 
         say(f"vmemscope: {printable(str(error))}")
-        _leave(EXIT_UNREADABLE)
-    _leave(code or 0)
+        sys.exit(EXIT_UNREADABLE)
+    sys.exit(code or 0)
 
 
 def _open(file: str) -> "Recording":
@@ -155,7 +156,3 @@ def _open(file: str) -> "Recording":
         return open_recording(sample_path(file.removeprefix(PREFIX)))
     except KeyError:
         raise click.UsageError(f"no such sample; there are {', '.join(sample_names())}") from None
-
-
-def _leave(code: int) -> NoReturn:
-    sys.exit(code)
