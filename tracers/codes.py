@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracers.arrow import valid
 from tracers.events import Kind, Phase, Source
 
 
@@ -27,7 +28,7 @@ def codes(column: pa.Array, enum: type[Kind] | type[Phase] | type[Source]) -> ND
         raw = np.minimum(raw, raw.dtype.type(len(names)))
     found = table.take(raw)
     if indices.null_count:
-        found[~np.asarray(indices.is_valid())] = 0
+        found[~valid(indices)] = 0
     return found
 
 

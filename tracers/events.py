@@ -11,8 +11,9 @@ addresses modulo 2^64, end exclusive; ``pfn`` page frame numbers; ``nr_pages`` p
 from enum import IntEnum
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
+
+from tracers.arrow import strings
 
 
 class Kind(IntEnum):
@@ -71,12 +72,7 @@ class Source(IntEnum):
 
 
 def _names(codes: type[Kind] | type[Phase] | type[Source]) -> pa.Array:
-    # pa.array() would do, but it imports pandas, which would double every command's start
-    labels = [code.label.encode() for code in codes]
-    offsets = np.cumsum([0, *map(len, labels)], dtype=np.int32)
-    return pa.StringArray.from_buffers(
-        len(labels), pa.py_buffer(offsets), pa.py_buffer(b"".join(labels))
-    )
+    return strings([code.label.encode() for code in codes])
 
 
 #: The dictionaries every writer uses, whole and in this order, so that they never change

@@ -24,6 +24,7 @@ from typing import Final, Self
 import numpy as np
 import pyarrow as pa
 
+from tracers import arrow
 from tracers.codes import codes
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
 from tracers.formulas import WindowError
@@ -33,7 +34,7 @@ from tracers.regimes import pfn_to_page, warns
 from tracers.window import Window
 
 _BEGIN: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD)
-_NO_ROWS: Final = pa.RecordBatch.from_pylist([], schema=SCHEMA)
+_NO_ROWS: Final = arrow.empty(SCHEMA)
 _NEVER: Final = np.iinfo(np.int64).max
 _MOST_PAGES: Final = np.uint64(1 << 52)  # far above 52-bit physical addresses
 _MOST_SECTIONS: Final = 1 << 20  # of an operation: 128 TiB on 4K pages, the largest linear map
@@ -59,10 +60,10 @@ class _Span:
 
     @classmethod
     def of(cls, rows: pa.RecordBatch, which: Index) -> Self:
-        picked = [rows[name].take(pa.array(which)) for name in ("pfn", "nr_pages")]
-        pfn, pages = (column.fill_null(0).to_numpy() for column in picked)
+        picked = [rows[name].take(arrow.column(which)) for name in ("pfn", "nr_pages")]
+        pfn, pages = (arrow.filled(column, 0) for column in picked)
         known = (pages > 0) & (pages <= _MOST_PAGES) & (pfn <= _MOST_PAGES)
-        known &= picked[0].is_valid().to_numpy(zero_copy_only=False)
+        known &= arrow.valid(picked[0])
         return cls(np.where(known, pfn, 0), np.where(known, pages, 0), known)
 
     def sections(self, many: Mask, size: int | None) -> Index:
@@ -134,12 +135,12 @@ class Deriver:
         derived, targets = self._tell(rows, flow, span)
         self._populate_seen = flow.first_populate < rows.num_rows
         kept = flow.kept[:0] if self._populate_seen else flow.kept
-        self._open = rows.take(pa.array(kept))
+        self._open = rows.take(arrow.column(kept))
         self._warned, self._left = self._warned[kept], self._left[kept]
         if not len(targets):
             return batch
         places = np.append(2 * np.arange(carried, rows.num_rows) + 1, 2 * targets)
-        return _together(batch, derived).take(pa.array(np.argsort(places, kind="stable")))
+        return _together(batch, derived).take(arrow.column(np.argsort(places, kind="stable")))
 
     def _admit(self, flow: Flow, span: _Span, carried: int, before: int) -> None:
         """Note how many sections each operation that begins in this batch can have."""
@@ -214,7 +215,7 @@ class Deriver:
     ) -> pa.RecordBatch:
         """Make the rows: time and thread of the proof, node of the operation's entry."""
         count = len(target)
-        proof = rows.take(pa.array(target))
+        proof = rows.take(arrow.column(target))
         low, high = pages
         unknown = np.full(count, self._window is None)
         start, end, _ = self._addresses(low, high)
@@ -222,11 +223,11 @@ class Deriver:
             "kind": _constant(Kind.POPULATE, KIND_NAMES, count),
             "phase": _constant(Phase.POINT, PHASE_NAMES, count),
             "source": _constant(Source.DERIVED, SOURCE_NAMES, count),
-            "start": pa.array(start, mask=unknown),
-            "end": pa.array(end, mask=unknown),
-            "pfn": pa.array(low),
-            "nr_pages": pa.array(high - low),
-            "nid": rows["nid"].take(pa.array(source)),
+            "start": arrow.masked(start, ~unknown),
+            "end": arrow.masked(end, ~unknown),
+            "pfn": arrow.column(low),
+            "nr_pages": arrow.column(high - low),
+            "nid": rows["nid"].take(arrow.column(source)),
         }
         for name in ("ret", "site", "line"):
             made[name] = pa.nulls(count, SCHEMA.field(name).type)
@@ -247,4 +248,4 @@ def _together(*batches: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _constant(code: int, names: pa.Array, count: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(np.full(count, code, np.int8), names)
+    return pa.DictionaryArray.from_arrays(arrow.column(np.full(count, code, np.int8)), names)

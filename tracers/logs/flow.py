@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracers import arrow
 from tracers.codes import codes
 from tracers.events import Kind, Phase
 
@@ -41,11 +42,11 @@ class Flow:
         kind, phase = codes(rows["kind"], Kind), codes(rows["phase"], Phase)
         populates = np.flatnonzero(kind == Kind.POPULATE)
         first_populate = int(populates[0]) if len(populates) else len(kind)
-        tid = rows["tid"].fill_null(0).to_numpy(zero_copy_only=False)
+        tid = arrow.filled(rows["tid"], 0)
         matter = np.isin(kind, (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.FREE, Kind.WARN))
         # Where populate calls are observed nothing is worked out any more.
         matter[first_populate:] = False
-        matter &= rows["tid"].is_valid().to_numpy(zero_copy_only=False)
+        matter &= arrow.valid(rows["tid"])
         order = np.flatnonzero(matter)
         order = order[np.argsort(tid[order], kind="stable")]
         kind, exits, tid = kind[order], phase[order] == Phase.EXIT, tid[order]
@@ -60,7 +61,7 @@ class Flow:
         in_free = thread.before(free, free & ~exits) > np.maximum(in_add, in_section)
         ours = (in_add >= 0) & (any_section > in_add)  # sections of this __add_pages were seen
 
-        ok = np.equal(rows["ret"].take(pa.array(order)).fill_null(-1).to_numpy(), 0) & exits
+        ok = np.equal(arrow.filled(rows["ret"].take(arrow.column(order)), -1), 0) & exits
         begins = np.flatnonzero(add_entry | section_entry)
         end = np.full(len(order), -1, np.int64)
         done, seen = np.zeros((2, len(order)), np.bool_)
@@ -70,9 +71,9 @@ class Flow:
         _close(end, done, (add | section) & (in_section >= 0), in_section, ok | goes_on)
         seen[in_add[section & (in_add >= 0)]] = True
 
-        site = pc.ends_with(rows["site"].take(pa.array(order)), pattern=_WARN_FILE)
+        site = pc.ends_with(rows["site"].take(arrow.column(order)), pattern=_WARN_FILE)
         warn = (kind == Kind.WARN) & ~exits & ~in_free
-        warn &= site.fill_null(False).to_numpy(zero_copy_only=False)
+        warn &= arrow.true(site)
         inside = np.where(in_section >= 0, in_section, np.where(ours, -1, in_add))
         warning = np.flatnonzero(warn & (inside >= 0))
         number = np.cumsum(add_entry | section_entry) - 1

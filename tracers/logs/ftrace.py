@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracers import arrow
 from tracers.batch import Batch
 from tracers.errors import VmemscopeError
 from tracers.logs import lines, text
@@ -152,7 +153,7 @@ class FtraceLog:
         lost = unknown = 0
         short = block.ends - block.starts < _WIDEST
         picked = np.flatnonzero(short & (block.first == ord("#")))
-        comments = block.whole.take(pa.array(picked))
+        comments = block.whole.take(arrow.column(picked))
         if pc.any(pc.match_substring_regex(comments, pattern=lines.LATENCY)).as_py():
             raise LogError(
                 "the trace was printed with options/latency-format, which gives neither whole "
@@ -165,7 +166,7 @@ class FtraceLog:
             self.cpus = int(entry["cpus"])
             lost += max(written - kept, 0)
         picked = np.flatnonzero(short & (block.first == ord("C")))
-        marks = block.whole.take(pa.array(picked))
+        marks = block.whole.take(arrow.column(picked))
         found = pc.extract_regex(marks, pattern=lines.LOST).drop_null().to_pylist()
         self.skipped -= len(found)  # told, so not skipped
         for mark in found:
@@ -202,7 +203,7 @@ class FtraceLog:
         rows = np.flatnonzero((side == lines.ENTRY) | (side == lines.EXIT))
         self._see(function[rows], side[rows])
         unread = np.flatnonzero(side == lines.UNREADABLE)
-        ours = lines.look_like_ours(block.whole.take(pa.array(event[unread])))
+        ours = lines.look_like_ours(block.whole.take(arrow.column(event[unread])))
         rejected = int(ours.sum())
         self.skipped += len(starts) - len(rows) - rejected
         found = read_rows(

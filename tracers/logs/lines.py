@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracers import arrow
 from tracers.events import Kind
 from tracers.logs.text import Mask
 
@@ -29,7 +30,9 @@ FUNCTIONS: Final = {
     "vmemmap_free": Kind.FREE,
     "__warn": Kind.WARN,
 }
-_NAMES: Final = pa.array([name.encode() for name in FUNCTIONS], pa.binary())
+_NAMES: Final = arrow.strings([name.encode() for name in FUNCTIONS], pa.binary())
+# As scalars: pyarrow loads pandas to make one of a Python value.
+EMPTY, ZERO = arrow.strings([b"", b"0"], pa.binary())
 _KINDS: Final = np.array([*FUNCTIONS.values(), 0], np.uint8)
 _ANY: Final = "|".join(FUNCTIONS)
 _SIDE: Final = "_ret|_exit|__return|_0"  # by hand, by perf probe, by the kernel (p_NAME_0)
@@ -75,14 +78,14 @@ def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found = pc.extract_regex(pieces, pattern=PLACE)
     field = found.field
     readable = _true(found.is_valid())
-    exits = _true(pc.not_equal(field("caller"), b""))
+    exits = _true(pc.not_equal(field("caller"), EMPTY))
     bare = _true(pc.match_substring_regex(field("symbol"), pattern="^0"))
     name = pc.extract_regex(field("symbol"), pattern=_SUFFIX).field("name")
     event = pc.extract_regex(field("event"), pattern=_EVENT).field("name")
-    index = pc.index_in(pc.if_else(pa.array(bare), event, name), value_set=_NAMES)
-    function = index.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int8)
-    function[_true(pc.not_equal(field("module"), b"")) | ~readable] = -1
-    at_entry = bare | _true(pc.equal(field("offset"), b"0"))
+    index = pc.index_in(pc.if_else(arrow.flags(bare), event, name), value_set=_NAMES)
+    function = arrow.filled(index, -1).astype(np.int8)
+    function[_true(pc.not_equal(field("module"), EMPTY)) | ~readable] = -1
+    at_entry = bare | _true(pc.equal(field("offset"), ZERO))
     side = np.where(exits, EXIT, np.where(at_entry, ENTRY, MIDWAY))
     side[function < 0] = FOREIGN
     side[~readable] = UNREADABLE
@@ -95,5 +98,5 @@ def look_like_ours(lines: pa.BinaryArray) -> Mask:
 
 
 def _true(mask: pa.Array) -> Mask:
-    result: Mask = mask.fill_null(False).to_numpy(zero_copy_only=False)
+    result: Mask = arrow.true(mask)
     return result

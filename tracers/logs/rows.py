@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracers import arrow
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
 from tracers.logs import lines, text
 from tracers.logs.text import U64, Bytes, Index, Mask
 
-NO_ROWS: Final = pa.RecordBatch.from_pylist([], schema=SCHEMA)
+NO_ROWS: Final = arrow.empty(SCHEMA)
 COMM: Final = 16  # columns of the thread's name: TASK_COMM_LEN, right-aligned, never full
 _NAME: Final = 16  # bytes before "=" that an argument's name and its space fit in
 _WIDEST_HEAD: Final = 128  # bytes before the time
@@ -94,16 +95,19 @@ def read_rows(
     good &= ~columns.bad
     keep = np.flatnonzero(good)
     values: dict[str, pa.Array] = {
-        "ts_ns": pa.array(ts[keep], pa.uint64()),
-        "kind": pa.DictionaryArray.from_arrays(kind[keep].astype(np.int8), KIND_NAMES),
+        "ts_ns": arrow.column(ts[keep]),
+        "kind": pa.DictionaryArray.from_arrays(
+            arrow.column(kind[keep].astype(np.int8)), KIND_NAMES
+        ),
         "phase": pa.DictionaryArray.from_arrays(
-            np.where(exits[keep], Phase.EXIT, Phase.ENTRY).astype(np.int8), PHASE_NAMES
+            arrow.column(np.where(exits[keep], Phase.EXIT, Phase.ENTRY).astype(np.int8)),
+            PHASE_NAMES,
         ),
         "source": pa.DictionaryArray.from_arrays(
-            np.full(len(keep), Source.KPROBE, np.int8), SOURCE_NAMES
+            arrow.column(np.full(len(keep), Source.KPROBE, np.int8)), SOURCE_NAMES
         ),
     }
-    picked = pa.array(codes[keep])
+    picked = arrow.column(codes[keep])
     for name, column in head.items():
         values[name] = column.take(picked)
     values |= columns.arrays(keep, exits)
@@ -139,22 +143,25 @@ def _heads(heads: pa.BinaryArray) -> tuple[dict[str, pa.Array], Mask]:
     """Read the distinct "comm-tid (tgid) [cpu] flags": columns, and which were understood."""
     found = pc.extract_regex(heads, pattern=lines.HEAD)
     group = pc.if_else(
-        pc.not_equal(found.field("tgid"), b""), found.field("tgid"), found.field("late")
+        pc.not_equal(found.field("tgid"), lines.EMPTY),
+        found.field("tgid"),
+        found.field("late"),
     )
     columns = {}
-    good = np.asarray(found.is_valid())
+    good = arrow.valid(found)
     for name, digits, kind in (
         ("tid", found.field("tid"), pa.uint32()),
         ("cpu", found.field("cpu"), pa.uint16()),
         ("pid", group, pa.uint32()),
     ):
         # A process the kernel has forgotten is "(-------)" (trace_find_tgid).
-        known = pc.fill_null(pc.match_substring_regex(digits, pattern=r"^\d"), False)
-        values = pc.if_else(known, digits, pa.scalar(b"0", pa.binary()))
+        known = arrow.true(pc.match_substring_regex(digits, pattern=r"^\d"))
+        values = pc.if_else(arrow.flags(known), digits, lines.ZERO)
         wide = pc.cast(pc.cast(values, pa.utf8()), pa.uint64())
-        fits = pc.less_equal(wide, (1 << kind.bit_width) - 1)
-        good &= np.asarray(fits)
-        columns[name] = pc.if_else(pc.and_(known, fits), wide, None).cast(kind)
+        numbers = arrow.filled(wide, 0)
+        fits = numbers <= np.uint64((1 << kind.bit_width) - 1)
+        good &= fits
+        columns[name] = arrow.masked(numbers.astype(f"u{kind.bit_width // 8}"), known & fits)
     # The kernel pads the name on the left: a name's own leading spaces cannot be told from it.
     name = pc.extract_regex(found.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
     columns["comm"] = text.readable(name)
@@ -215,11 +222,11 @@ class _Arguments:
         codes, sites = text.distinct(buffer, begins, stops - begins)
         picked = np.full(len(self.bad), -1, np.int64)
         picked[rows] = codes
-        self._site = text.readable(sites).take(pa.array(picked, mask=picked < 0))
+        self._site = text.readable(sites).take(arrow.masked(picked, picked >= 0))
 
     def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
         """Return the argument columns of the lines ``keep``, typed as the schema has them."""
-        arrays: dict[str, pa.Array] = {"site": self._site.take(pa.array(keep))}
+        arrays: dict[str, pa.Array] = {"site": self._site.take(arrow.column(keep))}
         for column in ("start", "end", "pfn", "nr_pages", "nid", "ret", "line"):
             kind = SCHEMA.field(column).type
             if column not in self._known:
@@ -236,7 +243,7 @@ class _Arguments:
             typed = values.astype(np.uint32) if kind.bit_width == 32 else values
             signed = typed.view(np.int32 if kind.bit_width == 32 else np.int64)
             is_signed = pa.types.is_signed_integer(kind)
-            arrays[column] = pa.array(signed if is_signed else typed, kind, mask=~known)
+            arrays[column] = arrow.masked(signed if is_signed else typed, known)
         return arrays
 
 

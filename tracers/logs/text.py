@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracers import arrow
+
 Bytes = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -76,7 +78,7 @@ def distinct(
     )
     encoded = fixed.dictionary_encode()
     first = np.full(len(encoded.dictionary), -1, np.int64)
-    codes = encoded.indices.to_numpy()
+    codes = arrow.numbers(encoded.indices)[0]
     first[codes[::-1]] = np.arange(len(codes))[::-1]
     return codes, pieces(buffer, starts[first], lengths[first])
 
@@ -106,7 +108,7 @@ def readable(raw: pa.BinaryArray) -> pa.StringArray:
         return raw.cast(pa.utf8())
     except pa.ArrowInvalid:
         texts = [piece.decode("utf-8", "backslashreplace") for piece in raw.to_pylist()]
-        return pa.array(texts, pa.utf8())
+        return arrow.strings([text.encode() for text in texts])
 
 
 def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
