@@ -64,6 +64,8 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
         number = _number(begun, "sparse_add_section call")
         return f"{number} began in this recording and none was seen to end{instead}"
     how = probes.get("sparse_add_section")
+    if how is not None and how.startswith("no: "):  # live: every rung was refused
+        return f"no probe on sparse_add_section: {how.removeprefix('no: ')}{instead}"
     if how is not None and ("entry" in how or "return" in how):
         return f"sparse_add_section was probed ({how}) but no call is in this recording{instead}"
     if how is not None:

@@ -1,4 +1,4 @@
-"""Reads the size of a struct out of BTF, the kernel's compact type information.
+"""Reads struct sizes and function prototypes out of BTF, the kernel's compact type information.
 
 Promises: one pass over the records, in memory and time bounded by the bytes given; types are
 never followed, so no cycle can trap it; BTF that contradicts itself raises ``ConstantsError``.
@@ -9,6 +9,8 @@ Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h up to 7.2; the la
 
 import sys
 from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from tracers.constants.errors import ConstantsError
@@ -17,7 +19,7 @@ from tracers.constants.errors import ConstantsError
 MAX_TYPES: Final = 0x000F_FFFF
 _MAGIC: Final = b"\x9f\xeb"  # 0xeB9F, little-endian
 _HEADER: Final = 24  # bytes; 32 with the layout section (7.1)
-_STRUCT: Final = 4
+_PTR, _STRUCT, _FUNC, _FUNC_PROTO = 2, 4, 12, 13
 #: kind -> u32 words after the 12 bytes every record has: (once, per element)
 _EXTRA: Final = {
     1: (1, 0),  # INT
@@ -41,6 +43,70 @@ _EXTRA: Final = {
     19: (0, 3),  # ENUM64
 }
 _UNKNOWN: Final = -1
+_NAME_CAP: Final = 64  # bytes of a parameter's name looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """A function's parameter names in order, and what it returns: void, pointer or value."""
+
+    parameters: tuple[str, ...]
+    returns: str
+
+
+def prototypes(btf: bytes, names: Iterable[str]) -> dict[str, Prototype]:
+    """Return the prototypes of those functions that ``btf`` describes, each in one way only.
+
+    Functions the compiler changed the arguments of (.isra) are not described, or with the
+    arguments they have.
+
+    Raises:
+        ConstantsError: as ``struct_size``.
+    """
+    types, strings, layout = _sections(btf)
+    text = bytes(strings)
+    wanted = {at: name for name in names if (at := text.find(b"\0%s\0" % name.encode()) + 1)}
+    words = _words(types)
+    places = array("I", [0])  # of each type id; 0 is void
+    found: dict[str, set[int]] = {}
+    once, each = _extra(layout)
+    at, total = 0, len(words)
+    while at + 3 <= total:
+        info = words[at + 1]
+        kind = info >> 24 & 0x7F
+        if kind == _FUNC and words[at] in wanted:
+            found.setdefault(wanted[words[at]], set()).add(words[at + 2])
+        if once[kind] == _UNKNOWN or len(places) > MAX_TYPES:
+            raise ConstantsError(f"the BTF cannot be read on at a type of kind {kind}")
+        places.append(at)
+        # a FUNC's count is its linkage, and it has no element
+        at += 3 + once[kind] + each[kind] * (info & 0xFF_FFFF)
+    if at != total:
+        raise ConstantsError("the BTF ends inside a type: cut short or damaged")
+    alike = {name: next(iter(protos)) for name, protos in found.items() if len(protos) == 1}
+    read = {name: _prototype(words, places, text, proto) for name, proto in alike.items()}
+    return {name: prototype for name, prototype in read.items() if prototype}
+
+
+def _prototype(
+    words: "memoryview | array[int]", places: "array[int]", text: bytes, number: int
+) -> Prototype | None:
+    if not 0 < number < len(places):
+        return None
+    at = places[number]
+    count = words[at + 1] & 0xFF_FFFF
+    if words[at + 1] >> 24 & 0x7F != _FUNC_PROTO:
+        return None
+    starts = (words[at + 3 + 2 * index] for index in range(count))
+    parameters = tuple(
+        text[start : start + _NAME_CAP].partition(b"\0")[0].decode("ascii", "replace")
+        for start in starts
+    )
+    returned = words[at + 2]
+    if not returned:
+        return Prototype(parameters, "void")
+    kind = words[places[returned] + 1] >> 24 & 0x7F if returned < len(places) else 0
+    return Prototype(parameters, "pointer" if kind == _PTR else "value")
 
 
 def struct_size(btf: bytes, name: str) -> int | None:

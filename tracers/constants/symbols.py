@@ -93,6 +93,23 @@ class SymbolTable:
         index = int(np.searchsorted(self._sorted, np.uint64(va), side="right"))
         return int(self._sorted[index]) if index < len(self._sorted) else None
 
+    def containing(self, va: int) -> Symbol | None:
+        """Return the symbol that ``va`` lies in or behind, the nearest; a global one first.
+
+        None if that is a module's.
+        """
+        before = np.flatnonzero(self._va <= np.uint64(va))
+        if not len(before):
+            return None
+        nearest = self._va[before].max()
+        rows = np.flatnonzero(self._va == nearest)
+        chosen = rows[self._global[rows]]
+        row = int((chosen if len(chosen) else rows)[0])
+        name = self._name(row).decode("ascii", "backslashreplace")
+        if "\t" in name:  # in kallsyms the module's name follows
+            return None
+        return Symbol(name, int(nearest), int(self._size[row]) or None)
+
     def _first_eight(self) -> npt.NDArray[np.uint64]:
         """Return the first eight bytes of every name as one little-endian number."""
         heads = np.zeros((len(self._at), 8), np.uint8)

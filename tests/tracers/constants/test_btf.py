@@ -1,6 +1,7 @@
-"""struct_size against real kernels' BTF and against BTF that lies, loops or was cut."""
+"""struct_size and prototypes against real kernels' BTF and BTF that lies or was cut."""
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracers.constants.btf import MAX_TYPES, struct_size
+from tests.tracers.constants.btfs import functions
+from tracers.constants.btf import MAX_TYPES, Prototype, prototypes, struct_size
 from tracers.constants.errors import ConstantsError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "captures"
@@ -210,3 +212,123 @@ def test_mutated_btf_gives_a_size_none_or_one_line(data: bytes) -> None:
     except ConstantsError:
         return
     assert size is None or 0 <= size < 2**32
+
+
+# -- prototypes -----------------------------------------------------------------------------------
+
+#: Of both releases, as pfunct -F btf (pahole 1.24) shows them.
+ALIKE = {
+    "vmemmap_populate": Prototype(("start", "end", "node", "altmap"), "value"),
+    "vmemmap_free": Prototype(("start", "end", "altmap"), "void"),
+    "__add_pages": Prototype(("nid", "pfn", "nr_pages", "params"), "value"),
+    "__warn": Prototype(("file", "line", "caller", "taint", "regs", "args"), "void"),
+    "memremap_pages": Prototype(("pgmap", "nid"), "pointer"),
+    "memunmap_pages": Prototype(("pgmap",), "void"),
+}
+SPARSE_ADD = Prototype(("nid", "start_pfn", "nr_pages", "altmap", "pgmap"), "value")
+#: What differs: Linux 6.1 and 6.12, as pfunct -F btf shows them.
+REMOVE_6_1 = {
+    "__remove_pages": Prototype(("pfn", "nr_pages", "altmap"), "void"),
+    "sparse_remove_section": Prototype(("ms", "pfn", "nr_pages", "map_offset", "altmap"), "void"),
+}
+REMOVE_6_12 = {
+    "__remove_pages": Prototype(("pfn", "nr_pages", "altmap", "pgmap"), "void"),
+    "sparse_remove_section": Prototype(("pfn", "nr_pages", "altmap", "pgmap"), "void"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "remove"),
+    [
+        ("6.1.192-vmemlab-39bit", REMOVE_6_1),
+        ("6.1.192-vmemlab-once-39bit", REMOVE_6_1),
+        ("6.12.117-vmemlab-48bit", REMOVE_6_12),
+    ],
+)
+def test_prototypes_are_those_pfunct_shows(kernel: str, remove: dict[str, Prototype]) -> None:
+    packed = SHARED / kernel / "btf.vmlinux.zst"
+    if not packed.exists():
+        pytest.skip("the captures' BTF is too large to ship: 0.8 MB a kernel")
+    with pa.CompressedInputStream(pa.OSFile(str(packed)), "zstd") as stream:
+        btf = stream.read()
+    expected = ALIKE | {"sparse_add_section": SPARSE_ADD} | remove
+    assert prototypes(btf, [*expected, "no_such_function"]) == expected
+
+
+def test_prototypes_by_hand() -> None:
+    made = functions(
+        ("one", "a b", "void"), ("none", "", "value"), ("two", "c", "pointer"), ("x", "d", "void")
+    )
+    assert prototypes(made, ["two", "none", "one", "tw", "wo"]) == {
+        "one": Prototype(("a", "b"), "void"),
+        "none": Prototype((), "value"),
+        "two": Prototype(("c",), "pointer"),
+    }
+
+
+def test_a_function_described_in_two_ways_is_not_described() -> None:
+    types = record(0, 13, 0, 0) + record(PAGE, 12, 1, 1) + record(0, 13, 1, 0, FRAG, 0)
+    assert prototypes(blob(types), ["page"]) == {"page": Prototype((), "void")}
+    assert prototypes(blob(types + record(PAGE, 12, 0, 3)), ["page"]) == {}
+    # twice the same is once: static functions of a header
+    again = types + record(PAGE, 12, 0, 1)
+    assert prototypes(blob(again), ["page"]) == {"page": Prototype((), "void")}
+
+
+@pytest.mark.parametrize(
+    ("types", "found"),
+    [
+        (record(PAGE, 12, 1, 0), None),  # of no type
+        (record(PAGE, 12, 1, 9), None),  # of a type that is not there
+        (record(PAGE, 12, 1, 1), None),  # of itself
+        (record(PAGE, 12, 1, 2) + PAGE_64, None),  # of a struct
+        (record(PAGE, 13, 0, 0), None),  # the name of a prototype, not of a function
+        (PAGE_64 + record(0, 13, 0, 9) + record(PAGE, 12, 1, 2), Prototype((), "value")),
+        # names that lie outside, and one cut by the end
+        (
+            record(0, 13, 3, 0, 10**6, 1, FRAG, 1, 2**32 - 1, 1) + record(PAGE, 12, 1, 1),
+            Prototype(("", "page_frag", ""), "void"),
+        ),
+    ],
+)
+def test_a_function_without_a_sound_prototype(types: bytes, found: Prototype | None) -> None:
+    assert prototypes(blob(types), ["page"]) == ({"page": found} if found else {})
+
+
+@pytest.mark.parametrize(
+    ("btf", "said"),
+    [
+        (b"", "not BTF"),
+        (blob(PAGE_64 + b"\0" * 8), "ends inside a type"),
+        (blob(record(0, 13, 0xFFFFFF, 0)), "ends inside a type"),
+        (blob(record(0, 127, 0, 0)), "kind 127"),
+        (blob(record(0, 2, 0, 1) * (MAX_TYPES + 1)), "cannot be read on"),
+    ],
+)
+def test_prototypes_of_bad_btf_are_refused_with_one_line(btf: bytes, said: str) -> None:
+    with pytest.raises(ConstantsError, match=said) as caught:
+        prototypes(btf, ["page"])
+    assert "\n" not in str(caught.value)
+
+
+@given(st.data())
+def test_prototypes_of_mutated_btf_are_whole_or_one_line(data: st.DataObject) -> None:
+    made = bytearray(functions(("one", "a b", "void"), ("two", "c", "pointer")))
+    place = st.tuples(st.integers(0, len(made) - 1), st.integers(0, 255))
+    for at, value in data.draw(st.lists(place, max_size=4)):
+        made[at] = value
+    cut = data.draw(st.integers(0, len(made)) | st.just(len(made)))
+    try:
+        found = prototypes(bytes(made[:cut]), ["one", "two"])
+    except ConstantsError:
+        return
+    assert set(found) <= {"one", "two"}
+    for prototype in found.values():
+        assert prototype.returns in ("void", "pointer", "value")
+        assert all(isinstance(name, str) for name in prototype.parameters)
+
+
+@given(mutated())
+def test_prototypes_of_any_mutated_types_raise_nothing_else(data: bytes) -> None:
+    with suppress(ConstantsError):
+        prototypes(data, ["page", "page_frag"])

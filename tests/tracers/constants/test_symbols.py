@@ -1,11 +1,13 @@
 """Names: exact or as the compiler changed them, never of another kernel, never guessed."""
 
+import struct
 from pathlib import Path
 
 import pytest
 
 from tests.kernels.files import LAB, kernel, raw_image
 from tracers.constants.image import ConstantsError, open_kernel
+from tracers.constants.symbols import Symbol, from_elf, from_map
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,50 @@ def test_a_function_without_a_size_ends_at_the_next_symbol(raw):
     assert code is not None
     assert whole is not None
     assert code.bytes[: len(whole.bytes)] == whole.bytes
+
+
+# -- which symbol an address lies in --------------------------------------------------------------
+
+MAP = (
+    "ffffffc008010000 T _stext\nffffffc008010000 t local_alias\nffffffc008010040 t first.isra.0\n"
+    "ffffffc008010080 t $x\nffffffc008010080 t twin\nffffffc0080100c0 t twin\n"
+    "ffffffc008010100 D jiffies\nffffffd000000000 t of_a_module\t[evil]\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("va", "name", "start"),
+    [
+        (0xFFFFFFC008010000, "_stext", 0xFFFFFFC008010000),  # the global one of two
+        (0xFFFFFFC00801003F, "_stext", 0xFFFFFFC008010000),
+        (0xFFFFFFC008010040, "first.isra.0", 0xFFFFFFC008010040),
+        (0xFFFFFFC008010084, "twin", 0xFFFFFFC008010080),  # $x is a mapping symbol, no name
+        (0xFFFFFFC0080100FF, "twin", 0xFFFFFFC0080100C0),
+        (0xFFFFFFC00F000000, "jiffies", 0xFFFFFFC008010100),  # behind it: its size is not known
+    ],
+)
+def test_the_symbol_an_address_lies_in(va, name, start):
+    found = from_map(MAP.encode(), "made").containing(va)
+    assert found == Symbol(name, start, None)
+
+
+def test_below_all_symbols_and_in_modules_lies_nothing():
+    table = from_map(MAP.encode(), "made")
+    assert table.containing(0xFFFFFFD000000010) is None
+    assert table.containing(0xFFFFFFC00800FFFF) is None
+    assert table.containing(0) is None
+
+
+def test_containing_knows_sizes_and_odd_names():
+    text = b"\0sized\0na\xffme\0"
+    rows = [(1, 0x02, 0xFFFF000000001000, 64), (7, 0x02, 0xFFFF000000002000, 0)]
+    symtab = b"".join(
+        struct.pack("<IBBHQQ", name, info, 0, 1, va, size) for name, info, va, size in rows
+    )
+    table = from_elf(symtab, text)
+    assert table.containing(0xFFFF000000001004) == Symbol("sized", 0xFFFF000000001000, 64)
+    # as its own comment says, "or behind": 64 bytes end before it
+    assert table.containing(0xFFFF000000001040) == Symbol("sized", 0xFFFF000000001000, 64)
+    odd = table.containing(0xFFFF000000002000)
+    assert odd is not None
+    assert odd.name == r"na\xffme"

@@ -1,0 +1,189 @@
+"""What a run leaves in tracefs when it is killed, and who removes it.
+
+Instance and kprobe events of a run carry one name: vmemscope_PID_START_NAMESPACE_N, of the process
+that made them, its start time (clock ticks since boot) and its pid namespace. So a run that is
+gone can be told from one that works, even where the PID was given out again. A janitor, a shell
+that waits for its parent's end, removes them at once after kill -9; where it was killed as well,
+``remove`` of the next run does. Breakpoints need none of this: they end with their descriptors.
+"""
+
+import contextlib
+import itertools
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from tracers.live.engine import LiveError
+
+_NAME: Final = re.compile(r"vmemscope_(\d+)_(\d+)_(\d+)_\d+")
+_EVENT: Final = re.compile(r"^[pr]\d*:(vmemscope_\d+_\d+_\d+_\d+)/(\S+)", re.MULTILINE)
+_turn = itertools.count()
+
+# Writing "-:GROUP/EVENT" removes one event (kernel: Documentation/trace/kprobetrace.rst). The
+# parent's last descriptors may still be closing, so it tries for a while.
+_JANITOR: Final = """
+trap '' HUP INT QUIT TERM
+read -r word
+[ "$word" = done ] && exit
+cd {tracing} || exit
+turn=0
+while [ $turn -lt 50 ]; do
+    if [ -d instances/{name} ]; then
+        echo 0 > instances/{name}/events/{name}/enable
+        rmdir instances/{name}
+    fi
+    while read -r what where; do
+        case $what in [pr]*:{name}/*) echo "-:${{what#*:}}" >> kprobe_events;; esac
+    done < kprobe_events
+    [ -d instances/{name} ] || grep -q '^[pr].*:{name}/' kprobe_events || exit
+    sleep 0.1 || sleep 1
+    turn=$((turn + 1))
+done
+"""
+
+
+def tracing(root: Path = Path("/")) -> Path:
+    """Return where tracefs is mounted. Raises ``LiveError`` with the way out."""
+    for place in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+        try:
+            if (root / place / "kprobe_events").exists():
+                return root / place
+        except PermissionError as error:
+            raise LiveError(
+                "tracefs: permission denied; run as root (CAP_DAC_OVERRIDE for tracefs,"
+                " CAP_SYS_ADMIN and CAP_PERFMON for breakpoints)"
+            ) from error
+    if (root / "sys/kernel/tracing/trace").exists():
+        raise LiveError("tracefs: no kprobe_events: this kernel is built without KPROBE_EVENTS")
+    raise LiveError("tracefs is not mounted; run: mount -t tracefs tracefs /sys/kernel/tracing")
+
+
+def name(root: Path = Path("/")) -> str:
+    """Return a new name of this process, for an instance and for a group of events."""
+    return f"vmemscope_{os.getpid()}_{_started(root, os.getpid())}_{_namespace(root)}_{next(_turn)}"
+
+
+def find(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the names whose process is gone. Raises ``LiveError`` where tracefs is not there.
+
+    What belongs to another pid namespace is left alone: from here one cannot tell.
+    """
+    where, here, gone = tracing(root), _namespace(root), []
+    for made in sorted(_names(where)):
+        parts = _NAME.fullmatch(made)
+        if parts and int(parts[3]) == here and _started(root, int(parts[1])) != int(parts[2]):
+            gone.append(made)
+    return tuple(gone)
+
+
+def remove(names: Iterable[str], root: Path = Path("/")) -> tuple[str, ...]:
+    """Remove instances and events of these names; return a sentence for each that stays."""
+    return tuple(why for each in names if (why := clear(tracing(root), each)))
+
+
+def clear(where: Path, made: str) -> str | None:
+    """Remove one name's instance and events from tracefs; say what stays and why."""
+    kept = None
+    instance = where / "instances" / made
+    with contextlib.suppress(OSError):
+        (instance / "events" / made / "enable").write_text("0")
+    try:
+        instance.rmdir()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        kept = f"tracefs instance {made} stays: {error.strerror}"
+    try:
+        lines = (where / "kprobe_events").read_text()
+    except OSError:
+        return kept
+    for group, event in _EVENT.findall(lines):
+        if group == made:
+            try:
+                append(where / "kprobe_events", f"-:{group}/{event}")
+            except OSError as error:
+                kept = f"kprobe event {group}/{event} stays: {error.strerror}"
+    return kept
+
+
+def append(path: Path, line: str) -> None:
+    """Write one line to a tracefs list; what is in it already stays. Raises ``OSError``.
+
+    ``open(path, "a")`` would seek, which tracefs refuses; without O_APPEND it empties the list.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.write(descriptor, line.encode() + b"\n")
+    finally:
+        os.close(descriptor)
+
+
+class Janitor:
+    """A shell that removes a name's leftovers as soon as this process is gone."""
+
+    def __init__(self, where: Path, made: str) -> None:
+        """Start it. Call before anything is made in tracefs."""
+        script = _JANITOR.format(tracing=shlex.quote(str(where)), name=made)
+        read, self._write = os.pipe()  # both close on exec: only this process holds the end
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            self._pid = os.posix_spawn(
+                "/bin/sh",
+                ["/bin/sh", "-c", script],
+                {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, read, 0),
+                    (os.POSIX_SPAWN_DUP2, null, 1),
+                    (os.POSIX_SPAWN_DUP2, null, 2),
+                ],
+                setpgroup=0,  # out of reach of the terminal's Ctrl-C
+            )
+        except OSError as error:
+            os.close(self._write)
+            raise LiveError(f"cannot start /bin/sh to clean up after a crash: {error}") from error
+        finally:
+            os.close(read)
+            os.close(null)
+
+    def dismiss(self, *, clean: bool) -> None:
+        """Send it home; where something was left (not ``clean``), it tries on for a while.
+
+        Safe to call again.
+        """
+        if not self._pid:
+            return
+        with contextlib.suppress(OSError, ChildProcessError):
+            if clean:
+                os.write(self._write, b"done\n")
+        os.close(self._write)
+        if clean:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+        self._pid = 0
+
+
+def _names(where: Path) -> set[str]:
+    """Return all our names in tracefs, of running and of dead processes."""
+    names = {each.name for each in (where / "instances").glob("vmemscope_*")}
+    with contextlib.suppress(OSError):
+        names |= {group for group, _ in _EVENT.findall((where / "kprobe_events").read_text())}
+    return names
+
+
+def _started(root: Path, process: int) -> int | None:
+    """Return when a process started, in clock ticks since boot: proc(5), stat field 22."""
+    try:
+        text = (root / "proc" / str(process) / "stat").read_text()
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _namespace(root: Path) -> int:
+    try:
+        return int(re.sub(r"\D", "", str((root / "proc/self/ns/pid").readlink())) or 0)
+    except OSError:
+        return 0

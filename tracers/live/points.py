@@ -1,0 +1,85 @@
+"""The vocabulary of live capture: what can be probed, where exactly, and on which rung.
+
+A *probe point* is a kernel function we want to see called (a ``Kind``). A *rung* is a way to see
+it; the ladder tries them from the most to the least direct. A ``Probe`` is one rung made concrete
+for the running kernel: addresses, and which register holds which argument. Engines attach probes
+and know nothing of how they were found.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from tracers.events import Kind, Source
+
+
+class Rung(Enum):
+    """A way to observe a call, the most direct first; the value is the word shown and stored."""
+
+    KPROBE = "kprobe"  # on the function's entry, and a return probe
+    CALLSITE = "callsite"  # on the call instruction and the one behind it, in traceable callers
+    BREAKPOINT = "breakpoint"  # hardware execution breakpoints, at the same two places
+    DERIVED = "derived"  # computed from __add_pages: no probe at all
+
+    @property
+    def source(self) -> Source:
+        """How rows of this rung are marked."""
+        return Source[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One instruction of the running kernel: u64 address, and symbol + offset for kprobes."""
+
+    symbol: str  # as in kallsyms, with its suffix
+    offset: int  # bytes
+    address: int
+
+    def __str__(self) -> str:
+        return f"{self.symbol}+0x{self.offset:x}" if self.offset else self.symbol
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One way to observe one probe point of the running kernel.
+
+    ``entries``: where a call begins (the function itself, or every call instruction).
+    ``exits``: where it ends, one for each entry of a call site; empty with KPROBE (a return probe
+    is meant) and where the end cannot be seen (then ``timed`` is False).
+    ``registers``: (schema field, number of the register that holds it at an entry); for WARN:
+    "file" (a C string), "line" and "caller" (address of the WARN).
+    ``ret``: what x0 holds at an exit: "int" (32 bits, signed), "pointer", or None for void.
+    """
+
+    kind: Kind
+    rung: Rung
+    function: str
+    entries: tuple[Place, ...]
+    exits: tuple[Place, ...] = ()
+    registers: tuple[tuple[str, int], ...] = ()
+    ret: str | None = None
+    timed: bool = True
+
+    def __str__(self) -> str:
+        sides = "entry+return" if self.timed else "entry"
+        if self.rung is Rung.CALLSITE:
+            where = ", ".join(str(place) for place in self.entries)
+            return f"callsite {sides} (bl at {where})"
+        return f"{self.rung.value} {sides}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the kernel side shall drop; ``None`` drops nothing.
+
+    ``pid``: keep this thread group. ``comm``: keep threads of this name (up to 15 bytes).
+    ``window``: keep populate and free calls not inside [start, end); all other kinds stay.
+    """
+
+    pid: int | None = None
+    comm: str | None = None
+    window: tuple[int, int] | None = None
+
+
+#: Most registers any probe needs (AAPCS64: x0 to x7 hold arguments).
+REGISTERS: Final = 4

@@ -1,0 +1,114 @@
+"""Raw records of an engine to rows of the event schema, column-wise.
+
+``RAW`` is the one record layout of all engines; the BPF program (program.c) writes it as it is.
+An entry carries the first registers, an exit x0; which register is which argument is the probe's
+knowledge, so nothing in a kernel needs to know signatures.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracers.arrow import column, masked, strings
+from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase
+from tracers.live.points import REGISTERS, Probe
+
+RAW: Final = np.dtype(
+    [
+        ("ts_ns", "<u8"),  # CLOCK_MONOTONIC
+        ("probe", "<u2"),  # index into the engine's probes
+        ("phase", "u1"),  # tracers.events.Phase
+        ("known", "u1"),  # bits KNOWN_*
+        ("cpu", "<u4"),
+        ("pid", "<u4"),  # thread group
+        ("tid", "<u4"),
+        ("site", "<i4"),  # WARN: index into the engine's site names, -1 none
+        ("line", "<u4"),  # WARN
+        ("comm", "S16"),
+        ("args", "<u8", (REGISTERS,)),  # entry: x0…; exit: x0
+    ]
+)
+KNOWN_PID: Final = 1
+KNOWN_COMM: Final = 2
+KNOWN_ARGS: Final = 4  # at an exit: the return value
+
+_Records = npt.NDArray[np.void]
+_Mask = npt.NDArray[np.bool_]
+
+
+def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa.RecordBatch:
+    """Return the records (RAW[N]) as rows of ``SCHEMA``, in their order.
+
+    ``probes``: what ``probe`` counts; ``sites``: source files of WARNs, what ``site`` counts.
+    """
+    probe = records["probe"]
+    kinds = np.array([each.kind for each in probes], np.int8)
+    sources = np.array([each.rung.source for each in probes], np.int8)
+    untimed = np.array([not each.timed for each in probes], np.bool_)[probe]
+    entry = records["phase"] != Phase.EXIT
+    # an entry whose exit nobody watches for must not look like a call that never ended
+    phase = np.where(entry & untimed, np.int8(Phase.POINT), records["phase"].astype(np.int8))
+    told = (records["known"] & KNOWN_ARGS) != 0
+    made: dict[str, pa.Array] = {
+        "ts_ns": column(records["ts_ns"]),
+        "kind": pa.DictionaryArray.from_arrays(column(kinds[probe]), KIND_NAMES),
+        "phase": pa.DictionaryArray.from_arrays(column(phase), PHASE_NAMES),
+        "source": pa.DictionaryArray.from_arrays(column(sources[probe]), SOURCE_NAMES),
+        "cpu": column(records["cpu"].astype(np.uint16)),
+        "pid": masked(records["pid"], (records["known"] & KNOWN_PID) != 0),
+        "tid": column(records["tid"]),
+        "comm": _comms(records["comm"], (records["known"] & KNOWN_COMM) != 0),
+    }
+    made |= _arguments(records, probes, entry & told)
+    made["ret"] = _returned(records, probes, ~entry & told)
+    warn = np.array([each.kind is Kind.WARN for each in probes], np.bool_)[probe] & entry
+    made["line"] = masked(records["line"], warn & (records["line"] != 0))
+    made["site"] = _strings(
+        [name.encode() for name in sites],
+        records["site"],
+        warn & (records["site"] >= 0) & (records["site"] < len(sites)),
+    )
+    arrays = [made[name] for name in SCHEMA.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _arguments(records: _Records, probes: Sequence[Probe], known: _Mask) -> dict[str, pa.Array]:
+    """Return start, end, pfn, nr_pages and nid: registers by the probe's own account."""
+    args, probe = records["args"], records["probe"]
+    every = np.arange(len(records))
+    made = {}
+    for name in ("start", "end", "pfn", "nr_pages", "nid"):
+        register = np.array([dict(each.registers).get(name, -1) for each in probes], np.int64)
+        which = register[probe]
+        values = args[every, which]  # -1 takes the last, and is masked
+        if name == "nid":
+            values = values.astype(np.uint32).view(np.int32)
+        made[name] = masked(values, known & (which >= 0))
+    return made
+
+
+def _returned(records: _Records, probes: Sequence[Probe], known: _Mask) -> pa.Array:
+    """Return x0 at exits as the function's type has it: int sign-extended, pointers whole."""
+    x0 = np.ascontiguousarray(records["args"][:, 0])
+    narrow = np.array([each.ret == "int" for each in probes], np.bool_)[records["probe"]]
+    void = np.array([each.ret is None for each in probes], np.bool_)[records["probe"]]
+    short = x0.astype(np.uint32).view(np.int32).astype(np.int64)
+    return masked(np.where(narrow, short, x0.view(np.int64)), known & ~void)
+
+
+def _comms(comm: npt.NDArray[np.bytes_], known: _Mask) -> pa.Array:
+    words = np.ascontiguousarray(comm).view("<u8").reshape(-1, 2)
+    new = np.ones(len(words), np.bool_)  # one name mostly follows another that is the same
+    new[1:] = (words[1:] != words[:-1]).any(axis=1)
+    names, index = np.unique(comm[new], return_inverse=True)
+    return _strings(names.tolist(), index[np.cumsum(new) - 1], known)
+
+
+def _strings(names: Sequence[bytes], index: npt.NDArray[Any], known: _Mask) -> pa.Array:
+    r"""Return names[index] as utf8, null where not known; up to a NUL, non-UTF-8 as ``\xNN``."""
+    texts = [name.split(b"\0")[0].decode("utf-8", "backslashreplace").encode() for name in names]
+    picked = np.where(known, index, 0).astype(np.int32)
+    return strings(texts).take(masked(picked, known & bool(texts)))

@@ -1,0 +1,291 @@
+"""One live capture: the machine's facts, the engine, what it attached, and an honest account.
+
+``open_live`` finds out what this kernel allows and attaches it, disabled; ``Live`` then starts,
+polls, stops and closes. Promises: what was attached how, and what not and why, is in ``probes``
+and ``notes``; populate calls that nothing could observe are derived; WARNs that error_report_end
+saw and the engine did not are a loss; /sys/kernel/warn_count, which counts those of all the kernel
+and those before the probes were on, too, is told beside them.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from tracers.arrow import empty
+from tracers.batch import Batch
+from tracers.constants.errors import ConstantsError
+from tracers.constants.gather import gather
+from tracers.constants.warnsites import FUNCTIONS as WARNING
+from tracers.events import SCHEMA
+from tracers.formulas import WindowError
+from tracers.live.engine import Engine, LiveError
+from tracers.live.kernel import RunningKernel, read_kernel
+from tracers.live.ladder import Attached, Ladder, climb, ladders
+from tracers.live.points import Filters, Rung
+from tracers.live.rungs import FUNCTIONS
+from tracers.logs.derive import Deriver
+from tracers.machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENGINES: Final = ("bcc", "tracefs")
+_ALL: Final = ((0, (1 << 64) - 1),)
+#: Linux 6.2, commit 8b05aa263361 ("panic: Expose \"warn_count\" to sysfs"); in 6.1-stable, too.
+_WARN_COUNT: Final = "sys/kernel/warn_count"
+
+
+class Live:
+    """An open capture. Not thread-safe: one thread starts, polls and stops it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        attached: Sequence[Attached],
+        machine: Machine,
+        *,
+        warn_sites: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        origin: Mapping[str, str] | None = None,
+        filtered: bool = False,
+        root: Path = Path("/"),
+    ) -> None:
+        self.machine = machine
+        self.attached = tuple(attached)
+        self.probes = {each.function: each.how for each in attached}
+        self.warn_sites = tuple(warn_sites)
+        self.notes = (*notes, *_refusals(attached))
+        self.clock: dict[str, str | int | None] = {
+            "name": "mono",
+            "offset_ns": time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        }
+        self.origin = {"live": engine.name, **(origin or {})}
+        self._engine = engine
+        self._filtered = filtered
+        self._root = root
+        self._warned_before: int | None = None
+        self._warned: int | None = None
+        derived = any(each.derived for each in attached)
+        self._deriver = Deriver(machine.window, _section_pages(machine)) if derived else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Enable all probes. Raises ``LiveError``."""
+        self._warned_before = _number(self._root / _WARN_COUNT)
+        self._engine.start()
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """Wait up to ``timeout_s`` for events; None if there were none."""
+        batch = self._engine.poll(timeout_s)
+        return None if batch is None else self._derived(batch)
+
+    def stop(self) -> Iterator[Batch]:
+        """Disable all probes; yield what was under way, and what the witnesses disagree on."""
+        rest = self._engine.stop()
+        after = _number(self._root / _WARN_COUNT)
+        if after is not None and self._warned_before is not None:
+            self._warned = after - self._warned_before
+        if rest is not None:
+            yield self._derived(rest)
+        counts = self._engine.counts()
+        # Where something was lost anyway, the witnesses may differ by just that.
+        known = not self._filtered and not any(counts.lost.values())
+        if known and counts.warns is not None and counts.reported is not None:
+            missed = counts.reported - counts.warns
+            if missed > 0:
+                yield Batch(empty(SCHEMA), lost=missed)
+
+    def closing(self) -> tuple[str, ...]:
+        """Return sentences on the three witnesses and on losses, for the closing record."""
+        counts = self._engine.counts()
+        told = [
+            f"lost {number} events of {name}" + (f" on cpu {cpu}" if cpu >= 0 else "")
+            for (name, cpu), number in sorted(counts.lost.items())
+            if number
+        ]
+        told += [
+            f"{number} returns of {name} were missed: no free kretprobe instance"
+            for name, number in sorted(counts.missed_returns.items())
+            if number
+        ]
+        witnesses = (
+            ("__warn", counts.warns, counts.other_warns),
+            ("error_report_end", counts.reported, counts.other_reported),
+        )
+        said = [
+            f"{name} {ours}" + (f" (and {others} elsewhere)" if others else "")
+            for name, ours, others in witnesses
+            if ours is not None
+        ]
+        if self._warned is not None:
+            said.append(f"warn_count {self._warned}")
+        if said:
+            told.append("WARNs by witness: " + ", ".join(said))
+        if self._deriver is not None:
+            told += self._deriver.notes
+        return tuple(told)
+
+    def close(self) -> None:
+        """Detach and remove everything; again: does nothing."""
+        self._engine.close()
+
+    def _derived(self, batch: Batch) -> Batch:
+        if self._deriver is None:
+            return batch
+        return replace(batch, events=self._deriver.feed(batch.events))
+
+
+def open_live(
+    *,
+    engine: str = "auto",
+    first: Rung = Rung.KPROBE,
+    filters: Filters = Filters(),  # noqa: B008 (frozen)
+    hits_only: bool = False,
+    vmlinux: Path | None = None,
+    root: Path = Path("/"),
+) -> Live:
+    """Attach to the running kernel whatever it allows; nothing is enabled before ``start``.
+
+    ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
+    have the kernel drop populate and free calls inside the window. ``vmlinux``: the running
+    kernel's own file, where its memory cannot be read (lockdown).
+
+    Raises:
+        LiveError: no engine works here, or nothing could be attached; why, and the way out.
+        ConstantsError: ``vmlinux`` cannot be read.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise LiveError(f"no engine {engine}: there are {', '.join(('auto', *ENGINES))}")
+    kernel = read_kernel(FUNCTIONS, vmlinux=vmlinux, root=root)
+    try:
+        machine, warn_sites, traceable, notes = _machine(kernel, root)
+        if hits_only:
+            if machine.window is None:
+                raise LiveError("hits only: the window is not known here: vmemscope doctor")
+            filters = replace(filters, window=(machine.window.start, machine.window.end))
+        rungs = ladders(kernel, first=first)
+        ours = _ours(kernel)
+    finally:
+        kernel.close()
+    chosen, why_not = _engine(engine, filters, ours, root)
+    try:
+        attached = _attached(rungs, chosen, traceable)
+    except BaseException:
+        chosen.close()
+        raise
+    given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
+    return Live(
+        chosen,
+        attached,
+        machine,
+        warn_sites=warn_sites,
+        notes=(*notes, *why_not),
+        origin={name: str(value) for name, value in given.items() if value is not None},
+        filtered=filters.pid is not None or filters.comm is not None,
+        root=root,
+    )
+
+
+def _attached(
+    rungs: Sequence[Ladder], engine: Engine, traceable: Mapping[str, str]
+) -> tuple[Attached, ...]:
+    attached = climb(rungs, engine.attach, traceable)
+    if all(each.probe is None for each in attached):
+        # one reason is most often everyone's; of a rung left out on purpose it is no reason
+        told = dict.fromkeys(
+            why for each in attached for _, why in each.refused if not why.startswith("left out")
+        )
+        why = "; ".join(list(told)[:3]) or "no reason given"
+        raise LiveError(f"the kernel refused every probe ({why}): see vmemscope doctor")
+    return attached
+
+
+def _machine(
+    kernel: RunningKernel, root: Path
+) -> tuple[Machine, list[str], Mapping[str, str], list[str]]:
+    """Return the machine, its WARN sites, who is traceable, and what to note."""
+    try:
+        known = gather(kernel.text, live=True, root=root)
+    except ConstantsError as error:
+        own = Machine(release=os.uname().release, arch=os.uname().machine)
+        return own, [], {}, [f"the window is not known: {error}"]
+    sites = [f"{site.file}:{site.line}" for site in known.warn_sites]
+    return known.machine(), sites, known.probeable, []
+
+
+def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
+    """Return where the code of our functions lies: WARNs of these addresses are ours."""
+    if kernel.text is None:
+        return _ALL
+    wanted = [name for each in WARNING for name in (each, f"{each}.cold")]
+    spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
+    mask = (1 << 64) - 1
+    return (
+        tuple(((first + kernel.slide) & mask, (end + kernel.slide) & mask) for first, end in spans)
+        or _ALL
+    )
+
+
+def _engine(
+    name: str, filters: Filters, ours: tuple[tuple[int, int], ...], root: Path
+) -> tuple[Engine, list[str]]:
+    why_not: list[str] = []
+    for each in ENGINES if name == "auto" else (name,):
+        try:
+            return _OPENERS[each](filters, ours, root), why_not
+        except LiveError as error:
+            if name != "auto":
+                raise
+            why_not.append(f"engine {each}: {error}")
+    raise LiveError("; ".join(why_not))
+
+
+def _bcc(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) -> Engine:
+    from tracers.live.bcc import BccEngine  # noqa: PLC0415 (only where it is used)
+
+    return BccEngine(root, filters=filters, ours=ours)
+
+
+def _tracefs(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) -> Engine:
+    from tracers.live.tracefs import TracefsEngine  # noqa: PLC0415 (only where it is used)
+
+    return TracefsEngine(root, filters=filters, ours=ours)
+
+
+_OPENERS: "Final[Mapping[str, Callable[..., Engine]]]" = {"bcc": _bcc, "tracefs": _tracefs}
+
+
+def _refusals(attached: Sequence[Attached]) -> Iterator[str]:
+    """Say of each point that is not on the first rung why it is not."""
+    for each in attached:
+        if each.probe is not None:
+            for rung, why in each.refused:
+                yield f"{each.function}: {rung.value}: {why}"
+
+
+def _section_pages(machine: Machine) -> int | None:
+    try:
+        return machine.window.section_pages if machine.window else None
+    except WindowError:
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,66 @@
+"""What to do about each thing live capture misses, in the words of Debian, Ubuntu and Fedora.
+
+Promises: every step is a command or a setting that can be typed as it stands, with the running
+release filled in.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+DISTRIBUTIONS: Final = ("debian", "ubuntu", "fedora")
+
+_ANY: Final = {
+    "root": "run it with sudo, or give the service AmbientCapabilities=CAP_SYS_ADMIN CAP_BPF"
+    " CAP_PERFMON CAP_SYSLOG CAP_DAC_READ_SEARCH",
+    "tracefs": "mount -t tracefs nodev /sys/kernel/tracing",
+    "kprobe_events": "a kernel with CONFIG_KPROBE_EVENTS=y: the distribution's own has it",
+    "lockdown": "boot without lockdown=confidentiality; with Secure Boot, turn it off or use"
+    " lockdown=integrity",
+    "kptr_restrict": "sysctl kernel.kptr_restrict=1",
+    "kcore": "give the running kernel's file instead: --vmlinux FILE",
+    "btf": "a kernel with CONFIG_DEBUG_INFO_BTF=y; without it the arguments of __remove_pages and"
+    " sparse_remove_section may stay unknown",
+    "breakpoints": "close debuggers and perf sessions that hold breakpoints; without a slot"
+    " vmemmap_populate is derived from __add_pages",
+    "window": "vmemscope window VMLINUX says what a file of this kernel gives",
+    "leftovers": "vmemscope record and live remove them when they start",
+    "panic": "stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
+    "arm64": "run it on the arm64 machine, or import what its own ftrace recorded",
+}
+_OWN: Final = {
+    "bcc": {
+        "debian": "apt install python3-bpfcc",
+        "ubuntu": "apt install python3-bpfcc",
+        "fedora": "dnf install python3-bcc",
+    },
+    "vmlinux": {
+        "debian": "apt install linux-image-{release}-dbg, then --vmlinux"
+        " /usr/lib/debug/boot/vmlinux-{release}",
+        "ubuntu": "apt install linux-image-{release}-dbgsym (ddebs), then --vmlinux"
+        " /usr/lib/debug/boot/vmlinux-{release}",
+        "fedora": "dnf debuginfo-install kernel-{release}, then --vmlinux"
+        " /usr/lib/debug/lib/modules/{release}/vmlinux",
+    },
+}
+
+
+def distribution(root: Path = Path("/")) -> str | None:
+    """Return which of ``DISTRIBUTIONS`` this is, or is like; None: another."""
+    try:
+        text = (root / "etc/os-release").read_text(errors="replace")
+    except OSError:
+        return None
+    pairs = (line.partition("=") for line in text.splitlines())
+    told = {name: value.strip("\"' ") for name, _, value in pairs}
+    names = [told.get("ID", ""), *told.get("ID_LIKE", "").split()]
+    return next((name for name in names if name in DISTRIBUTIONS), None)
+
+
+def steps(what: str, release: str | None = None) -> Mapping[str, str]:
+    """Return the next step by distribution; under "" where it is the same for all."""
+    if what in _ANY:
+        return {"": _ANY[what]}
+    filled = release or os.uname().release
+    return {name: step.format(release=filled) for name, step in _OWN[what].items()}
