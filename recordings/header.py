@@ -16,7 +16,7 @@ from tracers import __version__
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
-FORMAT: Final = "1.0"
+FORMAT: Final = "1.1"
 """Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
 
 MAX_HEADER: Final = 16 << 20  # bytes of JSON; a large machine's /proc/iomem is 100 kB
@@ -154,6 +154,7 @@ class BatchMeta:
     last_ts: int = 0  # largest
     losses: Losses = field(default_factory=Losses)
     reason: str = ""  # end record only: why the recording ended
+    notes: tuple[str, ...] = ()  # end record only: what was learnt by then; escape before showing
 
     def to_json(self) -> bytes:
         """Return the compact JSON."""
@@ -162,6 +163,8 @@ class BatchMeta:
         values |= {name: getattr(self.losses, name) for name in _LOSSES}
         if self.reason:
             values["reason"] = self.reason
+        if self.notes:
+            values["notes"] = self.notes
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
@@ -171,6 +174,7 @@ class BatchMeta:
             values = json.loads(text.decode("utf-8"))
             counts = {name: values[name] for name in (*_COUNTS, *_LOSSES)}
             reason = values.get("reason", "")
+            notes = values.get("notes", [])
         except _JSON_ERRORS as error:
             raise ValueError("its metadata is no JSON of ours") from error
         for name, count in counts.items():
@@ -182,7 +186,12 @@ class BatchMeta:
             **{name: counts[name] for name in _COUNTS},
             losses=Losses(**{name: counts[name] for name in _LOSSES}),
             reason=reason if isinstance(reason, str) else "",
+            notes=tuple(notes) if _is_texts(notes) else (),
         )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 _COUNTS: Final = ("seq", "rows", "first_ts", "last_ts")

@@ -113,6 +113,11 @@ class Recording:
         """Why the recording ended, as its writer said ("closed"); None: it has no end."""
         return self._end.reason if self._end else None
 
+    @property
+    def closing_notes(self) -> tuple[str, ...]:
+        """What its writer noted when it ended, such as witnesses and losses; unescaped."""
+        return self._end.notes if self._end else ()
+
     def read(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the events of ``index[i]``: our columns in order, then unknown ones.
 

@@ -5,6 +5,7 @@ nanoseconds; what is not known is null with a reason beside it; no NaN or infini
 kernels and files stands as it is: JSON's own escapes keep it harmless.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from recordings.header import Header
@@ -16,8 +17,13 @@ from tracers.events import Kind
 from tracers.window import Window
 
 
-def report_dict(header: Header, snapshot: Snapshot) -> dict[str, Any]:
-    """Return everything a report says, ready for ``json.dumps``."""
+def report_dict(
+    header: Header, snapshot: Snapshot, *, closing: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return everything a report says, ready for ``json.dumps``.
+
+    ``closing``: the closing record's notes.
+    """
     machine = header.machine
     regimes = snapshot.regimes
     pairing, losses = snapshot.pairing, snapshot.losses
@@ -108,6 +114,7 @@ def report_dict(header: Header, snapshot: Snapshot) -> dict[str, Any]:
         "origin": dict(header.origin),
         "problems": list(machine.problems),
         "notes": list(header.notes),
+        "closing_notes": list(closing),
     }
 
 

@@ -5,7 +5,7 @@ terminal only repeats what the words say. Whatever a kernel or a file wrote is s
 ``printable`` and never read as markup.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from rich.console import Console, ConsoleRenderable
@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from recordings.answer import WORDS, answer, calls
 from recordings.escape import printable
 from recordings.header import Header
 from recordings.histogram import ERROR
@@ -27,10 +28,10 @@ from tracers.window import Window
 #: Rows of a table; beyond it the text says how many more there are (all are in the JSON).
 ROWS: Final = 16
 
-_WORDS: Final = {
-    Verdict.OUT_OF_RANGE: ("OUT OF RANGE", "bold red"),
-    Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "bold yellow"),
-    Verdict.CLEAN: ("CLEAN", "bold green"),
+_STYLES: Final = {
+    Verdict.OUT_OF_RANGE: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.CLEAN: "bold green",
 }
 _FUNCTIONS: Final = {
     Kind.MEMREMAP: "memremap_pages",
@@ -41,38 +42,18 @@ _FUNCTIONS: Final = {
 }
 
 
-def render(console: Console, header: Header, snapshot: Snapshot) -> None:
-    """Print the report of one recording to ``console``."""
-    word, style = _WORDS[snapshot.verdict]
-    parts: list[ConsoleRenderable] = [hanging(Text(word, style), _answer(snapshot))]
+def render(
+    console: Console, header: Header, snapshot: Snapshot, *, closing: Sequence[str] = ()
+) -> None:
+    """Print the report of one recording to ``console``; ``closing``: its closing notes."""
+    word = Text(WORDS[snapshot.verdict], _STYLES[snapshot.verdict])
+    parts: list[ConsoleRenderable] = [hanging(word, answer(snapshot))]
     parts += _caveats(snapshot)
     parts.append(Text())
     parts += (line(label, text) for label, text in _facts(header.machine, snapshot))
+    parts += (line("" if at else "at the end", printable(n)) for at, n in enumerate(closing))
     parts += _tables(snapshot)
     emit(console, parts)
-
-
-def _answer(snapshot: Snapshot) -> str:
-    calls = snapshot.populate + snapshot.free
-    match snapshot.verdict:
-        case Verdict.OUT_OF_RANGE:
-            said = f"{count(snapshot.hits)} of {_calls(calls)} outside the window; "
-            return said + _cost(snapshot)
-        case Verdict.CLEAN:
-            return f"all {_calls(calls)} lie inside the window; {_cost(snapshot)}"
-        case _:
-            return snapshot.verdict_reasons[0]
-
-
-def _cost(snapshot: Snapshot) -> str:
-    if not snapshot.warnings:
-        return "no WARN seen"
-    untimed = sum(site.untimed for site in snapshot.sites)
-    fired = f"{count(snapshot.warnings)} WARN" + ("" if snapshot.warnings == 1 else "s")
-    if untimed == snapshot.warnings:
-        return f"{fired}, cost unknown"
-    least = "at least " if untimed else ""
-    return f"{fired} cost {least}{duration(snapshot.warn_ns)}"
 
 
 def _caveats(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
@@ -93,11 +74,11 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     found = [(getattr(snapshot.regimes, name), name) for name in names]
     yield "regimes", ", ".join(f"{count(n)} {name}" for n, name in found if n) or "no call judged"
     if snapshot.would_warn != snapshot.hits:
-        yield "", f"the kernel's own comparison is true for {_calls(snapshot.would_warn)}"
+        yield "", f"the kernel's own comparison is true for {calls(snapshot.would_warn)}"
     for at, extent in enumerate(snapshot.extents[:ROWS]):
         where = f"{address(extent.start)} - {address(extent.end)}"
         on = f", on {printable(extent.lands_on)}" if extent.lands_on else ""
-        number = _calls(extent.populate + extent.free)
+        number = calls(extent.populate + extent.free)
         yield "" if at else "hits lie", f"{where} {extent.regime}{on}, {number}"
     yield from _more("", len(snapshot.extents[:ROWS]), snapshot.extents_total, "stretch")
     pairing = snapshot.pairing
@@ -246,7 +227,3 @@ def _since(ts_ns: int, snapshot: Snapshot) -> str:
 
 def _function(kind: Kind) -> str:
     return _FUNCTIONS.get(kind, kind.label)
-
-
-def _calls(number: int) -> str:
-    return f"{count(number)} call" + ("" if number == 1 else "s")

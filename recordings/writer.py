@@ -7,15 +7,14 @@ the file back to its last whole batch, and every later ``write`` says so; nothin
 and no symbolic link followed.
 """
 
-import contextlib
-import errno
 import os
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ import pyarrow.compute as pc
 from recordings.conform import conform, empty
 from recordings.encoding import Encoder
 from recordings.header import FORMAT, BatchMeta, Header, RecordingError
+from recordings.outputs import File, Output, Stream
 from recordings.snapshot import Losses
 from tracers.batch import Batch
 
@@ -31,8 +31,6 @@ MAX_ROWS: Final = 65_536
 _MAX_BYTES: Final = 64 << 20
 #: Share of ``flush_s`` after which the timer acts; the rest is for packing and writing.
 _EARLY: Final = 0.75
-
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Writer:
@@ -47,7 +45,7 @@ class Writer:
 
     def __init__(
         self,
-        target: str | os.PathLike[str] | BinaryIO,
+        target: str | os.PathLike[str] | Output,
         header: Header,
         *,
         fsync: bool = False,
@@ -70,10 +68,10 @@ class Writer:
         self._due: float | None = None
         self._wake = threading.Condition(threading.RLock())
         self._timer: threading.Thread | None = None
-        self._out: _File | _Stream = (
-            _File(Path(target), fsync=fsync)
+        self._out: File | Stream = (
+            File(Path(target), fsync=fsync)
             if isinstance(target, str | os.PathLike)
-            else _Stream(target)
+            else Stream(target)
         )
         try:
             self._out.put(self._encoder.head())
@@ -85,6 +83,11 @@ class Writer:
     def rows(self) -> int:
         """Events in the file."""
         return self._rows
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._out.size
 
     @property
     def unwritten(self) -> int:
@@ -107,16 +110,18 @@ class Writer:
                 self._flush()  # counts what was taken as unwritten
             elif self._due is None and (self._pieces or self._pending):
                 self._start_timer()
-            self._check()
+            self.check()
 
     def flush(self) -> None:
         """Put everything given so far in the file. Raises ``RecordingError``."""
         with self._wake:
             self._flush()
-            self._check()
+            self.check()
 
-    def close(self, reason: str = "closed") -> None:
+    def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
         """Write what is left and the closing record, then close. Again: does nothing.
+
+        ``reason`` and ``notes`` (plain sentences) go into the closing record.
 
         Raises ``RecordingError`` if events could not be written and no ``write`` said so yet.
         """
@@ -126,11 +131,11 @@ class Writer:
             self._flush()
             self._closed = True
             self._wake.notify_all()
-            self._end(reason)
+            self._end(reason, notes)
         if self._timer is not None:
             self._timer.join()
         if not self._raised:
-            self._check()
+            self.check()
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +152,8 @@ class Writer:
         self._raised = True  # the error under way is the one to be seen
         self.close(f"ended by {type(error).__name__}")
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ``RecordingError`` once the disk has failed, in whatever thread that was."""
         if self._cause is not None:
             self._raised = True
             raise RecordingError(
@@ -218,7 +224,7 @@ class Writer:
         self._cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._out.cut()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, notes: Sequence[str]) -> None:
         """Close the file, with the closing record if there is room for it."""
         told = self._told + self._pending
         meta = BatchMeta(
@@ -227,6 +233,7 @@ class Writer:
             rows=self._rows,
             losses=replace(told, lost=told.lost + self._unwritten),
             reason=self._cause or reason,
+            notes=tuple(notes),
         )
         try:
             self._out.put(self._encoder.end(meta))
@@ -252,91 +259,3 @@ class Writer:
                     self._wake.wait(left)
                 else:
                     self._flush()
-
-
-class _File:
-    """A new regular file. Written by position: a write begun and not ended is written over."""
-
-    def __init__(self, path: Path, *, fsync: bool) -> None:
-        self.name = str(path)
-        self._path = path
-        self._fsync = fsync
-        self._end = 0
-        try:
-            self._fd = os.open(path, _FLAGS, 0o600)
-        except FileExistsError as error:
-            raise RecordingError(
-                f"{path}: exists already; recordings are never overwritten: name another file"
-            ) from error
-        except (OSError, ValueError) as error:
-            text = getattr(error, "strerror", None) or error
-            raise RecordingError(f"{path}: cannot be created: {text}") from error
-
-    def put(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self._fd, view, self._end + len(data) - len(view))
-            view = view[done:]
-        if self._fsync:
-            os.fdatasync(self._fd)
-            if not self._end:
-                _sync_folder(self._path.parent)
-        self._end += len(data)
-
-    def cut(self) -> None:
-        """Drop what stands behind the last whole batch."""
-        # If even that fails, a torn tail stays, which readers report.
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, self._end)
-
-    def close(self) -> None:
-        self.cut()
-        fd, self._fd = self._fd, -1
-        os.close(fd)  # may tell of a late write error (NFS, quota)
-
-    def discard(self, *, keep: bool = False) -> None:
-        """Give up: close, and remove the file unless it holds a recording (``keep``)."""
-        if self._fd >= 0:
-            self.cut()
-            os.close(self._fd)
-        if not keep:
-            self._path.unlink(missing_ok=True)
-
-
-class _Stream:
-    """An open binary stream, such as standard output: what was written cannot be taken back."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.name = str(getattr(stream, "name", "the output"))
-        self._stream = stream
-        self._whole = True
-
-    def put(self, data: bytes) -> None:
-        if not self._whole:
-            raise OSError(errno.EIO, "the output ends in the middle of a batch")
-        self._whole = False
-        view = memoryview(data)
-        while view:
-            done = self._stream.write(view)  # an unbuffered stream may take a part only
-            if not done:
-                raise BlockingIOError(errno.EAGAIN, "the output takes no more")
-            view = view[done:]
-        self._stream.flush()
-        self._whole = True
-
-    def cut(self) -> None:
-        """A reader reports the torn tail."""
-
-    def close(self) -> None:
-        """It is the caller's to close."""
-
-    def discard(self, *, keep: bool = False) -> None:
-        """It is the caller's to close."""
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

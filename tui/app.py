@@ -1,15 +1,16 @@
 """The dashboard application: keys to commands, views to the screen, and a clean way out.
 
-``run`` is the entry point. The application owns a ``Player`` in a thread worker; keys become
-commands for it, and each view it publishes becomes one message, which replaces an older one
-still waiting. Nothing here or below touches an event of the recording.
+``run`` is the entry point for a recording (``tui.live_app`` has the one for live events). The
+application owns a player in a thread worker; keys become commands for it, and each view it
+publishes becomes one message, which replaces an older one still waiting. Nothing here or below
+touches an event.
 """
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Protocol
 
 from textual import work
 from textual.app import App
@@ -17,12 +18,14 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import Worker, WorkerState
 
+from recordings.header import Header
 from recordings.reader import Recording
 from recordings.snapshot import Call, Operation
 from tui.player import MAX_SPEED, Command, Player, PlayerView, Replay
 from tui.screens.dashboard import Dashboard
 from tui.screens.explain import ExplainScreen
-from tui.screens.help import HelpScreen
+from tui.screens.help import KEYS, HelpScreen
+from tui.screens.probes import ProbesScreen
 from tui.themes import DARK, FALLBACK, LIGHT
 from tui.widgets.table import KeyedTable
 
@@ -40,6 +43,18 @@ _SPEED_KEYS = Binding.Group("speed", compact=True)
 _HIT_KEYS = Binding.Group("hit", compact=True)
 
 
+#: What every application's last bindings are.
+COMMON_KEYS: Final = (
+    Binding("enter", "explain", "explain", show=False),
+    Binding("v", "page", "view"),
+    Binding("p", "probes", "probes", show=False),
+    Binding("t", "theme", "dark/light", show=False),
+    Binding("question_mark", "help", "help", key_display="?"),
+    Binding("q", "quit", "quit"),
+    Binding("ctrl+c", "quit", "quit", show=False, priority=True),  # as in any monitor
+)
+
+
 class Viewed(Message):
     """The player's view of one moment."""
 
@@ -52,53 +67,35 @@ class Viewed(Message):
         return isinstance(message, Viewed)
 
 
-class ReplayApp(App[None]):
-    """Replays one recording. ``return_code`` is 0, or 2 after an error in the player."""
+class Runner(Protocol):
+    """What an application needs of its player, whatever it plays."""
+
+    def run(self, publish: Callable[[PlayerView], None]) -> None:
+        """Publish views until it is stopped."""
+        ...
+
+    def stop(self) -> None:
+        """End ``run``."""
+        ...
+
+
+class ScopeApp(App[None]):
+    """Shows the views of a player. ``return_code`` is 0, or 2 after an error in the player."""
 
     CSS_PATH = "style.tcss"
     TITLE = "vmemscope"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "do('toggle')", "pause"),
-        Binding("left", "seek(-1)", "seek", group=_SEEK_KEYS, key_display="←"),
-        Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
-        Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
-        Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
-        Binding("n", "hit('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
-        Binding("N", "hit('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
-        Binding("shift+left", "seek_fine(-1)", "finer", show=False),
-        Binding("shift+right", "seek_fine(1)", "finer", show=False),
-        Binding("comma", "step(-1)", "event back", show=False),
-        Binding("full_stop", "step(1)", "event on", show=False),
-        Binding("home", "do('home')", "start", show=False),
-        Binding("end", "do('end')", "end", show=False),
-        Binding("enter", "explain", "explain", show=False),
-        Binding("v", "page", "view"),
-        Binding("t", "theme", "dark/light", show=False),
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("q", "quit", "quit"),
-        Binding("ctrl+c", "quit", "quit", show=False, priority=True),  # as in any monitor
-    ]
 
     def __init__(
-        self,
-        recording: Recording,
-        *,
-        speed: float = 1.0,
-        start: Start = 0.0,
-        paused: bool = False,
-        clock: Callable[[], int] = time.monotonic_ns,
+        self, header: Header, problems: Sequence[str], keys: Sequence[tuple[str, str]]
     ) -> None:
         super().__init__()
-        self.recording = recording
+        self.header = header
         self.view: PlayerView | None = None
         self.failure: str | None = None
-        self._start = start
-        self._replay_options = (speed, paused)
-        self._clock = clock
-        self.player: Player | None = None
-        problems = (*recording.header.machine.problems, *recording.problems)
-        self.dashboard = Dashboard(recording.header, (*problems, *recording.header.notes))
+        self.dashboard = Dashboard(header, problems)
+        self._keys = keys
+        self._runner: Runner | None = None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         if "TEXTUAL_THEME" not in os.environ:
@@ -114,27 +111,20 @@ class ReplayApp(App[None]):
 
     # -- the player -------------------------------------------------------------------------
 
-    def on_ready(self) -> None:
-        """Start the player, now that there is a screen to show its views."""
-        speed, paused = self._replay_options
-        replay = Replay(self.recording, speed=speed, paused=paused)
-        self.player = Player(replay, clock=self._clock)
-        if self._start == "end":
-            self.player.send(Replay.end)
-        elif self._start > 0:
-            first = replay.timeline.first_ns or 0
-            self.player.send(partial(_seek_time, time_ns=first + round(self._start * 1e9)))
-        self.play(self.player)
+    def start_player(self, runner: Runner) -> None:
+        """Show what ``runner`` publishes from now on."""
+        self._runner = runner
+        self._play(runner)
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="player")
-    def play(self, player: Player) -> None:
+    def _play(self, runner: Runner) -> None:
         """Be the player's thread."""
-        player.run(self._publish)
+        runner.run(self._publish)
 
     def on_unmount(self) -> None:
         """Let the player's thread end."""
-        if self.player is not None:
-            self.player.stop()
+        if self._runner is not None:
+            self._runner.stop()
 
     def _publish(self, view: PlayerView) -> None:
         self.post_message(Viewed(view))
@@ -151,15 +141,101 @@ class ReplayApp(App[None]):
             self.failure = str(error) or type(error).__name__
             self.dashboard.fail(self.failure)
 
-    def _send(self, command: Command) -> None:
-        if self.player is not None:
-            self.player.send(command)
-
     # -- keys -------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the turning of pages only where there are pages."""
         return action != "page" or self.dashboard.has_pages
+
+    def action_page(self) -> None:
+        """Turn the page of a low screen."""
+        self.dashboard.turn_page()
+
+    def action_theme(self) -> None:
+        """Change between dark and light."""
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    def action_help(self) -> None:
+        """Show the help."""
+        self.push_screen(HelpScreen(self._keys))
+
+    def action_probes(self) -> None:
+        """Show what is seen how."""
+        self.push_screen(ProbesScreen(self.header))
+
+    def action_explain(self) -> None:
+        """Explain the calls table's row: enter where no table has the focus."""
+        self.dashboard.choose_call()
+
+    def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
+        """Explain a call, go to an operation."""
+        row = message.row
+        if isinstance(row, Call):
+            first = self.view.first_ns if self.view else None
+            self.push_screen(ExplainScreen(self.header, row, first or 0))
+        elif isinstance(row, Operation):
+            self.go_to(row.start_ns)
+
+    def go_to(self, time_ns: int) -> None:
+        """Show the moment ``time_ns`` of the trace's clock, where the past can be seen."""
+
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.exit(return_code=EXIT_ERROR if self.failure else 0)
+
+
+class ReplayApp(ScopeApp):
+    """Replays one recording."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "do('toggle')", "pause"),
+        Binding("left", "seek(-1)", "seek", group=_SEEK_KEYS, key_display="←"),
+        Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
+        Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
+        Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
+        Binding("n", "hit('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
+        Binding("N", "hit('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("shift+left", "seek_fine(-1)", "finer", show=False),
+        Binding("shift+right", "seek_fine(1)", "finer", show=False),
+        Binding("comma", "step(-1)", "event back", show=False),
+        Binding("full_stop", "step(1)", "event on", show=False),
+        Binding("home", "do('home')", "start", show=False),
+        Binding("end", "do('end')", "end", show=False),
+        *COMMON_KEYS,
+    ]
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        speed: float = 1.0,
+        start: Start = 0.0,
+        paused: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        problems = (*recording.header.machine.problems, *recording.problems)
+        super().__init__(recording.header, (*problems, *recording.header.notes), KEYS)
+        self.recording = recording
+        self._start = start
+        self._replay_options = (speed, paused)
+        self._clock = clock
+        self.player: Player | None = None
+
+    def on_ready(self) -> None:
+        """Start the player, now that there is a screen to show its views."""
+        speed, paused = self._replay_options
+        replay = Replay(self.recording, speed=speed, paused=paused)
+        self.player = Player(replay, clock=self._clock)
+        if self._start == "end":
+            self.player.send(Replay.end)
+        elif self._start > 0:
+            first = replay.timeline.first_ns or 0
+            self.player.send(partial(_seek_time, time_ns=first + round(self._start * 1e9)))
+        self.start_player(self.player)
+
+    def _send(self, command: Command) -> None:
+        if self.player is not None:
+            self.player.send(command)
 
     def action_do(self, command: str) -> None:
         """Have the player do something that takes no argument."""
@@ -182,34 +258,9 @@ class ReplayApp(App[None]):
         self.dashboard.follow_calls()
         self._send(getattr(Replay, command))
 
-    def action_page(self) -> None:
-        """Turn the page of a low screen."""
-        self.dashboard.turn_page()
-
-    def action_theme(self) -> None:
-        """Change between dark and light."""
-        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
-
-    def action_help(self) -> None:
-        """Show the help."""
-        self.push_screen(HelpScreen())
-
-    def action_explain(self) -> None:
-        """Explain the calls table's row: enter where no table has the focus."""
-        self.dashboard.choose_call()
-
-    def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
-        """Explain a call, go to an operation."""
-        row = message.row
-        if isinstance(row, Call):
-            first = self.view.first_ns if self.view else None
-            self.push_screen(ExplainScreen(self.recording.header, row, first or 0))
-        elif isinstance(row, Operation):
-            self._send(partial(_seek_time, time_ns=row.start_ns))
-
-    async def action_quit(self) -> None:
-        """Leave."""
-        self.exit(return_code=EXIT_ERROR if self.failure else 0)
+    def go_to(self, time_ns: int) -> None:
+        """Go there."""
+        self._send(partial(_seek_time, time_ns=time_ns))
 
 
 def _seek(replay: Replay, *, fraction: float) -> None:

@@ -15,6 +15,8 @@ import click
 
 from tracers import __version__
 from tracers.errors import VmemscopeError
+from tui.doctor_cli import doctor
+from tui.record_cli import live, record
 from tui.streams import say, write
 from tui.window_cli import explain, window
 
@@ -86,14 +88,16 @@ def report(file: str, as_json: bool) -> None:
 
             from recordings.report import report_dict
 
-            text = json.dumps(report_dict(recording.header, snapshot), indent=2) + "\n"
+            told = report_dict(recording.header, snapshot, closing=recording.closing_notes)
+            text = json.dumps(told, indent=2) + "\n"
             write(lambda: sys.stdout.write(text))
         else:
             from rich.console import Console
 
             from recordings.text import render
 
-            write(lambda: render(Console(), recording.header, snapshot))
+            notes = recording.closing_notes
+            write(lambda: render(Console(), recording.header, snapshot, closing=notes))
         for problem in recording.problems:
             say(f"vmemscope: {file}: {problem}")
     sys.exit(snapshot.verdict.exit_code)
@@ -121,6 +125,9 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
 
 
+cli.add_command(record)
+cli.add_command(live)
+cli.add_command(doctor)
 cli.add_command(window)
 cli.add_command(explain)
 

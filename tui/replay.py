@@ -28,6 +28,19 @@ BURST: Final = 4 * STRIDE
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What a view of a live capture says beyond the numbers."""
+
+    engine: str
+    elapsed_s: int  # since the probes were on
+    rate: int  # events a second, of late
+    since: int  # events that came after this view was frozen; 0 when it is not
+    file: str  # being written; "" when nothing is recorded
+    size: int  # bytes written
+    failure: str  # what went wrong, "" as a rule
+
+
+@dataclass(frozen=True, slots=True)
 class PlayerView:
     """All the screen needs to know of one moment."""
 
@@ -41,6 +54,7 @@ class PlayerView:
     paused: bool
     at_end: bool
     note: str = ""  # what the last command found, e.g. that there is no further hit
+    live: Live | None = None  # only where the events are happening now
 
     @property
     def elapsed_ns(self) -> int:

@@ -38,7 +38,7 @@ def test_round_trip():
 
 def test_json_is_as_documented():
     told = json.loads(header().to_json())
-    assert told["format"] == "1.0"
+    assert told["format"] == "1.1"
     assert told["machine"]["window"]["start"] == "0xfffffc0000000000"
     assert told["created_ns"] == 1_717_800_000_123_456_789
 
@@ -133,3 +133,18 @@ def test_batch_metadata_takes_only_counts(key, value):
     assert value.encode() in text
     with pytest.raises(ValueError, match=key):
         BatchMeta.from_json(text)
+
+
+def test_closing_notes_round_trip_and_are_as_documented():
+    meta = BatchMeta("end", 1, 2, reason="SIGTERM", notes=("lost 3 on cpu 1", "\x1b[0m"))
+    assert BatchMeta.from_json(meta.to_json()) == meta
+    assert json.loads(meta.to_json())["notes"] == ["lost 3 on cpu 1", "\x1b[0m"]
+    assert "notes" not in json.loads(BatchMeta("end").to_json())
+
+
+@pytest.mark.parametrize("notes", ["a text", [1], ["one", None], {"a": 1}, None, 7])
+def test_closing_notes_of_another_shape_are_passed_over(notes):
+    told = json.loads(BatchMeta("end", rows=5, reason="closed").to_json()) | {"notes": notes}
+    assert BatchMeta.from_json(json.dumps(told).encode()) == BatchMeta(
+        "end", rows=5, reason="closed"
+    )

@@ -71,6 +71,7 @@ SCHEMA = {
     "origin": dict,
     "problems": [TEXT],
     "notes": [TEXT],
+    "closing_notes": [TEXT],
 }
 
 
@@ -171,3 +172,11 @@ def test_a_kernels_text_stays_as_it_is():
     assert report["warnings"]["sites"][0]["site"] == f"{HOSTILE}:5"
     assert report["warnings"]["sites"][0]["untimed"] == 1
     assert report["unfinished_total"] == 2
+
+
+def test_closing_notes_are_in_the_json_as_they_are():
+    snapshot = Ledger(None, None).snapshot(final=True)
+    header = Header(machine=Machine())
+    assert report_dict(header, snapshot)["closing_notes"] == []
+    told = report_dict(header, snapshot, closing=("warn_count 2", HOSTILE))["closing_notes"]
+    assert json.loads(json.dumps(told)) == ["warn_count 2", HOSTILE]

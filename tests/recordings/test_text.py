@@ -126,3 +126,14 @@ def test_nothing_known():
     assert text.startswith("INCONCLUSIVE  The window is not known")
     assert "No populate or free call is in this recording." in text
     assert "kernel     not known" in text
+
+
+def test_closing_notes_are_shown_and_not_obeyed():
+    out = io.StringIO()
+    snapshot = Ledger(None, None).snapshot(final=True)
+    console = Console(file=out, width=80, color_system=None)
+    render(console, Header(), snapshot, closing=("WARNs by witness: 2 and 2", HOSTILE))
+    assert "at the end WARNs by witness: 2 and 2\n" in out.getvalue()
+    assert "\x1b" not in out.getvalue()
+    assert r"\x1b]0;x\x07[bold]" in out.getvalue()
+    assert all(cell_len(line) <= 80 for line in out.getvalue().splitlines())

@@ -40,7 +40,7 @@ def test_any_arrow_program_reads_it(tmp_path):
     assert table.schema.equals(SCHEMA)
     assert table.num_rows == 324
     assert table.combine_chunks().to_batches()[0].equals(rows(324))
-    assert json.loads(table.schema.metadata[b"vmemscope"])["format"] == "1.0"
+    assert json.loads(table.schema.metadata[b"vmemscope"])["format"] == "1.1"
 
 
 def test_new_file_is_private_and_nothing_is_overwritten_or_followed(tmp_path):
@@ -228,3 +228,25 @@ def test_checksums_are_as_documented(tmp_path):
         assert signed(data, start, end) == data
         other = data[:start] + bytes([data[start] ^ 1]) + data[start + 1 :]
         assert signed(other, start, end) != other
+
+
+def test_closing_notes_are_in_the_closing_record(tmp_path):
+    path = tmp_path / "a.arrows"
+    writer = Writer(path, Header())
+    writer.write(Batch(rows(2)))
+    assert seen(path).closing_notes == ()
+    writer.close("SIGTERM", ("lost 3 events of vmemmap_free on cpu 1", COMM))
+    writer.close("again", ("never",))
+    assert seen(path).closing_notes == ("lost 3 events of vmemmap_free on cpu 1", COMM)
+    assert seen(path).ended == "SIGTERM"
+    assert not seen(path).losses
+
+
+def test_size_is_the_files(tmp_path):
+    path = tmp_path / "a.arrows"
+    with Writer(path, Header()) as writer:
+        assert writer.size == path.stat().st_size > 0
+        writer.write(Batch(rows(200)))
+        writer.flush()
+        assert writer.size == path.stat().st_size
+    assert writer.size == path.stat().st_size

@@ -292,3 +292,14 @@ async def test_start_at_the_end_or_at_a_time(storm):
 async def test_a_recording_without_events(make: Make):
     async with running(make(), "space", "n", "right", "end", "enter") as (app, _):
         assert "INCONCLUSIVE" in screen_text(app)
+
+
+async def test_the_probes_of_a_recording_are_told(make: Make):
+    probes = {"vmemmap_free": "entry+return", f"x{HOSTILE}": f"no: {HOSTILE}"}
+    recording = make(storm_rows(4, 0xFFFF_FFFF_4000_0000), header=Header(probes=probes))
+    async with running(recording, "p") as (app, pilot):
+        shown = screen_text(app)
+        assert "entry+return" in shown
+        assert shown.count(r"\x1b]0;x\x07[bold]") == 2
+        await press(app, pilot, "escape")
+        assert app.screen is app.dashboard

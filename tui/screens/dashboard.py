@@ -40,13 +40,15 @@ class Tiny(Static):
         """Take a view."""
         name, colour = word(view)
         snapshot = view.snapshot
-        state = "end" if view.at_end else "paused" if view.paused else "playing"
+        playing = "live" if view.live else "playing"
+        state = "end" if view.at_end else "paused" if view.paused else playing
+        speed = "" if view.live else speed_text(view.speed)
         self.update(
             content(
                 line((f" {name} ", f"bold reverse {colour}")),
                 line(headline(snapshot, at_end=view.at_end)),
                 line(cost(snapshot).partition(":")[0]),
-                line(f"{state} {words.seconds(view.elapsed_ns)} {speed_text(view.speed)}"),
+                line(f"{state} {words.seconds(view.elapsed_ns)} {speed}"),
                 line(("the panels need 72x22; q quits", MUTED)),
             )
         )

@@ -1,5 +1,6 @@
 """Help: the keys, and the words the screen uses."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -23,8 +24,17 @@ KEYS: Final = (
     ("tab", "to the next table; arrows up and down move in it"),
     ("enter", "on a call: explain it; on an operation: go to its start"),
     ("v", "on a low screen: turn the page at the bottom"),
+    ("p", "what was seen how, and what was not and why"),
     ("t", "dark and light"),
     ("? q", "this help, quit"),
+)
+#: The same for live events.
+LIVE_KEYS: Final = (
+    ("space", "freeze the view and let it go on; the capture never stops"),
+    ("tab", "to the next table; arrows up and down move in it"),
+    ("enter", "on a call: explain it"),
+    *KEYS[-4:-1],
+    ("? q", "this help; quit: probes off, the file whole"),
 )
 WORDS: Final = tuple(
     (term, " ".join(meaning.split()))
@@ -66,6 +76,10 @@ class HelpScreen(ModalScreen[None]):
         Binding("down,j", "scroll(1)", "Down", show=False),
     ]
 
+    def __init__(self, keys: Sequence[tuple[str, str]] = KEYS) -> None:
+        super().__init__()
+        self._keys = keys
+
     def compose(self) -> ComposeResult:
         """Yield the scrolling box: two two-column lists."""
         marks = "  ".join(f"{words.mark(name)} {name}" for name in words.MARKS)
@@ -73,7 +87,7 @@ class HelpScreen(ModalScreen[None]):
             box.border_title = "Help"
             box.border_subtitle = "esc closes"
             yield Static(content(line(("Keys", "bold $primary"))))
-            yield from map(_entry, KEYS)
+            yield from map(_entry, self._keys)
             yield Static(content(line(("Words", "bold $primary"))), classes="heading")
             yield from map(_entry, (*WORDS, ("marks", marks)))
 

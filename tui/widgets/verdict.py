@@ -14,6 +14,7 @@ from recordings.shares import warn_shares
 from recordings.snapshot import Regimes, Snapshot, Verdict
 from tracers.formulas import WindowError
 from tracers.window import Window
+from tui.probes import summary
 from tui.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
@@ -25,6 +26,8 @@ WORDS = {
     Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "$warning"),
 }
 NOTHING_YET = ("NOTHING YET", "$primary")
+#: What a live screen says before the first event.
+WAITING = "waiting for memory hot-add or hot-remove"
 #: Regimes of a hit, as one says where it lies.
 _WHERE = {
     "below": "below",
@@ -41,6 +44,7 @@ class Facts:
     snapshot: Snapshot
     at_end: bool
     error: str
+    live: bool = False
 
 
 def word(view: PlayerView) -> tuple[str, str]:
@@ -130,10 +134,12 @@ def _fitting(label: str, text: str, facts: list[str], width: int) -> Line:
     return line((label, MUTED), words.clip(text, width), (" · ".join(["", *facts]), MUTED))
 
 
-def window_line(window: Window | None, width: int) -> Line:
+def window_line(window: Window | None, width: int, *, live: bool = False) -> Line:
     """Return the line with the window, its size and where both come from."""
     if window is None:
         text = "not known: no side files of the machine were given"
+        if live:
+            text = "not known here, so no call can be judged: see vmemscope doctor"
         return line(("window  ", MUTED), (text, "$warning"))
     text = f"{words.address(window.start)} - {words.address(window.end)}"
     facts = [f"from {_origin(window.provenance.get('window', '?'))}", words.size(window.size)]
@@ -172,26 +178,39 @@ class VerdictPanel(Panel[Facts]):
 
     def facts(self, view: PlayerView) -> Facts:
         """Return the numbers and whether they are final."""
-        return Facts(view.snapshot, view.at_end, self._error)
+        live = view.live
+        return Facts(
+            view.snapshot,
+            view.at_end,
+            self._error or (live.failure if live else ""),
+            live is not None,
+        )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return verdict, cost, what is missing, kernel, window and what else is to be said."""
         snapshot = facts.snapshot
         name, colour = _word(snapshot, at_end=facts.at_end)
-        sentence = headline(snapshot, at_end=facts.at_end)
+        waiting = facts.live and not facts.at_end and not snapshot.events
+        seen = f"probes on: {summary(self._header.probes)}"
+        sentence = WAITING if waiting else headline(snapshot, at_end=facts.at_end)
         badge = f" {name} "
         first, *more = wrap(sentence, max(20, width - len(badge) - 2))
         lines = [line((badge, f"bold reverse {colour}"), "  ", (first, "bold"))]
         lines += [line(" " * (len(badge) + 2), (rest, "bold")) for rest in more]
-        price = cost(snapshot)
-        if len(price) > width:
+        price = seen if waiting else cost(snapshot)
+        if len(price) > width and not waiting:
             price = price.partition(": ")[0] + _first_share(price)
-        lines.append(line((price, "" if snapshot.warnings else MUTED)))
+        lines.append(line((words.clip(price, width), "" if snapshot.warnings else MUTED)))
         if facts.error:
             lines.insert(0, line(("ERROR ", "bold $error"), (printable(facts.error), "$error")))
         if said := self._caveat(snapshot, at_end=facts.at_end):
             lines.append(line((words.clip(said, width), "$text-warning")))
-        lines += [kernel(self._header, width), window_line(self._header.machine.window, width)]
+        lines += [
+            kernel(self._header, width),
+            window_line(self._header.machine.window, width, live=facts.live),
+        ]
+        if facts.live and not waiting:
+            lines.append(line((words.clip(seen, width), MUTED)))
         lines += [line((words.clip(text, width), MUTED)) for text in self._remarks(snapshot)]
         return lines
 

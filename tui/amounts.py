@@ -1,0 +1,35 @@
+"""Sizes and times as people type them: callbacks of click's options."""
+
+import re
+from typing import Final
+
+import click
+
+_SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_TIMES: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([a-z]*)")
+LEAST_SIZE: Final = 64 << 10  # a header alone is some 10 kB
+
+
+def size_of(_: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Return bytes: of 65536, 64K, 1.5GiB (binary units all)."""
+    if text is None:
+        return None
+    found = _AMOUNT.fullmatch(text.strip().lower())
+    unit = re.sub("i?b$", "", found[2]) if found else ""
+    if found is None or unit not in _SIZES:
+        raise click.BadParameter(f"{text!r} is no size such as 64M or 1G", param=param)
+    size = round(float(found[1]) * (1 << _SIZES[unit]))
+    if size < LEAST_SIZE:
+        raise click.BadParameter(f"{text!r} is less than 64K", param=param)
+    return size
+
+
+def seconds_of(_: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """Return seconds: of 30, 90s, 10min, 1h, 7d."""
+    if text is None:
+        return None
+    found = _AMOUNT.fullmatch(text.strip().lower())
+    if found is None or found[2] not in _TIMES or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is no time such as 90s, 10min or 1h", param=param)
+    return float(found[1]) * _TIMES[found[2]]
