@@ -1,5 +1,6 @@
 # make demo    a dashboard replaying a real arm64 WARN storm
 # make test    the tests          make lint    format, lint, types, floors
+# make test-lab   the tests in booted arm64 kernels (QEMU; docs/lab.md)
 # Each sets up what it needs in .venv on first use; constraints.txt pins every version.
 
 VENV := .venv
@@ -10,13 +11,20 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint format samples screenshots bench clean
+.PHONY: demo test test-lab lab-kernels lint format samples screenshots bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto
+
+test-lab: $(VENV)/.dev
+	tests/lab/rootfs >/dev/null || test $$? -eq 2 # 2: something is missing, the tests say what
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/lab
+
+lab-kernels:
+	for name in 6.1 6.1-once 6.12; do tests/lab/kernel $$name || exit; done
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

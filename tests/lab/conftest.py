@@ -1,0 +1,38 @@
+"""The lab's fixtures; ``make test-lab`` runs these tests, ``make test`` does not.
+
+Each boot is one fixture of the module that reads it, and all its scenes share it. What a machine
+lacks (QEMU, mmdebstrap, a kernel) skips what needs it, with the reason.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.harness import Kernel, Lab, Missing, kernel, stock
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Iterator[None]:
+    """Turn a machine's lack into a skip, wherever it shows."""
+    try:
+        return (yield)
+    except Missing as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The guest's root and the installed project."""
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def lab_kernel() -> Callable[[str], Kernel]:
+    """A lab kernel by name."""
+    return kernel
+
+
+@pytest.fixture(scope="session")
+def debian(lab: Lab) -> Callable[[str], Kernel]:
+    """A stock Debian kernel by series."""
+    return lambda series: stock(series, lab.folder)

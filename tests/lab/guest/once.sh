@@ -1,0 +1,4 @@
+#!/bin/sh
+# 6.1-once: the same calls with WARN_ON_ONCE.
+. /lab/lib.sh
+record storm --engine bcc -- sh -c "$(device 0x5000000000 16384)"

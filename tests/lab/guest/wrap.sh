@@ -1,0 +1,13 @@
+#!/bin/sh
+# 6.1 with oops=panic: the kernel places the device itself, wraps, and does not survive it.
+# Recorded into a file, and, where there is a virtio-serial port, into that.
+. /lab/lib.sh
+echo 8 >/proc/sys/kernel/printk # every splat on the console, as machines have it
+truth_on wrap
+cat $T/instances/truth/trace_pipe >/out/wrap.truth &
+command='sleep 1; insmod /lab/ko/devpriv.ko start=0 size_mb=1024'
+for port in /dev/vport*; do
+	[ -e "$port" ] || break
+	exec vmemscope record --engine tracefs -o - -- sh -c "$command" >"$port" 2>/out/wrap.text
+done
+exec vmemscope record --engine tracefs -o /out/wrap.arrows -- sh -c "$command" 2>/out/wrap.text

@@ -1,0 +1,40 @@
+"""6.1 with oops=panic: the kernel wraps the device's addresses and does not survive it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.harness import Boot, Kernel, Lab, Recording, read
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["file", "stream"])
+def panic(
+    request: pytest.FixtureRequest, lab: Lab, lab_kernel: Callable[[str], Kernel]
+) -> tuple[Boot, Recording]:
+    boot = lab.boot(lab_kernel("6.1"), "wrap.sh", append="oops=panic", port=request.param)
+    assert "Kernel panic - not syncing: Oops: Fatal exception" in boot.console
+    return boot, read(boot.out / ("stream.arrows" if request.param else "wrap.arrows"))
+
+
+def test_every_call_up_to_the_oops_is_there(panic: tuple[Boot, Recording]) -> None:
+    boot, ours = panic
+    truth = boot.truth("wrap")
+    assert [
+        (call.args["pfn"], call.args["nr_pages"]) for call in truth if call.args.get("pfn")
+    ] == [(0xFFFFC0000, 0x40000)]
+    assert ours.closing is None
+    assert [(row["pfn"], row["nr_pages"]) for row in ours.of("add_pages")] == [
+        (0xFFFFC0000, 0x40000)
+    ]
+    # 1 GiB: 8 sections of 2 MiB of struct pages, the first where the kernel's own arithmetic wraps
+    starts = [0x000003FDFE000000 + section * 0x200000 for section in range(8)]
+    assert [row["start"] for row in ours.of("populate")] == starts
+    assert [row["line"] for row in ours.of("warn")] == [1222] * 8
+    assert len([call for call in truth if call.name == "warn"]) == 8
+
+
+def test_it_warned(panic: tuple[Boot, Recording]) -> None:
+    boot, _ = panic
+    text = boot.text("wrap.text")
+    streamed = (boot.out / "stream.arrows").exists()
+    assert ("kernel.panic_on_oops is set" in text) is not streamed

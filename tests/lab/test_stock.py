@@ -1,0 +1,49 @@
+"""Debian's own arm64 kernels: memory plugged and unplugged through virtio-mem."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.compare import SECTION_PAGES, left_nothing, same_calls, sections
+from tests.lab.harness import Boot, Kernel, Lab
+
+# behind the guest's 2 GiB from 0x40000000: 1 GiB in sections of 128 MiB
+SECTIONS = [((0xC0000000 >> 12) + number * SECTION_PAGES, SECTION_PAGES) for number in range(8)]
+
+
+@pytest.fixture(scope="module", params=["6.1", "6.12"])
+def stock(
+    request: pytest.FixtureRequest, lab: Lab, debian: Callable[[str], Kernel]
+) -> tuple[str, Boot]:
+    series: str = request.param
+    return series, lab.boot(debian(series), "hotplug.sh", memory=True, timeout_s=600)
+
+
+@pytest.mark.parametrize("engine", ["tracefs", "bcc"])
+def test_hotplug_is_recorded_and_clean(stock: tuple[str, Boot], engine: str) -> None:
+    series, boot = stock
+    scene = f"hotplug-{engine}"
+    ours = same_calls(boot, scene)
+    # 6.1 refuses entry kprobes there, 6.12 takes them
+    assert sections(ours, {"6.1": "callsite", "6.12": "kprobe"}[series]) == SECTIONS
+    assert boot.warns(scene) == 0
+    assert boot.exit_code(scene) == 0
+    left_nothing(boot, scene)
+
+
+def test_without_headers_bcc_says_what_it_needs(stock: tuple[str, Boot]) -> None:
+    _, boot = stock
+    said = boot.text("no-headers.text").strip()
+    if boot.exit_code("no-headers") == 2:
+        assert len(said.splitlines()) == 1
+        assert "linux-headers" in said
+    else:  # a program that includes no kernel header needs none
+        assert boot.recording("no-headers").lost() == 0
+    left_nothing(boot, "no-headers")
+
+
+def test_doctor(stock: tuple[str, Boot]) -> None:
+    series, boot = stock
+    # Debian's 6.1 has ZONE_DEVICE off, so there is no memremap_pages to see: a gap
+    assert boot.exit_code("doctor") == {"6.1": 3, "6.12": 0}[series]
+    left_nothing(boot, "doctor")

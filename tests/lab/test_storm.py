@@ -1,0 +1,58 @@
+"""6.1, where vmemmap_populate is notrace: the storm through each engine, from each rung on."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.compare import SECTION_PAGES, left_nothing, same_calls, sections
+from tests.lab.harness import Boot, Kernel, Lab
+
+# 0x5000000000 >> 12, and on: 16 GiB in sections of 128 MiB
+SECTIONS = [(0x5000000 + number * SECTION_PAGES, SECTION_PAGES) for number in range(128)]
+
+
+@pytest.fixture(scope="module")
+def storm(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
+    return lab.boot(lab_kernel("6.1"), "storm.sh", timeout_s=600)
+
+
+@pytest.mark.parametrize("engine", ["tracefs", "bcc"])
+@pytest.mark.parametrize(
+    ("rung", "section_add", "populate"),
+    [
+        ("kprobe", "callsite", "breakpoint"),
+        ("breakpoint", "breakpoint", "breakpoint"),
+        ("derived", None, "derived"),
+    ],
+)
+def test_every_call_is_recorded(
+    storm: Boot, engine: str, rung: str, section_add: str | None, populate: str
+) -> None:
+    scene = f"storm-{engine}-{rung}"
+    ours = same_calls(storm, scene)
+    if section_add is None:  # add_pages' arguments tell of populate calls, of no section's timing
+        assert ours.of("section_add", None) == []
+    else:
+        assert sections(ours, section_add) == SECTIONS
+    rows = [row for row in ours.rows if row["kind"] == "populate"]
+    assert {row["source"] for row in rows} == {populate}
+    assert storm.warns(scene) == 256
+    warns = [(row["site"], row["line"]) for row in ours.of("warn")]
+    assert {site: warns.count(site) for site in warns} == {
+        ("arch/arm64/mm/mmu.c", 1222): 128,
+        ("arch/arm64/mm/mmu.c", 1268): 128,
+    }
+    assert storm.exit_code(scene) == 1
+    assert "OUT OF RANGE: 256 of 256 calls" in storm.text(f"{scene}.text")
+    left_nothing(storm, scene)
+
+
+def test_warn_once_hits_are_more_than_warnings(
+    lab: Lab, lab_kernel: Callable[[str], Kernel]
+) -> None:
+    boot = lab.boot(lab_kernel("6.1-once"), "once.sh")
+    ours = same_calls(boot, "storm")
+    assert sections(ours, "callsite") == SECTIONS
+    assert len(ours.of("warn")) == boot.warns("storm") == 2
+    assert "256 of 256 calls outside" in boot.text("storm.text")
+    left_nothing(boot, "storm")
