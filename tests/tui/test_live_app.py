@@ -56,7 +56,7 @@ def live_app(feed: Feed, out: Path | None = None) -> LiveApp:
     due = feed._due
     wait_for(lambda: not due() and capture.events == feed.sent)
     began = capture.started
-    return LiveApp(capture, make=lambda capture: LivePlayer(capture, clock=lambda: began + 83))
+    return LiveApp(capture, make=lambda capture: LivePlayer(capture, clock=lambda: began + 83.5))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ None. Addresses are u64 and those the kernel was linked for, not those KASLR cho
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,9 @@ _PIECE: Final = 1 << 20
 _BANNER: Final = re.compile(rb"Linux version ([0-9][!-~]{1,64}) ")
 _BANNER_SIZE: Final = 512
 _NT_BUILD_ID: Final = 3
+_VMCOREINFO: Final = "VMCOREINFO"
+#: Where a dump says its text begins (kernel/crash_core.c).
+_TEXT_SYMBOL: Final = re.compile(rb"^SYMBOL\(_stext\)=([0-9a-f]+)$", re.MULTILINE)
 #: How a raw Image's BTF (version 1, a header of 24 bytes) begins.
 _BTF: Final = struct.pack("<HBBI", 0xEB9F, 1, 0, 24)
 
@@ -222,8 +225,9 @@ class KernelImage:
         Raises:
             ConstantsError: they are not this kernel's.
         """
-        found = table.find(["_text", "linux_banner"])
-        text = found.get("_text")
+        found = table.find(["_text", "_stext", "linux_banner"])
+        # A kernel without KALLSYMS_ALL (Debian's 6.1) lists what lies in its text sections alone.
+        text = found.get("_text") or (found.get("_stext") if self._elf else None)
         if not text or text.va < KERNEL_HALF:
             raise ConstantsError(
                 f"{table.origin}: not an arm64 kernel's symbols: _text is missing (Debian's"
@@ -231,15 +235,21 @@ class KernelImage:
             )
         if not self._elf:
             self._base = text.va
-        banner = found.get("linux_banner")
-        start = self.read(banner.va, 14) if banner else None
-        if start != b"Linux version ":
+        if not self._agrees(found):
             raise ConstantsError(
                 f"{table.origin}: the symbols of another kernel than {self.path}:"
                 " linux_banner is not where they say"
             )
         self._table = table
         self._named = True
+
+    def _agrees(self, found: Mapping[str, Symbol]) -> bool:
+        """Say if these symbols are this kernel's: by its banner, or by what a dump says of one."""
+        banner, text = found.get("linux_banner"), found.get("_stext")
+        if banner:
+            return self.read(banner.va, 14) == b"Linux version "
+        said = (_TEXT_SYMBOL.search(note.desc) for note in self.notes() if note.name == _VMCOREINFO)
+        return any(match and text and int(match[1], 16) == text.va for match in said)
 
     def _search(self, pattern: bytes, start: int = 0, size: int | None = None) -> int | None:
         """Return where in the file ``pattern`` first is."""
