@@ -237,8 +237,8 @@ class KernelImage:
             self._base = text.va
         if not self._agrees(found):
             raise ConstantsError(
-                f"{table.origin}: the symbols of another kernel than {self.path}:"
-                " linux_banner is not where they say"
+                f"{table.origin}: the symbols of another kernel than {self.path}, where neither"
+                " linux_banner nor its own word on _stext is what they say"
             )
         self._table = table
         self._named = True

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernels.files import LAB, kernel, raw_image
+from tests.tracers.constants.cores import kcore, write
 from tracers.constants.image import ConstantsError, open_kernel
 from tracers.constants.symbols import Symbol, from_elf, from_map
 
@@ -50,6 +51,40 @@ def test_other_files_are_named(raw, tmp_path, text, reason):
     path.write_text(text)
     with pytest.raises(ConstantsError, match=reason):
         open_kernel(raw[0], system_map=path)
+
+
+#: What /proc/kallsyms of Debian's 6.1.0-56-arm64 (KALLSYMS_ALL=n) lists of these, and what its
+#: /proc/kcore says, read as the same booted machine's root.
+TEXT_ALONE = """\
+ffffb6343ae10000 T _stext
+ffffb6343badbb70 T __add_pages
+ffffb6343badf3b0 T sparse_add_section
+ffffb6343bb00000 D _etext
+"""
+VMCOREINFO = "OSRELEASE=6.1.0-56-arm64\nSYMBOL(_stext)=ffffb6343ae10000\n"
+
+
+def running(folder: Path, vmcoreinfo: str) -> tuple[Path, Path]:
+    """/proc/kcore with a page of text, and /proc/kallsyms."""
+    memory = [(0xFFFF_B634_3BAD_B000, bytes(4096))]
+    files = [("kcore", kcore(vmcoreinfo, memory)), ("kallsyms", TEXT_ALONE.encode())]
+    write(folder, files)
+    return folder / "kcore", folder / "kallsyms"
+
+
+def test_a_kernel_that_lists_its_text_alone_says_itself_where_that_is(tmp_path):
+    memory, names = running(tmp_path, VMCOREINFO)
+    with open_kernel(memory, system_map=names) as image:
+        found = image.symbol("__add_pages")
+        assert found is not None
+        assert image.read(found.va, 4) == bytes(4)
+
+
+@pytest.mark.parametrize("said", ["SYMBOL(_stext)=ffffb6343ae20000\n", "PAGESIZE=4096\n", ""])
+def test_its_names_are_refused_where_nothing_says_they_are_its_own(tmp_path, said):
+    memory, names = running(tmp_path, said)
+    with pytest.raises(ConstantsError, match="another kernel"):
+        open_kernel(memory, system_map=names)
 
 
 def test_symbols_of_modules_are_left_out(raw, tmp_path):
