@@ -1,8 +1,8 @@
 """Captures a live source: what it yields goes to a file first and into the numbers after.
 
-Promises: the source is drained by a thread of its own, which nothing on a screen can hold up;
-``stop`` comes back with the source stopped and the file whole, whatever went wrong before; a
-failure of the file or of the source is remembered, told once, and never loses what was already
+Promises: the source is drained by a thread of its own, which neither a screen nor a slow disk can
+hold up; ``stop`` comes back with the source stopped and the file whole, whatever went wrong before;
+a failure of the file or of the source is remembered, told once, and never loses what was already
 taken. Memory is bounded: events wait for ``fold`` up to ``MAX_WAITING``, then the draining thread
 folds them itself.
 """
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from recordings.header import Header, RecordingError
+from recordings.keeper import MAX_WAITING, Keeper
 from recordings.ledger import Ledger
 from recordings.rotation import Rotation
 from recordings.snapshot import Losses, Snapshot
@@ -24,8 +25,6 @@ from tracers.machine import Machine
 
 #: Seconds a source is asked to wait for events: the longest until a stop is noticed.
 POLL_S: Final = 0.1
-#: Events that may wait for ``fold``, some 100 MB.
-MAX_WAITING: Final = 1 << 20
 
 
 class Source(Protocol):
@@ -103,6 +102,7 @@ class Capture:
         self.closing: tuple[str, ...] = ()  # the source's last sentences, after ``stop``
         self.started = 0.0  # time.monotonic() when the probes were on
         self._source = source
+        self._keeper = Keeper(out, self._fail) if out is not None else None
         self._ledger = Ledger.of(self.header)
         self._folding = threading.Lock()
         self._waiting: list[Batch] = []
@@ -151,11 +151,20 @@ class Capture:
         with self._folding:
             return self._ledger.snapshot(final=not self.running)
 
+    @property
+    def waiting(self) -> int:
+        """Events that wait for ``fold``."""
+        return self._rows_waiting
+
     def _run(self) -> None:
         try:
+            if self._keeper is not None:
+                self._keeper.start()
             self._source.start()
         except Exception as error:  # noqa: BLE001 (raised by ``start``)
             self._refusal = error
+            if self._keeper is not None:
+                self._keeper.halt()
             self._source.close()
             return
         finally:
@@ -167,8 +176,8 @@ class Capture:
             self._fail(error)
         notes = self._end()
         try:
-            if self.out is not None:
-                self.out.close(self._reason, notes)
+            if self._keeper is not None:
+                self._keeper.close(self._reason, notes)
         except RecordingError as error:
             self._fail(error)
 
@@ -177,11 +186,6 @@ class Capture:
             batch = self._source.poll(POLL_S)
             if batch is not None:
                 self._take(batch)
-            elif self.out is not None:
-                try:
-                    self.out.tick()
-                except RecordingError as error:
-                    self._fail(error)
 
     def _end(self) -> tuple[str, ...]:
         """Stop the source whatever happens; return its last sentences."""
@@ -198,13 +202,10 @@ class Capture:
         return (*self.closing, *([self.failure] if self.failure else ()))
 
     def _take(self, batch: Batch) -> None:
-        """Write first: the file is what survives."""
+        """Have it written first: the file is what survives."""
         self.events += batch.events.num_rows
-        if self.out is not None:
-            try:
-                self.out.write(batch)
-            except RecordingError as error:
-                self._fail(error)
+        if self._keeper is not None:
+            self._keeper.give(batch)
         with self._handing:
             self._waiting.append(batch)
             self._rows_waiting += batch.events.num_rows

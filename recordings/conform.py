@@ -33,11 +33,20 @@ _CODED: Final[dict[str, tuple[_Vocabulary, pa.Array]]] = {
 
 def empty() -> pa.RecordBatch:
     """Return a batch of no rows that holds our whole dictionaries all the same."""
-    none = np.empty(0, np.uint8)
-    columns = [
-        _named(none, field.name) if field.name in _CODED else pa.nulls(0, field.type)
-        for field in SCHEMA
-    ]
+    return blank(0)
+
+
+def blank(rows: int) -> pa.RecordBatch:
+    """Return a batch of events that say nothing: ``unknown`` at time 0."""
+    zeros = np.zeros(rows, np.uint8)
+    columns = []
+    for field in SCHEMA:
+        if field.name in _CODED:
+            columns.append(_named(zeros, field.name))
+        elif field.nullable:
+            columns.append(pa.nulls(rows, field.type))
+        else:
+            columns.append(arrow.column(zeros.astype(field.type.to_pandas_dtype())))
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 

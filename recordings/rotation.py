@@ -61,7 +61,7 @@ def part_path(path: Path, number: int) -> Path:
 class Rotation:
     """Writes a capture to one or more files, or to an open stream, which cannot rotate.
 
-    To be used by one thread. Raises ``RecordingError`` when the first file cannot be made, or a
+    To be used by one thread at a time. Raises ``RecordingError`` when the first file cannot be made, or a
     file of an earlier run has the name of a sibling.
     """
 
@@ -72,14 +72,12 @@ class Rotation:
         limits: Limits = Limits(),
         *,
         fsync: bool = True,
-        flush_s: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target = target
         self._header = header
         self._limits = limits
         self._fsync = fsync
-        self._flush_s = flush_s
         self._clock = clock
         self._number = 1
         self._parts: list[Part] = []
@@ -124,14 +122,19 @@ class Rotation:
             raise ValueError("this recording is closed")
         self._writer.write(batch)
 
-    def tick(self) -> None:
-        """Begin the next file if it is time; errors as ``Writer.check``.
-
-        To be called now and then when nothing comes.
-        """
-        self._turn()
+    def flush(self) -> None:
+        """Put what was given in its file; errors as ``Writer.flush``."""
         if self._writer is not None:
-            self._writer.check()
+            self._writer.flush()
+
+    def tick(self) -> None:
+        """Begin the next file if it is time: to be called now and then when nothing comes."""
+        self._turn()
+
+    def rehearse(self) -> None:
+        """Make ready for the first batch: see ``Writer.rehearse``."""
+        if self._writer is not None:
+            self._writer.rehearse()
 
     def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
         """End the last file; errors as ``Writer.close``. Again: does nothing."""
@@ -194,7 +197,7 @@ class Rotation:
     def _open(self, target: Path | Output, header: Header) -> Writer:
         header = replace(header, created_ns=time.time_ns())
         fsync = self._fsync and isinstance(target, Path)
-        return Writer(target, header, fsync=fsync, flush_s=self._flush_s)
+        return Writer(target, header, fsync=fsync)
 
 
 def _refuse_leftovers(path: Path) -> None:

@@ -1,15 +1,13 @@
 """Writes a recording: one Arrow IPC stream, whole after every batch.
 
-Promises: an event given to ``write`` is in the file within ``flush_s``, even if no other ever
-comes; the file is at every moment a readable recording and at most one batch half written;
-memory holds at most ``max_rows`` events beyond those being given; a full or failing disk cuts
-the file back to its last whole batch, and every later ``write`` says so; nothing is overwritten
-and no symbolic link followed.
+Promises: what was given to ``write`` is in the file after ``flush``, and whenever ``max_rows`` have
+come together, beyond which memory holds none; the file is at every moment a readable recording and
+at most one batch half written; a full or failing disk cuts the file back to its last whole batch,
+and every later ``write`` says so; nothing is overwritten and no symbolic link followed. When to
+flush is the caller's affair: of a capture, ``recordings.keeper``'s.
 """
 
 import os
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.conform import conform, empty
+from recordings.conform import blank, conform, empty
 from recordings.encoding import Encoder
 from recordings.header import FORMAT, BatchMeta, Header, RecordingError
 from recordings.outputs import File, Output, Stream
@@ -29,16 +27,14 @@ from tracers.batch import Batch
 MAX_ROWS: Final = 65_536
 #: A batch beyond this is split, so that no reader's cap (framing.MAX_MESSAGE) is ever met.
 _MAX_BYTES: Final = 64 << 20
-#: Share of ``flush_s`` after which the timer acts; the rest is for packing and writing.
-_EARLY: Final = 0.75
+_REHEARSED: Final = 512  # rows: packed as large batches are
 
 
 class Writer:
     """One recording being written, to a new file or to an open binary stream.
 
     ``header.format`` is set to this program's. ``fsync`` makes every flush durable
-    (fdatasync), and the new file's name, too. Thread-safe; a flush blocks other writers, which
-    is what bounds memory.
+    (fdatasync), and the new file's name, too. To be used by one thread at a time.
 
     Raises ``RecordingError`` when the file exists, cannot be made or has no room for the header.
     """
@@ -49,10 +45,8 @@ class Writer:
         header: Header,
         *,
         fsync: bool = False,
-        flush_s: float = 0.1,
         max_rows: int = MAX_ROWS,
     ) -> None:
-        self._flush_s = flush_s * _EARLY
         self._max_rows = max(1, min(max_rows, MAX_ROWS))
         self._encoder = Encoder(replace(header, format=FORMAT))
         self._pieces: list[pa.RecordBatch] = []
@@ -65,9 +59,6 @@ class Writer:
         self._cause: str | None = None  # why writing failed, for good
         self._raised = False
         self._closed = False
-        self._due: float | None = None
-        self._wake = threading.Condition(threading.RLock())
-        self._timer: threading.Thread | None = None
         self._out: File | Stream = (
             File(Path(target), fsync=fsync)
             if isinstance(target, str | os.PathLike)
@@ -101,22 +92,31 @@ class Writer:
         the events are not of ``tracers.events.SCHEMA``.
         """
         events = conform(batch.events)
-        with self._wake:
-            if self._closed:
-                raise ValueError("this recording is closed")
-            self._pending += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
-            self._take(events)
-            if self._cause is not None:
-                self._flush()  # counts what was taken as unwritten
-            elif self._due is None and (self._pieces or self._pending):
-                self._start_timer()
-            self.check()
+        if self._closed:
+            raise ValueError("this recording is closed")
+        self._pending += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
+        self._take(events)
+        if self._cause is not None:
+            self._flush()  # counts what was taken as unwritten
+        self._check()
 
     def flush(self) -> None:
         """Put everything given so far in the file. Raises ``RecordingError``."""
-        with self._wake:
-            self._flush()
-            self.check()
+        self._flush()
+        self._check()
+
+    def rehearse(self) -> None:
+        """Pack what no file will hold: what loads at first use must not hold up the first events.
+
+        Raises ``ValueError`` once events were given.
+        """
+        if self._pieces or self._seq:
+            raise ValueError("it is too late to rehearse")
+        rows = conform(blank(_REHEARSED))
+        for count in (2, _REHEARSED):  # few rows are packed in another way than many
+            self._pieces = [rows.slice(0, 1), rows.slice(1, count - 1)]
+            self._packed()
+        self._pieces = []
 
     def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
         """Write what is left and the closing record, then close. Again: does nothing.
@@ -125,17 +125,13 @@ class Writer:
 
         Raises ``RecordingError`` if events could not be written and no ``write`` said so yet.
         """
-        with self._wake:
-            if self._closed:
-                return
-            self._flush()
-            self._closed = True
-            self._wake.notify_all()
-            self._end(reason, notes)
-        if self._timer is not None:
-            self._timer.join()
+        if self._closed:
+            return
+        self._flush()
+        self._closed = True
+        self._end(reason, notes)
         if not self._raised:
-            self.check()
+            self._check()
 
     def __enter__(self) -> Self:
         return self
@@ -152,8 +148,8 @@ class Writer:
         self._raised = True  # the error under way is the one to be seen
         self.close(f"ended by {type(error).__name__}")
 
-    def check(self) -> None:
-        """Raise ``RecordingError`` once the disk has failed, in whatever thread that was."""
+    def _check(self) -> None:
+        """Raise ``RecordingError`` once the disk has failed."""
         if self._cause is not None:
             self._raised = True
             raise RecordingError(
@@ -184,7 +180,6 @@ class Writer:
         """Write the buffered events as one batch; a failure is remembered, not raised."""
         if self._closed:
             return
-        self._due = None
         if self._cause is None and (self._pieces or self._pending):
             try:
                 self._put_batch()
@@ -196,6 +191,16 @@ class Writer:
         self._buffered = self._buffered_bytes = 0
 
     def _put_batch(self) -> None:
+        data, rows = self._packed()
+        self._out.put(data)
+        # Only now: an interrupted flush is done again by the next one, in the same place.
+        self._seq += 1
+        self._rows += rows
+        self._told += self._pending
+        self._pending = Losses()
+
+    def _packed(self) -> tuple[bytes, int]:
+        """Return the buffered events' batch and how many they are."""
         events = self._merged()
         times = pc.min_max(events.column("ts_ns")).as_py()
         meta = BatchMeta(
@@ -205,12 +210,7 @@ class Writer:
             last_ts=times["max"] or 0,
             losses=self._pending,
         )
-        self._out.put(self._encoder.batch(events, meta))
-        # Only now: an interrupted flush is done again by the next one, in the same place.
-        self._seq += 1
-        self._rows += events.num_rows
-        self._told += self._pending
-        self._pending = Losses()
+        return self._encoder.batch(events, meta), events.num_rows
 
     def _merged(self) -> pa.RecordBatch:
         if len(self._pieces) == 1:
@@ -242,20 +242,3 @@ class Writer:
             if self._cause is None:
                 self._fail(error)
             self._out.discard(keep=True)
-
-    def _start_timer(self) -> None:
-        self._due = time.monotonic() + self._flush_s
-        if self._timer is None:
-            self._timer = threading.Thread(target=self._tend, name="recording", daemon=True)
-            self._timer.start()
-        self._wake.notify_all()
-
-    def _tend(self) -> None:
-        """Flush what has waited long enough: the timer's thread."""
-        with self._wake:
-            while not self._closed:
-                left = None if self._due is None else self._due - time.monotonic()
-                if left is None or left > 0:
-                    self._wake.wait(left)
-                else:
-                    self._flush()

@@ -15,6 +15,8 @@ from typing import ClassVar, Final, Literal, Protocol
 from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.worker import Worker, WorkerState
 
@@ -26,6 +28,7 @@ from tui.screens.dashboard import Dashboard
 from tui.screens.explain import ExplainScreen
 from tui.screens.help import KEYS, HelpScreen
 from tui.screens.probes import ProbesScreen
+from tui.terminal import TerminalDriver
 from tui.themes import DARK, FALLBACK, LIGHT
 from tui.widgets.table import KeyedTable
 
@@ -104,6 +107,11 @@ class ScopeApp(App[None]):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give our own variables to themes that do not define them."""
         return FALLBACK
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return Textual's choice, or ours in the place of its own for terminals."""
+        chosen = super().get_driver_class()
+        return TerminalDriver if chosen is LinuxDriver else chosen
 
     def get_default_screen(self) -> Dashboard:
         """Return the dashboard."""

@@ -33,6 +33,8 @@ from tui.systemd import notify
 
 EXIT_FAILED: Final = 2
 _LOOK_S: Final = 0.5  # between two looks at what was captured
+#: Events that may wait while more come: folding them shares the interpreter with the capture.
+_FOLD_AT: Final = 1 << 16
 _GRACE_S: Final = 5.0  # for COMMAND to end after it was sent a signal
 
 
@@ -209,13 +211,16 @@ def _watch(
     process: subprocess.Popen[bytes] | None,
     duration: float | None,
 ) -> str:
-    """Fold what comes until there is a reason to stop; return it."""
+    """Fold what has come, in quiet moments, until there is a reason to stop; return it."""
     reason = ""
+    seen = 0
     until = None if duration is None else capture.started + duration
     while capture.running:
         now = time.monotonic()
         number = signals.wait(_LOOK_S if until is None else min(_LOOK_S, until - now))
-        capture.fold()
+        if capture.events == seen or capture.waiting >= _FOLD_AT:
+            capture.fold()
+        seen = capture.events
         if process is not None and process.poll() is not None:
             return reason or "command ended"
         if number is not None and (reason or process is None):

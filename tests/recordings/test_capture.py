@@ -210,7 +210,7 @@ def test_a_source_that_cannot_stop_is_closed_and_the_file_is_whole(tmp_path):
 def test_a_disk_that_fails_stops_neither_the_source_nor_the_numbers(tmp_path, monkeypatch):
     path = tmp_path / "a.arrows"
     source = Script(Batch(rows(23)), None)
-    capture = Capture(source, Rotation(path, header_of(source), flush_s=0.001))
+    capture = Capture(source, Rotation(path, header_of(source)))
     capture.start()
     wait_for(lambda: capture.out.rows == 23)
 
@@ -236,7 +236,7 @@ def test_a_disk_that_fails_stops_neither_the_source_nor_the_numbers(tmp_path, mo
 
 def test_idle_files_rotate_too(tmp_path):
     source = Script(Batch(rows(23)))
-    out = Rotation(tmp_path / "a.arrows", header_of(source), Limits(seconds=0.01), flush_s=0.001)
+    out = Rotation(tmp_path / "a.arrows", header_of(source), Limits(seconds=0.01))
     capture = Capture(source, out)
     capture.start()
     wait_for(lambda: len(out.parts) == 1)

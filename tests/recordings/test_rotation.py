@@ -27,13 +27,12 @@ class Clock:
 
 
 def rotation(path: Path, clock: Clock, **limits) -> Rotation:
-    # A flush with every write: sizes are then those of whole batches.
-    return Rotation(path, Header(), Limits(**limits), fsync=False, flush_s=0.0, clock=clock)
+    return Rotation(path, Header(), Limits(**limits), fsync=False, clock=clock)
 
 
 def write(out: Rotation, first: int, count: int = 23) -> None:
     out.write(Batch(rows(count, first)))
-    out._writer.flush()
+    out.flush()
 
 
 def times(path: Path) -> list[int]:
@@ -197,7 +196,7 @@ def test_a_place_that_takes_no_new_file_loses_no_event(tmp_path):
 def test_a_stream_never_rotates(tmp_path):
     path = tmp_path / "a.arrows"
     with path.open("wb", buffering=0) as stream:
-        out = Rotation(stream, Header(), Limits(size=1), flush_s=0.0)
+        out = Rotation(stream, Header(), Limits(size=1))
         for number in range(3):
             write(out, 23 * number)
         out.close()
@@ -225,11 +224,11 @@ from tracers.batch import Batch
 clock = [0.0]
 out = Rotation(Path(sys.argv[1]), Header(), Limits(seconds=10), clock=lambda: clock[0])
 out.write(Batch(rows(23)))
-out._writer.flush()
+out.flush()
 resource.setrlimit(resource.RLIMIT_FSIZE, (out.size, resource.RLIM_INFINITY))
 try:
     out.write(Batch(rows(46, 23)))
-    out._writer.flush()
+    out.flush()
 except RecordingError:
     pass
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -259,7 +258,7 @@ def test_every_file_and_flush_is_durable_by_default(tmp_path, monkeypatch):
         call(fd)
 
     monkeypatch.setattr(os, "fdatasync", spy)
-    out = Rotation(tmp_path / "a.arrows", Header(), Limits(size=1), flush_s=3600)
+    out = Rotation(tmp_path / "a.arrows", Header(), Limits(size=1))
     assert synced == ["a.arrows"]
     write(out, 0)
     assert synced == ["a.arrows"] * 2

@@ -1,7 +1,6 @@
 """The writer: what is in the file and when, and what it does when the disk will not have it."""
 
 import json
-import threading
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,6 @@ from tests.recordings.made import (
     seen,
     signed,
     small,
-    wait_for,
 )
 from tracers.batch import Batch
 from tracers.events import KIND_NAMES, SCHEMA
@@ -73,19 +71,35 @@ def test_header_is_in_the_file_before_any_event(tmp_path):
         assert "ends without its closing record" in recording.problems[0]
 
 
-def test_events_reach_the_file_without_another_write(tmp_path):
+def test_events_are_in_the_file_after_a_flush(tmp_path):
     path = tmp_path / "a.arrows"
     with Writer(path, Header()) as writer:
         for count in (23, 46):
             writer.write(Batch(rows(23, count - 23)))
-            wait_for(lambda count=count: seen(path).rows == count)
+            assert seen(path).rows == count - 23
+            writer.flush()
+            assert seen(path).rows == count
+
+
+def test_a_rehearsal_is_seen_nowhere(tmp_path):
+    for path, rehearsed in ((tmp_path / "a", True), (tmp_path / "b", False)):
+        with Writer(path, Header()) as writer:
+            if rehearsed:
+                writer.rehearse()
+            writer.write(Batch(rows(23), lost=1))
+            writer.flush()
+            writer.write(Batch(rows(300, 23)))
+            writer.flush()
+            with pytest.raises(ValueError, match="too late"):
+                writer.rehearse()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_losses_without_events_reach_the_file_too(tmp_path):
     path = tmp_path / "a.arrows"
     with Writer(path, Header()) as writer:
         writer.write(Batch(rows(0), lost=12, lost_unknown=1, torn=2, rejected=3))
-        wait_for(lambda: len(seen(path).index) == 1)
+        writer.flush()
         info = seen(path).index[0]
         assert (info.rows, info.lost, info.lost_unknown, info.torn, info.rejected) == (
             0,
@@ -98,7 +112,7 @@ def test_losses_without_events_reach_the_file_too(tmp_path):
 
 def test_batches_are_merged_and_split_at_max_rows(tmp_path):
     path = tmp_path / "a.arrows"
-    with Writer(path, Header(), flush_s=3600, max_rows=100) as writer:
+    with Writer(path, Header(), max_rows=100) as writer:
         for first in range(0, 230, 23):
             writer.write(Batch(rows(23, first), lost=1))
         assert writer.rows == 200
@@ -149,24 +163,6 @@ def test_what_is_not_ours_is_refused_and_leaves_the_file_whole(tmp_path):
     assert not seen(path).losses
 
 
-def test_threads_lose_nothing(tmp_path):
-    path = tmp_path / "a.arrows"
-    with Writer(path, Header(), flush_s=0.001, max_rows=50) as writer:
-
-        def write(number: int) -> None:
-            for step in range(23):
-                writer.write(Batch(rows(7, 1_000_000 * number + 7 * step)))
-
-        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    found = sorted(events(path)["ts_ns"].to_pylist())
-    assert found == [1000 + 1_000_000 * n + i for n in range(4) for i in range(7 * 23)]
-    assert not seen(path).losses
-
-
 def test_closing_says_why(tmp_path):
     with Writer(tmp_path / "a.arrows", Header()) as writer:
         writer.write(Batch(rows(2)))
@@ -204,7 +200,7 @@ def test_hostile_comm_round_trips(tmp_path):
 
 def test_memory_is_bounded_by_max_rows(tmp_path):
     batch = Batch(rows(1000))
-    with Writer(tmp_path / "a.arrows", Header(), flush_s=3600) as writer:
+    with Writer(tmp_path / "a.arrows", Header()) as writer:
         before = pa.total_allocated_bytes()
         tracemalloc.start()
         for _ in range(1000):

@@ -114,7 +114,7 @@ def storm_rows(
 
 def write(path: Path, *batches: list[Row], header: Header | None = None, **losses) -> Recording:
     """Write lists of rows as batches of a new recording, and open it."""
-    with Writer(path, header or Header(machine=MACHINE), flush_s=3600) as writer:
+    with Writer(path, header or Header(machine=MACHINE)) as writer:
         for rows in batches:
             writer.write(Batch(batch(rows), **losses))
             writer.flush()
