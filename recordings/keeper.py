@@ -41,7 +41,7 @@ class Pace:
 
 
 class Keeper:
-    """Writes what it is given to ``out``; ``failed`` is called, from its thread, where it cannot."""
+    """Writes what it is given to ``out``; ``failed`` is called, by its thread, where it cannot."""
 
     def __init__(self, out: Rotation, failed: Callable[[Exception], None]) -> None:
         self._out = out

@@ -61,8 +61,8 @@ def part_path(path: Path, number: int) -> Path:
 class Rotation:
     """Writes a capture to one or more files, or to an open stream, which cannot rotate.
 
-    To be used by one thread at a time. Raises ``RecordingError`` when the first file cannot be made, or a
-    file of an earlier run has the name of a sibling.
+    To be used by one thread at a time. Raises ``RecordingError`` when the first file cannot be
+    made, or a file of an earlier run has the name of a sibling.
     """
 
     def __init__(

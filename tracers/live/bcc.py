@@ -118,8 +118,19 @@ class BccEngine:
 
     def start(self) -> None:
         """Hear all probes from now on, at once."""
+        self._warm()
         self._running = True
         self._control(running=True)
+
+    def _warm(self) -> None:
+        """Go through everything once: what loads at first use must not hold up the first events."""
+        records = np.zeros(len(self._probes), RAW)
+        records["probe"] = np.arange(len(self._probes))
+        if len(records):
+            Doubles().leave_out(records, [_doubled(probe) for probe in self._probes])
+            self._follow(records)
+            rows(records, self._probes, self._sites)
+        self._open.clear()
 
     def poll(self, timeout_s: float) -> Batch | None:
         """Return what was sent, waiting up to ``timeout_s`` for something; it may be earlier."""

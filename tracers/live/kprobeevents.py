@@ -126,8 +126,18 @@ class Decoder:
         self._at = np.array(where, np.int64).reshape(-1, len(names))
         for number, row in enumerate(rows):
             self._rows[row[0].number] = number
+        self._numbers = [row[0].number for row in rows]
         common = rows[0][0].fields if rows else {"common_type": (0, 2), "common_pid": (4, 4)}
         self._type, self._tid = common["common_type"][0], common["common_pid"][0]
+
+    def blanks(self) -> list[bytes]:
+        """Return a record of each event that says nothing but which event it is."""
+        blanks = []
+        for number, need in zip(self._numbers, self._need.tolist(), strict=True):
+            record = bytearray(max(need, self._type + 2))
+            record[self._type : self._type + 2] = number.to_bytes(2, "little")
+            blanks.append(bytes(record))
+        return blanks
 
     def decode(self, walked: Walked, cpus: npt.NDArray[np.int64]) -> Decoded:
         """Return the records of pages whose CPUs are ``cpus``, in their order."""

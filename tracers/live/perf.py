@@ -279,6 +279,14 @@ class Breakpoints:
         self._last = every[np.sort(order[final])[-_THREADS:]]
         return again[len(every) - len(samples) :]
 
+    def rehearse(self) -> npt.NDArray[np.void]:
+        """Return RAW records as of a hit at each address; nothing of it is counted or kept."""
+        spare = Breakpoints((), self._size)
+        spare._marks = self._marks
+        samples = np.zeros((len(self._marks), self._words), np.uint64)
+        samples[:, _AT_IP] = np.array(list(self._marks), np.uint64)
+        return spare._records(samples)
+
     def lost(self) -> dict[tuple[int, int], int]:
         """Return hits without a record, by (probe, cpu). Exact after ``disable`` and ``drain``."""
         total: dict[tuple[int, int], int] = {}

@@ -7,7 +7,7 @@ Little-endian, 64-bit kernels.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +144,21 @@ def walk(pages: npt.NDArray[np.uint8], layout: Layout) -> Walked:
         missed,
         torn,
     )
+
+
+def compose(records: Sequence[bytes], layout: Layout) -> npt.NDArray[np.uint8]:
+    """Return a page, uint8[1, layout.size], that holds these records as the kernel would put them.
+
+    Each with its length in a word of its own, and no time between them.
+    """
+    data = b"".join(
+        bytes(4) + (4 + len(padded)).to_bytes(4, "little") + padded
+        for padded in (record + bytes(-len(record) % 4) for record in records)
+    )[: layout.size - layout.data]
+    page = np.zeros((1, layout.size), np.uint8)
+    page[0, layout.data : layout.data + len(data)] = np.frombuffer(data, np.uint8)
+    page[0, layout.commit : layout.commit + 4].view(np.uint32)[0] = len(data)
+    return page
 
 
 def _u64(pages: npt.NDArray[np.uint8], offset: Index) -> U64:

@@ -6,6 +6,7 @@ here what breakpoints see; the window is looked at here, since an exit carries n
 goes the way of its entry. A loss in a ring is of any probe: the kernel counts it by CPU alone.
 """
 
+import os
 import platform
 import select
 import time
@@ -26,7 +27,7 @@ from tracers.live.kprobeevents import ARGUMENTS, Decoder, Event, events
 from tracers.live.pairs import Pairs
 from tracers.live.perf import Breakpoints, Mark
 from tracers.live.points import Filters, Probe, Rung
-from tracers.live.ringpages import walk
+from tracers.live.ringpages import compose, walk
 from tracers.live.rows import KNOWN_COMM, KNOWN_PID, RAW, rows
 from tracers.live.threads import Threads
 
@@ -158,12 +159,15 @@ class TracefsEngine:
 
     def _warm(self) -> None:
         """Go through everything once: what loads at first use must not hold up the first events."""
-        page = np.zeros((1, self._instance.layout.size), np.uint8)
-        self._decoder.decode(walk(page, self._instance.layout), np.zeros(1, np.int64))
-        empty = np.zeros(1, RAW)
-        self._threads.fill(empty)
+        pages = compose(self._decoder.blanks(), self._instance.layout)
+        walked = walk(pages, self._instance.layout)
+        decoded = self._decoder.decode(walked, np.zeros(1, np.int64)).records
+        records = np.concatenate([decoded, self._breakpoints.rehearse()])
+        records["tid"] = os.getpid()
+        self._threads.fill(records)
         if self._probes:
-            rows(empty, self._probes, [""])
+            rows(self._chosen(records), self._probes, [""])
+        self._pairs, self._warns, self._other_warns = Pairs(), 0, 0
 
     def poll(self, timeout_s: float) -> Batch | None:
         """Wait for events; see ``Engine.poll``."""

@@ -7,7 +7,7 @@ from tests.tracers.live import recorded
 from tracers.events import Kind, Phase
 from tracers.live.kprobeevents import Decoded, Decoder, events
 from tracers.live.points import Place, Probe, Rung
-from tracers.live.ringpages import walk
+from tracers.live.ringpages import compose, walk
 from tracers.live.rows import KNOWN_ARGS, KNOWN_COMM
 
 
@@ -71,6 +71,19 @@ def test_records_too_short_for_their_event_are_counted_not_read() -> None:
     assert decoded.torn == sum(
         line.kind is not None for line in recorded.lines("6.1.192", "plain", 0)
     )
+
+
+@pytest.mark.parametrize("release", recorded.RELEASES)
+def test_blanks_are_one_record_of_each_event(release: str) -> None:
+    known, made = recorded.formats(release), recorded.events(release)
+    decoder = Decoder(known, made, recorded.KINDS, (known["error_report_end"], 2))
+    layout = recorded.layout(release)
+    decoded = decoder.decode(walk(compose(decoder.blanks(), layout), layout), np.zeros(1, np.int64))
+    assert decoded.torn == 0
+    assert decoded.records["probe"].tolist() == [event.probe for event in made]
+    assert decoded.records["phase"].tolist() == [event.phase for event in made]
+    assert len(decoded.reports) == 0  # its detector is none
+    assert decoder.sites == []
 
 
 def test_records_of_unknown_events_are_passed_over() -> None:

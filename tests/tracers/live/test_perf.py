@@ -96,6 +96,16 @@ def test_samples_become_records(kernel: Kernel, breakpoints: Breakpoints) -> Non
     assert len(breakpoints.drain()) == 0
 
 
+def test_a_rehearsal_is_of_every_mark_and_leaves_no_trace(
+    kernel: Kernel, breakpoints: Breakpoints
+) -> None:
+    records = breakpoints.rehearse()
+    assert records["phase"].tolist() == [Phase.ENTRY, Phase.EXIT]
+    kernel.write(sample(ENTRY, 100, (0, 0, 0, 0), tid=0))
+    assert len(breakpoints.drain()) == 1  # the same again would be no second call
+    assert breakpoints.announced == breakpoints.torn == 0
+
+
 def test_a_full_ring_is_read_whole(kernel: Kernel, breakpoints: Breakpoints) -> None:
     many = SIZE // (8 * WORDS)
     kernel.write(*(sample(ENTRY, ts, (ts, END, 0, 0)) for ts in range(many)))

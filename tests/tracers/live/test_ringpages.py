@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.tracers.live import recorded
 from tracers.live.engine import LiveError
-from tracers.live.ringpages import Format, Layout, Walked, walk
+from tracers.live.ringpages import Format, Layout, Walked, compose, walk
 
 EVERY = [(r, s, c) for r in recorded.RELEASES for s in recorded.SCENES for c in (0, 1)]
 LAYOUT = Layout(256, 0, 8, 16, 5, 29, 30, 31)
@@ -52,6 +52,13 @@ def payloads(walked: Walked) -> list[bytes]:
         memory[4 * at : 4 * at + length]
         for at, length in zip(walked.at.tolist(), walked.length.tolist(), strict=True)
     ]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4))
+def test_a_composed_page_holds_its_records(records: list[bytes]) -> None:
+    walked = walk(compose(records, LAYOUT), LAYOUT)
+    assert walked.torn == 0
+    assert payloads(walked) == [each + bytes(-len(each) % 4) for each in records]
 
 
 def test_extended_time() -> None:
