@@ -1,10 +1,12 @@
 """6.1 with oops=panic: the kernel wraps the device's addresses and does not survive it."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.lab.harness import Boot, Kernel, Lab, Recording, read
+from tests.lab.harness import TOP, Boot, Kernel, Lab, Recording, read
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["file", "stream"])
@@ -31,6 +33,23 @@ def test_every_call_up_to_the_oops_is_there(panic: tuple[Boot, Recording]) -> No
     assert [row["start"] for row in ours.of("populate")] == starts
     assert [row["line"] for row in ours.of("warn")] == [1222] * 8
     assert len([call for call in truth if call.name == "warn"]) == 8
+
+
+def test_the_verdict_says_so(panic: tuple[Boot, Recording]) -> None:
+    boot, _ = panic
+    (path,) = boot.out.glob("*.arrows")
+    done = subprocess.run(
+        [sys.executable, "-m", "tui", "report", path],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TOP,
+    )
+    assert done.returncode == 1
+    assert "OUT OF RANGE  8 of 8 calls outside the window" in done.stdout
+    assert "8 wrapped" in done.stdout
+    assert "unfinished memremap_pages by insmod" in done.stdout
+    assert "ends without its closing record" in done.stderr
 
 
 def test_it_warned(panic: tuple[Boot, Recording]) -> None:

@@ -3,6 +3,7 @@
 # Recorded into a file, and, where there is a virtio-serial port, into that.
 . /lab/lib.sh
 echo 8 >/proc/sys/kernel/printk # every splat on the console, as machines have it
+echo 6 >/proc/sys/kernel/printk_delay # ms a line: a serial console at 115200 baud; QEMU's takes none
 truth_on wrap
 cat $T/instances/truth/trace_pipe >/out/wrap.truth &
 command='sleep 1; insmod /lab/ko/devpriv.ko start=0 size_mb=1024'
