@@ -39,7 +39,8 @@ def _cost(snapshot: Snapshot) -> str:
         return "no WARN seen"
     untimed = sum(site.untimed for site in snapshot.sites)
     fired = f"{count(snapshot.warnings)} WARN" + ("" if snapshot.warnings == 1 else "s")
+    rest = f", {count(snapshot.suppressed)} suppressed" if snapshot.suppressed else ""
     if untimed == snapshot.warnings:
-        return f"{fired}, cost unknown"
+        return f"{fired}, cost unknown{rest}"
     least = "at least " if untimed else ""
-    return f"{fired} cost {least}{duration(snapshot.warn_ns)}"
+    return f"{fired} cost {least}{duration(snapshot.warn_ns)}{rest}"

@@ -41,6 +41,7 @@ def report_dict(
         "derived": snapshot.derived,
         "hits": snapshot.hits,
         "would_warn": snapshot.would_warn,
+        "suppressed": snapshot.suppressed,
         "regimes": {
             "inside": regimes.inside,
             "below": regimes.below,

@@ -231,3 +231,13 @@ class Snapshot:
     def hits(self) -> int:
         """Calls known to be out of the window."""
         return self.regimes.hits
+
+    @property
+    def suppressed(self) -> int:
+        """Calls that the kernel's check is true for and that did not WARN beside others that did.
+
+        A WARN_ON_ONCE fires once. 0 where a WARN may be among what was lost, and where none was
+        seen: whether the kernel has the check, and whether anybody looked, is then not known.
+        """
+        unseen = self.losses or not self.warnings
+        return 0 if unseen else max(0, self.would_warn - self.warnings)

@@ -54,5 +54,7 @@ def test_warn_once_hits_are_more_than_warnings(
     ours = same_calls(boot, "storm")
     assert sections(ours, "callsite") == SECTIONS
     assert len(ours.of("warn")) == boot.warns("storm") == 2
-    assert "256 of 256 calls outside" in boot.text("storm.text")
+    text = boot.text("storm.text")
+    assert "256 of 256 calls outside" in text
+    assert "254 suppressed" in text
     left_nothing(boot, "storm")

@@ -1,6 +1,7 @@
 """The ledger against the kernels' own text, against a plain re-telling, and against itself."""
 
 import itertools
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -135,7 +136,9 @@ def test_the_storm(captures):
     assert [extent.populate + extent.free for extent in storm.extents] == [256]
     rows, window = read(captures, "6.1.192-vmemlab-once-39bit", "hole")
     once = folded(rows, window).snapshot(final=True)
-    assert (once.hits, once.warnings) == (256, 2)
+    assert (once.hits, once.warnings, once.suppressed) == (256, 2, 254)
+    assert (storm.suppressed, replace(once, losses=Losses(lost=1)).suppressed) == (0, 0)
+    assert replace(once, warnings=0).suppressed == 0
     assert round(once.timings[Kind.FREE].total_ns / 1e6, 2) == 4.04
 
 

@@ -36,6 +36,7 @@ SCHEMA = {
     "derived": NUMBER,
     "hits": NUMBER,
     "would_warn": NUMBER,
+    "suppressed": NUMBER,
     "regimes": dict.fromkeys(
         ("inside", "below", "above", "wrapped", "straddling", "unknown"), NUMBER
     ),

@@ -54,6 +54,8 @@ def test_the_first_line_is_the_answer(captures):
     assert shown(machine, storm).splitlines()[0] == (
         "OUT OF RANGE  256 of 256 calls outside the window; 256 WARNs cost 119.9 ms"
     )
+    machine, once = capture(captures, "6.1.192-vmemlab-once-39bit", "hole")
+    assert "; 2 WARNs cost 2.322 ms, 254 suppressed" in " ".join(shown(machine, once).split())
     machine, clean = capture(captures, "6.12.117-vmemlab-48bit", "in-range")
     first = shown(machine, clean).splitlines()[0]
     assert first == "CLEAN  all 32 calls lie inside the window; no WARN seen"

@@ -16,6 +16,7 @@ class Facts:
     warnings: int
     warn_ns: int
     would_warn: int
+    suppressed: int
     sites: tuple[WarnSite, ...]
 
 
@@ -27,7 +28,13 @@ class WarningsPanel(Panel[Facts]):
     def facts(self, view: PlayerView) -> Facts:
         """Return the sites and totals."""
         snapshot = view.snapshot
-        return Facts(snapshot.warnings, snapshot.warn_ns, snapshot.would_warn, snapshot.sites)
+        return Facts(
+            snapshot.warnings,
+            snapshot.warn_ns,
+            snapshot.would_warn,
+            snapshot.suppressed,
+            snapshot.sites,
+        )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return site, count, total time and time per WARN, as columns that fit."""
@@ -45,6 +52,8 @@ class WarningsPanel(Panel[Facts]):
             lines.append(columns.line(label, "bold", facts.warnings, facts.warn_ns))
         if height > len(lines) and facts.would_warn != facts.warnings:
             text = f"{words.calls(facts.would_warn)} match the test of a WARN"
+            if facts.suppressed:
+                text = f"{words.calls(facts.suppressed)} suppressed (WARN_ON_ONCE)"
             lines.append(line((words.clip(text, width), MUTED)))
         return lines
 

@@ -103,6 +103,13 @@ def test_a_cost_that_is_not_known_is_not_zero(view):
     assert verdict.cost(replace(view.snapshot, warnings=0)) == "no WARN seen for these hits"
 
 
+def test_what_a_once_left_unsaid_is_counted(view):
+    once = replace(view.snapshot, warnings=2)
+    panel = WarningsPanel(id="warnings")
+    lines = text(panel.draw(panel.facts(replace(view, snapshot=once)), 60, 9))
+    assert lines[-1] == "78 calls suppressed (WARN_ON_ONCE)"
+
+
 def test_losses_are_said_above_the_machine(view):
     lossy = replace(view, snapshot=replace(view.snapshot, losses=Losses(lost=12)))
     panel = verdict.VerdictPanel(Header(machine=MACHINE), [], id="verdict")
