@@ -95,8 +95,8 @@ def record(
     COMMAND is run once all probes are on; the recording ends when it does. Signals are handed on
     to it; a second one does not wait for it.
 
-    An event after a quiet moment is on the disk (fdatasync) at once, the next within 0.1 s. A machine that panics on a WARN or an Oops
-    can take even that with it: stream it away.
+    An event after a quiet moment is on the disk (fdatasync) at once, the next within 0.1 s. A
+    machine that panics on a WARN or an Oops can take even that with it: stream it away.
 
     \b
         vmemscope record -o - | ssh HOST 'cat > FILE.arrows'
