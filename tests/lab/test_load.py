@@ -10,6 +10,8 @@ import pytest
 
 from tests.lab.harness import Boot, Kernel, Lab, generator
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def load(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
