@@ -86,7 +86,8 @@ class Diagnosis:
         for each in self.best.attached if self.best else ():
             if word := _gap(each):
                 told.setdefault(word, []).append(each.function)
-        gaps = [f"{word}: {', '.join(names)}" for word, names in told.items()]
+        gaps = [] if self.best else ["no engine works"]
+        gaps += [f"{word}: {', '.join(names)}" for word, names in told.items()]
         if self.machine.window is None:
             gaps.append("the window is not known")
         elif not self.machine.agree:
