@@ -1,7 +1,8 @@
 """What ``vmemscope doctor`` prints: the answer first, then the points, then each check.
 
-Promises: the first line says whether live capture works here; every "no" is followed by its next
-step; text of the kernel goes through ``printable``; at most 80 columns wide when piped.
+Promises: the first line says whether live capture works here and what is missing; every "no" is
+followed by its next step; text of the kernel goes through ``printable``; at most 80 columns wide
+when piped.
 """
 
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "arch": diagnosis.arch,
         "exit_code": diagnosis.exit_code,
         "engine": diagnosis.best.engine if diagnosis.best else None,
+        "gaps": list(diagnosis.gaps),
         "checks": [
             {"name": c.name, "status": c.status, "said": c.said, "steps": dict(c.steps)}
             for c in diagnosis.checks
@@ -53,6 +55,7 @@ def _point(each: Attached) -> dict[str, Any]:
         "function": each.function,
         "how": each.how,
         "rung": each.probe.rung.value if each.probe else "derived" if each.derived else None,
+        "absent": each.absent,
         "refused": {rung.value: why for rung, why in each.refused},
     }
 
@@ -74,7 +77,8 @@ def _answer(diagnosis: Diagnosis) -> ConsoleRenderable:
     said = f"live capture by engine {best.engine}"
     if diagnosis.exit_code == 0:
         return paper.hanging(Text("READY", "bold green"), f"{said}: every call is seen and timed")
-    return paper.hanging(Text("WITH GAPS", "bold yellow"), f"{said}: see what is missing below")
+    told = "; ".join((said, *map(printable, diagnosis.gaps)))
+    return paper.hanging(Text("WITH GAPS", "bold yellow"), told)
 
 
 def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
@@ -84,7 +88,7 @@ def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
         return
     for each in trial.attached:
         exact = each.probe is not None and each.probe.timed
-        style = "green" if exact else "yellow"
+        style = "dim" if each.absent else "green" if exact else "yellow"
         yield paper.line(
             "",
             Text.assemble((f"{printable(each.function)}  ", ""), (printable(each.how), style)),

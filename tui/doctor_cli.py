@@ -1,7 +1,7 @@
 """The command ``doctor``: what of live capture works here, and the next step for what does not.
 
-Exit codes: 0 every probe point is seen and timed and the window is known, 3 capture works with
-gaps, 2 it does not work here. ``tui.cli`` registers it.
+Exit codes: 0 every probe point that the kernel has is seen and timed and the window is known, 3
+capture works with gaps, 2 it does not work here. ``tui.cli`` registers it.
 """
 
 import sys

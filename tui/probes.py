@@ -20,12 +20,16 @@ _NAMES: Final = {
 }
 _RUNGS: Final = ("kprobe", "callsite", "breakpoint", "tracepoint", "derived")
 NOT_SEEN: Final = "not seen"
+ABSENT: Final = "absent"  # this kernel has no such function: there is nothing to be seen
 
 
 def rung(how: str) -> str:
-    """Return the rung a header's probe text begins with; "entry+return" is an importer's kprobe."""
+    """Return the rung a header's probe text begins with; "entry+return" is an importer's kprobe.
+
+    ``ABSENT`` and ``NOT_SEEN`` stand for what is on none.
+    """
     first = how.replace(":", " ").partition(" ")[0]
-    if first in _RUNGS:
+    if first in (*_RUNGS, ABSENT):
         return first
     return "kprobe" if first.startswith(("entry", "return")) else NOT_SEEN
 

@@ -13,6 +13,7 @@ from tui.probes import rung, summary
         ("breakpoint entry; no return: slots are used up", "breakpoint"),
         ("derived from __add_pages (kprobe: notrace)", "derived"),
         ("no: kprobe: notrace; callsite: not found", "not seen"),
+        ("absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)", "absent"),
         ("", "not seen"),
         ("entry+return", "kprobe"),
         ("return", "kprobe"),
@@ -35,5 +36,8 @@ def test_summary_names_what_is_not_plain():
         "populate: breakpoint, section_add: callsite, section_remove: not seen, all others: kprobe"
     )
     assert summary({"__warn": "kprobe entry"}) == "all: kprobe"
+    assert summary({"__warn": "kprobe entry", "memremap_pages": "absent: no such function"}) == (
+        "memremap: absent, all others: kprobe"
+    )
     assert summary({"x\x1b[0m": "no: y"}) == r"x\x1b[0m: not seen"
     assert summary({}) == "none"

@@ -127,7 +127,7 @@ class Inputs:
             places += [f"boot/config-{release}", f"lib/modules/{release}/config"]
         for place in places:
             path = root / place
-            if path.exists():
+            if os.access(path, os.F_OK):  # Path.exists raises where /boot may not be looked into
                 try:
                     self.add("config", config_file(path), "/" + place)
                 except ConstantsError as error:

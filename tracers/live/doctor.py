@@ -2,7 +2,8 @@
 
 Promises: what can be tried is tried, and taken back at once: every probe is attached, disabled,
 and removed, so the rung shown is the rung ``record`` would get. Nothing is enabled, no event is
-taken. A thing that cannot be found out is "unknown", never "ok".
+taken. A thing that cannot be found out is "unknown", never "ok"; whoever runs it, it ends with a
+diagnosis.
 """
 
 import os
@@ -12,24 +13,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tracers.constants.errors import ConstantsError
+from tracers.constants.gather import gather
 from tracers.errors import VmemscopeError
 from tracers.live import findbcc, leftovers, perf
 from tracers.live.engine import LiveError
+from tracers.live.kernel import RunningKernel, read_kernel
 from tracers.live.ladder import Attached
+from tracers.live.rungs import FUNCTIONS
 from tracers.live.session import ENGINES, open_live
 from tracers.live.steps import steps
 from tracers.machine import Machine
 
 OK, NO, UNKNOWN = "ok", "no", "unknown"
-#: include/uapi/linux/capability.h; what tracefs, BPF, kallsyms and /proc/kcore ask for.
+#: include/uapi/linux/capability.h; what /proc/kcore, tracefs, kallsyms, perf and BPF ask for.
 _CAPABILITIES: Final = {
+    "CAP_SYS_RAWIO": 17,
     "CAP_SYS_ADMIN": 21,
     "CAP_SYSLOG": 34,
     "CAP_PERFMON": 38,
     "CAP_BPF": 39,
 }
-_KALLSYMS_HEAD: Final = 1 << 16  # bytes
+#: Split off CAP_SYS_ADMIN by a17b53c4a4b5 and 980737282232 (5.8), which still stands for both.
+_WITHIN_ADMIN: Final = ("CAP_PERFMON", "CAP_BPF")
 _TRACING: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+#: With any number but 0 the kernel panics: at a WARN, at so many WARNs (since 6.2), at an Oops.
+_PANICS: Final = ("panic_on_warn", "warn_limit", "panic_on_oops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,47 +77,83 @@ class Diagnosis:
         return next((trial for trial in self.trials if not trial.failed), None)
 
     @property
+    def gaps(self) -> tuple[str, ...]:
+        """What the best engine does not see, does not time, or cannot judge, in a few words each.
+
+        A function that the kernel does not have is none.
+        """
+        told: dict[str, list[str]] = {}
+        for each in self.best.attached if self.best else ():
+            if word := _gap(each):
+                told.setdefault(word, []).append(each.function)
+        gaps = [] if self.best else ["no engine works"]
+        gaps += [f"{word}: {', '.join(names)}" for word, names in told.items()]
+        if self.machine.window is None:
+            gaps.append("the window is not known")
+        elif not self.machine.agree:
+            gaps.append("the window's sources contradict")
+        return tuple(gaps)
+
+    @property
     def exit_code(self) -> int:
         """What the command exits with."""
         if self.best is None:
             return 2
-        gaps = [each for each in self.best.attached if each.probe is None or not each.probe.timed]
-        return 3 if gaps or self.machine.window is None or not self.machine.agree else 0
+        return 3 if self.gaps else 0
 
 
 def examine(root: Path = Path("/")) -> Diagnosis:
     """Look at everything and try every engine. Takes as long as BCC takes to compile."""
-    trials = []
-    machine = Machine(release=os.uname().release, arch=os.uname().machine)
-    for engine in ENGINES:
-        trial, known = _try(engine, root)
-        trials.append(trial)
-        machine = known or machine
-    checks = (
-        _arch(),
-        _rights(root),
-        _lockdown(root),
-        _kallsyms(root),
-        _text(root),
-        _btf(root),
-        _tracefs(root),
-        _bcc(root),
-        _breakpoints(),
-        _witnesses(root),
-        _panics(root),
-        _window(machine),
-        *_leftovers(root),
-    )
+    left = _left(root)  # engine tracefs removes them
+    trials = tuple(_try(engine, root) for engine in ENGINES)
+    kernel = read_kernel(FUNCTIONS, root=root)
+    try:
+        machine, why = _machine(kernel, root)
+        checks = (
+            _arch(),
+            _rights(root),
+            _lockdown(root),
+            _kallsyms(kernel, root),
+            _text(kernel, root),
+            _btf(kernel),
+            _tracefs(root),
+            _bcc(root),
+            _breakpoints(),
+            _witnesses(root),
+            _panics(root),
+            _window(machine, why),
+            *_leftovers(left, root),
+        )
+    finally:
+        kernel.close()
     uname = os.uname()
-    return Diagnosis(uname.release, uname.machine, checks, tuple(trials), machine)
+    return Diagnosis(uname.release, uname.machine, checks, trials, machine)
 
 
-def _try(engine: str, root: Path) -> tuple[Trial, Machine | None]:
+def _gap(each: Attached) -> str | None:
+    if each.probe is not None:
+        return None if each.probe.timed else "not timed"
+    if each.absent:
+        return None
+    return "only derived" if each.derived else "not seen"
+
+
+def _try(engine: str, root: Path) -> Trial:
     try:
         with open_live(engine=engine, root=root) as live:
-            return Trial(engine, live.attached, live.notes), live.machine
-    except VmemscopeError as error:
-        return Trial(engine, failed=str(error)), None
+            return Trial(engine, live.attached, live.notes)
+    except (VmemscopeError, OSError) as error:
+        return Trial(engine, failed=str(error))
+
+
+def _machine(kernel: RunningKernel, root: Path) -> tuple[Machine, str]:
+    """Return the machine, and why its window is not known if it is not."""
+    try:
+        known = gather(kernel.text, live=True, root=root)
+    except ConstantsError as error:
+        own = os.uname()
+        return Machine(release=own.release, arch=own.machine), str(error)
+    return known.machine(), next(iter(known.missing.values()), "no source says")
 
 
 def _arch() -> Check:
@@ -130,61 +175,83 @@ def _rights(root: Path) -> Check:
     found = re.search(r"^CapEff:\s*([0-9a-f]{16})$", text, re.MULTILINE)
     if found is None:
         return Check("rights", UNKNOWN, "/proc/self/status does not say")
-    held = int(found[1], 16)
-    missing = [name for name, bit in _CAPABILITIES.items() if not held >> bit & 1]
+    mask = int(found[1], 16)
+    held = {name for name, bit in _CAPABILITIES.items() if mask >> bit & 1}
+    if "CAP_SYS_ADMIN" in held:
+        held.update(_WITHIN_ADMIN)
+    missing = [name for name in _CAPABILITIES if name not in held]
     if missing:
         return Check("rights", NO, f"missing {', '.join(missing)}", steps("root"))
     return Check("rights", OK, "root" if os.geteuid() == 0 else "the capabilities needed")
 
 
 def _lockdown(root: Path) -> Check:
-    text = _read(root / "sys/kernel/security/lockdown")
+    folder = root / "sys/kernel/security"
+    text = _read(folder / "lockdown")
     if text is None:
-        return Check("lockdown", UNKNOWN, "securityfs is not mounted, or the kernel has none")
+        if (_read(folder / "lsm") or "").strip():  # securityfs itself lists the modules there are
+            return Check("lockdown", OK, "the kernel has none")
+        return Check("lockdown", UNKNOWN, "securityfs is not mounted, or not readable")
     mode = re.search(r"\[(\w+)\]", text)
-    said = mode[1] if mode else text.strip()
-    # security/security.c: kprobes and BPF reads of kernel memory fall to confidentiality
-    if said == "confidentiality":
+    if mode is None:
+        return Check("lockdown", UNKNOWN, "/sys/kernel/security/lockdown names no mode")
+    # security/security.c: kprobes and reads of kernel memory fall to confidentiality
+    if mode[1] == "confidentiality":
         return Check("lockdown", NO, "confidentiality: no kprobes, no kcore", steps("lockdown"))
-    return Check("lockdown", OK, said)
+    return Check("lockdown", OK, mode[1])
 
 
-def _kallsyms(root: Path) -> Check:
-    restrict = (_read(root / "proc/sys/kernel/kptr_restrict") or "?").strip()
-    try:
-        with (root / "proc/kallsyms").open("rb") as file:
-            head = file.read(_KALLSYMS_HEAD)
-    except OSError as error:
-        return Check("symbols", NO, f"/proc/kallsyms: {error.strerror}", steps("kptr_restrict"))
-    if not re.search(rb"^0*[1-9a-f]", head, re.MULTILINE):
-        said = f"addresses are hidden (kptr_restrict {restrict})"
-        return Check("symbols", NO, said, steps("kptr_restrict"))
+def _kallsyms(kernel: RunningKernel, root: Path) -> Check:
+    restrict = _restrict(root)
+    if kernel.names is None:
+        said = f"{kernel.missing['kallsyms']}; kptr_restrict is {restrict}"
+        return Check("symbols", NO, said, _to_names(root))
     return Check("symbols", OK, f"/proc/kallsyms shows addresses (kptr_restrict {restrict})")
 
 
-def _text(root: Path) -> Check:
-    try:
-        with (root / "proc/kcore").open("rb") as file:
-            good = file.read(4) == b"\x7fELF"
-    except OSError as error:
+def _restrict(root: Path) -> str:
+    return (_read(root / "proc/sys/kernel/kptr_restrict") or "?").strip()
+
+
+def _to_names(root: Path) -> Mapping[str, str]:
+    """Return the way to the kernel's names: 2 hides them from root, too."""
+    if not _there(root / "proc/kallsyms"):
+        return steps("kallsyms")
+    return steps("kptr_restrict" if _restrict(root) == "2" else "sudo")
+
+
+def _text(kernel: RunningKernel, root: Path) -> Check:
+    if kernel.text is not None:
+        return Check("kernel text", OK, "/proc/kcore, by the names of /proc/kallsyms")
+    if kernel.arch != "aarch64":
+        way_out = steps("arm64")
+    elif kernel.names is None:
+        way_out = _to_names(root)
+    else:
         way_out = {**steps("kcore"), **steps("vmlinux")}
-        return Check("kernel text", NO, f"/proc/kcore: {error.strerror}", way_out)
-    return Check("kernel text", OK if good else UNKNOWN, "/proc/kcore")
+    return Check("kernel text", NO, kernel.missing["text"], way_out)
 
 
-def _btf(root: Path) -> Check:
-    if (root / "sys/kernel/btf/vmlinux").exists():
-        return Check("BTF", OK, "/sys/kernel/btf/vmlinux: prototypes and sizeof(struct page)")
-    return Check("BTF", NO, "/sys/kernel/btf/vmlinux is missing", steps("btf"))
+def _btf(kernel: RunningKernel) -> Check:
+    why = kernel.missing.get("btf")
+    if why is not None:
+        return Check("BTF", NO, f"/sys/kernel/btf/vmlinux: {why}", steps("btf"))
+    return Check("BTF", OK, "/sys/kernel/btf/vmlinux: prototypes and sizeof(struct page)")
 
 
 def _tracefs(root: Path) -> Check:
     for place in _TRACING:
-        if (root / place / "kprobe_events").exists():
+        try:
+            names = {each.name for each in (root / place).iterdir()}
+        except PermissionError as error:
+            return Check("tracefs", NO, f"/{place}: {error.strerror}", steps("sudo"))
+        except OSError:
+            continue
+        if "kprobe_events" in names:
             return Check("tracefs", OK, f"/{place} with kprobe events")
-        if (root / place / "trace").exists():
+        if "trace" in names:
             return Check("tracefs", NO, "mounted, no kprobe_events", steps("kprobe_events"))
-    return Check("tracefs", NO, "not mounted, or not readable", steps("tracefs"))
+    return Check("tracefs", NO, "not mounted", steps("tracefs"))
 
 
 def _bcc(root: Path) -> Check:
@@ -207,9 +274,9 @@ def _breakpoints() -> Check:
 
 def _witnesses(root: Path) -> Check:
     known = []
-    if any((root / base / "events/error_report").exists() for base in _TRACING):
+    if any(_there(root / base / "events/error_report") for base in _TRACING):
         known.append("error_report_end")
-    if (root / "sys/kernel/warn_count").exists():
+    if _there(root / "sys/kernel/warn_count"):
         known.append("/sys/kernel/warn_count")
     if not known:
         return Check(
@@ -221,34 +288,51 @@ def _witnesses(root: Path) -> Check:
 
 
 def _panics(root: Path) -> Check:
-    names = ("panic_on_warn", "panic_on_oops")
-    hot = [name for name in names if (_read(root / "proc/sys/kernel" / name) or "").strip() == "1"]
+    values = {name: _read(root / "proc/sys/kernel" / name) for name in _PANICS}
+    hot = [name for name, text in values.items() if (text or "").strip() not in ("", "0")]
     if hot:
         said = f"{' and '.join(hot)}: a recording on this machine ends with the kernel"
         return Check("panics", NO, said, steps("panic"))
+    hidden = [name for name in ("panic_on_warn", "panic_on_oops") if values[name] is None]
+    if hidden:
+        return Check("panics", UNKNOWN, f"{' and '.join(hidden)} cannot be read")
     return Check("panics", OK, "a WARN or an Oops does not stop the machine")
 
 
-def _window(machine: Machine) -> Check:
+def _window(machine: Machine, why: str) -> Check:
     window = machine.window
     if window is None:
-        why = machine.problems[0] if machine.problems else "no source says"
-        return Check("window", NO, f"not known: {why}", steps("window"))
+        way_out = steps("window" if os.uname().machine == "aarch64" else "arm64")
+        return Check("window", NO, f"not known: {why}", way_out)
     said = f"0x{window.start:016x} - 0x{window.end:016x}"
     if not machine.agree:
         return Check("window", NO, f"{said}: its sources contradict", steps("window"))
     return Check("window", OK, f"{said} ({window.provenance.get('window', 'origin not known')})")
 
 
-def _leftovers(root: Path) -> Iterator[Check]:
+def _left(root: Path) -> tuple[str, ...]:
     try:
-        found = leftovers.find(root)
+        return leftovers.find(root)
     except LiveError:  # said by _tracefs
-        return
-    if found:
-        yield Check(
-            "leftovers", NO, f"of killed runs: {', '.join(map(str, found))}", steps("leftovers")
-        )
+        return ()
+
+
+def _leftovers(before: tuple[str, ...], root: Path) -> Iterator[Check]:
+    stay = set(before) & set(_left(root))
+    if stay:
+        said = f"of killed runs: {', '.join(sorted(stay))}"
+        yield Check("leftovers", NO, said, steps("leftovers"))
+    elif before:
+        yield Check("leftovers", OK, f"of killed runs, removed now: {', '.join(before)}")
+
+
+def _there(path: Path) -> bool:
+    """Say if a file is there and not hidden: ``Path.exists`` raises where it may not look."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _read(path: Path) -> str | None:

@@ -6,6 +6,7 @@ where it lies. Only that package is loaded; its directory does not enter ``sys.p
 """
 
 import importlib.util
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -58,7 +59,8 @@ def _packages(root: Path, path: Sequence[str]) -> Iterator[Path]:
     places = [found for place in _PLACES for found in sorted(root.glob(place), reverse=True)]
     for place in [*places, *map(Path, path)]:
         package = place / "bcc"
-        if (package / "__init__.py").is_file() and (package / "libbcc.py").is_file():
+        # Path.is_file raises where it may not look: sys.path may lead into another's home
+        if all(os.access(package / name, os.R_OK) for name in ("__init__.py", "libbcc.py")):
             yield package
 
 

@@ -20,21 +20,30 @@ from tracers.live.rungs import POINTS, RUNGS, Point
 
 #: The points that kernels refuse entry kprobes on: those a forced rung is for.
 _FORCED: Final = (Kind.POPULATE, Kind.SECTION_ADD)
+#: An exported function cannot be inlined away: not listed, it is not there, and nobody calls it.
+_ABSENT: Final = "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One point's rungs on this kernel, in the order they are tried, and those it cannot have."""
+    """One point's rungs on this kernel, in the order they are tried, and those it cannot have.
+
+    ``absent``: the kernel has no such function, so no rung is needed.
+    """
 
     kind: Kind
     function: str
     probes: tuple[Probe, ...]
     impossible: tuple[tuple[Rung, str], ...] = ()
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """How the climb of one point ended. ``probe`` None: derived, or not seen at all."""
+    """How the climb of one point ended. ``probe`` None: derived, absent, or not seen at all.
+
+    ``absent``: there is no such function in this kernel, hence no call that could be missed.
+    """
 
     kind: Kind
     function: str
@@ -42,12 +51,15 @@ class Attached:
     refused: tuple[tuple[Rung, str], ...] = ()
     notes: tuple[str, ...] = ()
     derived: bool = False
+    absent: bool = False
 
     @property
     def how(self) -> str:
         """How it is seen, or why not: what the recording's header says."""
         if self.probe is not None:
             return "; ".join((str(self.probe), *self.notes))
+        if self.absent:
+            return _ABSENT
         told = "; ".join(f"{rung.value}: {why}" for rung, why in self.refused)
         return f"derived from __add_pages ({told})" if self.derived else f"no: {told}"
 
@@ -63,6 +75,9 @@ def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder
     calls = _calls(kernel, (name for point, name in chosen if point.kind is not Kind.WARN and name))
     built = []
     for point, name in chosen:
+        if name is None and point.exported:
+            built.append(Ladder(point.kind, point.functions[0], (), absent=True))
+            continue
         lowest = order.index(first) if point.kind in _FORCED else 0
         probes, impossible = [], []
         for rung in (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT):
@@ -116,7 +131,7 @@ def _climb_one(
             notes = (note,) if note else ()
             above = _in_order(why, until=probe.rung)
             return Attached(ladder.kind, probe.function, held, above, notes)
-    return Attached(ladder.kind, ladder.function, None, _in_order(why))
+    return Attached(ladder.kind, ladder.function, None, _in_order(why), absent=ladder.absent)
 
 
 def _in_order(

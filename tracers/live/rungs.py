@@ -39,7 +39,7 @@ class Point:
     functions: tuple[str, ...]
     stable: tuple[str, ...] | None  # parameters the same on every release since 5.4; None: moved
     ret: str | None = None
-    exported: bool = False  # modules call it, too
+    exported: bool = False  # modules call it, too, so it is never inlined away
 
 
 #: In order of importance: breakpoint slots are few.

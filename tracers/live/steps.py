@@ -13,21 +13,23 @@ DISTRIBUTIONS: Final = ("debian", "ubuntu", "fedora")
 
 _ANY: Final = {
     "root": "run it with sudo, or give the service AmbientCapabilities=CAP_SYS_ADMIN CAP_BPF"
-    " CAP_PERFMON CAP_SYSLOG CAP_DAC_READ_SEARCH",
+    " CAP_PERFMON CAP_SYSLOG CAP_DAC_OVERRIDE CAP_SYS_RAWIO",
+    "sudo": "run it with sudo",
     "tracefs": "mount -t tracefs nodev /sys/kernel/tracing",
     "kprobe_events": "a kernel with CONFIG_KPROBE_EVENTS=y: the distribution's own has it",
     "lockdown": "boot without lockdown=confidentiality; with Secure Boot, turn it off or use"
     " lockdown=integrity",
     "kptr_restrict": "sysctl kernel.kptr_restrict=1",
-    "kcore": "give the running kernel's file instead: --vmlinux FILE",
+    "kallsyms": "a kernel with CONFIG_KALLSYMS=y: the distribution's own has it",
+    "kcore": "give record and live the running kernel's own file: --vmlinux FILE",
     "btf": "a kernel with CONFIG_DEBUG_INFO_BTF=y; without it the arguments of __remove_pages and"
     " sparse_remove_section may stay unknown",
     "breakpoints": "close debuggers and perf sessions that hold breakpoints; without a slot"
     " vmemmap_populate is derived from __add_pages",
     "window": "vmemscope window VMLINUX says what a file of this kernel gives",
-    "leftovers": "vmemscope record and live remove them when they start",
+    "leftovers": "as root doctor, record and live remove them when they start",
     "panic": "stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
-    "arm64": "run it on the arm64 machine, or import what its own ftrace recorded",
+    "arm64": "run it on the arm64 machine, or import its own ftrace text",
 }
 _OWN: Final = {
     "bcc": {

@@ -27,9 +27,15 @@ BTF_6_12 = functions(*_ALIKE, ("sparse_remove_section", "pfn nr_pages altmap pgm
 
 
 def running(
-    root: Path, name: str, *, slide: int = SLIDE, btf: bytes | None = None, core: bool = True
+    root: Path,
+    name: str,
+    *,
+    slide: int = SLIDE,
+    btf: bytes | None = None,
+    core: bool = True,
+    note: str = "OSRELEASE=made\n",
 ) -> Path:
-    """Fill ``root`` with kallsyms, notes, BTF and, with ``core``, kcore."""
+    """Fill ``root`` with kallsyms, notes, BTF and, with ``core``, kcore; ``note``: VMCOREINFO."""
     kallsyms(root / "proc/kallsyms", name, slide)
     with kernel(name).open("rb") as file:
         elf = ELFFile(file)
@@ -44,7 +50,7 @@ def running(
         (root / "sys/kernel/btf").mkdir()
         (root / "sys/kernel/btf/vmlinux").write_bytes(btf)
     if core:
-        (root / "proc/kcore").write_bytes(kcore("OSRELEASE=made\n", memory))
+        (root / "proc/kcore").write_bytes(kcore(note, memory))
     return root
 
 

@@ -116,6 +116,52 @@ def test_inlined_away_the_next_function_stands_in(tmp_path):
     assert set(dict(gone.impossible).values()) == {"inlined or absent in this kernel"}
 
 
+ABSENT = "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
+
+
+def test_an_exported_function_that_is_not_listed_does_not_exist(tmp_path):
+    # Debian's 6.1 for arm64 is built without ZONE_DEVICE
+    root = running(tmp_path, OLD, slide=0, btf=BTF_6_1)
+    renamed(root, "memremap_pages", "other")
+    renamed(root, "memunmap_pages", "another")
+    found = climbed(root)
+    gone = [found[Kind.MEMREMAP], found[Kind.MEMUNMAP]]
+    assert [(each.function, each.absent) for each in gone] == [
+        ("memremap_pages", True),
+        ("memunmap_pages", True),
+    ]
+    assert [(each.probes, each.impossible) for each in gone] == [((), ()), ((), ())]
+    assert not any(found[kind].absent for kind in found.keys() - {Kind.MEMREMAP, Kind.MEMUNMAP})
+    attach, tried = refusing(*((Kind.POPULATE, rung) for rung in Rung))
+    ends = {end.kind: end for end in climb(tuple(found.values()), attach)}
+    assert ends[Kind.MEMREMAP].how == ends[Kind.MEMUNMAP].how == ABSENT
+    assert (ends[Kind.MEMREMAP].absent, ends[Kind.POPULATE].absent) == (True, False)
+    assert not {Kind.MEMREMAP, Kind.MEMUNMAP} & {kind for kind, _ in tried}
+
+
+@pytest.mark.parametrize("how", ["hidden", "missing"])
+def test_where_the_names_cannot_be_read_nothing_is_absent(tmp_path, how):
+    root = running(tmp_path, OLD, slide=0, btf=BTF_6_1)
+    renamed(root, "memremap_pages", "other")
+    path = root / "proc/kallsyms"
+    lines = path.read_text().splitlines()
+    if how == "hidden":  # as kernel.kptr_restrict=2 shows them
+        path.write_text("".join(f"{0:016x}{line[16:]}\n" for line in lines))
+    else:
+        path.unlink()
+    ladder = climbed(root)[Kind.MEMREMAP]
+    assert ladder.absent is False
+    assert [probe.rung for probe in ladder.probes] == [Rung.KPROBE]
+
+
+def test_a_static_function_that_is_not_listed_may_be_inlined(tmp_path):
+    root = running(tmp_path, OLD, slide=0, btf=BTF_6_1)
+    renamed(root, "__remove_pages", "other")
+    ladder = climbed(root)[Kind.REMOVE_PAGES]
+    assert ladder.absent is False
+    assert set(dict(ladder.impossible).values()) == {"inlined or absent in this kernel"}
+
+
 def test_a_caller_whose_name_is_not_unique_is_no_call_site(tmp_path):
     # a kprobe goes by name, and before b022f0c7e404 (6.7) takes the first of twins
     root = running(tmp_path, NEW, btf=BTF_6_12)

@@ -301,6 +301,17 @@ def test_what_was_refused_is_in_the_notes(arm64, fakes):
     assert live.notes == ("sparse_add_section: kprobe: Operation not permitted",)
 
 
+def test_a_function_that_is_not_there_is_said_so_in_the_header(arm64, fakes):
+    path = arm64 / "proc/kallsyms"
+    path.write_text(path.read_text().replace(" memremap_pages\n", " other\n"))
+    live = open_live(root=arm64)
+    assert live.probes["memremap_pages"] == (
+        "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
+    )
+    assert live.probes["memunmap_pages"] == "kprobe entry+return"
+    assert live.notes == ()
+
+
 def test_auto_falls_to_the_next_engine_and_says_why(arm64, fakes):
     fakes.made["bcc"] = LiveError("no module bcc: apt install python3-bpfcc")
     live = open_live(root=arm64)
