@@ -181,12 +181,11 @@ def open_live(
         ours = _ours(kernel)
     finally:
         kernel.close()
-    chosen, why_not = _engine(engine, filters, ours, root)
-    try:
-        attached = _attached(rungs, chosen, traceable)
-    except BaseException:
-        chosen.close()
-        raise
+    chosen, attached, why_not = _first_that_works(
+        ENGINES if engine == "auto" else (engine,),
+        lambda name: _OPENERS[name](filters, ours, root),
+        lambda opened: _attached(rungs, opened, traceable),
+    )
     given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
     return Live(
         chosen,
@@ -240,17 +239,24 @@ def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _engine(
-    name: str, filters: Filters, ours: tuple[tuple[int, int], ...], root: Path
-) -> tuple[Engine, list[str]]:
+def _first_that_works(
+    names: Sequence[str],
+    open_one: "Callable[[str], Engine]",
+    attach: "Callable[[Engine], tuple[Attached, ...]]",
+) -> tuple[Engine, tuple[Attached, ...], list[str]]:
+    """Return the first engine that opens and attaches something, and why those before do not."""
     why_not: list[str] = []
-    for each in ENGINES if name == "auto" else (name,):
+    for name in names:
+        opened = None
         try:
-            return _OPENERS[each](filters, ours, root), why_not
-        except LiveError as error:
-            if name != "auto":
+            opened = open_one(name)
+            return opened, attach(opened), why_not
+        except BaseException as error:
+            if opened is not None:
+                opened.close()
+            if not isinstance(error, LiveError) or len(names) == 1:
                 raise
-            why_not.append(f"engine {each}: {error}")
+            why_not.append(f"engine {name}: {error}")
     raise LiveError("; ".join(why_not))
 
 

@@ -337,19 +337,29 @@ def test_no_engine_at_all_tells_of_each(arm64, fakes):
 
 @pytest.mark.parametrize("first", list(Rung))
 def test_every_probe_refused_is_an_error_with_the_kernels_reason(arm64, fakes, first):
+    fakes.made |= {"bcc": Fake(refuse="all"), "tracefs": Fake(refuse="all")}
+    for engine in ("bcc", "auto"):
+        with pytest.raises(LiveError, match=r"Operation not permitted.*doctor") as caught:
+            open_live(engine=engine, root=arm64, first=first)
+        assert "left out" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert fakes.made["bcc"].done == ["close", "close"]
+    assert fakes.made["tracefs"].done == ["close"]
+
+
+def test_an_engine_that_may_attach_nothing_gives_way_to_the_next(arm64, fakes):
     fakes.made["bcc"] = Fake(refuse="all")
-    with pytest.raises(LiveError, match=r"Operation not permitted.*doctor") as caught:
-        open_live(root=arm64, first=first)
-    assert "left out" not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    live = open_live(root=arm64)
     assert fakes.made["bcc"].done == ["close"]
+    assert fakes.made["tracefs"].attached
+    assert live.notes[0].startswith("engine bcc: the kernel refused every probe (")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug"), LiveError("gone")])
 def test_a_climb_that_breaks_leaves_nothing_behind(arm64, fakes, error):
     fakes.made["bcc"] = Fake(broken=error)
     with pytest.raises(type(error)):
-        open_live(root=arm64)
+        open_live(engine="bcc", root=arm64)
     assert fakes.made["bcc"].done == ["close"]
 
 
