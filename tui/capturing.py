@@ -23,6 +23,7 @@ from recordings.outputs import exists_already
 from recordings.rotation import Limits, Rotation
 from recordings.units import count, size
 from tracers.errors import VmemscopeError
+from tracers.live.panics import PANICS, panicking
 from tracers.live.points import Filters, Rung
 from tracers.live.session import open_live
 from tui.pipe import Pipe
@@ -153,15 +154,12 @@ def narrate_end(capture: Capture) -> int:
 
 def panics(root: Path = Path("/")) -> Iterator[str]:
     """Yield a line for each setting that lets a WARN or Oops take the machine down."""
-    for name, what in (("panic_on_warn", "the first WARN"), ("panic_on_oops", "an Oops")):
-        try:
-            on = (root / "proc/sys/kernel" / name).read_text().strip() not in ("", "0")
-        except OSError:
-            continue
+    for name, on in panicking(root).items():
         if on:
             yield (
-                f"kernel.{name} is set: {what} ends this machine, and what is recorded here may "
-                "be lost with it; stream it away: vmemscope record -o - | ssh HOST 'cat > FILE'"
+                f"kernel.{name} is set: {PANICS[name]} ends this machine, and what is recorded "
+                "here may be lost with it; stream it away: "
+                "vmemscope record -o - | ssh HOST 'cat > FILE'"
             )
 
 

@@ -20,6 +20,7 @@ from tracers.live import findbcc, leftovers, perf
 from tracers.live.engine import LiveError
 from tracers.live.kernel import RunningKernel, read_kernel
 from tracers.live.ladder import Attached
+from tracers.live.panics import panicking
 from tracers.live.rungs import FUNCTIONS
 from tracers.live.session import ENGINES, open_live
 from tracers.live.steps import steps
@@ -37,8 +38,6 @@ _CAPABILITIES: Final = {
 #: Split off CAP_SYS_ADMIN by a17b53c4a4b5 and 980737282232 (5.8), which still stands for both.
 _WITHIN_ADMIN: Final = ("CAP_PERFMON", "CAP_BPF")
 _TRACING: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
-#: With any number but 0 the kernel panics: at a WARN, at so many WARNs (since 6.2), at an Oops.
-_PANICS: Final = ("panic_on_warn", "warn_limit", "panic_on_oops")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +287,12 @@ def _witnesses(root: Path) -> Check:
 
 
 def _panics(root: Path) -> Check:
-    values = {name: _read(root / "proc/sys/kernel" / name) for name in _PANICS}
-    hot = [name for name, text in values.items() if (text or "").strip() not in ("", "0")]
+    found = panicking(root)
+    hot = [name for name, on in found.items() if on]
     if hot:
         said = f"{' and '.join(hot)}: a recording on this machine ends with the kernel"
         return Check("panics", NO, said, steps("panic"))
-    hidden = [name for name in ("panic_on_warn", "panic_on_oops") if values[name] is None]
+    hidden = [name for name in ("panic_on_warn", "panic_on_oops") if found[name] is None]
     if hidden:
         return Check("panics", UNKNOWN, f"{' and '.join(hidden)} cannot be read")
     return Check("panics", OK, "a WARN or an Oops does not stop the machine")
