@@ -34,7 +34,7 @@ under() { # NAME TEXT COMMAND…: measure once COMMAND has said TEXT
 	done
 	sleep 1
 	measure "$name"
-	kill -INT $!
+	kill -TERM $! # SIGINT is ignored in the background
 	wait $! || true
 }
 ours() { # NAME OPTIONS…
