@@ -4,8 +4,9 @@ Ard Biesheuvel, 7 April 2023: "Actually, it should be a hard error". vmemmap_pop
 return one for the first section that is out; __add_pages() stops there (mm/memory_hotplug.c: "if
 (err) break;"), the driver's memremap_pages() fails, and nothing that was not populated is freed.
 
-Promises: one pass, in order, thread by thread; memory is bounded by hot-add calls and distinct
-ranges, not by events. A call whose range is not known refuses nothing.
+Promises: one pass, in order, thread by thread, the same for any cut into batches; memory is bounded
+by hot-add calls and distinct ranges, not by events. A call whose range is not known refuses
+nothing; a range that was not populated once counts as not populated from then on.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,9 @@ class Refusals:
         self._inside: dict[int, int] = {}  # thread key -> number of the hot-add it is in
         self._sections: I64 = np.zeros(0, np.int64)  # per hot-add: populate calls so far
         self._refused: I64 = np.zeros(0, np.int64)  # which of these is the first that is out
-        self._denied: U64 = np.zeros(0, np.uint64)  # starts of ranges not populated
+        # starts of ranges not populated, sorted, and the row of the first populate that was not
+        self._denied: U64 = np.zeros(0, np.uint64)
+        self._since: I64 = np.zeros(0, np.int64)
         self._counts = np.zeros(3, np.int64)
 
     def fold(self, batch: pa.RecordBatch) -> None:
@@ -122,14 +125,25 @@ class Refusals:
         behind[owned] = nth[owned] > self._refused[owner[owned]]
         refused = hit & ~behind
         self._counts[:2] += (np.count_nonzero(refused), np.count_nonzero(behind))
-        self._denied = np.union1d(self._denied, start[(refused | behind) & known])
+        denied = (refused | behind) & known
+        self._deny(start[denied], rows[denied] + chunk.row)
+
+    def _deny(self, start: U64, row: I64) -> None:
+        starts = np.concatenate((self._denied, start))
+        rows = np.concatenate((self._since, row))
+        order = np.lexsort((rows, starts))
+        self._denied, first = np.unique(starts[order], return_index=True)
+        self._since = rows[order][first]
 
     def _frees(self, chunk: Chunk) -> None:
         rows = np.flatnonzero(_FREES.take(chunk.code))
         if len(rows):
             start, hit, known = self._hits(chunk, rows)
-            denied = hit | (known & np.isin(start, self._denied))
-            self._counts[2] += np.count_nonzero(denied)
+            at = self._denied.searchsorted(start)
+            there = at < len(self._denied)
+            there[there] = self._denied[at[there]] == start[there]
+            there[there] = self._since[at[there]] < rows[there] + chunk.row
+            self._counts[2] += np.count_nonzero(hit | (known & there))
 
     def _hits(self, chunk: Chunk, rows: I64) -> tuple[U64, Bool, Bool]:
         """Return where calls start, which are known to be out, and which are known at all."""

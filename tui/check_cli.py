@@ -9,6 +9,7 @@ that cannot be read. Of several files the worst counts, 2 before 1 before 3 befo
 # ruff: noqa: PLC0415
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -74,8 +75,7 @@ def check(
             say(f"vmemscope: {printable(text)}")
             code, line = EXIT_UNREADABLE, "UNREADABLE"
         codes.append(code)
-        shown = f"{printable(file)}: {line}\n"
-        write(lambda shown=shown: sys.stdout.write(shown))
+        write(partial(sys.stdout.write, f"{printable(file)}: {line}\n"))
     sys.exit(worst(codes))
 
 
