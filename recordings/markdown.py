@@ -64,7 +64,7 @@ def inline(text: str) -> str:
     if len(shown) > _LONGEST:
         shown = shown[: _LONGEST - 3] + "..."
     if not shown.strip():
-        return "-"
+        return "(empty)"  # "-" would begin a list within a list
     if _UNTAMED.search(shown):
         # As numbers of HTML every character is itself, in a table's cell too.
         code = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in shown)

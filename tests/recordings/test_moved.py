@@ -1,4 +1,6 @@
-"""Calls moved to another layout: integers in plain Python, pages that stay, addresses that do not."""
+"""Calls moved to another layout, in plain Python: pages stay, addresses do not."""
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -126,7 +128,7 @@ def test_regions_are_merged_where_they_overlap(ranges, cut):
     rows = [plug(pfn, pages) for pfn, pages in ranges]
     found = regions(rows[:cut], rows[cut:])
     assert found == sorted(found)
-    assert all(end <= first for (_, end), (first, _) in zip(found, found[1:], strict=False))
+    assert all(end <= first for (_, end), (first, _) in pairwise(found))
     pages = {page for pfn, count in ranges for page in range(pfn, pfn + count)}
     assert {page for first, end in found for page in range(first, end)} == pages
     borders = {0, *(pfn for pfn, _ in ranges), *(pfn + count for pfn, count in ranges)}
