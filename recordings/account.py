@@ -245,7 +245,7 @@ def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
         )
     if snapshot.operations:
         yield Table(
-            ("operation", "by", "pages", "hits", "took", "in WARN"),
+            ("operation", "by", "pages", "hits", "took", "WARN"),
             tuple(
                 (
                     _function(op.kind),

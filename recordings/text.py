@@ -69,7 +69,7 @@ def render(
 
 
 def _supposed(supposed: Supposed) -> Iterator[ConsoleRenderable]:
-    yield hanging(Text(LABEL, _STYLES[supposed.verdict]), supposition(supposed.asked))
+    yield hanging(Text(LABEL, _STYLES[supposed.verdict]), supposition(supposed.asked), width=11)
     yield line("", Text(headline(supposed), _STYLES[supposed.verdict]))
     if supposed.asked.whose:
         yield line("", f"its window: {printable(supposed.asked.whose)}")

@@ -93,7 +93,8 @@ def _print(
                     snapshot,
                     closing=closing,
                     supposed=supposed,
-                    remedies=remedies(recording, snapshot),
+                    # who asked for one thing is told that one
+                    remedies=() if supposed else remedies(recording, snapshot),
                 )
             )
     write(lambda: sys.stdout.write(text))
