@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from recordings.account import account
 from recordings.header import Header
@@ -74,12 +75,16 @@ def test_a_what_if_is_marked_everywhere(samples: Path, warn: Warn) -> None:
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
-@given(ROWS, TEXT, TEXT)
-def test_any_recording_fits_a_mail(rows: list[dict], text: str, other: str) -> None:
+FACTS = {"va_bits": 39, "page_size": 4096, "struct_page": 64, "memstart": 0x4000_0000}
+SOME = st.fixed_dictionaries({name: st.sampled_from([None, v]) for name, v in FACTS.items()})
+
+
+@given(ROWS, TEXT, TEXT, SOME)
+def test_any_recording_fits_a_mail(rows: list[dict], text: str, other: str, facts: dict) -> None:
     for row in rows:
         if row.get("comm"):
             row["comm"] = text.encode(errors="replace").decode()
-    window = Window(*WINDOW, va_bits=39, page_size=4096, struct_page=64, memstart=0x4000_0000)
+    window = Window(*WINDOW, **facts)
     regions = layout_for(window).regions
     layout = Layout(tuple(Region(other, r.start, r.end, r.note) for r in regions), other)
     machine = Machine(release=text, build_id=other, window=window, layout=layout, problems=(text,))

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recordings.header import Header
 from recordings.ledger import fold
@@ -10,10 +12,11 @@ from recordings.reader import open_recording
 from recordings.snapshot import Verdict
 from recordings.whatif import Warn, WhatIf, remedies, suppose
 from tests.recordings import made, plain
+from tests.recordings.traces import ROWS, WINDOW
 from tracers.formulas import WindowError
 from tracers.layout import layout_for
-from tracers.machine import read_machine
-from tracers.window import window_from_facts
+from tracers.machine import Machine, read_machine
+from tracers.window import Window, window_from_facts
 
 STORM, ONCE, NEW = (
     "6.1.192-vmemlab-39bit",
@@ -218,3 +221,40 @@ def test_remedies_are_told_for_hits_alone(samples):
     assert any("0x403fffffff" in name for name in found)
     with open_recording(samples / "in-range-6.12.arrows") as recording:
         assert remedies(recording, fold(recording)) == []
+
+
+FACTS = {"va_bits": 39, "page_size": 4096, "struct_page": 64, "memstart": 0x4000_0000}
+ASKED = st.builds(
+    WhatIf,
+    window=st.sampled_from([None, *(window_from_facts(FACTS | {"va_bits": bits}, release="6.12")
+                                    for bits in (39, 48))]),
+    physmem_end=st.sampled_from([None, 0, 1 << 36, 0x40_3FFF_FFFF, 2**64 - 1]),
+    warn=st.sampled_from([None, *Warn]),
+)  # fmt: skip
+
+
+@given(ROWS, ASKED, st.booleans())
+def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, placed):
+    path = tmp_path_factory.mktemp("made") / "x.arrows"
+    iomem = ((0x4000_0000, 0xBFFF_FFFF, "System RAM"),) if placed else ()
+    window = Window(*WINDOW, **FACTS, section_size_bits=27)
+    made.record(path, [plain.batch(rows)], Header(machine=Machine(window=window, iomem=iomem)))
+    with open_recording(path) as recording:
+        own = fold(recording)
+        found = suppose(recording, asked, own)
+    regimes = found.regimes
+    assert regimes.hits + regimes.inside + regimes.unknown == own.populate + own.free
+    assert (found.populate, found.free) == (own.populate, own.free)
+    refused = found.refused.populate_refused if found.refused else 0
+    if found.verdict is Verdict.CLEAN:
+        assert not regimes.unknown
+        assert not regimes.hits or refused or found.refused.free_not_made
+    if found.verdict is Verdict.OUT_OF_RANGE:
+        assert regimes.hits
+        assert found.refused is None
+    assert found.reasons
+    # nothing supposed of layout or place: the calls are judged as they were
+    if asked.window is None and asked.physmem_end is None:
+        assert regimes == own.regimes
+    if found.fired is not None and found.fired.saved_ns is not None:
+        assert found.fired.saved_ns <= own.warn_ns
