@@ -112,6 +112,8 @@ def _refusals(supposed: Supposed) -> Iterator[str]:
             f"{count(refused.adds_refused)} of {_number(refused.adds, 'hot-add')} would be refused,"
             f" {where}: the device would not work."
         )
+    else:
+        yield "No hot-add call is in the recording: each populate call is taken by itself."
     yield (
         f"{_number(refused.populate_refused, 'populate call')} would return the error;"
         f" {calls(refused.not_made)} would not happen:"

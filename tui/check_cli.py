@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracers.errors import VmemscopeError
-from tui.amounts import nanoseconds_of
+from tui.amounts import nanoseconds_of, percent_of
 from tui.files import opened
 from tui.streams import say, write
 
@@ -34,7 +34,7 @@ EXIT_UNREADABLE = 2
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--max-warn-share",
-    type=click.FloatRange(0, 100),
+    callback=percent_of,
     metavar="PERCENT",
     help="WARN may take at most so much of hot-add, and of hot-remove.",
 )

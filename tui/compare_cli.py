@@ -32,13 +32,14 @@ def compare(a: str, b: str, *, as_json: bool) -> None:
     """
     from recordings.compare import compare as compared
     from recordings.compare import side
+    from recordings.escape import printable
 
     sides = []
     for file in (a, b):
         with opened(file) as recording:
             sides.append(side(file, recording))
             for problem in recording.problems:
-                say(f"vmemscope: {file}: {problem}")
+                say(f"vmemscope: {printable(file)}: {problem}")
     comparison = compared(*sides)
     if as_json:
         import json

@@ -33,29 +33,37 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    default="text",
     help="lkml: a mail of at most 75 columns. [default: text]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @what_if_options
-def report(file: str, form: str, *, as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def report(
+    file: str,
+    *,
+    form: str | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 (those of ``what_if_options``)
+) -> None:
     """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
 
     With a what-if (--window-of, --va-bits …, --memstart, --physmem-end, --warn) the same pages
     are judged under another layout, placement or patch: would it have fixed it? That answer is
     marked as hypothetical, and the exit code is its verdict's.
     """
+    from recordings.escape import printable
     from recordings.ledger import fold
     from recordings.whatif import suppose
 
-    form = "json" if as_json else form
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form}: give one or other")
+    form = "json" if as_json else form or "text"
     with opened(file) as recording:
         snapshot = fold(recording)
         asked = supposed_by(options, recording.header.machine)
         supposed = suppose(recording, asked, snapshot) if asked else None
         _print(form, recording, snapshot, supposed)
         for problem in recording.problems:
-            say(f"vmemscope: {file}: {problem}")
+            say(f"vmemscope: {printable(file)}: {problem}")
     sys.exit((supposed or snapshot).verdict.exit_code)
 
 

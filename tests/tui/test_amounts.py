@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from tui.amounts import nanoseconds_of, seconds_of, size_of
+from tui.amounts import nanoseconds_of, percent_of, seconds_of, size_of
 
 PARAM = click.Option(["--it"])
 CONTEXT = click.Context(click.Command("x"))
@@ -61,3 +61,17 @@ def test_short_times(text, ns):
 def test_short_times_have_a_unit(text):
     with pytest.raises(click.BadParameter):
         nanoseconds_of(CONTEXT, PARAM, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [("0", 0), ("10", 10), ("2.5", 2.5), ("93 %", 93), ("100%", 100), (None, None)],
+)
+def test_percentages(text, percent):
+    assert percent_of(CONTEXT, PARAM, text) == percent
+
+
+@pytest.mark.parametrize("text", ["", "%", "nan", "inf", "-1", "100.1", "1e1", "\u0661"])
+def test_no_percentages(text):
+    with pytest.raises(click.BadParameter):
+        percent_of(CONTEXT, PARAM, text)

@@ -57,6 +57,7 @@ def test_what_failed_and_what_cannot_be_told_is_on_the_line() -> None:
         ("sample:storm", "--max-p99", "fast"),
         ("sample:storm", "--max-p99", "5"),
         ("sample:storm", "--max-warn-share", "101"),
+        ("sample:in-range-6.12", "--max-warn-share", "nan"),
         ("sample:storm", "--expect-sections", "-1"),
     ],
 )

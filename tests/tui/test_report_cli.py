@@ -99,6 +99,7 @@ def test_text_says_first_that_it_is_hypothetical() -> None:
         (("--warn", "twice"), "twice"),
         (("--memstart", "1G", "--ram", "1G"), "give one"),
         (("--format", "html"), "html"),
+        (("--format", "lkml", "--json"), "give one or other"),
     ],
 )
 def test_bad_suppositions_are_one_line(args: tuple[str, ...], said: str) -> None:
