@@ -272,7 +272,8 @@ def _region(window: Window | None, operation: Operation) -> str:
 
 
 def _site_time(total_ns: int, untimed: int) -> str:
-    return duration(total_ns) + (f" + {count(untimed)} untimed" if untimed else "")
+    told = [duration(total_ns)] if total_ns or not untimed else []
+    return " + ".join((*told, f"{count(untimed)} untimed") if untimed else told)
 
 
 def _function(kind: Kind) -> str:

@@ -22,7 +22,7 @@ from recordings.confidence import (
     total_ratio,
 )
 from recordings.durations import Durations, durations
-from recordings.header import Header
+from recordings.header import HITS_ONLY, Header
 from recordings.histogram import exact_sum
 from recordings.ledger import fold
 from recordings.shares import WarnShare, warn_shares
@@ -254,6 +254,8 @@ def _obstacles(a: Side, b: Side) -> Iterator[str]:
             yield f"{name} has losses ({told.snapshot.losses.describe()}): its counts are too low."
         if not told.header.machine.agree:
             yield f"The sources of {name}'s window contradict each other: its hits are in doubt."
+        if HITS_ONLY in told.header.origin:
+            yield f"{name} holds hits alone: its calls inside the window were not kept."
         if told.header.machine.window is None:
             yield f"The window of {name} is not known: its hits are not, either."
     sizes = [told.section_bytes for told in (a, b)]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from recordings.confidence import quantile_of
 from recordings.durations import durations
-from recordings.header import Header
+from recordings.header import HITS_ONLY, Header
 from recordings.shares import warn_shares
 from recordings.snapshot import Snapshot, Verdict
 from recordings.units import count, duration
-from tracers.events import Kind
+from tracers.events import Kind, Source
 
 if TYPE_CHECKING:
     from recordings.reader import Recording
@@ -62,7 +62,7 @@ def check(recording: "Recording", snapshot: Snapshot, limits: Thresholds) -> tup
         made.append(Check(option, *_p99(recording, snapshot, limits.max_p99_ns)))
     if limits.expect_sections is not None:
         option = f"--expect-sections {limits.expect_sections}"
-        made.append(Check(option, *_sections(snapshot, limits.expect_sections)))
+        made.append(Check(option, *_sections(recording, snapshot, limits.expect_sections)))
     return tuple(made)
 
 
@@ -123,20 +123,22 @@ def _p99(recording: "Recording", snapshot: Snapshot, limit: int) -> tuple[State,
     return (State.BROKEN if found > limit else State.KEPT), told
 
 
-def _sections(snapshot: Snapshot, expected: int) -> tuple[State, str]:
-    """Count populate calls: one a section; where none was observed, section-adds that ended."""
-    observed = snapshot.populate - snapshot.derived
+def _sections(recording: "Recording", snapshot: Snapshot, expected: int) -> tuple[State, str]:
+    """Count populate calls: one a section; where not all are there, section-adds that ended."""
     if snapshot.derived:
-        told = f"{count(snapshot.derived)} sections are derived, not observed"
-        return State.UNKNOWN, told
+        return State.UNKNOWN, f"{count(snapshot.derived)} sections are derived, not observed"
     timing = snapshot.timings.get(Kind.SECTION_ADD)
-    if not observed and timing is not None:
-        observed = timing.count
+    every = snapshot.populate and HITS_ONLY not in recording.header.origin
+    observed = snapshot.populate if every or timing is None else timing.count
     told = f"{count(observed)} sections were added"
     if observed > expected:
         return State.BROKEN, told
     if snapshot.losses:
         return State.UNKNOWN, f"at least {told}: events are missing"
-    if not observed and snapshot.section_add_reason:
-        return State.UNKNOWN, f"no populate call; {snapshot.section_add_reason}"
+    if not every and timing is None:
+        said = "hits alone were kept" if snapshot.populate else snapshot.section_add_reason
+        return State.UNKNOWN, f"at least {told}: {said}"
+    sources = durations(recording, (Kind.POPULATE,)).sources.get(Kind.POPULATE, frozenset())
+    if Source.DMESG in sources:
+        return State.UNKNOWN, f"at least {told}: a log of WARNs shows no others"
     return (State.KEPT if observed == expected else State.BROKEN), told

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.columns import COLUMNS, I64, codeset
+from recordings.header import HITS_ONLY
 from recordings.ledger import Ledger
 from recordings.moved import Move, Mover, Regions
 from recordings.refusal import Refusals, Refused
@@ -24,7 +25,7 @@ from recordings.units import count
 from recordings.verdict import MMU_C
 from tracers.arrow import numbers
 from tracers.codes import codes
-from tracers.events import Kind, Phase
+from tracers.events import Kind, Phase, Source
 from tracers.formulas import WindowError
 from tracers.layout import Layout
 from tracers.machine import Machine
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from recordings.reader import Recording
 
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), (Phase.ENTRY, Phase.POINT))
+_PARTIAL: Final = (
+    "Calls inside the recording's own window are not in it: where they would lie is not known."
+)
 _ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
 #: Regions moved; a forged recording can hold any number.
 _REGIONS: Final = 4096
@@ -117,16 +121,19 @@ def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
     ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree)
     refusals = Refusals(window) if asked.warn is Warn.ERROR and window is not None else None
     loud = np.zeros(2, np.int64)
+    # calls inside the recording's window that nobody kept or saw: another window may leave them out
+    partial = asked.window is not None and HITS_ONLY in header.origin
     for batch in recording.batches(columns=COLUMNS):
         events = batch.events if mover is None else mover.move(batch.events)
         ledger.fold(replace(batch, events=events))
         loud += _loud(events, window)
+        partial |= asked.window is not None and _from_splats(events)
         if refusals is not None:
             refusals.fold(events)
     ledger.add_losses(recording.losses)
     found = ledger.snapshot(final=True)
     refused = refusals.refused() if refusals is not None else None
-    verdict, reasons = _verdict(found, refused, moves)
+    verdict, reasons = _verdict(found, refused, moves, partial=partial)
     return Supposed(
         asked=asked,
         verdict=verdict,
@@ -183,6 +190,11 @@ def _loud(events: pa.RecordBatch, window: Window | None) -> I64:
     return np.bincount(kind[rows[loud]] == Kind.FREE, minlength=2)
 
 
+def _from_splats(events: pa.RecordBatch) -> bool:
+    """Say whether calls are known by their WARNs, so that those that did not warn are not."""
+    return bool((codes(events.column("source"), Source) == Source.DMESG).any())
+
+
 def _moves(recording: "Recording", last: int, machine: Machine) -> tuple[Move, ...]:
     """Place the regions that reach above ``last``, each in a place of its own, top down."""
     window = machine.window
@@ -211,10 +223,10 @@ def _moves(recording: "Recording", last: int, machine: Machine) -> tuple[Move, .
 
 
 def _verdict(
-    found: Snapshot, refused: Refused | None, moves: Sequence[Move]
+    found: Snapshot, refused: Refused | None, moves: Sequence[Move], *, partial: bool
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the hypothetical verdict and its reasons."""
-    facts = []
+    facts = [_PARTIAL] if partial else []
     if full := sum(1 for move in moves if move.full):
         regions = "1 region has" if full == 1 else f"{count(full)} regions have"
         facts.append(f"{regions} no place below that end: the driver's request would fail.")
@@ -253,6 +265,7 @@ def _fired(asked: WhatIf, own: Snapshot, loud: tuple[int, int]) -> Fired | None:
     timing = own.timings.get(Kind.WARN)
     dearest = timing.max_ns if timing else 0
     fewer = would <= recorded and timed > 0
+    alone = recorded == own.warnings  # else the sides' shares hold other WARNs as well
     savings = tuple(
         Saving(part.what, max(0, part.warn_ns - kept * dearest), part.total_ns)
         for part in warn_shares(own)
@@ -264,7 +277,7 @@ def _fired(asked: WhatIf, own: Snapshot, loud: tuple[int, int]) -> Fired | None:
         saved_ns=max(0, spent - would * dearest) if fewer else None,
         more_ns=(would - recorded) * spent // timed if timed and would > recorded else None,
         timed=timed,
-        savings=savings if fewer else (),
+        savings=savings if fewer and alone else (),
     )
 
 

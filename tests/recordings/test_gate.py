@@ -142,6 +142,30 @@ def test_section_adds_count_where_populate_was_not_probed(tmp_path, captures):
     assert one(path, expect_sections=16).state is KEPT
 
 
+def test_hits_alone_and_splats_are_not_all_sections(tmp_path, captures):
+    rows = plain.read_trace(captures / NEW / "in-range.ftrace.txt")
+    rows = [row for row in rows if row["kind"] in ("populate", "free", "section_add")]
+    machine = read_machine(captures / NEW)
+    path = tmp_path / "hits.arrows"
+    bare = [row for row in rows if row["kind"] != "section_add"]
+    made.record(path, [plain.batch(bare)], Header(machine=machine, origin={"hits-only": "yes"}))
+    found = one(path, expect_sections=16)
+    assert (found.state, found.said) == (
+        UNKNOWN,
+        "at least 16 sections were added: hits alone were kept",
+    )
+    assert one(path, expect_sections=15).state is BROKEN
+    path.unlink()  # sparse_add_section is not filtered, so it tells
+    some = [row for row in rows if row["kind"] != "populate"]
+    made.record(path, [plain.batch(some)], Header(machine=machine, origin={"hits-only": "yes"}))
+    assert one(path, expect_sections=16).state is KEPT
+    path.unlink()
+    splats = [row | {"source": "dmesg", "phase": "point"} for row in bare
+              if row["phase"] == "entry"]  # fmt: skip
+    made.record(path, [plain.batch(splats)], Header(machine=machine))
+    assert one(path, expect_sections=16).said.endswith("a log of WARNs shows no others")
+
+
 # -- losses, codes ------------------------------------------------------------------------------
 
 

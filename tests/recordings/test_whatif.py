@@ -82,6 +82,22 @@ def test_warn_on_would_fire_as_often_as_on_the_unpatched_kernel(captures, sample
     assert found.fired.more_ns == 254 * sum(two) // 2
 
 
+def test_warns_of_other_places_are_no_saving(tmp_path, captures):
+    folder = captures / STORM
+    note = plain.read_note(folder / "kcore-vmcoreinfo")
+    rows = plain.derived(trace(captures, STORM), note)
+    other = next(row for row in rows if row["kind"] == "warn")
+    other |= {"site": "kernel/module.c", "line": 1}
+    path = tmp_path / "made.arrows"
+    made.record(path, [plain.batch(rows)], Header(machine=read_machine(folder)))
+    found = supposed(path, WhatIf(warn=Warn.ERROR))
+    assert found.fired.recorded == 255
+    first, *window = lasted(rows, "warn")
+    assert found.fired.saved_ns == sum(window)
+    assert first
+    assert found.fired.savings == ()  # the shares hold that one, too
+
+
 def test_a_hard_error_refuses_the_hot_add_at_its_first_section(captures, samples):
     found = supposed(samples / "storm.arrows", WhatIf(warn=Warn.ERROR))
     assert found.verdict is Verdict.CLEAN
@@ -211,6 +227,27 @@ def test_what_is_missing_keeps_the_answer_open(tmp_path, captures, asked):
     doubted.unlink()
     cut = recorded(tmp_path, captures, STORM, "hole", drop=3)
     assert supposed(cut, asked).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("how", ["hits-only", "dmesg"])
+def test_calls_that_nobody_kept_leave_another_window_open(tmp_path, captures, how):
+    """They lay inside the recorded window: nothing says that they would in another."""
+    rows = trace(captures, STORM)
+    frees = [row for row in rows if row["kind"] == "free" and row["phase"] == "entry"]
+    frees = [row | {"phase": "point"} | ({"source": how} if how == "dmesg" else {})
+             for row in frees]  # fmt: skip
+    machine = read_machine(captures / STORM)
+    origin = {} if how == "dmesg" else {how: "yes"}
+    path = tmp_path / "made.arrows"
+    made.record(path, [plain.batch(frees)], Header(machine=machine, origin=origin))
+    facts = {"va_bits": 48, "page_size": 4096, "struct_page": 64, "memstart": 0x4000_0000}
+    found = supposed(path, WhatIf(window_from_facts(facts, release="6.1")))
+    assert found.regimes.inside == 128
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "are not in it" in found.reasons[0]
+    # what is out stays proof, and a cap at the window's own end moves none of the others
+    assert supposed(path, WhatIf(machine.window)).verdict is Verdict.OUT_OF_RANGE
+    assert supposed(path, WhatIf(physmem_end=0x40_3FFF_FFFF)).verdict is Verdict.CLEAN
 
 
 def test_remedies_are_told_for_hits_alone(samples):
