@@ -24,8 +24,8 @@ from recordings.escape import printable
 
 #: What Markdown or HTML may read as more than text.
 _SPECIAL: Final = re.compile(r"([\\`*\[\]<>#|~&@!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-#: Inside a code span these three end it, end a table's cell, or differ between the two.
-_UNTAMED: Final = re.compile(r"[`|\\]")
+#: Inside of a code span one ends it, the other ends a table's cell.
+_UNTAMED: Final = re.compile(r"[`|]")
 _LONGEST: Final = 300
 
 

@@ -12,6 +12,9 @@ from recordings.whatif import WhatIf, remedies, suppose
 
 CHAIN = "128 splats: vmemmap_populate <- __populate_section_memmap <- sparse_add_section"
 HOSTILE = [
+    "a|b | c",
+    "a`b``c",
+    "C:\\path\\",
     "\x1b]0;x\x07[bold]\u202e" + "x" * 300,
     "a|b`c`` <b>@torvalds</b> [x](http://x) ![y](z) #1 **",
     "\\|`\\` | </code> <script>\\",

@@ -96,6 +96,7 @@ def test_a_moved_region_takes_its_calls_along_and_leaves_others():
     assert [row["start"] for row in found] == [
         page_address(own, pfn) for pfn in (99, 5000, 5099, 200)
     ]
+    assert all(row["end"] - row["start"] == 64 for row in found)
     (lost,) = moved(rows[1:2], own, None, [Move(100, 100, None)])
     assert lost["start"] is None
 
