@@ -19,6 +19,9 @@ from tracers.machine import Machine
 FORMAT: Final = "1.1"
 """Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
 
+HITS_ONLY: Final = "hits-only"
+"""Key of ``Header.origin``: calls inside the window were dropped while recording."""
+
 MAX_HEADER: Final = 16 << 20  # bytes of JSON; a large machine's /proc/iomem is 100 kB
 
 _VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")

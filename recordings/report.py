@@ -58,6 +58,7 @@ def report_dict(
                 "lands_on": extent.lands_on,
                 "populate": extent.populate,
                 "free": extent.free,
+                "ranges": extent.ranges,
             }
             for extent in snapshot.extents
         ],

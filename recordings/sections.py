@@ -161,6 +161,7 @@ class Sections:
         if not len(edges):
             return (), 0
         populate, free = (np.add.reduceat(n[rows], edges) for n in (self._populate, self._free))
+        ranges = np.diff(edges, append=len(self._populate[rows]))
         shown = np.lexsort((reach, begin, -(populate + free)))[:LISTED]
         shown = shown[np.lexsort((reach[shown], begin[shown]))]
         extents = []
@@ -174,6 +175,7 @@ class Sections:
                     lands_on=self._layout.lands_on(low, high) if self._layout else None,
                     populate=int(populate[at]),
                     free=int(free[at]),
+                    ranges=int(ranges[at]),
                 )
             )
         return tuple(extents), len(edges)

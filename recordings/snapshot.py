@@ -125,6 +125,7 @@ class Extent:
     lands_on: str | None
     populate: int  # calls
     free: int  # calls
+    ranges: int = 0  # distinct ranges merged
 
 
 @dataclass(frozen=True, slots=True)

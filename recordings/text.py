@@ -21,6 +21,8 @@ from recordings.paper import emit, hanging, line
 from recordings.shares import warn_shares
 from recordings.snapshot import Operation, Snapshot, Verdict
 from recordings.units import address, count, duration, share, size
+from recordings.whatif import Supposed
+from recordings.whatif_report import LABEL, headline, sentences, supposition
 from tracers.events import Kind
 from tracers.machine import Machine
 from tracers.window import Window
@@ -43,17 +45,37 @@ _FUNCTIONS: Final = {
 
 
 def render(
-    console: Console, header: Header, snapshot: Snapshot, *, closing: Sequence[str] = ()
+    console: Console,
+    header: Header,
+    snapshot: Snapshot,
+    *,
+    closing: Sequence[str] = (),
+    supposed: Supposed | None = None,
 ) -> None:
-    """Print the report of one recording to ``console``; ``closing``: its closing notes."""
+    """Print the report of one recording to ``console``.
+
+    ``closing``: its closing notes. ``supposed``: the answer to a what-if; it comes first, marked
+    as hypothetical, and the report of what was recorded stands below.
+    """
     word = Text(WORDS[snapshot.verdict], _STYLES[snapshot.verdict])
-    parts: list[ConsoleRenderable] = [hanging(word, answer(snapshot))]
+    parts = [] if supposed is None else list(_supposed(supposed))
+    parts.append(hanging(word, answer(snapshot)))
     parts += _caveats(snapshot)
     parts.append(Text())
     parts += (line(label, text) for label, text in _facts(header.machine, snapshot))
     parts += (line("" if at else "at the end", printable(n)) for at, n in enumerate(closing))
     parts += _tables(snapshot)
     emit(console, parts)
+
+
+def _supposed(supposed: Supposed) -> Iterator[ConsoleRenderable]:
+    yield hanging(Text(LABEL, _STYLES[supposed.verdict]), supposition(supposed.asked), width=11)
+    yield line("", Text(headline(supposed), _STYLES[supposed.verdict]))
+    if supposed.asked.whose:
+        yield line("", f"its window: {printable(supposed.asked.whose)}")
+    yield from (line("", text) for text in sentences(supposed))
+    yield Text()
+    yield Text("As recorded:", "bold")
 
 
 def _caveats(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:

@@ -14,7 +14,7 @@ from recordings.units import count
 from tracers.events import Kind
 
 #: The file of the window's WARNs (arm64 since 4.14).
-_MMU_C: Final = "arch/arm64/mm/mmu.c:"
+MMU_C: Final = "arch/arm64/mm/mmu.c:"
 
 _CONTRADICTION: Final = (
     "The sources of the window or its machine contradict each other: see the problems."
@@ -95,7 +95,7 @@ def _doubts(seen: Seen, calls: int) -> Iterator[str]:
     if seen.unfinished:
         never = "has" if seen.unfinished == 1 else "have"
         yield f"{_number(seen.unfinished, 'call')} {never} no end in this recording."
-    warned = sum(site.count for site in seen.sites if _MMU_C in site.site)
+    warned = sum(site.count for site in seen.sites if MMU_C in site.site)
     if warned and not seen.regimes.hits and seen.window and calls:
         yield (
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "

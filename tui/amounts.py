@@ -7,7 +7,8 @@ import click
 
 _SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _TIMES: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-_AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([a-z]*)")
+_AMOUNT: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([a-zµ]*)")
+_SHORT: Final = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9}
 LEAST_SIZE: Final = 64 << 10  # a header alone is some 10 kB
 
 
@@ -33,3 +34,24 @@ def seconds_of(_: click.Context, param: click.Parameter, text: str | None) -> fl
     if found is None or found[2] not in _TIMES or not float(found[1]):
         raise click.BadParameter(f"{text!r} is no time such as 90s, 10min or 1h", param=param)
     return float(found[1]) * _TIMES[found[2]]
+
+
+def nanoseconds_of(_: click.Context, param: click.Parameter, text: str | None) -> int | None:
+    """Return nanoseconds: of 500us, 1.5ms, 2s; a unit must be there."""
+    if text is None:
+        return None
+    # a keyboard has the micro sign or the Greek letter
+    found = _AMOUNT.fullmatch(text.strip().lower().replace("\u03bc", "µ"))
+    if found is None or found[2] not in _SHORT or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is no time such as 500us, 1.5ms or 2s", param=param)
+    return round(float(found[1]) * _SHORT[found[2]])
+
+
+def percent_of(_: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """Return percent: of 10, 2.5, 93%. Not "nan", which nothing is ever above."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%?", text.strip(), re.ASCII)
+    if found is None or float(found[1]) > 100:
+        raise click.BadParameter(f"{text!r} is no percentage from 0 to 100", param=param)
+    return float(found[1])

@@ -9,19 +9,20 @@ Textual.
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from tracers import __version__
 from tracers.errors import VmemscopeError
+from tui.check_cli import check
+from tui.compare_cli import compare
 from tui.doctor_cli import doctor
+from tui.files import opened
 from tui.record_cli import live, record
-from tui.streams import say, write
+from tui.report_cli import report
+from tui.streams import say
 from tui.window_cli import explain, window
-
-if TYPE_CHECKING:
-    from recordings.reader import Recording
 
 EXIT_UNREADABLE = 2
 EXIT_INCONCLUSIVE = 3
@@ -74,35 +75,6 @@ def import_(trace: Path, output: Path, machine: Path | None, vmlinux: Path | Non
         sys.exit(EXIT_INCONCLUSIVE)
 
 
-@cli.command()
-@click.argument("file")
-@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def report(file: str, as_json: bool) -> None:
-    """Print what FILE says: hits, warnings, costs. The exit code is the verdict."""
-    from recordings.ledger import fold
-
-    with _open(file) as recording:
-        snapshot = fold(recording)
-        if as_json:
-            import json
-
-            from recordings.report import report_dict
-
-            told = report_dict(recording.header, snapshot, closing=recording.closing_notes)
-            text = json.dumps(told, indent=2) + "\n"
-            write(lambda: sys.stdout.write(text))
-        else:
-            from rich.console import Console
-
-            from recordings.text import render
-
-            notes = recording.closing_notes
-            write(lambda: render(Console(), recording.header, snapshot, closing=notes))
-        for problem in recording.problems:
-            say(f"vmemscope: {file}: {problem}")
-    sys.exit(snapshot.verdict.exit_code)
-
-
 @cli.command(short_help="Open the dashboard; without FILE, on the bundled WARN storm.")
 @click.argument("file", default="sample:storm")
 @click.option(
@@ -119,12 +91,15 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
     speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
-    with _open(file) as recording:
+    with opened(file) as recording:
         from tui.app import run
 
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
 
 
+cli.add_command(report)
+cli.add_command(check)
+cli.add_command(compare)
 cli.add_command(record)
 cli.add_command(live)
 cli.add_command(doctor)
@@ -151,15 +126,3 @@ def main() -> NoReturn:
         say(f"vmemscope: {printable(str(error))}")
         sys.exit(EXIT_UNREADABLE)
     sys.exit(code or 0)
-
-
-def _open(file: str) -> "Recording":
-    from recordings.reader import open_recording
-    from recordings.samples import PREFIX, sample_names, sample_path
-
-    if not file.startswith(PREFIX):
-        return open_recording(Path(file))
-    try:
-        return open_recording(sample_path(file.removeprefix(PREFIX)))
-    except KeyError:
-        raise click.UsageError(f"no such sample; there are {', '.join(sample_names())}") from None

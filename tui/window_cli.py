@@ -27,7 +27,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
-def _written(read: Callable[[str], object]) -> Callable[..., object]:
+def written(read: Callable[[str], object]) -> Callable[..., object]:
     """Return the callback that reads an option's text; click's own types hide the reason."""
 
     def callback(context: click.Context, option: click.Parameter, text: str | None) -> object:
@@ -39,7 +39,7 @@ def _written(read: Callable[[str], object]) -> Callable[..., object]:
     return callback
 
 
-_NUMBER: Final[Any] = {"callback": _written(number), "metavar": "N"}
+_NUMBER: Final[Any] = {"callback": written(number), "metavar": "N"}
 _OPTIONS: Final = (
     click.option("--va-bits", **_NUMBER, help="CONFIG_ARM64_VA_BITS: 36 to 52."),
     click.option("--page-size", **_NUMBER, help="4K, 16K or 64K."),
@@ -48,7 +48,7 @@ _OPTIONS: Final = (
     click.option(
         "--memstart",
         metavar="N",
-        callback=_written(signed_number),
+        callback=written(signed_number),
         help="memstart_addr (PHYS_OFFSET in vmcoreinfo); below 0 with KASLR.",
     ),
     click.option(
@@ -64,8 +64,8 @@ _OPTIONS: Final = (
 )
 
 
-def _calculator(function: _F) -> _F:
-    """Add the options that give a window in numbers."""
+def calculator(function: _F) -> _F:
+    """Give a command the options that say a window in numbers."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -81,12 +81,12 @@ def _calculator(function: _F) -> _F:
 @click.option("--config", type=_FILE, help="The kernel's configuration, as /boot/config-*.")
 @click.option("--system-map", type=_FILE, help="Names for a file without: System.map, kallsyms.")
 @click.option("--vmcoreinfo", type=_FILE, help="The VMCOREINFO note as a text file.")
-@_calculator
+@calculator
 @click.option(
     "--cover",
     "asked",
     metavar="PHYS..PHYS",
-    callback=_written(extent),
+    callback=written(extent),
     help="Can this physical range (also PHYS+SIZE) have struct pages in the window, and what "
     "would it take?",
 )
@@ -156,7 +156,7 @@ def window(
     help="Whose window: a recording, sample:NAME, a machine's folder or a kernel; or give the "
     "calculator's options instead.",
 )
-@_calculator
+@calculator
 def explain(
     *,
     addresses: tuple[str, ...],

@@ -48,6 +48,7 @@ SCHEMA = {
             "lands_on": MAYBE_TEXT,
             "populate": NUMBER,
             "free": NUMBER,
+            "ranges": NUMBER,
         }
     ],
     "extents_total": NUMBER,
@@ -111,6 +112,9 @@ def test_the_storm(captures):
     assert report["window"]["end"] == "0xffffffff00000000"
     assert report["calls"] == {"populate": 128, "free": 128}
     assert report["hits"] == report["regimes"]["above"] == 256
+    assert report["extents"][0]["ranges"] == len(
+        {row["start"] for row in rows if row["kind"] == "free" and row["phase"] == "entry"}
+    )
     assert report["verdict"] == "out-of-range"
     # the kernel's own text: each warn line's time to the next line of its thread, summed
     cost = dict.fromkeys((1222, 1268), 0)

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from tui.amounts import seconds_of, size_of
+from tui.amounts import nanoseconds_of, percent_of, seconds_of, size_of
 
 PARAM = click.Option(["--it"])
 CONTEXT = click.Context(click.Command("x"))
@@ -46,3 +46,32 @@ def test_times(text, seconds):
 def test_no_times(text):
     with pytest.raises(click.BadParameter):
         seconds_of(CONTEXT, PARAM, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [("500us", 500_000), ("500 \u00b5s", 500_000), ("500\u03bcs", 500_000), ("1.5ms", 1_500_000),
+     ("2S", 2 * 10**9), ("7ns", 7), (None, None)],
+)  # fmt: skip
+def test_short_times(text, ns):
+    assert nanoseconds_of(CONTEXT, PARAM, text) == ns
+
+
+@pytest.mark.parametrize("text", ["", "5", "0us", "-1ms", "1min", "1e3us", "ms"])
+def test_short_times_have_a_unit(text):
+    with pytest.raises(click.BadParameter):
+        nanoseconds_of(CONTEXT, PARAM, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "percent"),
+    [("0", 0), ("10", 10), ("2.5", 2.5), ("93 %", 93), ("100%", 100), (None, None)],
+)
+def test_percentages(text, percent):
+    assert percent_of(CONTEXT, PARAM, text) == percent
+
+
+@pytest.mark.parametrize("text", ["", "%", "nan", "inf", "-1", "100.1", "1e1", "\u0661"])
+def test_no_percentages(text):
+    with pytest.raises(click.BadParameter):
+        percent_of(CONTEXT, PARAM, text)

@@ -1,0 +1,108 @@
+"""``vmemscope report``: what a recording says, or would say, in the form that is needed.
+
+Exit codes: that of the recording's verdict; with a what-if, of the hypothetical one. ``tui.cli``
+registers it; it imports what it needs when it runs, and never Textual nor pandas.
+"""
+
+# ruff: noqa: PLC0415
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from tui.files import opened
+from tui.streams import say, write
+from tui.supposing import supposed_by, what_if_options
+
+if TYPE_CHECKING:
+    from recordings.reader import Recording
+    from recordings.snapshot import Snapshot
+    from recordings.whatif import Supposed
+
+FORMATS: Final = ("text", "json", "markdown", "lkml")
+
+
+@click.command(
+    short_help="Print what FILE says: hits, warnings, costs.",
+    epilog="Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
+    "3 inconclusive; with a what-if, those of the hypothetical verdict.",
+)
+@click.argument("file")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="lkml: a mail of at most 75 columns. [default: text]",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@what_if_options
+def report(
+    file: str,
+    *,
+    form: str | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 (those of ``what_if_options``)
+) -> None:
+    """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
+
+    With a what-if (--window-of, --va-bits …, --memstart, --physmem-end, --warn) the same pages
+    are judged under another layout, placement or patch: would it have fixed it? That answer is
+    marked as hypothetical, and the exit code is its verdict's.
+    """
+    from recordings.escape import printable
+    from recordings.ledger import fold
+    from recordings.whatif import suppose
+
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form}: give one or other")
+    form = "json" if as_json else form or "text"
+    with opened(file) as recording:
+        snapshot = fold(recording)
+        asked = supposed_by(options, recording.header.machine)
+        supposed = suppose(recording, asked, snapshot) if asked else None
+        _print(form, recording, snapshot, supposed)
+        for problem in recording.problems:
+            say(f"vmemscope: {printable(file)}: {problem}")
+    sys.exit((supposed or snapshot).verdict.exit_code)
+
+
+def _print(
+    form: str, recording: "Recording", snapshot: "Snapshot", supposed: "Supposed | None"
+) -> None:
+    header, closing = recording.header, recording.closing_notes
+    match form:
+        case "json":
+            import json
+
+            from recordings.report import report_dict
+            from recordings.whatif_report import supposed_dict
+
+            told = report_dict(header, snapshot, closing=closing)
+            told["what_if"] = None if supposed is None else supposed_dict(supposed)
+            text = json.dumps(told, indent=2) + "\n"
+        case "text":
+            from rich.console import Console
+
+            from recordings.text import render
+
+            write(lambda: render(Console(), header, snapshot, closing=closing, supposed=supposed))
+            return
+        case _:
+            from recordings.account import account
+            from recordings.lkml import lkml
+            from recordings.markdown import markdown
+            from recordings.whatif import remedies
+
+            draw = lkml if form == "lkml" else markdown
+            text = draw(
+                account(
+                    header,
+                    snapshot,
+                    closing=closing,
+                    supposed=supposed,
+                    # who asked for one thing is told that one
+                    remedies=() if supposed else remedies(recording, snapshot),
+                )
+            )
+    write(lambda: sys.stdout.write(text))
