@@ -16,6 +16,7 @@ import click
 from tracers import __version__
 from tracers.errors import VmemscopeError
 from tui.doctor_cli import doctor
+from tui.export_cli import export
 from tui.record_cli import live, record
 from tui.streams import say, write
 from tui.window_cli import explain, window
@@ -130,6 +131,7 @@ cli.add_command(live)
 cli.add_command(doctor)
 cli.add_command(window)
 cli.add_command(explain)
+cli.add_command(export)
 
 
 def main() -> NoReturn:
