@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recordings.reader import Recording
 
 _ROWS: Final = 65_536
+_NULL: Final = texts.word("null")
 
 
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
@@ -37,28 +38,33 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
 
 def _write_lines(events: pa.RecordBatch, out: Sink) -> None:
     parts: list[pa.Array | pa.Scalar] = []
+    said = "{"  # what stands before the next value, the same in every line
     for name, column in zip(events.schema.names, events.columns, strict=True):
-        before = "," if parts else "{"
-        parts += [_word(f"{before}{json.dumps(name)}:"), _values(name, column)]
-    lines = pc.binary_join_element_wise(*parts, _word("}\n"), _word(""))
+        said += ("" if said == "{" else ",") + f"{json.dumps(name)}:"
+        if column.null_count == len(column):
+            said += "null"
+        elif texts.is_text(column.type):
+            parts.append(texts.text(column, _Words(said), f"{said}null"))
+            said = ""
+        else:
+            parts += [texts.word(said), _numbers(name, column)]
+            said = ""
+    lines = pc.binary_join_element_wise(*parts, texts.word(f"{said}}}\n"), texts.word(""))
     data = lines.buffers()[2]
     if data is not None:
         out.write(data)
 
 
-def _values(name: str, column: pa.Array) -> pa.Array:
-    if name in texts.ADDRESSES:
-        column = _quoted(texts.address(column))
-    elif texts.is_text(column.type):
-        column = texts.text(column, json.dumps)
-    else:
-        column = column.cast(texts.TEXT)
-    return column.fill_null(_word("null")) if column.null_count else column
+class _Words:
+    """Makes a value of a name, with what stands before it."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    def __call__(self, name: str) -> str:
+        return self._said + json.dumps(name)
 
 
-def _quoted(column: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(_word('"'), column, _word('"'), _word(""))
-
-
-def _word(text: str) -> pa.Scalar:
-    return pa.scalar(text, texts.TEXT)
+def _numbers(name: str, column: pa.Array) -> pa.Array:
+    column = texts.address(column, b'"') if name in texts.ADDRESSES else column.cast(texts.TEXT)
+    return column.fill_null(_NULL) if column.null_count else column

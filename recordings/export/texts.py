@@ -21,8 +21,6 @@ ADDRESSES: Final = frozenset({"start", "end"})
 _BYTES: Final = 64 << 20
 _ROW_BYTES: Final = 512  # a row's numbers, and the keys around them in JSON
 _PAIRS: Final = np.array([b"%02x" % byte for byte in range(256)]).view(np.uint16)
-_PREFIX: Final = np.frombuffer(b"0x", np.uint16)[0]
-_ADDRESS: Final = 18  # characters
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -55,24 +53,40 @@ def pieces(events: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield events.slice(first, rows)
 
 
-def text(column: pa.Array, change: Callable[[str], str]) -> pa.Array:
-    """Return a column of names with each distinct one changed."""
-    encoded = column.cast(TEXT).dictionary_encode()
-    changed = _strings([change(name).encode() for name in encoded.dictionary.to_pylist()])
-    return pa.DictionaryArray.from_arrays(encoded.indices, changed).cast(TEXT)
+def text(column: pa.Array, change: Callable[[str], str], null: str | None = None) -> pa.Array:
+    """Return a column of names with each distinct one changed, null as ``null``."""
+    # A dictionary's names are distinct already; one much longer than the rows is hostile.
+    ready = pa.types.is_dictionary(column.type) and len(column.dictionary) <= len(column)
+    if not ready or column.dictionary.null_count:
+        column = column.cast(TEXT).dictionary_encode()
+    changed = [change(name).encode() for name in column.dictionary.to_pylist()]
+    indices = column.indices
+    if null is not None and indices.null_count:
+        indices = arrow.column(arrow.filled(indices.cast(pa.int32()), len(changed)))
+        changed.append(null.encode())
+    return pa.DictionaryArray.from_arrays(indices, _strings(changed)).cast(TEXT)
 
 
-def address(column: pa.Array) -> pa.Array:
-    """Return a column of u64 as text, 0x%016x."""
+def address(column: pa.Array, quote: bytes = b"") -> pa.Array:
+    """Return a column of u64 as text, 0x%016x between quotes."""
     values, known = arrow.numbers(column)
-    digits = np.empty((len(values), _ADDRESS // 2), np.uint16)
-    digits[:, 0] = _PREFIX
-    digits[:, 1:] = _PAIRS[values.astype(">u8").view(np.uint8).reshape(-1, 8)]
+    before = np.frombuffer(quote + b"0x", np.uint8)
+    digits = np.empty((len(values), len(before) + 16 + len(quote)), np.uint8)
+    digits[:, : len(before)] = before
+    octets = values.astype(">u8").view(np.uint8)
+    digits[:, len(before) : len(before) + 16] = _PAIRS[octets].view(np.uint8).reshape(-1, 16)
+    if quote:
+        digits[:, -1] = quote[0]
     bits = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
-    offsets = np.arange(len(values) + 1, dtype=np.int64) * _ADDRESS
+    offsets = np.arange(len(values) + 1, dtype=np.int64) * digits.shape[1]
     return pa.Array.from_buffers(
         TEXT, len(values), [bits, pa.py_buffer(offsets), pa.py_buffer(digits)]
     )
+
+
+def word(text: str) -> pa.Scalar:
+    """Return one text; ``pyarrow.scalar`` would load pandas."""
+    return _strings([text.encode()])[0]
 
 
 def _strings(texts: list[bytes]) -> pa.Array:
