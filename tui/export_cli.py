@@ -6,6 +6,7 @@ export is whole, not what is in it: for the verdict there is ``vmemscope report`
 
 # ruff: noqa: PLC0415
 
+import codecs
 import signal
 import sys
 from pathlib import Path
@@ -105,11 +106,14 @@ def _end(number: int, _: object) -> NoReturn:
 class _Screen:
     """A terminal: what a kernel wrote must not reach it as it is."""
 
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
     def write(self, data: memoryview) -> None:
         """Write text, every control character but the ends of lines made visible."""
         from recordings.escape import printable
 
-        lines = bytes(data).decode("utf-8", "replace").split("\n")
+        lines = self._decoder.decode(bytes(data)).split("\n")
         sys.stdout.write("\n".join(map(printable, lines)))
 
     def flush(self) -> None:

@@ -15,6 +15,8 @@ from tests.recordings.made import foreign, metas, record, rows
 from tracers.batch import Batch
 from tracers.events import SCHEMA
 
+NAMED = ("kind", "phase", "source")
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_reads_back_as_what_any_arrow_library_reads(name: str, tmp_path: Path) -> None:
@@ -22,7 +24,10 @@ def test_reads_back_as_what_any_arrow_library_reads(name: str, tmp_path: Path) -
     data, done = exported(path, "parquet")
     expected, found = plain(path), parquet.read_table(io.BytesIO(data))
     assert done.rows == found.num_rows == expected.num_rows
-    assert found.schema.remove_metadata() == expected.schema.remove_metadata()
+    for field in expected.schema:
+        kind = found.schema.field(field.name).type
+        # Older Arrows (17) read every dictionary with int32 indices.
+        assert kind == field.type or (field.name in NAMED and pa.types.is_dictionary(kind))
     for column in SCHEMA.names:
         assert found.column(column).to_pylist() == expected.column(column).to_pylist()
 

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
 from recordings.header import Header
 from recordings.ledger import fold
@@ -16,7 +17,7 @@ from tests.recordings.made import record, rows
 from tests.recordings.plain import batch, derived, read_note, read_trace
 from tracers.batch import Batch
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+needs_reader = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SLICES = """
 select slice.ts, dur, slice.name, depth, tid, thread.name as comm,
@@ -65,6 +66,7 @@ def expected(rows: list[dict]) -> Counter[tuple]:
     return found
 
 
+@needs_reader
 @pytest.mark.parametrize("sample", SCENES)
 def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Path) -> None:
     kernel, scene = SCENES[sample]
@@ -95,6 +97,7 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
     }
 
 
+@needs_reader
 def test_a_hit_says_where_it_is_with_all_its_bits() -> None:
     data, _ = exported(sample_path("storm"), "perfetto")
     hits, frees = map(told, ask(data, args("slice.name like 'hit:%'"), args("name = 'free'")))
@@ -108,6 +111,7 @@ def test_a_hit_says_where_it_is_with_all_its_bits() -> None:
     assert next(iter(frees.values())) == first | where | {"source": "kprobe", "cpu": "0"}
 
 
+@needs_reader
 def test_the_slice_over_all_says_the_verdict_the_window_and_the_losses(tmp_path: Path) -> None:
     path = tmp_path / "torn.arrows"
     path.write_bytes(sample_path("storm").read_bytes()[:-100])
@@ -124,6 +128,7 @@ def test_the_slice_over_all_says_the_verdict_the_window_and_the_losses(tmp_path:
         assert (rows[0]["ts"], rows[0]["ts"] + rows[0]["dur"]) == (4461353000, 5423466000)
 
 
+@needs_reader
 def test_what_a_crash_left_open_ends_with_the_recording_and_says_so(
     tmp_path: Path, captures: Path
 ) -> None:
@@ -149,6 +154,7 @@ def test_what_a_crash_left_open_ends_with_the_recording_and_says_so(
     assert sum(row["name"] == warn for row in slices) == 23
 
 
+@needs_reader
 @pytest.mark.parametrize("case", CASES)
 def test_hostile_recordings_are_read_without_an_error(case: str, tmp_path: Path) -> None:
     data, done = exported(path_of(case, tmp_path), "perfetto")
@@ -159,6 +165,7 @@ def test_hostile_recordings_are_read_without_an_error(case: str, tmp_path: Path)
     assert drawn[0]["n"] == done.rows
 
 
+@needs_reader
 def test_times_are_of_the_clock_that_the_recording_names(tmp_path: Path) -> None:
     path = tmp_path / "live.arrows"
     offset = 1_700_000_000_000_000_000
@@ -174,3 +181,36 @@ def test_times_are_of_the_clock_that_the_recording_names(tmp_path: Path) -> None
         "MONOTONIC": 1000, "REALTIME": 1000 + offset,
     }  # fmt: skip
     assert slices[0]["ts"] == 1000
+
+
+@pytest.mark.parametrize("sample", SCENES)
+def test_the_packets_are_whole_and_balanced_without_any_reader(sample: str, captures: Path) -> None:
+    kernel, scene = SCENES[sample]
+    text = read_trace(captures / kernel / f"{scene}.ftrace.txt")
+    data, _ = exported(sample_path(sample), "perfetto")
+    depth: Counter[int] = Counter()
+    deepest: Counter[int] = Counter()
+    number: Counter[int] = Counter()
+    for packet in pb.Trace.FromString(data).packet:
+        event = packet.track_event
+        if not packet.HasField("track_event") or event.track_uuid == 1:
+            continue
+        depth[event.track_uuid] += {1: 1, 2: -1, 3: 0}[event.type]
+        deepest[event.track_uuid] = max(depth[event.track_uuid], deepest[event.track_uuid])
+        assert depth[event.track_uuid] >= 0
+        number[event.type] += 1
+    phases = Counter(row["phase"] for row in text)
+    assert (number[1], number[2]) == (phases["entry"], phases["exit"])
+    assert set(depth.values()) == {0}
+    assert len(depth) == len({row["tid"] for row in text})
+    assert max(deepest.values()) == max(expected_depth(text).values())
+
+
+def expected_depth(rows: list[dict]) -> Counter[int]:
+    """How many calls each thread is in at most."""
+    now: Counter[int] = Counter()
+    most: Counter[int] = Counter()
+    for row in rows:
+        now[row["tid"]] += 1 if row["phase"] == "entry" else -1
+        most[row["tid"]] = max(most[row["tid"]], now[row["tid"]])
+    return most
