@@ -45,8 +45,9 @@ screenshots:
 	for name in storm-end-160x50 storm-midway-80x24 explain-160x50; do \
 		sed '/@font-face/,/}/d' "$(SHOTS)/test_screen[$$name].svg" > docs/$$name.svg; done
 
-bench: $(VENV)/.run
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.exports
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,8 +4,8 @@ Promises: plain ASCII (what a kernel wrote is escaped, so it is harmless on a te
 integers with all their digits; addresses as text, 0x and 16 digits, since readers that keep
 numbers as doubles lose what is above 2^53.
 
-Lines are joined column by column: an encoder called per row (orjson, msgspec) takes seven times
-as long, nearly all of it to make Python objects of Arrow columns (docs/performance.md).
+Lines are joined column by column: an encoder called per row (orjson, msgspec) takes more than
+six times as long, nearly all of it to make Python objects of Arrow columns (docs/performance.md).
 """
 
 import json

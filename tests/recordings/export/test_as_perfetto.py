@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
 from recordings.header import Header
@@ -15,6 +17,7 @@ from tests.recordings.export.cases import CASES, exported, path_of
 from tests.recordings.export.trace_processor import ask, missing
 from tests.recordings.made import record, rows
 from tests.recordings.plain import batch, derived, read_note, read_trace
+from tests.recordings.traces import ROWS
 from tracers.batch import Batch
 
 needs_reader = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -204,6 +207,30 @@ def test_the_packets_are_whole_and_balanced_without_any_reader(sample: str, capt
     assert set(depth.values()) == {0}
     assert len(depth) == len({row["tid"] for row in text})
     assert max(deepest.values()) == max(expected_depth(text).values())
+
+
+@given(ROWS)
+def test_any_rows_make_packets_that_nest(told: list[dict]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.arrows"
+        record(path, [Batch(batch(told).events)])
+        data, done = exported(path, "perfetto")
+    assert done.rows == len(told)
+    depth: Counter[int] = Counter()
+    now: Counter[int] = Counter()
+    tracks = set()
+    for packet in pb.Trace.FromString(data).packet:
+        if packet.HasField("track_descriptor"):
+            tracks.add(packet.track_descriptor.uuid)
+        if not packet.HasField("track_event"):
+            continue
+        track = packet.track_event.track_uuid
+        assert track in tracks  # told before it is used
+        assert packet.timestamp >= now[track]
+        now[track] = packet.timestamp
+        depth[track] += {1: 1, 2: -1, 3: 0}[packet.track_event.type]
+        assert depth[track] >= 0
+    assert set(depth.values()) == {0}
 
 
 def expected_depth(rows: list[dict]) -> Counter[int]:
