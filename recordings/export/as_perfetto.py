@@ -36,6 +36,7 @@ except ImportError as error:
         "the Perfetto format needs the package perfetto: pip install 'vmemscope[perfetto]'"
     ) from error
 
+_Message = Any  # of protobuf, which makes its classes at run time
 _ROWS: Final = 4096
 _SEQUENCE: Final = 1
 #: perfetto.protos.BuiltinClock by the kernel's name (Documentation/trace/ftrace.rst).
@@ -183,7 +184,7 @@ class _Packets:
         ):
             _count(event, uuid, value)
 
-    def _clock(self, packet: Any, recording: "Recording") -> None:  # noqa: ANN401 (protobuf)
+    def _clock(self, packet: _Message, recording: "Recording") -> None:
         """Tell which clock the times are of, and how it lies to realtime, where that is known."""
         clock = recording.header.clock
         number = _CLOCKS.get(str(clock.get("name")))
@@ -201,18 +202,18 @@ class _Packets:
             entry = shot.clocks.add()
             entry.clock_id, entry.timestamp = clock_id, ts
 
-    def _packet(self) -> Any:  # noqa: ANN401 (protobuf)
+    def _packet(self) -> _Message:
         packet = self._builder.add_packet()
         packet.trusted_packet_sequence_id = _SEQUENCE
         packet.sequence_flags = pb.TracePacket.SEQ_NEEDS_INCREMENTAL_STATE
         return packet
 
-    def _track(self, uuid: int, name: str) -> Any:  # noqa: ANN401 (protobuf)
+    def _track(self, uuid: int, name: str) -> _Message:
         track = self._packet().track_descriptor
         track.uuid, track.name = uuid, name
         return track
 
-    def _event(self, ts: int, thread: int, what: int, row: Row | None) -> Any:  # noqa: ANN401
+    def _event(self, ts: int, thread: int, what: int, row: Row | None) -> _Message:
         if row is not None and thread not in self._comms:
             self._thread(row)
         packet = self._packet()
@@ -245,7 +246,7 @@ class _Packets:
         track.thread.pid, track.thread.tid = pid, tid
         track.thread.thread_name = row.comm or ""
 
-    def _describe(self, event: Any, row: Row) -> None:  # noqa: ANN401 (protobuf)
+    def _describe(self, event: _Message, row: Row) -> None:
         """Name an event by its kind, and give it the row's arguments."""
         if row.kind == Kind.WARN and row.site is not None:
             event.name = f"WARN {row.site}" + ("" if row.line is None else f":{row.line}")
@@ -261,7 +262,7 @@ class _Packets:
         if row.comm != self._comms[row.thread]:
             self._note(event, "comm").string_value = row.comm or ""
 
-    def _place(self, event: Any, row: Row) -> None:  # noqa: ANN401 (protobuf)
+    def _place(self, event: _Message, row: Row) -> None:
         if row.start is not None:
             self._note(event, "start").pointer_value = row.start
         if row.end is not None:
@@ -279,17 +280,17 @@ class _Packets:
         self._place(event, row)
         _count(event, _HITS, self._hits)
 
-    def _warned(self, event: Any) -> None:  # noqa: ANN401 (protobuf)
+    def _warned(self, event: _Message) -> None:
         self._warns += 1
         _count(event, _WARNS, self._warns)
 
-    def _note(self, event: Any, name: str) -> Any:  # noqa: ANN401 (protobuf)
+    def _note(self, event: _Message, name: str) -> _Message:
         note = event.debug_annotations.add()
         note.name_iid = _KEY[name]
         return note
 
 
-def _count(event: Any, uuid: int, value: int) -> None:  # noqa: ANN401 (protobuf)
+def _count(event: _Message, uuid: int, value: int) -> None:
     event.extra_counter_track_uuids.append(uuid)
     event.extra_counter_values.append(value)
 
