@@ -49,8 +49,9 @@ screenshots:
 examples: $(VENV)/.dev
 	$(BIN)/python -m tests.examples
 
-bench: $(VENV)/.run
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.exports
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -245,10 +245,15 @@ class Ledger:
             self._newest.end(ended)
 
 
-def fold(recording: "Recording") -> Snapshot:
+def folded(recording: "Recording") -> Ledger:
     """Fold a whole recording, with what the file itself is known to miss."""
     ledger = Ledger.of(recording.header)
     for batch in recording.batches(columns=COLUMNS):
         ledger.fold(batch)
     ledger.add_losses(recording.losses)
-    return ledger.snapshot(final=True)
+    return ledger
+
+
+def fold(recording: "Recording") -> Snapshot:
+    """Return all numbers of a whole recording, as ``folded``."""
+    return folded(recording).snapshot(final=True)

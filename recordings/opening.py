@@ -6,7 +6,7 @@ columns are ours; anything else is a ``RecordingError`` that says what the file 
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -34,6 +34,7 @@ class Opening:
 
     head: bytes  # the messages of schema and dictionaries
     schema: pa.Schema  # without metadata
+    metadata: Mapping[bytes, bytes]  # the schema's, as it stands in the file
     header: Header
     end: int  # offset of the first byte after the opening record
 
@@ -85,7 +86,8 @@ def _read(read: Pread, size: int) -> Opening:
     framing.check_buffers(framed[begin.offset :], begin)
     # Decoded once here, so that no dictionary can fail later.
     pa.ipc.open_stream(pa.py_buffer(framed)).read_next_batch().validate(full=True)
-    return Opening(framed[: begin.offset], schema.remove_metadata(), header, begin.end)
+    head = framed[: begin.offset]
+    return Opening(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
 
 
 def _header(schema: pa.Schema) -> Header:

@@ -9,7 +9,7 @@ batch, not a SIGBUS, and memory does not grow with the file.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -68,6 +68,7 @@ class Recording:
             opening = read_opening(self._pread, self._size)
             self.header: Header = opening.header
             self.schema: pa.Schema = opening.schema
+            self.metadata: Mapping[bytes, bytes] = opening.metadata  # the schema's, in the file
             self._blocks = Blocks(self._file, opening.head, opening.schema)
             self.index: tuple[BatchInfo, ...] = tuple(self._walk(opening.end))
             self._count()

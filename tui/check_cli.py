@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+import recordings
 from tracers.errors import VmemscopeError
 from tui.amounts import nanoseconds_of, percent_of
-from tui.files import opened
 from tui.streams import say, write
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
     from recordings.gate import State, check, exit_code
     from recordings.ledger import fold
 
-    with opened(file) as recording:
+    with recordings.open(file) as recording:
         snapshot = fold(recording)
         checks = check(recording, snapshot, limits)
     parts = [f"{WORDS[snapshot.verdict]}, {answer(snapshot)}"]

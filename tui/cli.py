@@ -13,12 +13,13 @@ from typing import NoReturn
 
 import click
 
+import recordings
 from tracers import __version__
 from tracers.errors import VmemscopeError
 from tui.check_cli import check
 from tui.compare_cli import compare
 from tui.doctor_cli import doctor
-from tui.files import opened
+from tui.export_cli import export
 from tui.record_cli import live, record
 from tui.report_cli import report
 from tui.streams import say
@@ -91,7 +92,7 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
     speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
-    with opened(file) as recording:
+    with recordings.open(file) as recording:
         from tui.app import run
 
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
@@ -105,6 +106,7 @@ cli.add_command(live)
 cli.add_command(doctor)
 cli.add_command(window)
 cli.add_command(explain)
+cli.add_command(export)
 
 
 def main() -> NoReturn:

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from tui.files import opened
+import recordings
 from tui.streams import say, write
 
 
@@ -36,7 +36,7 @@ def compare(a: str, b: str, *, as_json: bool) -> None:
 
     sides = []
     for file in (a, b):
-        with opened(file) as recording:
+        with recordings.open(file) as recording:
             sides.append(side(file, recording))
             for problem in recording.problems:
                 say(f"vmemscope: {printable(file)}: {problem}")

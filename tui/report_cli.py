@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tui.files import opened
+import recordings
 from tui.streams import say, write
 from tui.supposing import supposed_by, what_if_options
 
@@ -57,7 +57,7 @@ def report(
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form}: give one or other")
     form = "json" if as_json else form or "text"
-    with opened(file) as recording:
+    with recordings.open(file) as recording:
         snapshot = fold(recording)
         asked = supposed_by(options, recording.header.machine)
         supposed = suppose(recording, asked, snapshot) if asked else None

@@ -1,0 +1,55 @@
+"""CSV: one header line, one line an event, quoted as RFC 4180 has it, lines ended by LF.
+
+Promises: integers in decimal with all their digits, addresses as text (0x and 16 digits), text
+in quotes, null as nothing (an empty text is ``""``). Text that a spreadsheet would take for a
+formula has a ``'`` before it, and so has text that begins with ``'`` itself: whoever takes one
+leading ``'`` away has the original.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+from pyarrow import csv
+
+from recordings.export import texts
+from recordings.export.groups import Sink, groups
+from recordings.outputs import Output
+
+if TYPE_CHECKING:
+    from recordings.reader import Recording
+
+_ROWS: Final = 65_536
+#: OWASP, "CSV Injection": what opens a formula, also behind a tab or a carriage return.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_GUARD: Final = "'"
+
+
+def guarded(name: str) -> str:
+    """Return text that no spreadsheet takes for a formula."""
+    return _GUARD + name if name.startswith((*_FORMULA, _GUARD)) else name
+
+
+def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
+    """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
+    whole = pa.schema([recording.schema.field(name) for name in recording.select()])
+    columns, left_out = texts.held(whole)
+    fields = [whole.field(name) for name in columns]
+    schema = pa.schema([(guarded(field.name), _type(field)) for field in fields])
+    # Arrow quotes all text and no number, in the header too.
+    with csv.CSVWriter(pa.PythonFile(Sink(sink), "w"), schema) as writer:
+        for events in groups(recording, _ROWS, columns=columns):
+            for piece in texts.pieces(events):
+                cells = [_cells(field, piece.column(field.name)) for field in fields]
+                writer.write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
+    return left_out
+
+
+def _type(field: pa.Field) -> pa.DataType:
+    is_text = field.name in texts.ADDRESSES or texts.is_text(field.type)
+    return texts.TEXT if is_text else field.type
+
+
+def _cells(field: pa.Field, column: pa.Array) -> pa.Array:
+    if field.name in texts.ADDRESSES:
+        return texts.address(column)
+    return texts.text(column, guarded) if texts.is_text(field.type) else column

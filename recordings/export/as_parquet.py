@@ -1,0 +1,81 @@
+"""Parquet: the recording's own columns and types, zstd, and what the file says of itself.
+
+Promises: u64 is UINT_64, names are dictionaries, null is null. The schema's metadata is the
+recording's, so that ``vmemscope`` there is its header with window, machine and probes; beside
+it ``vmemscope:export`` says the verdict, the losses and how many events there should be.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from recordings.escape import printable
+from recordings.export.groups import Sink, groups
+from recordings.export.texts import is_text
+from recordings.ledger import Ledger
+from recordings.outputs import Output
+from recordings.snapshot import Snapshot
+from tracers.events import SCHEMA
+
+if TYPE_CHECKING:
+    from recordings.reader import Recording
+
+#: A row group: what duckdb and others hand to a thread (they ask for 100,000 and more).
+_ROWS: Final = 131_072
+#: Columns that go up by small steps; text is a dictionary, the others neither.
+_STEPS: Final = ("ts_ns", "start", "end", "pfn")
+_META: Final = "vmemscope:export"
+
+
+def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
+    """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
+    names = recording.select()
+    columns = tuple(name for name in names if _holds(recording.schema.field(name)))
+    schema = pa.schema([recording.schema.field(name) for name in columns], recording.metadata)
+    ledger = Ledger.of(recording.header)
+    with parquet.ParquetWriter(
+        pa.PythonFile(Sink(sink), "w"),
+        schema,
+        compression="zstd",
+        use_dictionary=[field.name for field in schema if field.name not in _STEPS],
+        column_encoding=dict.fromkeys(_STEPS, "DELTA_BINARY_PACKED"),
+    ) as writer:
+        for events in groups(recording, _ROWS, columns=columns, ledger=ledger):
+            writer.write_batch(events.cast(schema), row_group_size=max(1, events.num_rows))
+        told = summary(recording, ledger.snapshot(final=True))
+        writer.add_key_value_metadata({_META: json.dumps(told)})
+    return tuple(name for name in names if name not in columns)
+
+
+def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
+    """Return what a reader of the events alone cannot know, ready for ``json.dumps``."""
+    losses = snapshot.losses
+    return {
+        "events": snapshot.events,
+        "verdict": snapshot.verdict.value,
+        "verdict_reasons": list(snapshot.verdict_reasons),
+        "hits": snapshot.hits,
+        "warnings": snapshot.warnings,
+        "losses": {
+            "lost": losses.lost,
+            "lost_unknown": losses.lost_unknown,
+            "torn": losses.torn,
+            "rejected": losses.rejected,
+        },
+        "ended": recording.ended and printable(recording.ended),
+        "problems": list(recording.problems),
+        "closing_notes": list(map(printable, recording.closing_notes)),
+    }
+
+
+def _holds(field: pa.Field) -> bool:
+    """Tell whether Parquet has a way to hold a column; ours it has."""
+    if field.name in SCHEMA.names or is_text(field.type):
+        return True
+    try:
+        parquet.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+    except pa.ArrowException:
+        return False
+    return True

@@ -1,0 +1,316 @@
+"""A Perfetto trace (ui.perfetto.dev): calls as slices of their threads, hits, and counters.
+
+What is drawn where:
+
+- a track for each thread: memremap, add_pages, section_add, populate, free, WARN as nested
+  slices, with their arguments; what has no exit is marked ``unfinished``
+- on it, each hit as an instant ``hit: REGIME``; each derived call as an instant of its own
+- counters: hits, WARNs, nanoseconds in finished WARNs
+- a track ``vmemscope``: one slice over all, its arguments the verdict, losses and window
+
+Promises: times are the recording's own clock, told to the reader by name where the recording
+names it; every number is an integer; memory does not grow with the recording.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from recordings.answer import WORDS, answer
+from recordings.export.groups import Sink, groups
+from recordings.export.slices import Open, Row, Slices, rows
+from recordings.header import RecordingError
+from recordings.ledger import Ledger
+from recordings.outputs import Output
+from recordings.snapshot import Losses, Snapshot
+from recordings.units import address
+from tracers.events import SCHEMA, Kind, Phase, Source
+from tracers.regimes import REGIMES
+
+if TYPE_CHECKING:
+    from recordings.reader import Recording
+
+try:
+    from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
+    from perfetto.trace_builder.proto_builder import TraceProtoBuilder
+except ImportError as error:
+    raise RecordingError(
+        "the Perfetto format needs the package perfetto: pip install 'vmemscope[perfetto]'"
+    ) from error
+
+_Message = Any  # of protobuf, which makes its classes at run time
+_ROWS: Final = 4096
+_SEQUENCE: Final = 1
+#: perfetto.protos.BuiltinClock by the kernel's name (Documentation/trace/ftrace.rst).
+_CLOCKS: Final = {
+    "mono": pb.BUILTIN_CLOCK_MONOTONIC,
+    "mono_raw": pb.BUILTIN_CLOCK_MONOTONIC_RAW,
+    "boot": pb.BUILTIN_CLOCK_BOOTTIME,
+}
+# Tracks' uuids: those of threads are these and the key of recordings.columns, of 33 bits.
+_RECORDING, _HITS, _WARNS, _WARN_NS = 1, 2, 3, 4
+_THREADS: Final = 1 << 40
+_PROCESSES: Final = 1 << 41
+_CPU_KEY: Final = 1 << 32  # of recordings.columns: not a thread but what a CPU does
+_MAX_PID: Final = (1 << 31) - 1  # Perfetto's are s32, as the kernel's pid_t
+
+_NAMES: Final = (*(kind.label for kind in Kind), *(f"hit: {name}" for name in REGIMES))
+_FIRST_HIT: Final = len(Kind)
+_ANNOTATIONS: Final = (
+    "start", "end", "pfn", "nr_pages", "nid", "ret", "cpu", "source", "regime", "comm",
+    "unfinished", "exit_without_entry", "recorded_ts_ns",
+)  # fmt: skip
+_KEY: Final = {name: number + 1 for number, name in enumerate(_ANNOTATIONS)}
+_VALUES: Final = (*(source.label for source in Source), *REGIMES)
+_FIRST_REGIME: Final = len(Source)
+
+
+def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
+    """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
+    window, ledger = recording.header.machine.window, Ledger.of(recording.header)
+    packets = _Packets()
+    packets.open(recording)
+    slices, out = Slices(packets), Sink(sink)
+    for events in groups(recording, _ROWS, columns=tuple(SCHEMA.names), ledger=ledger):
+        for first in range(0, events.num_rows, _ROWS):
+            for row in rows(events.slice(first, _ROWS), window):
+                slices.take(row)
+            out.write(packets.serialize())
+    slices.finish()
+    packets.close(recording, ledger.snapshot(final=True))
+    out.write(packets.serialize())
+    return tuple(name for name in recording.select() if name not in SCHEMA.names)
+
+
+class _Packets:
+    """Draws: makes packets of what happens, until they are taken."""
+
+    def __init__(self) -> None:
+        self._builder = TraceProtoBuilder()
+        self._comms: dict[int, str | None] = {}  # by thread, what its track is called
+        self._hits = self._warns = self._warn_ns = 0
+
+    def serialize(self) -> bytes:
+        """Return the packets so far, once."""
+        data: bytes = self._builder.serialize()
+        self._builder = TraceProtoBuilder()
+        return data
+
+    def open(self, recording: "Recording") -> None:
+        """Make what stands before the events: names, clock, machine, tracks."""
+        header = recording.header
+        packet = self._packet()
+        packet.sequence_flags = pb.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
+        for table, names in (
+            (packet.interned_data.event_names, _NAMES),
+            (packet.interned_data.debug_annotation_names, _ANNOTATIONS),
+            (packet.interned_data.debug_annotation_string_values, _VALUES),
+        ):
+            for number, name in enumerate(names):
+                entry = table.add()
+                entry.iid = number + 1
+                if table is packet.interned_data.debug_annotation_string_values:
+                    entry.str = name.encode()
+                else:
+                    entry.name = name
+        self._clock(packet, recording)
+        system = self._packet().system_info.utsname
+        system.sysname = "Linux"
+        system.release = header.machine.release or "unknown"
+        system.machine = header.machine.arch or "unknown"
+        self._track(_RECORDING, "vmemscope")
+        for uuid, name, unit in (
+            (_HITS, "hits", pb.CounterDescriptor.UNIT_COUNT),
+            (_WARNS, "WARNs", pb.CounterDescriptor.UNIT_COUNT),
+            (_WARN_NS, "time in WARN", pb.CounterDescriptor.UNIT_TIME_NS),
+        ):
+            self._track(uuid, name).counter.unit = unit
+
+    def begin(self, ts: int, row: Row) -> None:
+        """Draw an entry, and a hit's instant inside it."""
+        event = self._event(ts, row.thread, pb.TrackEvent.TYPE_SLICE_BEGIN, row)
+        self._describe(event, row)
+        if row.kind == Kind.WARN:
+            self._warned(event)
+        if row.hit:
+            self._hit(ts, row)
+
+    def end(self, ts: int, thread: int, opened: Open, row: Row | None) -> None:
+        """Draw an end."""
+        event = self._event(ts, thread, pb.TrackEvent.TYPE_SLICE_END, row)
+        if row is None:
+            self._note(event, "unfinished").bool_value = True
+            return
+        if row.ret is not None:
+            self._note(event, "ret").int_value = row.ret
+        if opened.kind == Kind.WARN:
+            self._warn_ns += max(0, row.ts - opened.ts)
+            _count(event, _WARN_NS, self._warn_ns)
+
+    def moment(self, ts: int, row: Row) -> None:
+        """Draw what has no other side."""
+        event = self._event(ts, row.thread, pb.TrackEvent.TYPE_INSTANT, row)
+        self._describe(event, row)
+        if row.phase == Phase.EXIT:
+            self._note(event, "exit_without_entry").bool_value = True
+        elif row.kind == Kind.WARN and row.phase == Phase.POINT:
+            self._warned(event)
+        if row.hit:
+            self._hit(ts, row)
+
+    def close(self, recording: "Recording", snapshot: Snapshot) -> None:
+        """Draw the slice over all, which says what the recording says of itself."""
+        first, last = (min(ts or 0, (1 << 63) - 1) for ts in (snapshot.first_ns, snapshot.last_ns))
+        packet = self._packet()
+        packet.timestamp = first
+        event = packet.track_event
+        event.type, event.track_uuid = pb.TrackEvent.TYPE_SLICE_BEGIN, _RECORDING
+        event.name = f"{WORDS[snapshot.verdict]}: {answer(snapshot)}"
+        for key, value in _told(recording, snapshot).items():
+            note = event.debug_annotations.add()
+            note.name = key
+            if isinstance(value, int):
+                note.uint_value = value
+            else:
+                note.string_value = value
+        for uuid in (_HITS, _WARNS, _WARN_NS):
+            _count(event, uuid, 0)
+        packet = self._packet()
+        packet.timestamp = last
+        event = packet.track_event
+        event.type, event.track_uuid = pb.TrackEvent.TYPE_SLICE_END, _RECORDING
+        for uuid, value in (
+            (_HITS, self._hits),
+            (_WARNS, self._warns),
+            (_WARN_NS, self._warn_ns),
+        ):
+            _count(event, uuid, value)
+
+    def _clock(self, packet: _Message, recording: "Recording") -> None:
+        """Tell which clock the times are of, and how it lies to realtime, where that is known."""
+        clock = recording.header.clock
+        number = _CLOCKS.get(str(clock.get("name")))
+        if number is None:
+            return
+        packet.trace_packet_defaults.timestamp_clock_id = number
+        shot = self._packet().clock_snapshot
+        shot.primary_trace_clock = number
+        first = min((info.first_ts for info in recording.index if info.rows), default=0)
+        pairs = [(number, first)]
+        offset = clock.get("offset_ns")
+        if isinstance(offset, int) and 0 <= first + offset < 1 << 63:
+            pairs.append((pb.BUILTIN_CLOCK_REALTIME, first + offset))
+        for clock_id, ts in pairs:
+            entry = shot.clocks.add()
+            entry.clock_id, entry.timestamp = clock_id, ts
+
+    def _packet(self) -> _Message:
+        packet = self._builder.add_packet()
+        packet.trusted_packet_sequence_id = _SEQUENCE
+        packet.sequence_flags = pb.TracePacket.SEQ_NEEDS_INCREMENTAL_STATE
+        return packet
+
+    def _track(self, uuid: int, name: str) -> _Message:
+        track = self._packet().track_descriptor
+        track.uuid, track.name = uuid, name
+        return track
+
+    def _event(self, ts: int, thread: int, what: int, row: Row | None) -> _Message:
+        if row is not None and thread not in self._comms:
+            self._thread(row)
+        packet = self._packet()
+        packet.timestamp = ts
+        event = packet.track_event
+        event.type = what
+        event.track_uuid = _THREADS + thread
+        if row is not None and ts != row.ts:
+            self._note(event, "recorded_ts_ns").uint_value = row.ts
+        return event
+
+    def _thread(self, row: Row) -> None:
+        """Make the track of a thread, or of what a CPU does where no thread is known."""
+        self._comms[row.thread] = row.comm
+        # ftrace gives no thread group: then the thread stands for it, as in the ledger.
+        tid, pid = row.tid, row.tid if row.pid is None else row.pid
+        if row.thread >= _CPU_KEY or tid is None or pid is None:
+            name = "no thread known" if row.cpu is None else f"CPU {row.cpu}, no thread known"
+            self._track(_THREADS + row.thread, f"CPU {row.cpu} idle" if tid == 0 else name)
+            return
+        if max(tid, pid) > _MAX_PID:
+            self._track(_THREADS + row.thread, f"{row.comm} {tid}")
+            return
+        if pid == tid:
+            process = self._packet().track_descriptor
+            process.uuid, process.process.pid = _PROCESSES + pid, pid
+            process.process.process_name = row.comm or ""
+        track = self._packet().track_descriptor
+        track.uuid = _THREADS + row.thread
+        track.thread.pid, track.thread.tid = pid, tid
+        track.thread.thread_name = row.comm or ""
+
+    def _describe(self, event: _Message, row: Row) -> None:
+        """Name an event by its kind, and give it the row's arguments."""
+        if row.kind == Kind.WARN and row.site is not None:
+            event.name = f"WARN {row.site}" + ("" if row.line is None else f":{row.line}")
+        else:
+            event.name_iid = row.kind + 1
+        self._place(event, row)
+        if row.nr_pages is not None:
+            self._note(event, "nr_pages").uint_value = row.nr_pages
+        if row.nid is not None:
+            self._note(event, "nid").int_value = row.nid
+        if row.cpu is not None:
+            self._note(event, "cpu").uint_value = row.cpu
+        if row.comm != self._comms[row.thread]:
+            self._note(event, "comm").string_value = row.comm or ""
+
+    def _place(self, event: _Message, row: Row) -> None:
+        if row.start is not None:
+            self._note(event, "start").pointer_value = row.start
+        if row.end is not None:
+            self._note(event, "end").pointer_value = row.end
+        if row.pfn is not None:
+            self._note(event, "pfn").uint_value = row.pfn
+        if row.regime is not None:
+            self._note(event, "regime").string_value_iid = _FIRST_REGIME + row.regime + 1
+        self._note(event, "source").string_value_iid = row.source + 1
+
+    def _hit(self, ts: int, row: Row) -> None:
+        self._hits += 1
+        event = self._event(ts, row.thread, pb.TrackEvent.TYPE_INSTANT, row)
+        event.name_iid = _FIRST_HIT + (row.regime or 0) + 1
+        self._place(event, row)
+        _count(event, _HITS, self._hits)
+
+    def _warned(self, event: _Message) -> None:
+        self._warns += 1
+        _count(event, _WARNS, self._warns)
+
+    def _note(self, event: _Message, name: str) -> _Message:
+        note = event.debug_annotations.add()
+        note.name_iid = _KEY[name]
+        return note
+
+
+def _count(event: _Message, uuid: int, value: int) -> None:
+    event.extra_counter_track_uuids.append(uuid)
+    event.extra_counter_values.append(value)
+
+
+def _told(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
+    """Return what the recording says of itself, by the name of the annotation."""
+    machine, losses = recording.header.machine, snapshot.losses
+    told: dict[str, int | str] = {
+        "verdict": snapshot.verdict.value,
+        "reasons": " ".join(snapshot.verdict_reasons),
+        "kernel": machine.release or "unknown",
+        "window": "unknown"
+        if machine.window is None
+        else f"{address(machine.window.start)} - {address(machine.window.end)}",
+        "clock": str(recording.header.clock.get("name", "unknown")),
+        "events": snapshot.events,
+        "hits": snapshot.hits,
+        "warnings": snapshot.warnings,
+    }
+    told |= {name: getattr(losses, name) for name in Losses.__slots__}
+    if recording.problems:
+        told["problems"] = "; ".join(recording.problems)
+    return told

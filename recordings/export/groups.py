@@ -1,0 +1,81 @@
+"""Events in pieces of a size that suits, whatever the recording's batches are.
+
+Promises: rows in the recording's order; at most a piece and a batch in memory; a recording of
+many small batches, as a live one is, makes no file of many small row groups.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from recordings.outputs import Output
+
+if TYPE_CHECKING:
+    from recordings.ledger import Ledger
+    from recordings.reader import Recording
+
+_BYTES: Final = 64 << 20  # held back at most
+
+
+def groups(
+    recording: "Recording",
+    rows: int,
+    *,
+    columns: tuple[str, ...],
+    ledger: "Ledger | None" = None,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the columns in pieces of ``rows`` or more; only the last has fewer.
+
+    Every batch is folded into ``ledger`` on the way, at last with what the file itself misses.
+    """
+    held: list[pa.RecordBatch] = []
+    for batch in recording.batches():
+        if ledger is not None:
+            ledger.fold(batch)
+        if batch.events.num_rows:
+            held.append(batch.events.select(columns))
+        enough = sum(events.num_rows for events in held) >= rows
+        if enough or sum(events.nbytes for events in held) >= _BYTES:
+            yield from _joined(held)
+            held = []
+    yield from _joined(held)
+    if ledger is not None:
+        ledger.add_losses(recording.losses)
+
+
+def _joined(held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    if len(held) < 2:
+        return held
+    joined: list[pa.RecordBatch] = pa.Table.from_batches(held).combine_chunks().to_batches()
+    return joined
+
+
+class Sink:
+    """The file that Arrow's writers write to, over ours.
+
+    After the first error it takes everything and keeps nothing: writers try to write once more
+    when they are closed, or collected.
+    """
+
+    closed = False
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._broken = False
+
+    def write(self, data: bytes) -> int:
+        """Hand on ``data``. Raises ``OSError``."""
+        view = memoryview(data)
+        size = len(view)
+        if self._broken:
+            return size
+        self._broken = True
+        while view:
+            done = self._output.write(view)  # an unbuffered stream may take a part only
+            view = view[len(view) if done is None else done :]
+        self._broken = False
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back."""

@@ -1,0 +1,47 @@
+"""Pages with Python in them: runs the blocks of a page in order, and what each should print."""
+
+import contextlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+_BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Block:
+    """A block of code and the text below it."""
+
+    line: int
+    code: str
+    expected: str | None = None
+
+
+def blocks(page: str) -> list[Block]:
+    """The blocks of a page; each text belongs to the code right above it."""
+    text = (DOCS / page).read_text()
+    found: list[Block] = []
+    for match in _BLOCK.finditer(text):
+        if match[1] == "python":
+            found.append(Block(text[: match.start()].count("\n") + 2, match[2]))
+        else:
+            assert found, match[2]
+            assert found[-1].expected is None, match[2]
+            found[-1].expected = match[2]
+    return found
+
+
+def printed(page: str) -> list[tuple[str, str | None]]:
+    """What each block prints, run in one namespace, and what stands below it."""
+    namespace: dict[str, object] = {"__name__": page}
+    told = []
+    for block in blocks(page):
+        out = io.StringIO()
+        # Lines as on the page, so that a traceback points there.
+        code = compile("\n" * (block.line - 1) + block.code, DOCS / page, "exec")
+        with contextlib.redirect_stdout(out):
+            exec(code, namespace)  # noqa: S102 (our own pages)
+        told.append((out.getvalue(), block.expected))
+    return told
