@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-lab lab-kernels lint format samples screenshots bench clean
+.PHONY: demo test test-lab lab-kernels lint format samples screenshots importers bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
@@ -44,6 +44,10 @@ SHOTS := tests/tui/__snapshots__/test_snapshots
 screenshots:
 	for name in storm-end-160x50 storm-midway-80x24 explain-160x50; do \
 		sed '/@font-face/,/}/d' "$(SHOTS)/test_screen[$$name].svg" > docs/$$name.svg; done
+
+importers: $(VENV)/.run
+	$(BIN)/python -m benchmarks.scenes tests/captures ../shared/captures > docs/importers.md.new
+	mv docs/importers.md.new docs/importers.md
 
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks

@@ -74,7 +74,7 @@ def test_in_range_is_clean(tmp_path: Path, name: str):
     assert snapshot.verdict is Verdict.CLEAN
 
 
-@pytest.mark.parametrize("name", ["perf.script-lost.txt.xz", "bpftrace-lost.txt.xz"])
+@pytest.mark.parametrize("name", ["perf-lost.script.txt.xz", "bpftrace-lost.txt.xz"])
 def test_losses_are_in_the_recording(tmp_path: Path, name: str):
     done, snapshot, _ = folded(LAB / name, tmp_path / "x.arrows", machine_dir=LAB)
     assert done.losses.lost == snapshot.losses.lost == (5 if name.startswith("perf") else 557)

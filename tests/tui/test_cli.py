@@ -253,7 +253,7 @@ def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
 def test_import_from_standard_input_and_packed(tmp_path: Path, captures: Path) -> None:
     kernel = captures / "6.1.192-vmemlab-39bit"
     out = tmp_path / "out.arrows"
-    with (kernel / "perf.script-lost.txt.xz").open("rb") as log:
+    with (kernel / "perf-lost.script.txt.xz").open("rb") as log:
         done = subprocess.run(
             [*COMMAND, "import", "-", "-o", str(out), "--machine", str(kernel)],
             stdin=log, capture_output=True, text=True, check=False,

@@ -28,6 +28,7 @@ _PIECE: Final = re.compile(
     r" *(?:\(\+\d+\) *)?(?:[A-Za-z_][\w.-]*:)?(?P<event>[A-Za-z_]\w*): +"
     r"\((?P<address>[0-9a-f]{1,16})(?P<caller> <- [0-9a-f]{1,16})?\)"
 )
+_SUFFIX: Final = re.compile(lines.SUFFIX)
 _KERNEL: Final = 0xFFF << 52  # what no address of the user half has: 52-bit kernels begin there
 
 
@@ -41,7 +42,7 @@ class Names:
     def __init__(
         self, places: Mapping[str, Place] | None = None, symbols: Mapping[int, str] | None = None
     ) -> None:
-        self._places = places or {}
+        self._places = {event: _plain(place) for event, place in (places or {}).items()}
         self._symbols = symbols or {}
         self._known: dict[bytes, tuple[int, int]] = {}
         self._trusted = False
@@ -100,3 +101,9 @@ class Names:
             return "", False
         self._trusted = True
         return _RECIPE.get(match["name"], match["name"]), True
+
+
+def _plain(place: Place) -> Place:
+    """Return the place without the suffix a compiler gave to a static function."""
+    found = _SUFFIX.match(place.function)
+    return Place(found["name"], place.offset) if found else place

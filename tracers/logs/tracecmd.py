@@ -78,13 +78,12 @@ class TraceCmdLog(TextLog):
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = unknown = 0
         ours = block.ends - block.starts < 320
-        # All of them end with a digit or a bracket, and no event of ours does both begin so.
         last = block.buffer[np.maximum(block.ends - 1, 0)]
         for mark in block.matches(ours & (last == ord("]")), _DROPPED):
             self.skipped -= 1
             lost += int(mark["count"] or 0)
             unknown += not mark["count"]
-        if self.cpus is None:
+        if not self._seen:  # it stands before all events
             for line in block.matches(ours, _CPUS):
                 self.skipped -= 1
                 self.cpus = (self.cpus or 0) + int(line["cpus"])

@@ -78,9 +78,9 @@ class TraceCmdFile:
         self._file = file
         clock = _CLOCK.search(self._ask("dump", "--clock"))
         self.clock = clock[1].decode() if clock else None
-        uname = _UNAME.search(self._ask("report", "--uname"))
+        uname = _UNAME.search(self._ask("report", "-N", "--uname"))
         self.release = uname[1].decode("utf-8", "backslashreplace") if uname else None
-        self.dropped = sum(map(int, _DROPPED.findall(self._ask("report", "--stat"))))
+        self.dropped = sum(map(int, _DROPPED.findall(self._ask("report", "-N", "--stat"))))
         self._names = Names(places, self._symbols())
         self._block = block
         self._log: TraceCmdLog | None = None

@@ -14,7 +14,7 @@ FORMS = {
     "trace-cmd": ["trace-cmd.report.txt", "trace-cmd-hole.report-l.txt",
                   "trace-cmd-instance.report.txt", "trace-cmd-lost-unnumbered.report-t.txt"],
     "trace.dat": ["trace-cmd-hole.dat", "trace-cmd-counter.dat"],
-    "perf": ["perf.script.txt", "perf.script-g.txt", "perf.script-lost.txt"],
+    "perf": ["perf.script.txt", "perf-g.script.txt", "perf-lost.script.txt"],
     "bpftrace": ["bpftrace.txt", "bpftrace.jsonl", "bpftrace-lost.txt", "bpftrace-lost.jsonl"],
 }  # fmt: skip
 

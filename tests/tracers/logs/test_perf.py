@@ -63,14 +63,14 @@ def test_section_adds_of_6_12(captures: Path):
 def test_the_kernel_saw_the_same_calls(captures: Path):
     """Three runs after each other: plain, with call chains, and with a ring of one page."""
     folder = captures / LAB
-    calls = tools.truth(tools.raw(folder, "perf.truth.txt"))
+    calls = tools.truth(tools.raw(folder, "perf-all.truth.txt"))
     told = []
-    for name in ("perf.script.txt", "perf.script-g.txt"):
+    for name in ("perf.script.txt", "perf-g.script.txt"):
         rows, _, missing = parse(tools.raw(folder, name))
         assert missing == {}
         told += tools.like_truth(rows, calls)
     assert told == calls[: len(told)]
-    rows, _, missing = parse(tools.raw(folder, "perf.script-lost.txt"))
+    rows, _, missing = parse(tools.raw(folder, "perf-lost.script.txt"))
     lossy = tools.like_truth(rows, calls)
     rest = iter(calls[len(told) :])
     assert all(call in rest for call in lossy)  # in this order
@@ -92,7 +92,7 @@ def test_the_forms_of_perf_tell_the_same(captures: Path):
 def test_what_stderr_says_of_losses_counts_where_the_data_do_not(captures: Path):
     rows, _, missing = parse(SCRIPT + CHUNKS)
     assert (len(rows), missing) == (56, {"lost_unknown": 1})
-    lossy = tools.raw(captures / LAB, "perf.script-lost.txt")
+    lossy = tools.raw(captures / LAB, "perf-lost.script.txt")
     assert parse(lossy + CHUNKS)[2] == parse(CHUNKS + lossy)[2] == {"lost": 5}
     assert parse(SCRIPT + b"LOST 7 events!\n")[2] == {"lost": 7}  # perf trace
     assert parse(SCRIPT + b"Processed 1005 events and lost 0 chunks!\n")[2] == {}
@@ -159,7 +159,7 @@ def test_other_events_are_skipped(captures: Path):
 
 def test_what_it_is_told_by(captures: Path):
     folder = captures / LAB
-    for name in ("perf.script.txt", "perf.script-ns.txt", "perf.script-g.txt"):
+    for name in ("perf.script.txt", "perf.script-ns.txt", "perf-g.script.txt"):
         assert looks_like_perf(tools.raw(folder, name))
     for name in ("hole.ftrace.txt", "trace-cmd.report.txt", "bpftrace.txt", "trace-cmd.dmesg.txt"):
         assert not looks_like_perf(tools.raw(folder, name))

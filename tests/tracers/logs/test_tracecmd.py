@@ -182,7 +182,7 @@ def test_what_it_is_told_by(captures: Path):
         raw = tools.raw(folder, name)
         assert looks_like_trace_cmd(raw)
         assert looks_like_trace_cmd(raw.partition(b"\n")[2])  # without the first line
-    for name in ("hole.ftrace.txt", "perf.script.txt", "perf.script-g.txt", "bpftrace.txt"):
+    for name in ("hole.ftrace.txt", "perf.script.txt", "perf-g.script.txt", "bpftrace.txt"):
         assert not looks_like_trace_cmd(tools.raw(folder, name))
     assert looks_like_ftrace(tools.raw(folder, "hole.ftrace.txt"))
     with pytest.raises(LogError, match="trace-cmd report"):
