@@ -38,6 +38,7 @@ _COLUMNS: Final = (
 )
 _SHORT: Final = 8  # columns of the thread's name in the latency format
 _DROPPED: Final = r"^(?:[^\n]*: | +)?CPU:\d+ \[(?:(?P<count>\d{1,19}) )?EVENTS DROPPED\]\r?\n?$"
+_WIDEST_MARK: Final = 320  # bytes; a file's name stands before it
 _CPUS: Final = r"^(?:[^\n]*: | +)?cpus=(?P<cpus>\d{1,5})\r?\n?$"
 _PREFIXED: Final = (
     r"(?s)^(?P<prefix>.{0,253}?[: ] ).{16}-\d{1,10} +\[\d{3,5}\] [^:]*\d: +(?:\(\+\d+\) *)?\w+: "
@@ -77,9 +78,9 @@ class TraceCmdLog(TextLog):
 
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = unknown = 0
-        ours = block.ends - block.starts < 320
-        last = block.buffer[np.maximum(block.ends - 1, 0)]
-        for mark in block.matches(ours & (last == ord("]")), _DROPPED):
+        ours = block.ends - block.starts < _WIDEST_MARK
+        dropped = ours & (block.buffer[np.maximum(block.ends - 2, 0)] == ord("D"))
+        for mark in block.matches(dropped, _DROPPED):
             self.skipped -= 1
             lost += int(mark["count"] or 0)
             unknown += not mark["count"]
