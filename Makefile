@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-lab lab-kernels lint format samples screenshots examples bench clean
+.PHONY: demo test test-lab lab-kernels lint format samples screenshots examples importers bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
@@ -48,6 +48,10 @@ screenshots:
 
 examples: $(VENV)/.dev
 	$(BIN)/python -m tests.examples
+
+importers: $(VENV)/.run
+	$(BIN)/python -m benchmarks.scenes tests/captures ../shared/captures > docs/importers.md.new
+	mv docs/importers.md.new docs/importers.md
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

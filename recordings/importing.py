@@ -5,25 +5,27 @@ the recording; nothing is written when the input is no log we know; the output i
 existing file.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from recordings.header import Header
 from recordings.snapshot import Losses
-from recordings.units import count
+from recordings.sniff import describe_log
 from recordings.writer import Writer
+from tracers.batch import Batch
 from tracers.formulas import WindowError
+from tracers.logs import formats
 from tracers.logs.derive import Deriver
-from tracers.logs.ftrace import FtraceLog, LogError, looks_like_ftrace
+from tracers.logs.formats import Aids, Format, Opened
+from tracers.logs.inputs import Input
+from tracers.logs.rows import NO_ROWS
+from tracers.logs.textlog import LogError
 from tracers.machine import Machine, MachineError, read_machine
-from tracers.probes import read_kprobe_events
+from tracers.probes import read_kprobe_events, read_places
 
-_HEAD_BYTES = 64 * 1024
 _PROBES_BYTES = 1024 * 1024
-#: ftrace text never says which trace_clock it was taken with (Documentation/trace/ftrace.rst).
-_UNKNOWN_CLOCK = {"name": "unknown", "offset_ns": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,13 @@ def import_log(
     *,
     machine_dir: Path | None = None,
     vmlinux: Path | None = None,
+    form: str | None = None,
     created_ns: int = 0,
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``.
 
+    ``trace``: a file, packed or not, or ``tracers.logs.inputs.STDIN``. ``form``: name of its
+    format, None: told by its first lines.
     ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
     it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
     known and the recording's verdict is inconclusive. Both: they are held against each other, and
@@ -58,48 +63,99 @@ def import_log(
         ConstantsError: ``vmlinux`` is no arm64 kernel.
         RecordingError: ``out`` cannot be written.
     """
-    machine, warn_sites = _machine(machine_dir, vmlinux)
-    probes = _probes(machine_dir)
+    chosen = formats.named(form) if form else None
     try:
-        with trace.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-            if not looks_like_ftrace(head):
-                raise LogError(_unknown_type(trace, head))
-            stream.seek(0)
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            stream.seek(0)
-            header = Header(
-                machine=machine,
-                probes=probes,
-                clock=_UNKNOWN_CLOCK,
-                origin={"importer": "ftrace", "file": trace.name, "sha256": digest},
-                warn_sites=warn_sites,
-                created_ns=created_ns,
-            )
-            return _copy(FtraceLog(stream), machine, out, header)
+        with Input(trace) as source:
+            chosen = chosen or _recognised(source)
+            try:
+                return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
+            except LogError as error:
+                raise LogError(f"{source.name}: {error}") from error
     except OSError as error:
         raise LogError(f"{trace}: {error.strerror or error}") from error
 
 
-def _copy(log: FtraceLog, machine: Machine, out: Path, header: Header) -> Imported:
-    deriver = Deriver(machine.window, _section_pages(machine))
-    events = derived = 0
+def _import(
+    source: Input,
+    form: Format,
+    out: Path,
+    of: tuple[Path | None, Path | None],  # the machine's folder and kernel image
+    created_ns: int,
+) -> Imported:
+    machine_dir, vmlinux = of
+    machine, warn_sites = _machine(machine_dir, vmlinux)
+    events = _kprobe_events(machine_dir)
+    opened = form.open(source, Aids(machine.window, vmlinux, read_places(events)))
+    origin = {"importer": form.name, "file": Path(source.name).name}
+    if source.sha256:
+        origin["sha256"] = source.sha256
+    header = Header(
+        machine=_of(opened.release, machine, source.name),
+        probes=read_kprobe_events(events),
+        # Most logs do not say which trace_clock they were taken with.
+        clock={"name": opened.clock or "unknown", "offset_ns": None},
+        origin=origin,
+        warn_sites=warn_sites,
+        created_ns=created_ns,
+    )
+    return _copy(source, opened, out, header)
+
+
+def _copy(source: Input, opened: Opened, out: Path, header: Header) -> Imported:
+    deriver = Deriver(header.machine.window, _section_pages(header.machine))
+    derived = 0
     losses = Losses()
-    with Writer(out, header) as writer:
-        for batch in log.batches():
-            rows = deriver.feed(batch.events)
-            derived += rows.num_rows - batch.events.num_rows
-            events += rows.num_rows
-            losses += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
-            writer.write(replace(batch, events=rows))
-    return Imported(events, derived, losses, (*_notes(log), *deriver.notes))
+    log = opened.log.batches()
+    batches = _with_damage(source, log)
+    try:
+        first = next(batches, None)  # what is no such log says so now: before there is a file
+        with Writer(out, header) as writer:
+            for batch in chain(() if first is None else (first,), batches):
+                rows = deriver.feed(batch.events)
+                derived += rows.num_rows - batch.events.num_rows
+                losses += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
+                writer.write(replace(batch, events=rows))
+            # Of what came through a pipe the digest is only known now.
+            late = f"sha256 of the log: {source.sha256}"
+            writer.close(notes=() if "sha256" in header.origin else (late,))
+    finally:
+        if isinstance(log, Generator):
+            log.close()  # ends a program that it reads from
+    notes = [*opened.log.notes, *deriver.notes]
+    if source.torn:
+        notes.append("the packed file is damaged or cut short: what came before that is imported")
+    return Imported(writer.rows, derived, losses, tuple(notes))
 
 
-def _notes(log: FtraceLog) -> Iterator[str]:
-    if not log.probes:
-        yield f"no event of a function we watch in {count(log.lines)} lines"
-    if log.midway:
-        yield f"{count(log.midway)} events of probes inside our functions, not at entry: left out"
+def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the batches, then what a damaged packed file lacks, unless a torn line has told."""
+    torn = 0
+    for batch in log:
+        torn += batch.torn
+        yield batch
+    if source.torn and not torn:
+        yield Batch(NO_ROWS, torn=1)
+
+
+def _recognised(source: Input) -> Format:
+    head = source.peek(lambda head: formats.recognise(head) is not None)
+    chosen = formats.recognise(head)
+    if chosen is None:
+        if source.torn and not head:
+            raise LogError(f"{source.name} is damaged or cut short: nothing of it can be unpacked")
+        known = ", ".join(form.title for form in formats.FORMATS)
+        raise LogError(f"{source.name} {describe_log(head, known)}")
+    return chosen
+
+
+def _of(release: str | None, machine: Machine, name: str) -> Machine:
+    """Return the machine with the kernel release that the log tells."""
+    if release is None or release == machine.release:
+        return machine
+    if machine.release is None:
+        return replace(machine, release=release)
+    problem = f"{name} is of kernel {release}, the machine's files are of {machine.release}"
+    return replace(machine, problems=(*machine.problems, problem), agree=False)
 
 
 def _machine(folder: Path | None, vmlinux: Path | None) -> tuple[Machine, tuple[str, ...]]:
@@ -122,26 +178,12 @@ def _section_pages(machine: Machine) -> int | None:
         return None
 
 
-def _probes(machine_dir: Path | None) -> dict[str, str]:
+def _kprobe_events(machine_dir: Path | None) -> str:
     path = machine_dir / "kprobe_events" if machine_dir else None
     if path is None or not path.is_file():
-        return {}
+        return ""
     try:
         with path.open("rb") as stream:
-            return read_kprobe_events(stream.read(_PROBES_BYTES).decode("utf-8", "replace"))
+            return stream.read(_PROBES_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise MachineError(f"{path}: {error.strerror or error}") from error
-
-
-def _unknown_type(trace: Path, head: bytes) -> str:
-    if not head:
-        return f"{trace} is empty: nothing was traced, or the copy failed"
-    if head.startswith(b"\x17\x08\x44tracing"):
-        return (
-            f"{trace} is a trace-cmd file, which this version does not read; take the kernel's "
-            "own text: cat /sys/kernel/tracing/trace"
-        )
-    return (
-        f"{trace} is not ftrace text; expected the kernel's /sys/kernel/tracing/trace or "
-        "trace_pipe with kprobe events"
-    )

@@ -1,4 +1,4 @@
-"""Says what a file is that is no recording, so that the error can name the way out."""
+"""Says what a file is that is no recording, or no log, so that the error can name the way out."""
 
 from typing import Final
 
@@ -6,6 +6,8 @@ from recordings.framing import MARKER
 
 _IMPORT: Final = "make a recording of it with: vmemscope import FILE -o OUT"
 _UNPACK: Final = "unpack it first"
+_PRINT: Final = "print it with: perf script --ns --show-lost-events"
+_PACKED: Final = f"if it is a log, {_IMPORT} (import unpacks); else {_UNPACK}"
 
 #: Opening bytes, what they mean, the way out.
 _MAGICS: Final = (
@@ -16,15 +18,22 @@ _MAGICS: Final = (
     (b"\x4d\x3c\xb2\xa1", "a pcap file", "it holds network packets"),
     (b"\xa1\xb2\x3c\x4d", "a pcap file", "it holds network packets"),
     (b"\x0a\x0d\x0d\x0a", "a pcapng file", "it holds network packets"),
-    (b"\x17\x08\x44tracing", "a trace-cmd file", "save the kernel's own text trace instead"),
-    (b"PERFILE2", "a perf.data file", "save the kernel's own text trace instead"),
+    (b"\x17\x08\x44tracing", "a trace-cmd file", _IMPORT),
+    (b"PERFILE2", "a perf.data file", f"{_PRINT} > FILE; {_IMPORT}"),
     (b"\x7fELF", "an ELF file", "a recording ends in .arrows"),
-    (b"\x1f\x8b", "gzip-compressed", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed", _UNPACK),
-    (b"\xfd7zXZ", "xz-compressed", _UNPACK),
+    (b"\x1f\x8b", "gzip-compressed", _PACKED),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed", _PACKED),
+    (b"\xfd7zXZ", "xz-compressed", _PACKED),
     (b"BZh", "bzip2-compressed", _UNPACK),
     (b"PK\x03\x04", "a zip archive", _UNPACK),
     (b"# tracer:", "ftrace text", _IMPORT),
+)
+#: The same for ``import``, where another way leads out.
+_LOG_MAGICS: Final = (
+    (MARKER, "a recording already, or another Arrow stream", "see: vmemscope report FILE"),
+    (b"\x1f\x8b", "packed twice", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "packed twice", _UNPACK),
+    (b"\xfd7zXZ", "packed twice", _UNPACK),
 )
 
 
@@ -42,3 +51,16 @@ def describe(head: bytes) -> str | None:
     if all(byte >= 0x20 or byte in b"\t\n\r\x1b" for byte in head):
         return f"is text, not a vmemscope recording; if it is a kernel's trace, {_IMPORT}"
     return "is not a vmemscope recording (a recording is an Arrow IPC stream, *.arrows)"
+
+
+def describe_log(head: bytes, known: str) -> str:
+    """Return one line on what a file is by its (unpacked) first bytes that is no log we know.
+
+    ``known`` names the kinds there are.
+    """
+    if not head:
+        return "is empty: nothing was traced, or the copy failed"
+    for magic, name, way_out in (*_LOG_MAGICS, *_MAGICS):
+        if head.startswith(magic) and way_out not in {_IMPORT, _PACKED}:
+            return f"is {name}, no log; {way_out}"
+    return f"is no log of a kind we know ({known}); --format NAME says which it is, if it is one"

@@ -22,7 +22,7 @@ from tui.doctor_cli import doctor
 from tui.export_cli import export
 from tui.record_cli import live, record
 from tui.report_cli import report
-from tui.streams import say
+from tui.streams import say, write
 from tui.window_cli import explain, window
 
 EXIT_UNREADABLE = 2
@@ -44,6 +44,14 @@ def cli() -> None:
     """
 
 
+def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from tracers.logs.bpftrace import script
+
+        write(lambda: sys.stdout.write(script()))
+        context.exit()
+
+
 @cli.command("import")
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="New file.")
@@ -58,17 +66,36 @@ def cli() -> None:
     type=click.Path(path_type=Path),
     help="The traced kernel's image (vmlinux, Image, vmlinuz): its window, read from its code.",
 )
-def import_(trace: Path, output: Path, machine: Path | None, vmlinux: Path | None) -> None:
-    """Make a recording of TRACE, the kernel's own ftrace text.
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    help="What TRACE is, where its first lines do not tell; any wrong name lists them.",
+)
+@click.option(
+    "--bpftrace-script",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_script,
+    help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
+)
+def import_(
+    trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, form: str | None
+) -> None:
+    """Make a recording of TRACE, what a kernel's tracer recorded.
 
-    Exits with 3 when the log itself says that something is missing from it.
+    TRACE is ftrace's text, a trace-cmd file or trace-cmd report's text, what perf script prints,
+    or the output of vmemscope.bt (text or JSON); - is standard input. Packed by gzip, zstd or xz
+    it is unpacked on the way. Exits with 3 when the log itself says that something is missing.
     """
+    from recordings.escape import printable
     from recordings.importing import import_log
 
-    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux)
+    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, form=form)
     say(f"{output}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
-        say(f"note: {note}")
+        say(f"note: {printable(note)}")
     if machine is None and vmlinux is None:
         say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
     if done.losses:

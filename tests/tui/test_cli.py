@@ -246,5 +246,35 @@ def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out.arrows"
     done = vmemscope("import", trace, "-o", out)
     assert done.returncode == 2
-    assert "not ftrace text" in one_line(done)
+    assert "no log of a kind we know" in one_line(done)
     assert not out.exists()
+
+
+def test_import_from_standard_input_and_packed(tmp_path: Path, captures: Path) -> None:
+    kernel = captures / "6.1.192-vmemlab-39bit"
+    out = tmp_path / "out.arrows"
+    with (kernel / "perf-lost.script.txt.xz").open("rb") as log:
+        done = subprocess.run(
+            [*COMMAND, "import", "-", "-o", str(out), "--machine", str(kernel)],
+            stdin=log, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[0] == f"{out}: 899 events, 128 of them derived"
+    assert done.stderr.splitlines()[-1] == "missing: 5 events lost"
+    assert vmemscope("report", out).returncode == 1
+
+
+def test_import_names_the_program_it_lacks(tmp_path: Path, captures: Path) -> None:
+    trace = captures / "6.1.192-vmemlab-39bit" / "trace-cmd-hole.dat"
+    env = os.environ | {"PATH": str(tmp_path)}
+    done = vmemscope("import", trace, "-o", tmp_path / "out.arrows", env=env)
+    assert done.returncode == 2
+    assert "package trace-cmd" in one_line(done)
+    assert not (tmp_path / "out.arrows").exists()
+
+
+def test_import_prints_the_script_for_bpftrace(captures: Path) -> None:
+    done = vmemscope("import", "--bpftrace-script")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("#!/usr/bin/env bpftrace\n")
+    assert "kprobe:vmemmap_free" in done.stdout

@@ -33,9 +33,11 @@ FUNCTIONS: Final = {
 _NAMES: Final = arrow.strings([name.encode() for name in FUNCTIONS], pa.binary())
 # As scalars: pyarrow loads pandas to make one of a Python value.
 EMPTY, ZERO = arrow.strings([b"", b"0"], pa.binary())
-_KINDS: Final = np.array([*FUNCTIONS.values(), 0], np.uint8)
+#: Index into ``FUNCTIONS`` → kind code; -1 → 0.
+KINDS: Final = np.array([*FUNCTIONS.values(), 0], np.uint8)
 _ANY: Final = "|".join(FUNCTIONS)
-_SIDE: Final = "_ret|_exit|__return|_0"  # by hand, by perf probe, by the kernel (p_NAME_0)
+#: What an event's name has behind the function's: by hand, by perf probe, by the kernel (p_NAME_0).
+SIDE: Final = "_ret|_exit|__return|_0"
 
 #: trace_print_context: "%16s-%-7d " (older: "%-5d"), then TGID and CPU in either order (the first
 #: headers that knew the TGID put it second), then flags unless options/irq-info is off: four
@@ -52,9 +54,9 @@ PLACE: Final = (
     r"(?P<symbol>0x[0-9a-f]+|0|[A-Za-z_.$][\w.$]*)(?:\+0x(?P<offset>[0-9a-f]+)/0x[0-9a-f]+)?"
     r"(?P<module> \[[^\]]+\])?(?: <[0-9a-f]+>)?\)$"
 )
-_SUFFIX: Final = r"^(?P<name>\w+)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*$"
-_EVENT: Final = rf"^(?:[pr]_)?(?P<name>{_ANY})(?:{_SIDE})?$"
-_OURS: Final = rf"(?:\(| <- )(?:{_ANY})\b|: (?:[pr]_)?(?:{_ANY})(?:{_SIDE})?: "
+SUFFIX: Final = r"^(?P<name>\w+)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*$"
+_EVENT: Final = rf"^(?:[pr]_)?(?P<name>{_ANY})(?:{SIDE})?$"
+_OURS: Final = rf"(?:\(| <- )(?:{_ANY})\b|: (?:[pr]_)?(?:{_ANY})(?:{SIDE})?: "
 
 LOST: Final = r"^CPU:\d+ \[LOST (?:(?P<count>\d{1,19}) )?EVENTS\]\r?\n?$"
 ENTRIES: Final = (
@@ -67,10 +69,10 @@ LATENCY: Final = r"^# \w+ latency trace v"  # print_trace_header
 ENTRY, EXIT, MIDWAY, FOREIGN, UNREADABLE = range(5)
 
 
-def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     """Tell what each distinct "event: (place)" is.
 
-    Returns (function: index into ``FUNCTIONS`` or -1, kind code, side), each [N]; the side is
+    Returns (function: index into ``FUNCTIONS`` or -1, side), each [N]; the side is
     ENTRY or EXIT, MIDWAY for a probe inside a function, FOREIGN for another function, UNREADABLE
     for text that is no kprobe event. The place decides, not the event's name, which the user
     chose; only where the kernel printed a bare address does a name exactly like ours count.
@@ -80,7 +82,7 @@ def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     readable = _true(found.is_valid())
     exits = _true(pc.not_equal(field("caller"), EMPTY))
     bare = _true(pc.match_substring_regex(field("symbol"), pattern="^0"))
-    name = pc.extract_regex(field("symbol"), pattern=_SUFFIX).field("name")
+    name = pc.extract_regex(field("symbol"), pattern=SUFFIX).field("name")
     event = pc.extract_regex(field("event"), pattern=_EVENT).field("name")
     index = pc.index_in(pc.if_else(arrow.flags(bare), event, name), value_set=_NAMES)
     function = arrow.filled(index, -1).astype(np.int8)
@@ -89,7 +91,7 @@ def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     side = np.where(exits, EXIT, np.where(at_entry, ENTRY, MIDWAY))
     side[function < 0] = FOREIGN
     side[~readable] = UNREADABLE
-    return function, _KINDS[function], side
+    return function, side
 
 
 def look_like_ours(lines: pa.BinaryArray) -> Mask:

@@ -4,6 +4,7 @@ Promises: a line becomes a row whole or not at all; an argument is taken only un
 meaning is known for that function, else the column is null; nothing is guessed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,6 @@ from tracers.logs import lines, text
 from tracers.logs.text import U64, Bytes, Index, Mask
 
 NO_ROWS: Final = arrow.empty(SCHEMA)
-COMM: Final = 16  # columns of the thread's name: TASK_COMM_LEN, right-aligned, never full
 _NAME: Final = 16  # bytes before "=" that an argument's name and its space fit in
 _WIDEST_HEAD: Final = 128  # bytes before the time
 _WIDEST_SITE: Final = 1000  # bytes of a source file's name
@@ -61,6 +61,17 @@ class CounterClockError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """How a kind of text writes what every kind has."""
+
+    #: Of what stands before the time. Groups: comm, tid, and any of cpu or bare, tgid or late.
+    head: str
+    decode: Callable[[pa.BinaryArray], pa.StringArray] = text.readable
+    #: Source files are in quotes; else they are last on the line, whole up to so many bytes.
+    bare_site: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Rows of the event schema, and how many lines of ours could not be read."""
 
@@ -69,7 +80,7 @@ class Found:
 
 
 def read_rows(
-    buffer: Bytes, spans: Index, kind: Bytes, exits: Mask, *, counts_are_fatal: bool
+    buffer: Bytes, spans: Index, kind: Bytes, exits: Mask, form: Form, *, counts_are_fatal: bool
 ) -> Found:
     """Read lines given as ``spans`` int64[4, N]: line start, time's end, place's end, line end.
 
@@ -88,10 +99,10 @@ def read_rows(
         raise CounterClockError
     good &= head_end - starts <= _WIDEST_HEAD
     codes, heads = text.distinct(buffer, starts, np.where(good, head_end - starts, 0))
-    head, understood = _heads(heads)
+    head, understood = _heads(heads, form)
     good &= understood[codes]
 
-    columns = _Arguments(buffer, place_end, ends, kind)
+    columns = _Arguments(buffer, place_end, ends, kind, form)
     good &= ~columns.bad
     keep = np.flatnonzero(good)
     values: dict[str, pa.Array] = {
@@ -139,21 +150,17 @@ def _is_count(buffer: Bytes, end: int) -> bool:
     return word.isdigit()
 
 
-def _heads(heads: pa.BinaryArray) -> tuple[dict[str, pa.Array], Mask]:
-    """Read the distinct "comm-tid (tgid) [cpu] flags": columns, and which were understood."""
-    found = pc.extract_regex(heads, pattern=lines.HEAD)
-    group = pc.if_else(
-        pc.not_equal(found.field("tgid"), lines.EMPTY),
-        found.field("tgid"),
-        found.field("late"),
-    )
+def _heads(heads: pa.BinaryArray, form: Form) -> tuple[dict[str, pa.Array], Mask]:
+    """Read the distinct heads of lines: columns, and which were understood."""
+    found = pc.extract_regex(heads, pattern=form.head)
     columns = {}
     good = arrow.valid(found)
-    for name, digits, kind in (
-        ("tid", found.field("tid"), pa.uint32()),
-        ("cpu", found.field("cpu"), pa.uint16()),
-        ("pid", group, pa.uint32()),
+    for name, groups, kind in (
+        ("tid", ("tid",), pa.uint32()),
+        ("cpu", ("cpu", "bare"), pa.uint16()),
+        ("pid", ("tgid", "late"), pa.uint32()),
     ):
+        digits = _either(found, groups)
         # A process the kernel has forgotten is "(-------)" (trace_find_tgid).
         known = arrow.true(pc.match_substring_regex(digits, pattern=r"^\d"))
         values = pc.if_else(arrow.flags(known), digits, lines.ZERO)
@@ -164,14 +171,25 @@ def _heads(heads: pa.BinaryArray) -> tuple[dict[str, pa.Array], Mask]:
         columns[name] = arrow.masked(numbers.astype(f"u{kind.bit_width // 8}"), known & fits)
     # The kernel pads the name on the left: a name's own leading spaces cannot be told from it.
     name = pc.extract_regex(found.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
-    columns["comm"] = text.readable(name)
+    columns["comm"] = form.decode(name)
     return columns, good
+
+
+def _either(found: pa.StructArray, groups: tuple[str, ...]) -> pa.BinaryArray:
+    """Return the one of the ``groups`` that is not empty; a pattern need not have them all."""
+    there = [name for name in groups if found.type.get_field_index(name) >= 0]
+    if not there:
+        return pc.if_else(arrow.flags(np.ones(len(found), np.bool_)), lines.EMPTY, lines.EMPTY)
+    result = found.field(there[0])
+    for name in there[1:]:
+        result = pc.if_else(pc.not_equal(result, lines.EMPTY), result, found.field(name))
+    return result
 
 
 class _Arguments:
     """The " name=value" pairs after the place, as columns over all lines."""
 
-    def __init__(self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes) -> None:
+    def __init__(self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes, form: Form) -> None:
         size = int(ends[-1])
         total = len(begins)
         self.bad = np.zeros(total, np.bool_)
@@ -179,6 +197,7 @@ class _Arguments:
         self._values: dict[str, U64] = {}
         self._site = pa.nulls(total, pa.utf8())
         self._kind = kind
+        self._form = form
         equals = np.flatnonzero(buffer[:size] == ord("="))
         # Both are sorted: look up the few, not the many.
         behind = np.append(np.searchsorted(equals, begins), len(equals))
@@ -208,21 +227,24 @@ class _Arguments:
         self.bad[rows] |= bad
 
     def _read_site(self, buffer: Bytes, at: Index, rows: Index, ends: Index, quotes: Index) -> None:
-        quoted = buffer[at] == ord('"')  # else "(fault)", or a type other than string
-        begins, rows = at[quoted] + 1, rows[quoted]
-        if not len(rows):
-            return
-        stops = text.following(quotes, begins, int(ends[-1]))
-        bad = (stops >= ends[rows]) | (stops - begins > _WIDEST_SITE)
-        bad |= ~text.ENDS_VALUE[buffer[stops + 1]]
-        self.bad[rows[bad]] = True
-        begins, stops, rows = begins[~bad], stops[~bad], rows[~bad]
+        bare = self._form.bare_site
+        if bare is not None:
+            begins, stops = at, ends[rows]
+            unread = stops - begins > bare  # it may have been cut there
+        else:
+            quoted = buffer[at] == ord('"')  # else "(fault)", or a type other than string
+            begins, rows = at[quoted] + 1, rows[quoted]
+            stops = text.following(quotes, begins, int(ends[-1]))
+            unread = (stops >= ends[rows]) | (stops - begins > _WIDEST_SITE)
+            unread |= ~text.ENDS_VALUE[buffer[stops + 1]]
+            self.bad[rows[unread]] = True
+        begins, stops, rows = begins[~unread], stops[~unread], rows[~unread]
         if not len(rows):
             return
         codes, sites = text.distinct(buffer, begins, stops - begins)
         picked = np.full(len(self.bad), -1, np.int64)
         picked[rows] = codes
-        self._site = text.readable(sites).take(arrow.masked(picked, picked >= 0))
+        self._site = self._form.decode(sites).take(arrow.masked(picked, picked >= 0))
 
     def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
         """Return the argument columns of the lines ``keep``, typed as the schema has them."""

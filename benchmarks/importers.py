@@ -1,0 +1,131 @@
+"""What reading each kind of log costs: ``python -m benchmarks.importers --mb 1000 --dat FILE``.
+
+Each log is a real one, laid behind itself until it is as large as asked, its times going on from
+copy to copy. Figures are of whole processes: CPU, lines a second of it, peak RSS; and, beside each,
+``grep -c`` of one word on the same file. ``--dat`` is a trace-cmd file, the larger the better: what
+``trace-cmd report`` takes to print it, against what reading that text takes, and both together.
+"""
+
+import argparse
+import lzma
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_CAPTURES = Path("tests/captures/6.1.192-vmemlab-39bit")
+_LOGS = {
+    "ftrace": "hole.ftrace.txt",
+    "trace-cmd": "trace-cmd-lost.report-t.txt.xz",
+    "perf": "perf-lost.script.txt.xz",
+    "bpftrace": "bpftrace.txt",
+    "bpftrace, JSON": "bpftrace.jsonl",
+}
+_WORD = "vmemmap_free"
+_TIME = re.compile(rb"(?<= )(\d+)(?=\.\d{6,9}: )")
+#: Lines that stand once, before the events or behind them.
+_ONCE = re.compile(
+    rb"^(?:#|cpus=|Attaching|@|CPU:|\{\"type\": \"(?!printf)|.*vmemscope\.bt|$).*\n", re.MULTILINE
+)
+_MEASURE = (
+    "import resource, subprocess, sys\n"
+    "with open(sys.argv[1], 'wb') as out:\n"
+    "    code = subprocess.call(sys.argv[2:], stdout=out, stderr=subprocess.DEVNULL)\n"
+    "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+    "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, code)\n"
+)
+
+
+def grow(base: bytes, out: Path, size: int) -> int:
+    """Write at least ``size`` bytes of copies of ``base`` to ``out``; return the lines."""
+    first = b"".join(line for line in _ONCE.findall(base) if b"vmemscope.bt" in line)
+    if base.startswith((b"cpus=", b"# tracer")):
+        first = base.partition(b"\n")[0] + b"\n"
+    body = _ONCE.sub(b"", base)
+    seconds = [int(match[1]) for match in _TIME.finditer(body)]
+    step = max(seconds) - min(seconds) + 1
+    lines = first.count(b"\n")
+    with out.open("wb") as file:
+        file.write(first)
+        moved = 0
+        while file.tell() < size:
+            file.write(_TIME.sub(lambda match, by=moved: b"%d" % (int(match[1]) + by), body))
+            lines += body.count(b"\n")
+            moved += step
+    return lines
+
+
+def measure(*command: str | Path, out: Path = Path("/dev/null")) -> tuple[float, float]:
+    """CPU seconds and peak RSS in MiB of a command whose stdout goes to ``out``."""
+    # A process between, so that the peak is this child's alone.
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, str(out), *map(str, command)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    cpu, peak, code = done.stdout.split()
+    if int(code) not in (0, 3):  # 3: the log's own losses
+        raise SystemExit(f"{command}: exit code {code}")
+    return float(cpu), float(peak)
+
+
+def imported(log: Path, out: Path) -> tuple[float, float]:
+    """CPU seconds and peak RSS of ``vmemscope import``."""
+    out.unlink(missing_ok=True)
+    return measure(sys.executable, "-m", "tui", "import", log, "-o", out, "--machine", _CAPTURES)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="benchmarks.importers")
+    parser.add_argument("--mb", type=int, default=100, help="size of each log, 10^6 bytes")
+    parser.add_argument("--only", nargs="*", default=list(_LOGS))
+    parser.add_argument("--dat", type=Path, default=_CAPTURES / "trace-cmd-lost.dat")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        print(f"logs of {options.mb} MB; CPU of whole processes")
+        print(
+            "| log | lines | import: CPU s | M lines/s | MB/s | peak MiB | grep -c: CPU s | ratio |"
+        )
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        for kind in options.only:
+            path = _CAPTURES / _LOGS[kind]
+            raw = path.read_bytes()
+            log = folder / "log"
+            lines = grow(
+                lzma.decompress(raw) if path.suffix == ".xz" else raw, log, options.mb * 10**6
+            )
+            size = log.stat().st_size
+            cpu, peak = imported(log, folder / "out.arrows")
+            # to a file: grep stops at the first match when nobody reads
+            grep, _ = measure("grep", "-c", _WORD, log, out=folder / "count")
+            rates = f"{cpu:.1f} | {lines / cpu / 1e6:.2f} | {size / cpu / 1e6:.0f}"
+            beside = f"{grep:.2f} | {cpu / grep:.0f}x"
+            print(f"| {kind} | {lines:,} | {rates} | {peak:.0f} | {beside} |", flush=True)
+            log.unlink()
+        _trace_cmd(options.dat, folder)
+
+
+def _trace_cmd(dat: Path, folder: Path) -> None:
+    if not shutil.which("trace-cmd"):
+        print("trace-cmd is not installed: nothing to compare with")
+        return
+    text = folder / "report"
+    report, _ = measure("trace-cmd", "report", "-t", "-i", dat, out=text)
+    lines = text.read_bytes().count(b"\n")
+    start, _ = measure(sys.executable, "-m", "tui", "import", "--help")
+    reading, _ = imported(text, folder / "a.arrows")
+    both, peak = imported(dat, folder / "b.arrows")
+    print(
+        f"\n{dat.name}, {lines:,} lines: trace-cmd report {report:.2f} s of CPU "
+        f"({report / lines * 1e6:.1f} µs a line), reading its text {reading:.2f} s, reading the "
+        f"file through it {both:.2f} s (peak {peak:.0f} MiB); a start alone: {start:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

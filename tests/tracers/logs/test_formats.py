@@ -1,0 +1,46 @@
+"""Which log is taken for what."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tracers.logs import tools
+from tests.tracers.logs.tools import LAB, LAB_612
+from tracers.logs.formats import FORMATS, named, recognise
+from tracers.logs.textlog import LogError
+
+FORMS = {
+    "ftrace": ["hole.ftrace.txt", "below.ftrace.txt", "trace-cmd-hole.truth.txt"],
+    "trace-cmd": ["trace-cmd.report.txt", "trace-cmd-hole.report-l.txt",
+                  "trace-cmd-instance.report.txt", "trace-cmd-lost-unnumbered.report-t.txt"],
+    "trace.dat": ["trace-cmd-hole.dat", "trace-cmd-counter.dat"],
+    "perf": ["perf.script.txt", "perf-g.script.txt", "perf-lost.script.txt"],
+    "bpftrace": ["bpftrace.txt", "bpftrace.jsonl", "bpftrace-lost.txt", "bpftrace-lost.jsonl"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "name"), [(form, n) for form in FORMS for n in FORMS[form]])
+def test_every_capture_is_known_by_its_beginning(captures: Path, form: str, name: str):
+    raw = tools.raw(captures / LAB, name)
+    for size in (2000, 65536):
+        assert recognise(raw[:size]) is named(form)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("perf", "perf.script.txt"), ("bpftrace", "bpftrace.txt"), ("ftrace", "in-range.ftrace.txt")],
+)
+def test_of_another_kernel(captures: Path, form: str, name: str):
+    assert recognise(tools.raw(captures / LAB_612, name)[:65536]) is named(form)
+
+
+@pytest.mark.parametrize("head", [b"", b"hello\n", b"\x7fELF", b"cpus=\n", b"PERFILE2", b"\n\n"])
+def test_what_is_no_log(head: bytes):
+    assert recognise(head) is None
+
+
+def test_a_wrong_name_lists_the_right_ones():
+    with pytest.raises(LogError) as told:
+        named("dtrace")
+    for form in FORMATS:
+        assert form.name in str(told.value)

@@ -1,0 +1,117 @@
+"""The logs we read: how to tell each by its beginning, and how to open it.
+
+A format is added by one line in ``FORMATS``; the order is that of asking, so the ones whose signs
+are surest come first. Promises: what is opened yields batches, and then knows its notes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from tracers.batch import Batch
+from tracers.logs.bpftrace import BpftraceLog, looks_like_bpftrace
+from tracers.logs.ftrace import FtraceLog, looks_like_ftrace
+from tracers.logs.inputs import Input
+from tracers.logs.names import Names
+from tracers.logs.perf import PerfLog, looks_like_perf
+from tracers.logs.textlog import LogError
+from tracers.logs.tracecmd import TraceCmdLog, looks_like_trace_cmd
+from tracers.logs.tracecmdfile import TraceCmdFile, looks_like_trace_cmd_file
+from tracers.probes import Place
+from tracers.window import Window
+
+
+class Log(Protocol):
+    """One pass over a log; what it says of itself is complete once ``batches`` is exhausted."""
+
+    @property
+    def lines(self) -> int:
+        """Lines read so far."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the recording should know, a sentence each."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the events, with what is missing around them. Raises ``LogError``, ``OSError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aids:
+    """What is known besides the log: its machine's window, kernel image and probes."""
+
+    window: Window | None = None
+    vmlinux: Path | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)  # of kprobe_events, by event
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A log, and what its file tells before the first event: trace clock, kernel release."""
+
+    log: Log
+    clock: str | None = None
+    release: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of log."""
+
+    name: str  # for --format and a recording's header
+    title: str  # for people
+    looks_like: Callable[[bytes], bool]
+    open: Callable[[Input, Aids], Opened]
+
+
+def _trace_cmd_file(source: Input, aids: Aids) -> Opened:
+    log = TraceCmdFile(source.file(), places=aids.places)
+    return Opened(log, log.clock, log.release)
+
+
+FORMATS: Final = (
+    Format("trace.dat", "a trace-cmd file", looks_like_trace_cmd_file, _trace_cmd_file),
+    Format(
+        "bpftrace",
+        "the output of vmemscope.bt",
+        looks_like_bpftrace,
+        lambda source, _: Opened(BpftraceLog(source), "boot"),
+    ),
+    Format(
+        "trace-cmd",
+        "trace-cmd report's text",
+        looks_like_trace_cmd,
+        lambda source, aids: Opened(TraceCmdLog(source, names=Names(aids.places))),
+    ),
+    Format(
+        "perf",
+        "perf script's text",
+        looks_like_perf,
+        lambda source, aids: Opened(PerfLog(source, names=Names(aids.places))),
+    ),
+    Format(
+        "ftrace",
+        "the kernel's ftrace text",
+        looks_like_ftrace,
+        lambda source, _: Opened(FtraceLog(source)),
+    ),
+)
+
+
+def recognise(head: bytes) -> Format | None:
+    """Return the format of a log that begins with ``head``, None if it is none of ours."""
+    return next((form for form in FORMATS if form.looks_like(head)), None)
+
+
+def named(name: str) -> Format:
+    """Return the format of that name.
+
+    Raises:
+        LogError: there is none.
+    """
+    for form in FORMATS:
+        if form.name == name:
+            return form
+    known = ", ".join(form.name for form in FORMATS)
+    raise LogError(f"there is no format {name}; there are {known}")
