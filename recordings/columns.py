@@ -132,6 +132,18 @@ def integers(column: pa.Array, rows: I64) -> I64:
     return taken
 
 
+def ranges(batch: pa.RecordBatch, rows: I64) -> tuple[U64, U64, Bool]:
+    """Return start and end at ``rows``, and where both are known."""
+    known = np.ones(len(rows), np.bool_)
+    sides = []
+    for name in ("start", "end"):
+        values, valid = numbers(batch.column(name))
+        sides.append(values[rows].astype(np.uint64))
+        if valid is not None:
+            known &= valid[rows]
+    return sides[0], sides[1], known
+
+
 def texts(column: pa.Array, rows: I64) -> Objects:
     """Return a string column at ``rows`` as Python strings, ``None`` where it is null."""
     taken = column.take(arrow.column(rows))

@@ -15,9 +15,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from recordings.columns import I64, U8, U64, Bool, Chunk, chunks, codeset
+from recordings.columns import I64, U8, U64, Bool, Chunk, chunks, codeset, ranges
 from recordings.walk import Walk
-from tracers.arrow import numbers
 from tracers.events import Kind, Phase
 from tracers.regimes import INSIDE, classify
 from tracers.window import Window
@@ -147,12 +146,5 @@ class Refusals:
 
     def _hits(self, chunk: Chunk, rows: I64) -> tuple[U64, Bool, Bool]:
         """Return where calls start, which are known to be out, and which are known at all."""
-        known = np.ones(len(rows), np.bool_)
-        sides = []
-        for name in ("start", "end"):
-            values, valid = numbers(chunk.column(name))
-            sides.append(values[rows].astype(np.uint64))
-            if valid is not None:
-                known &= valid[rows]
-        hit = known & (classify(sides[0], sides[1], self._window) != INSIDE)
-        return sides[0], hit, known
+        start, end, known = ranges(chunk.batch, rows)
+        return start, known & (classify(start, end, self._window) != INSIDE), known

@@ -6,12 +6,13 @@ kernels and files stands as it is: JSON's own escapes keep it harmless.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from recordings.header import Header
 from recordings.histogram import ERROR
 from recordings.shares import warn_shares
-from recordings.snapshot import Operation, Series, Snapshot, Timing
+from recordings.snapshot import Extent, Operation, Series, Snapshot, Timing
 from recordings.units import address
 from tracers.events import Kind
 from tracers.window import Window
@@ -25,7 +26,6 @@ def report_dict(
     ``closing``: the closing record's notes.
     """
     machine = header.machine
-    regimes = snapshot.regimes
     pairing, losses = snapshot.pairing, snapshot.losses
     section_add = snapshot.timings.get(Kind.SECTION_ADD)
     return {
@@ -42,26 +42,8 @@ def report_dict(
         "hits": snapshot.hits,
         "would_warn": snapshot.would_warn,
         "suppressed": snapshot.suppressed,
-        "regimes": {
-            "inside": regimes.inside,
-            "below": regimes.below,
-            "above": regimes.above,
-            "wrapped": regimes.wrapped,
-            "straddling": regimes.straddling,
-            "unknown": regimes.unknown,
-        },
-        "extents": [
-            {
-                "start": address(extent.start),
-                "end": address(extent.end),
-                "regime": extent.regime,
-                "lands_on": extent.lands_on,
-                "populate": extent.populate,
-                "free": extent.free,
-                "ranges": extent.ranges,
-            }
-            for extent in snapshot.extents
-        ],
+        "regimes": asdict(snapshot.regimes),
+        "extents": extents_list(snapshot.extents),
         "extents_total": snapshot.extents_total,
         "sections": snapshot.sections,
         "warnings": {
@@ -118,6 +100,11 @@ def report_dict(
         "notes": list(header.notes),
         "closing_notes": list(closing),
     }
+
+
+def extents_list(extents: Sequence[Extent]) -> list[dict[str, Any]]:
+    """Return where the hits lie, JSON-safe."""
+    return [asdict(e) | {"start": address(e.start), "end": address(e.end)} for e in extents]
 
 
 def _window(window: Window | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from recordings.columns import COLUMNS, I64, codeset
+from recordings.columns import COLUMNS, I64, codeset, ranges
 from recordings.header import HITS_ONLY
 from recordings.ledger import Ledger
 from recordings.moved import Move, Mover, Regions
@@ -23,7 +23,6 @@ from recordings.shares import warn_shares
 from recordings.snapshot import Extent, Regimes, Snapshot, Verdict
 from recordings.units import count
 from recordings.verdict import MMU_C
-from tracers.arrow import numbers
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.formulas import WindowError
@@ -179,14 +178,8 @@ def _loud(events: pa.RecordBatch, window: Window | None) -> I64:
     rows = np.flatnonzero(_CALLS.take((kind << np.uint8(2)) | phase))
     if window is None or not len(rows):
         return np.zeros(2, np.int64)
-    known = np.ones(len(rows), np.bool_)
-    sides = []
-    for name in ("start", "end"):
-        values, valid = numbers(events.column(name))
-        sides.append(values[rows].astype(np.uint64))
-        if valid is not None:
-            known &= valid[rows]
-    loud = known & warns(sides[0], sides[1], window)
+    start, end, known = ranges(events, rows)
+    loud = known & warns(start, end, window)
     return np.bincount(kind[rows[loud]] == Kind.FREE, minlength=2)
 
 

@@ -5,9 +5,11 @@ what a file or a person named is not in them.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 from recordings.answer import WORDS, calls
+from recordings.report import extents_list
 from recordings.snapshot import Verdict
 from recordings.units import address, count, duration, share, size
 from recordings.whatif import Fired, Supposed, Warn, WhatIf
@@ -147,12 +149,7 @@ def _warnings(fired: Fired, asked: WhatIf) -> Iterator[str]:
 
 def supposed_dict(supposed: Supposed) -> dict[str, Any]:
     """Return everything about the answer, ready for ``json.dumps``."""
-    asked, regimes, refused, fired = (
-        supposed.asked,
-        supposed.regimes,
-        supposed.refused,
-        supposed.fired,
-    )
+    asked, refused, fired = supposed.asked, supposed.refused, supposed.fired
     return {
         "hypothetical": True,
         "supposed": {
@@ -164,24 +161,10 @@ def supposed_dict(supposed: Supposed) -> dict[str, Any]:
         "verdict": supposed.verdict.value,
         "verdict_reasons": list(supposed.reasons),
         "calls": {"populate": supposed.populate, "free": supposed.free},
-        "hits": regimes.hits,
+        "hits": supposed.regimes.hits,
         "would_warn": supposed.would_warn,
-        "regimes": {
-            name: getattr(regimes, name)
-            for name in ("inside", "below", "above", "wrapped", "straddling", "unknown")
-        },
-        "extents": [
-            {
-                "start": address(extent.start),
-                "end": address(extent.end),
-                "regime": extent.regime,
-                "lands_on": extent.lands_on,
-                "populate": extent.populate,
-                "free": extent.free,
-                "ranges": extent.ranges,
-            }
-            for extent in supposed.extents
-        ],
+        "regimes": asdict(supposed.regimes),
+        "extents": extents_list(supposed.extents),
         "extents_total": supposed.extents_total,
         "warnings": None
         if fired is None
