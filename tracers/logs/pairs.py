@@ -103,19 +103,22 @@ class Pairs:
         self._left: dict[Hashable, frozenset[tuple[int, int]]] = {}
         self.contradicted = 0  # splats after which a place had no pair left
 
-    def see(self, place: Hashable, registers: Sequence[int]) -> None:
-        """Strike out the pairs of x registers that do not fit this splat of ``place``."""
+    def see(self, place: Hashable, registers: Sequence[int]) -> bool:
+        """Strike out the pairs of x registers that do not fit this splat of ``place``.
+
+        Returns whether that left other pairs than before, for splats that were seen earlier.
+        """
         left = self._left.get(place)
         if left is None:
             if len(self._left) < _PLACES:
                 self._left[place] = self._all(registers)
-            return
+            return False
         kept = frozenset(
             (first, last) for first, last in left if self._may_be(registers[first], registers[last])
         )
-        if len(kept) < len(left):
-            self._left[place] = kept
-            self.contradicted += not kept
+        self._left[place] = kept
+        self.contradicted += bool(left) and not kept
+        return len(kept) < len(left)
 
     def range(self, place: Hashable, registers: Sequence[int]) -> tuple[int, int] | None:
         """Return start and end of a splat that was seen, if all pairs left agree on them."""

@@ -1,7 +1,8 @@
 """Turns splats into rows, and waits where a later splat may settle an earlier one's arguments.
 
-Promises: rows come in the order of the splats, whether their arguments are known or not; at most
-``_WAITING`` splats wait; one call is one row, also where two WARNs fired in it. Why arguments are
+Promises: rows come in the order of the splats, whether their arguments are known or not; none
+waits for more than ``_WAITING`` later splats; what is settled depends on the splats alone, not on
+when rows are taken; one call is one row, also where two WARNs fired in it. Why arguments are
 known, and why not, is counted.
 """
 
@@ -34,9 +35,10 @@ _OPEN: Final = "more than one pair of registers fits: a vmlinux would tell"
 
 @dataclass(slots=True)
 class _Waiting:
-    """The rows of one splat; ``place`` and ``registers`` where arithmetic is to tell the range."""
+    """The rows of one splat; ``place`` and ``registers`` while arithmetic is to tell the range."""
 
     rows: list[Row]
+    number: int  # of the splat
     place: tuple[object, ...] | None = None
     registers: tuple[int, ...] = ()
 
@@ -53,6 +55,9 @@ class Proofs:
         self._shape = Shape.of(window)
         self._pairs = Pairs(self._shape) if self._shape else None
         self._queue: deque[_Waiting] = deque()
+        self._open: dict[tuple[object, ...], list[_Waiting]] = {}  # those that wait, by place
+        self._oldest: deque[_Waiting] = deque()  # those that wait, and some that do no more
+        self._count = 0
         self._last: dict[int, tuple[str, int | None, int, int | None]] = {}
         self._boots = 0
         self._proven: Counter[str] = Counter()
@@ -75,11 +80,13 @@ class Proofs:
             ts_ns, Kind.WARN, splat.cpu, splat.tid, splat.comm, site=splat.file, line=splat.line
         )
         kind = self._call(splat)
+        self._count += 1
+        self._too_old()
         if kind is None:
-            self._queue.append(_Waiting([warn]))
+            self._queue.append(_Waiting([warn], self._count))
             return True
         call = Row(ts_ns, kind, splat.cpu, splat.tid, splat.comm)
-        waiting = _Waiting([call, warn])
+        waiting = _Waiting([call, warn], self._count)
         self._queue.append(waiting)
         if doubtful or splat.registers is None:
             self._unproven[_CUT] += 1
@@ -89,19 +96,11 @@ class Proofs:
 
     def rows(self, *, final: bool) -> Iterator[Row]:
         """Yield the rows that nothing later can change; ``final``: nothing comes later."""
-        while self._queue:
-            first = self._queue[0]
-            if first.place is not None and self._pairs is not None:
-                found = self._pairs.range(first.place, first.registers)
-                if found:
-                    first.rows[0].start, first.rows[0].end = found
-                    self._proven[ARITHMETIC] += 1
-                elif final or len(self._queue) > _WAITING or self._pairs.hopeless(first.place):
-                    self._unproven[_OPEN] += 1
-                else:
-                    return
-            yield from first.rows
-            self._queue.popleft()
+        if final:
+            for place in list(self._open):
+                self._settle(place, over=True)
+        while self._queue and self._queue[0].place is None:
+            yield from self._queue.popleft().rows
 
     def notes(self) -> Iterator[str]:
         """Yield how many arguments are known, by how, and why the others are not."""
@@ -112,7 +111,10 @@ class Proofs:
         if self._second:
             yield f"{self._second} WARNs are the second of one call, and no call of their own"
         if self._pairs is not None and self._pairs.contradicted:
-            yield "registers of one place fit no range in common: arithmetic tells nothing there"
+            yield (
+                "registers of one place fit no range in common: arithmetic tells nothing from there"
+                " on, and what it told of that place before is in doubt"
+            )
         yield from self._known.problems
 
     def _call(self, splat: Splat) -> Kind | None:
@@ -160,9 +162,60 @@ class Proofs:
         elif self._pairs is None:
             self._unproven[_NOTHING] += 1
         else:
-            waiting.place = (self._boots, splat.release, function, splat.offset, splat.size)
             waiting.registers = registers
-            self._pairs.see(waiting.place, registers)
+            self._wait(
+                (self._boots, splat.release, function, splat.offset, splat.size),
+                waiting,
+                self._pairs,
+            )
+
+    def _wait(self, place: tuple[object, ...], waiting: _Waiting, pairs: Pairs) -> None:
+        """Take what a splat shows of its place, and see what it settles."""
+        waiting.place = place
+        changed = pairs.see(place, waiting.registers)
+        same = self._open.setdefault(place, [])
+        same.append(waiting)
+        self._oldest.append(waiting)
+        over = pairs.hopeless(place)
+        if changed or len(same) == 1 or over:
+            self._settle(place, over=over)
+        elif self._told(waiting):  # none of the others can have become clear
+            same.pop()
+
+    def _too_old(self) -> None:
+        """Give those up that have waited for long: what follows them waits as well."""
+        while self._oldest:
+            oldest = self._oldest[0]
+            if oldest.place is not None:
+                if self._count - oldest.number <= _WAITING:
+                    break
+                self._open[oldest.place].remove(oldest)
+                self._give_up(oldest)
+            self._oldest.popleft()
+
+    def _settle(self, place: tuple[object, ...], *, over: bool) -> None:
+        """Tell the ranges of those that wait and are clear; ``over``: the others never will be."""
+        left = [waiting for waiting in self._open.pop(place) if not self._told(waiting)]
+        if over:
+            for waiting in left:
+                self._give_up(waiting)
+        elif left:
+            self._open[place] = left
+
+    def _told(self, waiting: _Waiting) -> bool:
+        if waiting.place is None or self._pairs is None:
+            return False
+        found = self._pairs.range(waiting.place, waiting.registers)
+        if found is None:
+            return False
+        waiting.rows[0].start, waiting.rows[0].end = found
+        waiting.place = None
+        self._proven[ARITHMETIC] += 1
+        return True
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        waiting.place = None
+        self._unproven[_OPEN] += 1
 
 
 def site_of(splat: Splat) -> str | None:
