@@ -40,7 +40,8 @@ are of the same moments, or of the same hot-add done again: their counts should 
 
 - **-**: this log cannot know (no probe was on the function, or none can be).
 - **†**: not observed, worked out from `__add_pages` (kernels before 6.11).
-- **≥**: the log says that events are missing: a lower bound.
+- **≥**: a lower bound: the log says that events are missing, or shows one side only (a kernel
+  log: the calls that warned; hits: of populate or of free alone).
 - **≠**: differs from the scene's other logs, though nothing is said to be missing.
 - A log cut to part of a scene (`trace-cmd.dat`: the hot-add alone) has the counts of that part."""
 
@@ -55,6 +56,14 @@ class Row:
     derived: int
     lossy: bool
     verdict: str
+
+    def least(self, column: int) -> bool:
+        """Whether a count is a lower bound.
+
+        A kernel log has only the calls that warned; hits are of populate and of free.
+        """
+        half = _COLUMNS[column][0] == "hits" and None in self.counts[:2]
+        return self.lossy or half or (self.importer == "dmesg" and column < 3)
 
 
 def logs(roots: Iterable[Path]) -> dict[tuple[str, str], list[Path]]:
@@ -125,7 +134,7 @@ def lines(scenes: dict[tuple[str, str], list[Path]], folder: Path) -> Iterator[s
         rows = [row(path, folder / f"{number}-{at}.arrows") for at, path in enumerate(paths)]
         for at, told in enumerate(rows):
             cells = [
-                _cell(told, column, [other.counts[column] for other in rows if not other.lossy])
+                _cell(told, column, [o.counts[column] for o in rows if not o.least(column)])
                 for column in range(len(_COLUMNS))
             ]
             first = [scene if at == 0 else "", f"`{told.name}`", told.importer]
@@ -137,7 +146,7 @@ def _cell(told: Row, column: int, others: list[int | None]) -> str:
     if count is None:
         return "-"
     mark = "†" if column == 0 and told.derived == count > 0 else ""
-    if told.lossy:
+    if told.least(column):
         return f"≥ {count:,}{mark}"
     known = {other for other in others if other is not None}
     return f"{count:,}{mark}{' ≠' if len(known) > 1 else ''}"

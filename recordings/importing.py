@@ -85,7 +85,7 @@ def _import(
     machine_dir, vmlinux = of
     machine, warn_sites = _machine(machine_dir, vmlinux)
     events = _kprobe_events(machine_dir)
-    opened = form.open(source, Aids(machine.window, vmlinux, read_places(events)))
+    opened = form.open(source, Aids(machine.window, machine.release, vmlinux, read_places(events)))
     origin = {"importer": form.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256
@@ -115,16 +115,16 @@ def _copy(source: Input, opened: Opened, out: Path, header: Header) -> Imported:
                 derived += rows.num_rows - batch.events.num_rows
                 losses += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
                 writer.write(replace(batch, events=rows))
+            said = (*opened.log.notes, *deriver.notes)
             # Of what came through a pipe the digest is only known now.
-            late = f"sha256 of the log: {source.sha256}"
-            writer.close(notes=() if "sha256" in header.origin else (late,))
+            late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
+            writer.close(notes=(*said, *late))
     finally:
         if isinstance(log, Generator):
             log.close()  # ends a program that it reads from
-    notes = [*opened.log.notes, *deriver.notes]
     if source.torn:
-        notes.append("the packed file is damaged or cut short: what came before that is imported")
-    return Imported(writer.rows, derived, losses, tuple(notes))
+        said += ("the packed file is damaged or cut short: what came before that is imported",)
+    return Imported(writer.rows, derived, losses, said)
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:

@@ -241,13 +241,40 @@ def test_an_image_of_another_kernel_leaves_no_verdict(tmp_path: Path, captures: 
 
 
 def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
-    trace = tmp_path / "dmesg.txt"
-    trace.write_text("[    0.000000] Booting Linux\n")
+    trace = tmp_path / "letter.txt"
+    trace.write_text("Dear maintainers,\nit WARNs a lot.\n")
     out = tmp_path / "out.arrows"
     done = vmemscope("import", trace, "-o", out)
     assert done.returncode == 2
     assert "no log of a kind we know" in one_line(done)
     assert not out.exists()
+
+
+def test_import_of_a_console_up_to_the_oops(tmp_path: Path, captures: Path) -> None:
+    kernel = captures / "6.1.192-vmemlab-39bit"
+    image = captures.parent / "kernels" / "lab-6.1.192-39bit-4k.elf"
+    (log,) = kernel.glob("wrap.console.txt*")
+    out = tmp_path / "out.arrows"
+    done = vmemscope("import", log, "-o", out, "--machine", kernel, "--vmlinux", image)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "after 8 splats the kernel failed: Oops" in done.stderr
+    done = vmemscope("report", out, "--format", "lkml")
+    assert done.returncode == 1
+    said = " ".join(done.stdout.split())
+    assert "OUT OF RANGE: 8 of 8 calls outside the window" in said
+    assert "8 wrapped" in said
+    assert "0x000003fdfe000000" in said
+    assert "vmemmap_populate <- __populate_section_memmap <- sparse_add_section" in said
+    assert "__init_single_page" in said
+
+
+def test_a_log_of_no_warn_is_no_proof(tmp_path: Path) -> None:
+    log, out = tmp_path / "dmesg.txt", tmp_path / "out.arrows"
+    log.write_text("[    0.000000] Booting Linux on physical CPU 0x0\n")
+    done = vmemscope("import", log, "-o", out)
+    assert done.returncode == 0
+    assert "no WARN splat in 1 line" in done.stderr
+    assert vmemscope("report", out).returncode == 3
 
 
 def test_import_from_standard_input_and_packed(tmp_path: Path, captures: Path) -> None:

@@ -132,6 +132,12 @@ class Elf:
             raise ConstantsError(f"{self._origin}: cut short: section {shown} is not all there")
         return data
 
+    def stream(self, section: Section) -> io.BufferedReader | None:
+        """Return a section as a file of its own, of any size; None if its bytes are not there."""
+        if not section.has_bytes or section.offset + section.size > self._source.size:
+            return None
+        return io.BufferedReader(_Stream(self._source, section.offset, section.size))
+
     def read(self, va: int, size: int) -> bytes | None:
         """Return ``size`` bytes at a virtual address, None where the file has none."""
         if size < 0 or size > SECTION_CAP:
@@ -229,11 +235,13 @@ class Elf:
 
 
 class _Stream(io.RawIOBase):
-    """A source as the file pyelftools wants."""
+    """A source, or ``size`` bytes of it from ``start`` on, as the file pyelftools wants."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
         super().__init__()
         self._source = source
+        self._start = start
+        self._size = source.size if size is None else size
         self._at = 0
 
     def readable(self) -> bool:
@@ -243,12 +251,13 @@ class _Stream(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._source.size}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = max(base + offset, 0)
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(self._at, len(buffer))
+        size = min(len(buffer), self._size - self._at)
+        data = self._source.read(self._start + self._at, size)
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)

@@ -269,13 +269,23 @@ class Follower:
 
     def calls(self) -> tuple[Call, ...] | None:
         """Every direct call (tail calls too) and its arguments, by address; None: too long."""
+        found: dict[int, Call] = {}
+        whole = self._everywhere(found) is not None
+        return tuple(found[at] for at in sorted(found)) if whole else None
+
+    def held(self, pc: int) -> tuple[Value, ...]:
+        """What x0-x30 hold before an instruction, however it is reached; empty: not to be told."""
+        states = self._everywhere({}) or {}
+        return tuple(states[pc].regs) if pc in states else ()
+
+    def _everywhere(self, found: dict[int, Call]) -> dict[int, State] | None:
+        """The state before every instruction that is reached; None: too long. Notes the calls."""
         entry: list[Value] = [("f", n, ()) for n in range(8)] + [None] * 23
         states = {self._va: State(entry, ())}
         todo = [self._va]
-        found: dict[int, Call] = {}
         for _ in range(MAX_STEPS):
             if not todo:
-                return tuple(found[at] for at in sorted(found))
+                return states
             pc = todo.pop()
             insn = self.insn(pc)
             if insn is None:

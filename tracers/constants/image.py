@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from tracers.constants import compressed, rawimage
 from tracers.constants.elf import ET_CORE, KERNEL_HALF, SECTION_CAP, Elf, Note, Region, parse_notes
@@ -195,6 +195,14 @@ class KernelImage:
         if not self._elf or not section or not section.has_bytes:
             return None
         return self._elf.content(section)
+
+    def stream(self, name: str) -> BinaryIO | None:
+        """Return a section as a file, read where it is looked at; None if its bytes are not there.
+
+        It is open only as long as this image is.
+        """
+        section = self._elf.section(name) if self._elf else None
+        return self._elf.stream(section) if self._elf and section else None
 
     def section_va(self, name: str) -> tuple[int, int] | None:
         """Return the address and size in bytes of a section."""

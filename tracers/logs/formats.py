@@ -11,10 +11,12 @@ from typing import Final, Protocol
 
 from tracers.batch import Batch
 from tracers.logs.bpftrace import BpftraceLog, looks_like_bpftrace
+from tracers.logs.dmesg import DmesgLog, looks_like_dmesg, release_in
 from tracers.logs.ftrace import FtraceLog, looks_like_ftrace
 from tracers.logs.inputs import Input
 from tracers.logs.names import Names
 from tracers.logs.perf import PerfLog, looks_like_perf
+from tracers.logs.registers import Arguments
 from tracers.logs.textlog import LogError
 from tracers.logs.tracecmd import TraceCmdLog, looks_like_trace_cmd
 from tracers.logs.tracecmdfile import TraceCmdFile, looks_like_trace_cmd_file
@@ -39,9 +41,10 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Aids:
-    """What is known besides the log: its machine's window, kernel image and probes."""
+    """What is known besides the log: its machine's window, release, kernel image and probes."""
 
     window: Window | None = None
+    release: str | None = None
     vmlinux: Path | None = None
     places: Mapping[str, Place] = field(default_factory=dict)  # of kprobe_events, by event
 
@@ -70,6 +73,13 @@ def _trace_cmd_file(source: Input, aids: Aids) -> Opened:
     return Opened(log, log.clock, log.release)
 
 
+def _dmesg(source: Input, aids: Aids) -> Opened:
+    arguments = Arguments.from_vmlinux(aids.vmlinux) if aids.vmlinux else None
+    head = source.peek(lambda head: release_in(head) is not None)
+    log = DmesgLog(source, arguments=arguments, window=aids.window, release=aids.release)
+    return Opened(log, None, release_in(head))
+
+
 FORMATS: Final = (
     Format("trace.dat", "a trace-cmd file", looks_like_trace_cmd_file, _trace_cmd_file),
     Format(
@@ -96,6 +106,7 @@ FORMATS: Final = (
         looks_like_ftrace,
         lambda source, _: Opened(FtraceLog(source)),
     ),
+    Format("dmesg", "a kernel log", looks_like_dmesg, _dmesg),
 )
 
 
