@@ -83,11 +83,12 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def import_(
     trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, form: str | None
 ) -> None:
-    """Make a recording of TRACE, what a kernel's tracer recorded.
+    """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
 
     TRACE is ftrace's text, a trace-cmd file or trace-cmd report's text, what perf script prints,
-    or the output of vmemscope.bt (text or JSON); - is standard input. Packed by gzip, zstd or xz
-    it is unpacked on the way. Exits with 3 when the log itself says that something is missing.
+    the output of vmemscope.bt (text or JSON), or a kernel log (dmesg, console, syslog, journal,
+    mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. Exits with 3
+    when the log itself says that something is missing.
     """
     from recordings.escape import printable
     from recordings.importing import import_log

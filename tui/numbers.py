@@ -90,9 +90,10 @@ def _recognise(text: str, value: int, full: bool) -> tuple[str, str]:
         return "addr", "it is in the kernel half, 2^63 and up"
     if full:
         return "addr", "it is written with 16 hexadecimal digits"
+    bare = text.strip()  # ends of lines may stand around it
     raise ValueError(
-        f"{text!r} can be an address, a pfn or a physical address: say --as, or write addr:{text},"
-        f" pfn:{text} or phys:{text}"
+        f"{bare!r} can be an address, a pfn or a physical address: say --as, or write addr:{bare},"
+        f" pfn:{bare} or phys:{bare}"
     )
 
 

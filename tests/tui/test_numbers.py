@@ -1,7 +1,7 @@
 """How numbers are read: as the mail writes them, and never by guessing."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tui.numbers import extent, number, signed_number, understand
@@ -105,6 +105,7 @@ def test_what_is_no_question(text: str) -> None:
 
 
 @given(st.text(max_size=40))
+@example("0\r")
 def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
     for read in (number, signed_number, extent, understand):
         try:
