@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder))
         for name in options.kernels:
-            boot = lab.boot(kernel(name), "overhead.sh", timeout_s=1200)
+            boot = lab.boot(kernel(name), "overhead.sh", timeout_s=2400)
             print(f"{name}:")
             table(boot)
 
