@@ -17,15 +17,15 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.batch import Batch
 from tracers.logs import lines, text
+from tracers.logs.blocks import BLOCK, Readable
 from tracers.logs.lines import ENTRY, EXIT, FOREIGN, UNREADABLE
 from tracers.logs.rows import NO_ROWS, Form, Found
 from tracers.logs.text import Bytes, Index, Mask
-from tracers.logs.textlog import BLOCK, COMM, Lines, Readable, Spans, TextLog, spans, times
+from tracers.logs.textlog import COMM, Lines, Spans, TextLog, spans, times
 
 _OPENS: Final = b'{"type": "printf", "data": "'
 _CLOSES: Final = b'\\n"}'
@@ -90,6 +90,7 @@ class BpftraceLog(TextLog):
     _otherwise = "expected the output of: bpftrace vmemscope.bt"
     _counting = "the times are counts, not seconds"
     _form = Form(_COLUMNS, bare_site=_LONGEST_SITE)
+    _meant = _OURS
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
         super().__init__(stream, block=block)
@@ -145,10 +146,6 @@ class BpftraceLog(TextLog):
         told = [_place(piece) for piece in pieces.to_pylist()]
         function, side = np.array(told, np.int8).reshape(-1, 2).T
         return function, side
-
-    def _ours(self, unread: pa.BinaryArray) -> Mask:
-        result: Mask = arrow.true(pc.match_substring_regex(unread, pattern=_OURS))
-        return result
 
     def _last(self) -> Iterator[Batch]:
         if self.counted is None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from tracers import arrow
 from tracers.batch import Batch
 from tracers.logs import text
+from tracers.logs.blocks import BLOCK, LONGEST, Blocks, Readable
 from tracers.logs.console import ENDS, Console, What
 from tracers.logs.dmesg_lines import begins_like_kmsg, column_of_time, kmsg_numbers, times_at
 from tracers.logs.dmesg_notes import Account
@@ -30,11 +31,9 @@ from tracers.logs.registers import Arguments
 from tracers.logs.rows import NO_ROWS
 from tracers.logs.splats import parse
 from tracers.logs.text import Bytes, Index
-from tracers.logs.textlog import LogError, Readable
+from tracers.logs.textlog import LogError
 from tracers.window import Window
 
-_BLOCK: Final = 4 << 20
-_LONGEST: Final = 64 << 10  # bytes of a line; the kernel's own limit is 1 KiB (LOG_LINE_MAX)
 _JUMP: Final = 1_000_000  # microseconds back that CPUs printing at once do not explain
 #: Lines that begin or end a report, or tell of a boot or of lines that are missing.
 _SIGNS: Final = (
@@ -90,11 +89,9 @@ class DmesgLog:
         arguments: Arguments | None = None,
         window: Window | None = None,
         release: str | None = None,
-        block: int = _BLOCK,
+        block: int = BLOCK,
     ) -> None:
-        # A pipe's read waits for all it was asked for; read1 gives what is there.
-        self._read = getattr(stream, "read1", stream.read)
-        self._block = block
+        self._blocks = Blocks(stream, block, _cut)
         self._recognised = False
         self._console = Console()
         self._account = Account()
@@ -129,22 +126,12 @@ class DmesgLog:
             LogError: nothing of a kernel's log is in it.
             OSError: the stream cannot be read.
         """
-        rest = b""
-        overlong = False
-        while chunk := self._read(self._block):
-            data = rest + chunk
-            cut = _cut(data)
-            begin = _cut(data, first=True) if overlong and cut else 0
-            rest = b"" if overlong and not cut else data[cut:]
-            if cut:
-                if overlong:
-                    self._overlong()
-                    overlong = False
-                self._take(data[begin:cut])
-                yield from self._settled(final=False)
-            if len(rest) > _LONGEST:
-                rest, overlong = b"", True
-        self._last(rest, overlong=overlong)
+        for data, overlong in self._blocks:
+            if overlong:
+                self._overlong()
+            self._take(data)
+            yield from self._settled(final=False)
+        self._last(self._blocks.rest, overlong=self._blocks.overlong)
         yield from self._settled(final=True)
         if self.lines and not self._recognised:
             raise LogError(
@@ -189,7 +176,7 @@ class DmesgLog:
             found = pc.match_substring_regex(whole, pattern=_HEAD)
             self._recognised = bool(arrow.true(found).any())
         signs = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_SIGNS)))
-        long = set(np.flatnonzero(ends - starts > _LONGEST).tolist())
+        long = set(np.flatnonzero(ends - starts > LONGEST).tolist())
         self.lines += len(starts) - len(long)
         gaps = self._gaps(buffer, data, whole, starts, ends)
         at = 0
@@ -298,7 +285,7 @@ class DmesgLog:
         account.panics = console.panics
 
 
-def _cut(data: bytes, *, first: bool = False) -> int:
+def _cut(data: bytes, /, *, first: bool = False) -> int:
     """Return where the last whole line of ``data`` ends, or the first; 0 if there is none.
 
     A carriage return ends a line, too, unless a newline may follow it.

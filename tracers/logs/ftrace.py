@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from tracers.logs import lines
+from tracers.logs.blocks import BLOCK, Readable
 from tracers.logs.rows import Form
-from tracers.logs.text import Index, Mask
-from tracers.logs.textlog import BLOCK, COMM, Lines, LogError, Readable, Spans, TextLog, spans
+from tracers.logs.text import Index
+from tracers.logs.textlog import COMM, Lines, LogError, Spans, TextLog, spans
 
 _HEAD: Final = re.compile(
     rb"^# tracer: |^# entries-in-buffer/|^CPU:\d+ \[LOST .*EVENTS\]"
@@ -44,6 +45,7 @@ class FtraceLog(TextLog):
         "record it again with: echo mono > /sys/kernel/tracing/trace_clock"
     )
     _form = Form(lines.HEAD)
+    _meant = lines.OURS
     # No event begins with "#": its first column is the padding of a 16-column name.
     _comment = ord("#")
 
@@ -85,6 +87,3 @@ class FtraceLog(TextLog):
 
     def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
         return lines.places(pieces)
-
-    def _ours(self, unread: pa.BinaryArray) -> Mask:
-        return lines.look_like_ours(unread)

@@ -56,7 +56,7 @@ PLACE: Final = (
 )
 SUFFIX: Final = r"^(?P<name>\w+)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*$"
 _EVENT: Final = rf"^(?:[pr]_)?(?P<name>{_ANY})(?:{SIDE})?$"
-_OURS: Final = rf"(?:\(| <- )(?:{_ANY})\b|: (?:[pr]_)?(?:{_ANY})(?:{SIDE})?: "
+OURS: Final = rf"(?:\(| <- )(?:{_ANY})\b|: (?:[pr]_)?(?:{_ANY})(?:{SIDE})?: "
 
 LOST: Final = r"^CPU:\d+ \[LOST (?:(?P<count>\d{1,19}) )?EVENTS\]\r?\n?$"
 ENTRIES: Final = (
@@ -92,11 +92,6 @@ def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     side[function < 0] = FOREIGN
     side[~readable] = UNREADABLE
     return function, side
-
-
-def look_like_ours(lines: pa.BinaryArray) -> Mask:
-    """Tell which lines name one of our functions the way a kprobe event does."""
-    return _true(pc.match_substring_regex(lines, pattern=_OURS))
 
 
 def _true(mask: pa.Array) -> Mask:

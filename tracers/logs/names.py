@@ -8,14 +8,16 @@ then the name itself, and ``notes`` says that it was so.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
 
 from tracers.logs import lines
+from tracers.logs.blocks import BLOCK, Readable
 from tracers.logs.lines import ENTRY, EXIT, FOREIGN, MIDWAY, UNREADABLE
+from tracers.logs.textlog import TextLog
 from tracers.probes import Place
 
 _INDEX: Final = {name: index for index, name in enumerate(lines.FUNCTIONS)}
@@ -107,3 +109,21 @@ def _plain(place: Place) -> Place:
     """Return the place without the suffix a compiler gave to a static function."""
     found = _SUFFIX.match(place.function)
     return Place(found["name"], place.offset) if found else place
+
+
+class NamedLog(TextLog):
+    """A text whose places are bare addresses: ``names`` tells what its events are on."""
+
+    _line: ClassVar[str]  # ``_meant``, with %s for the names that events of ours can have
+
+    def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
+        super().__init__(stream, block=block)
+        self._names = names or Names()
+        self._meant = self._line % self._names.pattern
+
+    def _notes(self) -> Iterator[str]:
+        yield from super()._notes()
+        yield from self._names.notes
+
+    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        return self._names.places(pieces)

@@ -15,16 +15,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.batch import Batch
-from tracers.logs.names import Names
+from tracers.logs.blocks import BLOCK, Readable
+from tracers.logs.names import NamedLog, Names
 from tracers.logs.rows import NO_ROWS, Form
-from tracers.logs.text import Index, Mask
-from tracers.logs.textlog import BLOCK, Lines, Readable, Spans, TextLog, spans, times
+from tracers.logs.text import Index
+from tracers.logs.textlog import Lines, Spans, spans, times
 
 _HEAD: Final = re.compile(
     rb"^ *[^\n]{0,16}? +(?:\d+/ *)?\d+ +(?:\[\d{3,}\] +)?(?:\S{3,10} +)?\d+\.(?:\d{6}|\d{9}): +"
@@ -46,7 +45,7 @@ def looks_like_perf(head: bytes) -> bool:
     return _HEAD.search(head) is not None
 
 
-class PerfLog(TextLog):
+class PerfLog(NamedLog):
     """One pass over what perf script printed. ``lost``: events it says were lost."""
 
     _what = "what perf script prints"
@@ -56,16 +55,12 @@ class PerfLog(TextLog):
     _counting = "the events have no times; print them again with: perf script --ns"
     _form = Form(_COLUMNS)
 
+    _line = r"(?: |^)[\w.-]+:(?:%s): "
+
     def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
-        super().__init__(stream, block=block)
-        self._names = names or Names()
-        self._meant = rf"(?: |^)[\w.-]+:(?:{self._names.pattern}): "
+        super().__init__(stream, names=names, block=block)
         self._unnumbered = False  # stderr, if it is in there, tells of a loss
         self.lost = 0
-
-    def _notes(self) -> Iterator[str]:
-        yield from super()._notes()
-        yield from self._names.notes
 
     def _recognises(self, block: bytes) -> bool:
         return looks_like_perf(block)
@@ -90,10 +85,3 @@ class PerfLog(TextLog):
     def _spans(self, block: Lines, event: Index) -> Spans:
         starts, ends = block.starts[event], block.ends[event]
         return spans(block, starts, ends, times(block), starts, widest_gap=1)
-
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        return self._names.places(pieces)
-
-    def _ours(self, unread: pa.BinaryArray) -> Mask:
-        result: Mask = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
-        return result

@@ -12,7 +12,7 @@ number cut short would be a wrong number.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +22,10 @@ from tracers import arrow
 from tracers.batch import Batch
 from tracers.errors import VmemscopeError
 from tracers.logs import lines, text
+from tracers.logs.blocks import BLOCK, LONGEST, Blocks, Readable
 from tracers.logs.rows import NO_ROWS, CounterClockError, Form, Found, read_rows
 from tracers.logs.text import Bytes, Index, Mask
 
-BLOCK: Final = 4 << 20
-_LONGEST: Final = 64 << 10  # bytes of a line; the kernel's own limit is a trace_seq of 8 KiB
 _WIDEST: Final = 768  # bytes of "event: (place)"; a symbol has at most 512 (KSYM_NAME_LEN)
 COMM: Final = 16  # columns of the thread's name: TASK_COMM_LEN, right-aligned, never full
 MOST_LOST: Final = (1 << 63) - 1
@@ -34,13 +33,6 @@ MOST_LOST: Final = (1 << 63) - 1
 
 class LogError(VmemscopeError):
     """The log cannot be read as what it was taken for."""
-
-
-class Readable(Protocol):
-    """What a log is read from. ``read1``, where there is one, is used instead of ``read``."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to ``size`` of the next bytes, b"" at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +90,11 @@ class TextLog:
     _otherwise: ClassVar[str]
     _counting: ClassVar[str]
     _form: Form
+    _meant: str  # a pattern of lines that are meant to be events of our functions
     _comment: ClassVar[int] = 0  # first byte of lines that are no events; 0: none
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
-        # A pipe's read waits for all it was asked for; read1 gives what is there.
-        self._read = getattr(stream, "read1", stream.read)
-        self._block = block
+        self._blocks = Blocks(stream, block)
         self._recognised = False
         self._seen: dict[str, set[str]] = {}
         self.lines = self.skipped = self.midway = self.rejected = self.torn = 0
@@ -131,19 +122,9 @@ class TextLog:
             LogError: this is no such text, or one whose times are not nanoseconds.
             OSError: the stream cannot be read.
         """
-        rest = b""
-        overlong = False
-        while chunk := self._read(self._block):
-            data = rest + chunk
-            cut = data.rfind(b"\n") + 1
-            begin = data.find(b"\n") + 1 if overlong and cut else 0
-            rest = b"" if overlong and not cut else data[cut:]
-            if cut:
-                yield from self._batch(data[begin:cut], int(overlong))
-                overlong = False
-            if len(rest) > _LONGEST:
-                rest, overlong = b"", True
-        if rest or overlong:
+        for block, overlong in self._blocks:
+            yield from self._batch(block, int(overlong))
+        if self._blocks.rest or self._blocks.overlong:
             self.torn += 1
             yield Batch(NO_ROWS, torn=1)
         if self.lines and not self._recognised:
@@ -165,7 +146,7 @@ class TextLog:
     def _parse(self, block: Lines, overlong: int) -> Batch:
         self.lines += len(block.starts)
         lost, lost_unknown = self._header(block)
-        short = block.ends - block.starts <= _LONGEST
+        short = block.ends - block.starts <= LONGEST
         picked = short & (block.first != self._comment) if self._comment else short
         try:
             found = self._events(block, np.flatnonzero(picked))
@@ -193,7 +174,7 @@ class TextLog:
         rows = np.flatnonzero((side == lines.ENTRY) | (side == lines.EXIT))
         self._see(function[rows], side[rows])
         unread = block.whole.take(arrow.column(event[side == lines.UNREADABLE]))
-        ours = self._ours(unread)
+        ours = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
         rejected = int(ours.sum())
         if rejected and fresh and not len(rows):
             self._refuse(unread.filter(arrow.flags(ours)))
@@ -236,10 +217,6 @@ class TextLog:
 
     def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
         """Tell function (index into ``lines.FUNCTIONS`` or -1) and side of "event: (place)"."""
-        raise NotImplementedError
-
-    def _ours(self, unread: pa.BinaryArray) -> Mask:
-        """Tell which unreadable lines are meant to be events of our functions."""
         raise NotImplementedError
 
     def _refuse(self, ours: pa.BinaryArray) -> None:

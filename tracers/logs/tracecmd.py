@@ -11,7 +11,6 @@ Read: times with 6 and (-t) 9 places, with and without the flags that 3.2 puts b
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -19,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracers import arrow
-from tracers.logs.names import Names
+from tracers.logs.blocks import BLOCK, Readable
+from tracers.logs.names import NamedLog, Names
 from tracers.logs.rows import Form
-from tracers.logs.text import Index, Mask
-from tracers.logs.textlog import BLOCK, COMM, Lines, LogError, Readable, Spans, TextLog, spans
+from tracers.logs.text import Index
+from tracers.logs.textlog import COMM, Lines, LogError, Spans, spans
 
 _PLACE: Final = rb" *\w+: +\([0-9a-f]{1,16}(?: <- [0-9a-f]{1,16})?\)"
 _HEAD: Final = re.compile(
@@ -51,7 +51,7 @@ def looks_like_trace_cmd(head: bytes) -> bool:
     return _HEAD.search(head) is not None
 
 
-class TraceCmdLog(TextLog):
+class TraceCmdLog(NamedLog):
     """One pass over trace-cmd's report. ``cpus``: processors it says it has."""
 
     _what = "what trace-cmd report prints"
@@ -62,16 +62,12 @@ class TraceCmdLog(TextLog):
     )
     _form = Form(_COLUMNS)
 
+    _line = r"\d:(?: \(\+\d+\) *)? *(?:%s): "
+
     def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
-        super().__init__(stream, block=block)
-        self._names = names or Names()
-        self._meant = rf"\d:(?: \(\+\d+\) *)? *(?:{self._names.pattern}): "
+        super().__init__(stream, names=names, block=block)
         self._prefix: int | None = None  # bytes before a line's own, once they are known
         self.cpus: int | None = None
-
-    def _notes(self) -> Iterator[str]:
-        yield from super()._notes()
-        yield from self._names.notes
 
     def _recognises(self, block: bytes) -> bool:
         return looks_like_trace_cmd(block)
@@ -114,13 +110,6 @@ class TraceCmdLog(TextLog):
                 self._prefix = len(line["prefix"])
                 break
         return self._prefix or 0
-
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        return self._names.places(pieces)
-
-    def _ours(self, unread: pa.BinaryArray) -> Mask:
-        result: Mask = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
-        return result
 
     def _refuse(self, ours: pa.BinaryArray) -> None:
         if arrow.true(pc.match_substring_regex(ours, pattern=_RAW)).any():

@@ -17,9 +17,10 @@ from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from tracers.batch import Batch
 from tracers.logs import lines
+from tracers.logs.blocks import BLOCK
 from tracers.logs.names import Names
 from tracers.logs.rows import NO_ROWS
-from tracers.logs.textlog import BLOCK, LogError
+from tracers.logs.textlog import LogError
 from tracers.logs.tracecmd import TraceCmdLog
 from tracers.probes import Place
 

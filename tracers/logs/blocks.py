@@ -1,0 +1,61 @@
+"""Cuts a stream of text into blocks of whole lines, in flat memory.
+
+Promises: no byte is given twice or left out, but those of a line longer than any kernel writes,
+which are dropped and told; what follows the last line's end is kept apart.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+BLOCK: Final = 4 << 20
+#: Bytes of a line; the kernel's own limits are a trace_seq of 8 KiB and 1 KiB of a log's line.
+LONGEST: Final = 64 << 10
+
+
+class Readable(Protocol):
+    """What a log is read from. ``read1``, where there is one, is used instead of ``read``."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` of the next bytes, b"" at the end."""
+
+
+class Cut(Protocol):
+    """Where lines end."""
+
+    def __call__(self, data: bytes, /, *, first: bool = False) -> int:
+        """Return where the last whole line of ``data`` ends, or the first; 0 if there is none."""
+
+
+def at_newlines(data: bytes, /, *, first: bool = False) -> int:
+    """See ``Cut``."""
+    find: Callable[[bytes], int] = data.find if first else data.rfind
+    return find(b"\n") + 1
+
+
+class Blocks:
+    """Iterates over (whole lines, whether a line too long came before them).
+
+    Afterwards ``rest`` is what follows the last line, and ``overlong`` whether that is too long,
+    and dropped.
+    """
+
+    def __init__(self, stream: Readable, size: int = BLOCK, cut: Cut = at_newlines) -> None:
+        # A pipe's read waits for all it was asked for; read1 gives what is there.
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        self._size = size
+        self._cut = cut
+        self.rest = b""
+        self.overlong = False
+
+    def __iter__(self) -> Iterator[tuple[bytes, bool]]:
+        """Raises ``OSError`` where the stream cannot be read."""
+        while chunk := self._read(self._size):
+            data = self.rest + chunk
+            end = self._cut(data)
+            begin = self._cut(data, first=True) if self.overlong and end else 0
+            self.rest = b"" if self.overlong and not end else data[end:]
+            if end:
+                before, self.overlong = self.overlong, False
+                yield data[begin:end], before
+            if len(self.rest) > LONGEST:
+                self.rest, self.overlong = b"", True
