@@ -61,15 +61,18 @@ def grow(out: Path, parts: list[tuple[Growth, int]], size: int) -> None:
 def read(path: Path) -> dict[str, float]:
     """Read a log with vmlinux and window, as an import does; what it says and what it cost."""
     from tests.kernels.files import kernel  # noqa: PLC0415
+    from tracers.constants.image import open_kernel  # noqa: PLC0415
     from tracers.logs.dmesg import DmesgLog  # noqa: PLC0415
     from tracers.logs.registers import Arguments  # noqa: PLC0415
     from tracers.machine import read_machine  # noqa: PLC0415
 
     rows = known = 0
+    with open_kernel(kernel("lab-6.1.192-39bit-4k")) as image:
+        arguments = Arguments.from_image(image)
     with path.open("rb") as stream:
         log = DmesgLog(
             stream,
-            arguments=Arguments.from_vmlinux(kernel("lab-6.1.192-39bit-4k")),
+            arguments=arguments,
             window=read_machine(CAPTURES).window,
         )
         for batch in log.batches():

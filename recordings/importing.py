@@ -6,9 +6,11 @@ existing file.
 """
 
 from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recordings.header import Header
 from recordings.snapshot import Losses
@@ -18,12 +20,15 @@ from tracers.batch import Batch
 from tracers.formulas import WindowError
 from tracers.logs import formats
 from tracers.logs.derive import Deriver
-from tracers.logs.formats import Aids, Format, Opened
+from tracers.logs.formats import Aids, Format, Log
 from tracers.logs.inputs import Input
 from tracers.logs.rows import NO_ROWS
 from tracers.logs.textlog import LogError
 from tracers.machine import Machine, MachineError, read_machine
 from tracers.probes import read_kprobe_events, read_places
+
+if TYPE_CHECKING:
+    from tracers.constants.image import KernelImage
 
 _PROBES_BYTES = 1024 * 1024
 
@@ -83,14 +88,16 @@ def _import(
     created_ns: int,
 ) -> Imported:
     machine_dir, vmlinux = of
-    machine, warn_sites = _machine(machine_dir, vmlinux)
     events = _kprobe_events(machine_dir)
-    opened = form.open(source, Aids(machine.window, machine.release, vmlinux, read_places(events)))
+    with _image(vmlinux) as image:
+        machine, warn_sites = _machine(machine_dir, image)
+        aids = Aids(machine.window, machine.release, image, read_places(events))
+        opened = form.open(source, aids)
     origin = {"importer": form.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256
     header = Header(
-        machine=_of(opened.release, machine, source.name),
+        machine=machine,
         probes=read_kprobe_events(events),
         # Most logs do not say which trace_clock they were taken with.
         clock={"name": opened.clock or "unknown", "offset_ns": None},
@@ -98,24 +105,25 @@ def _import(
         warn_sites=warn_sites,
         created_ns=created_ns,
     )
-    return _copy(source, opened, out, header)
+    return _copy(source, opened.log, out, header)
 
 
-def _copy(source: Input, opened: Opened, out: Path, header: Header) -> Imported:
+def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
     deriver = Deriver(header.machine.window, _section_pages(header.machine))
     derived = 0
     losses = Losses()
-    log = opened.log.batches()
+    log = opened.batches()
     batches = _with_damage(source, log)
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
-        with Writer(out, header) as writer:
+        machine = _of(opened.release, header.machine, source.name)
+        with Writer(out, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
                 rows = deriver.feed(batch.events)
                 derived += rows.num_rows - batch.events.num_rows
                 losses += Losses(batch.lost, batch.lost_unknown, batch.torn, batch.rejected)
                 writer.write(replace(batch, events=rows))
-            said = (*opened.log.notes, *deriver.notes)
+            said = (*opened.notes, *deriver.notes)
             # Of what came through a pipe the digest is only known now.
             late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
             writer.close(notes=(*said, *late))
@@ -158,16 +166,22 @@ def _of(release: str | None, machine: Machine, name: str) -> Machine:
     return replace(machine, problems=(*machine.problems, problem), agree=False)
 
 
-def _machine(folder: Path | None, vmlinux: Path | None) -> tuple[Machine, tuple[str, ...]]:
-    """Return the machine, and "file:line" of the WARNs its image has where we look."""
+def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]":
     if vmlinux is None:
+        return nullcontext()
+    from tracers.constants.image import open_kernel  # noqa: PLC0415 (only where it is needed)
+
+    return open_kernel(vmlinux)
+
+
+def _machine(folder: Path | None, image: "KernelImage | None") -> tuple[Machine, tuple[str, ...]]:
+    """Return the machine, and "file:line" of the WARNs its image has where we look."""
+    if image is None:
         return read_machine(folder) if folder else Machine(), ()
     # Only now: the code methods load a disassembler.
     from tracers.constants.gather import gather  # noqa: PLC0415
-    from tracers.constants.image import open_kernel  # noqa: PLC0415
 
-    with open_kernel(vmlinux) as image:
-        found = gather(image, machine_dir=folder)
+    found = gather(image, machine_dir=folder)
     return found.machine(), tuple(f"{site.file}:{site.line}" for site in found.warn_sites)
 
 

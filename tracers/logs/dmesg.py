@@ -57,18 +57,6 @@ _HEAD: Final = (
 _ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
 
 
-#: As the banner and a splat name it, wherever the message begins.
-_RELEASE: Final = re.compile(
-    rb"Linux version (\d[!-~]{0,63}) |[Tt]ainted(?:: [A-Z ]{1,60}?)? {1,9}(\d[!-~]{0,63}) {1,9}#"
-)
-
-
-def release_in(head: bytes) -> str | None:
-    """Return the kernel release that a log's beginning names first."""
-    found = _RELEASE.search(head)
-    return (found[1] or found[2]).decode("ascii") if found else None
-
-
 def looks_like_dmesg(head: bytes) -> bool:
     """Tell whether a file that begins with ``head`` holds a kernel's log, in any form."""
     return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None

@@ -6,12 +6,11 @@ are surest come first. Promises: what is opened yields batches, and then knows i
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tracers.batch import Batch
 from tracers.logs.bpftrace import BpftraceLog, looks_like_bpftrace
-from tracers.logs.dmesg import DmesgLog, looks_like_dmesg, release_in
+from tracers.logs.dmesg import DmesgLog, looks_like_dmesg
 from tracers.logs.ftrace import FtraceLog, looks_like_ftrace
 from tracers.logs.inputs import Input
 from tracers.logs.names import Names
@@ -23,6 +22,9 @@ from tracers.logs.tracecmdfile import TraceCmdFile, looks_like_trace_cmd_file
 from tracers.probes import Place
 from tracers.window import Window
 
+if TYPE_CHECKING:
+    from tracers.constants.image import KernelImage
+
 
 class Log(Protocol):
     """One pass over a log; what it says of itself is complete once ``batches`` is exhausted."""
@@ -30,6 +32,10 @@ class Log(Protocol):
     @property
     def lines(self) -> int:
         """Lines read so far."""
+
+    @property
+    def release(self) -> str | None:
+        """The kernel's, once the first batch is there; None if the log does not tell it."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -45,17 +51,16 @@ class Aids:
 
     window: Window | None = None
     release: str | None = None
-    vmlinux: Path | None = None
+    image: "KernelImage | None" = None  # open while the log is being opened
     places: Mapping[str, Place] = field(default_factory=dict)  # of kprobe_events, by event
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A log, and what its file tells before the first event: trace clock, kernel release."""
+    """A log, and its trace clock, where that is known before the first event."""
 
     log: Log
     clock: str | None = None
-    release: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,12 @@ class Format:
 
 def _trace_cmd_file(source: Input, aids: Aids) -> Opened:
     log = TraceCmdFile(source.file(), places=aids.places)
-    return Opened(log, log.clock, log.release)
+    return Opened(log, log.clock)
 
 
 def _dmesg(source: Input, aids: Aids) -> Opened:
-    arguments = Arguments.from_vmlinux(aids.vmlinux) if aids.vmlinux else None
-    head = source.peek(lambda head: release_in(head) is not None)
-    log = DmesgLog(source, arguments=arguments, window=aids.window, release=aids.release)
-    return Opened(log, None, release_in(head))
+    arguments = Arguments.from_image(aids.image) if aids.image else None
+    return Opened(DmesgLog(source, arguments=arguments, window=aids.window, release=aids.release))
 
 
 FORMATS: Final = (

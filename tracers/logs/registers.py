@@ -7,7 +7,6 @@ pair by arithmetic. Promises: nothing is told that contradicts the splat, the wi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from tracers.logs.pairs import Shape
@@ -29,25 +28,13 @@ class Arguments:
     problems: tuple[str, ...] = ()  # why some have no registers, a line each
 
     @classmethod
-    def from_vmlinux(cls, path: Path) -> Self:
-        """Read a vmlinux, or an Image that has names (see ``tracers.constants.image``).
-
-        Raises:
-            ConstantsError: it is no arm64 kernel, or damaged.
-        """
-        # Only now: it loads a disassembler.
-        from tracers.constants.image import open_kernel  # noqa: PLC0415
-
-        with open_kernel(path) as image:
-            return cls.from_image(image)
-
-    @classmethod
     def from_image(cls, image: "KernelImage") -> Self:
-        """Read a kernel that is open already.
+        """Read a vmlinux, or an Image that has names.
 
         Raises:
             ConstantsError: it is damaged.
         """
+        # Only now: it loads a disassembler.
         from tracers.constants.parameters import warn_places  # noqa: PLC0415
 
         found = warn_places(image)

@@ -96,6 +96,7 @@ class TextLog:
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
         self._blocks = Blocks(stream, block)
         self._recognised = False
+        self.release: str | None = None  # no tracer's text tells it
         self._seen: dict[str, set[str]] = {}
         self.lines = self.skipped = self.midway = self.rejected = self.torn = 0
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.tracers.logs import splat_texts as texts
+from tracers.constants.image import open_kernel
 from tracers.logs.dmesg import DmesgLog
 from tracers.logs.registers import Arguments
 from tracers.logs.textlog import LogError
@@ -38,7 +39,13 @@ _VALUE = re.compile(rb"x(\d{1,2})[\s>|]*:[\s>|]+([0-9a-f]{16})")
 @cache
 def arguments() -> Arguments:
     """Return what the lab's 6.1 says of its WARNs."""
-    return Arguments.from_vmlinux(VMLINUX)
+    return arguments_of(VMLINUX)
+
+
+def arguments_of(vmlinux: Path) -> Arguments:
+    """Return what a kernel says of its WARNs."""
+    with open_kernel(vmlinux) as image:
+        return Arguments.from_image(image)
 
 
 def read(

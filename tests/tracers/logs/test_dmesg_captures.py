@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernels.files import kernel
-from tests.tracers.logs.fuzz_dmesg import CAPTURES, WINDOW, read
+from tests.tracers.logs.fuzz_dmesg import CAPTURES, WINDOW, arguments_of, read
 from tests.tracers.logs.test_dmesg import BELOW, ROWS, calls, told
 from tracers.logs.dmesg import DmesgLog
 from tracers.logs.dmesg_lines import Clock
@@ -59,7 +59,7 @@ def test_the_storm_is_what_ftrace_saw(vmlinux: bool):
 
 @pytest.mark.skipif(not FULL.is_file(), reason="the lab's whole vmlinux is not here")
 def test_the_storm_by_dwarf():
-    log = DmesgLog(io.BytesIO(hole()), arguments=Arguments.from_vmlinux(FULL))
+    log = DmesgLog(io.BytesIO(hole()), arguments=arguments_of(FULL))
     rows = [row for batch in log.batches() for row in batch.events.to_pylist()]
     assert calls(rows, "free") == by_ftrace(CAPTURES / "hole.ftrace.txt", "free")
     assert (
@@ -125,7 +125,7 @@ def test_warn_once_warns_once():
 
 @pytest.fixture(scope="module")
 def new() -> Arguments:
-    return Arguments.from_vmlinux(kernel("lab-6.12.117-48bit-4k"))
+    return arguments_of(kernel("lab-6.12.117-48bit-4k"))
 
 
 @pytest.mark.parametrize("vmlinux", [True, False])
