@@ -117,7 +117,7 @@ class Rotation:
 
     def write(self, batch: Batch) -> None:
         """Take a batch; errors as ``Writer.write``."""
-        self._turn()
+        self.tick()
         if self._writer is None:
             raise ValueError("this recording is closed")
         self._writer.write(batch)
@@ -129,7 +129,9 @@ class Rotation:
 
     def tick(self) -> None:
         """Begin the next file if it is time: to be called now and then when nothing comes."""
-        self._turn()
+        now = self._clock()
+        if isinstance(self._target, Path) and now >= self._try_at and self._due(now):
+            self._rotate(self._target, now)
 
     def rehearse(self) -> None:
         """Make ready for the first batch: see ``Writer.rehearse``."""
@@ -152,11 +154,6 @@ class Rotation:
         self.close()
         if isinstance(self._target, Path):
             Path(self.name).unlink(missing_ok=True)
-
-    def _turn(self) -> None:
-        now = self._clock()
-        if isinstance(self._target, Path) and now >= self._try_at and self._due(now):
-            self._rotate(self._target, now)
 
     def _due(self, now: float) -> bool:
         if self._writer is None or not self._writer.rows:

@@ -105,7 +105,7 @@ class Supposed:
 
 
 def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
-    """Judge a recording under ``asked``; ``own`` is what it says as it is.
+    """Judge a recording under ``asked``; ``own`` is what it says as it is (``ledger.fold``).
 
     Raises:
         WindowError: memstart_addr or a size of the layout supposed is not known, or a size of the
@@ -123,14 +123,18 @@ def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
     # calls inside the recording's window that nobody kept or saw: another window may leave them out
     partial = asked.window is not None and HITS_ONLY in header.origin
     for batch in recording.batches(columns=COLUMNS):
-        events = batch.events if mover is None else mover.move(batch.events)
-        ledger.fold(replace(batch, events=events))
+        events = batch.events
+        if mover is not None:
+            events = mover.move(events)
+            ledger.fold(replace(batch, events=events))
         loud += _loud(events, window)
         partial |= asked.window is not None and _from_splats(events)
         if refusals is not None:
             refusals.fold(events)
-    ledger.add_losses(recording.losses)
-    found = ledger.snapshot(final=True)
+    found = own  # where nothing moves, every call lies where it lay
+    if mover is not None:
+        ledger.add_losses(recording.losses)
+        found = ledger.snapshot(final=True)
     refused = refusals.refused() if refusals is not None else None
     verdict, reasons = _verdict(found, refused, moves, partial=partial)
     return Supposed(

@@ -12,7 +12,7 @@ import sys
 import click
 
 import recordings
-from tui.streams import say, write
+from tui.streams import say_problems, write
 
 
 @click.command(
@@ -32,14 +32,12 @@ def compare(a: str, b: str, *, as_json: bool) -> None:
     """
     from recordings.compare import compare as compared
     from recordings.compare import side
-    from recordings.escape import printable
 
     sides = []
     for file in (a, b):
         with recordings.open(file) as recording:
             sides.append(side(file, recording))
-            for problem in recording.problems:
-                say(f"vmemscope: {printable(file)}: {problem}")
+            say_problems(file, recording.problems)
     comparison = compared(*sides)
     if as_json:
         import json

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 import recordings
-from tui.streams import say, write
+from tui.streams import say, say_problems, write
 
 if TYPE_CHECKING:
     from recordings.export import Exported
@@ -51,8 +51,7 @@ def export(file: str, to: str, output: str) -> None:
     """  # noqa: D301 (click's mark for lines to be left as they are)
     with recordings.open(file) as recording:
         done = _to_stdout(recording, to) if output == "-" else _to_file(recording, to, output)
-        for problem in recording.problems:
-            say(f"vmemscope: {file}: {problem}")
+        say_problems(file, recording.problems)
     _narrate(done)
     if done.losses:
         sys.exit(EXIT_INCOMPLETE)

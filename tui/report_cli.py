@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import recordings
-from tui.streams import say, write
+from tui.streams import say_problems, write
 from tui.supposing import supposed_by, what_if_options
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def report(
     are judged under another layout, placement or patch: would it have fixed it? That answer is
     marked as hypothetical, and the exit code is its verdict's.
     """
-    from recordings.escape import printable
     from recordings.ledger import fold
     from recordings.whatif import suppose
 
@@ -62,8 +61,7 @@ def report(
         asked = supposed_by(options, recording.header.machine)
         supposed = suppose(recording, asked, snapshot) if asked else None
         _print(form, recording, snapshot, supposed)
-        for problem in recording.problems:
-            say(f"vmemscope: {printable(file)}: {problem}")
+        say_problems(file, recording.problems)
     sys.exit((supposed or snapshot).verdict.exit_code)
 
 

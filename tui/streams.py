@@ -7,11 +7,12 @@ one ``VmemscopeError``; nobody listening on stderr is no error.
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 import click
 
+from recordings.escape import printable
 from tracers.errors import VmemscopeError
 
 
@@ -34,6 +35,12 @@ def say(line: str) -> None:
         click.echo(line, err=True)
     except OSError:
         _drop(sys.stderr)
+
+
+def say_problems(file: str, problems: Iterable[str]) -> None:
+    """Say what is wrong with a recording that can be read all the same."""
+    for problem in problems:
+        say(f"vmemscope: {printable(file)}: {problem}")
 
 
 def _drop(stream: TextIO) -> None:
