@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tracers.constants.errors import ConstantsError
-from tracers.constants.gather import gather
 from tracers.errors import VmemscopeError
 from tracers.live import findbcc, leftovers, perf
 from tracers.live.engine import LiveError
@@ -24,6 +22,7 @@ from tracers.live.panics import panicking
 from tracers.live.rungs import FUNCTIONS
 from tracers.live.session import ENGINES, open_live
 from tracers.live.steps import steps
+from tracers.live.survey import Survey, survey
 from tracers.machine import Machine
 
 OK, NO, UNKNOWN = "ok", "no", "unknown"
@@ -104,10 +103,10 @@ class Diagnosis:
 def examine(root: Path = Path("/")) -> Diagnosis:
     """Look at everything and try every engine. Takes as long as BCC takes to compile."""
     left = _left(root)  # engine tracefs removes them
-    trials = tuple(_try(engine, root) for engine in ENGINES)
     kernel = read_kernel(FUNCTIONS, root=root)
     try:
-        machine, why = _machine(kernel, root)
+        found = survey(kernel, root=root)
+        trials = tuple(_try(engine, found, root) for engine in ENGINES)
         checks = (
             _arch(),
             _rights(root),
@@ -120,13 +119,13 @@ def examine(root: Path = Path("/")) -> Diagnosis:
             _breakpoints(),
             _witnesses(root),
             _panics(root),
-            _window(machine, why),
+            _window(found),
             *_leftovers(left, root),
         )
     finally:
         kernel.close()
     uname = os.uname()
-    return Diagnosis(uname.release, uname.machine, checks, trials, machine)
+    return Diagnosis(uname.release, uname.machine, checks, trials, found.machine)
 
 
 def _gap(each: Attached) -> str | None:
@@ -137,22 +136,12 @@ def _gap(each: Attached) -> str | None:
     return "only derived" if each.derived else "not seen"
 
 
-def _try(engine: str, root: Path) -> Trial:
+def _try(engine: str, found: Survey, root: Path) -> Trial:
     try:
-        with open_live(engine=engine, root=root) as live:
+        with open_live(engine=engine, surveyed=found, root=root) as live:
             return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
-
-
-def _machine(kernel: RunningKernel, root: Path) -> tuple[Machine, str]:
-    """Return the machine, and why its window is not known if it is not."""
-    try:
-        known = gather(kernel.text, live=True, root=root)
-    except ConstantsError as error:
-        own = os.uname()
-        return Machine(release=own.release, arch=own.machine), str(error)
-    return known.machine(), next(iter(known.missing.values()), "no source says")
 
 
 def _arch() -> Check:
@@ -298,11 +287,11 @@ def _panics(root: Path) -> Check:
     return Check("panics", OK, "a WARN or an Oops does not stop the machine")
 
 
-def _window(machine: Machine, why: str) -> Check:
-    window = machine.window
+def _window(found: Survey) -> Check:
+    machine, window = found.machine, found.machine.window
     if window is None:
         way_out = steps("window" if os.uname().machine == "aarch64" else "arm64")
-        return Check("window", NO, f"not known: {why}", way_out)
+        return Check("window", NO, f"not known: {found.why}", way_out)
     said = f"0x{window.start:016x} - 0x{window.end:016x}"
     if not machine.agree:
         return Check("window", NO, f"{said}: its sources contradict", steps("window"))

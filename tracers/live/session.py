@@ -7,7 +7,6 @@ saw and the engine did not are a loss; /sys/kernel/warn_count, which counts thos
 and those before the probes were on, too, is told beside them.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +16,14 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tracers.arrow import empty
 from tracers.batch import Batch
-from tracers.constants.errors import ConstantsError
-from tracers.constants.gather import gather
-from tracers.constants.warnsites import FUNCTIONS as WARNING
 from tracers.events import SCHEMA
 from tracers.formulas import WindowError
 from tracers.live.engine import Engine, LiveError
-from tracers.live.kernel import RunningKernel, read_kernel
-from tracers.live.ladder import Attached, Ladder, climb, ladders
+from tracers.live.kernel import read_kernel
+from tracers.live.ladder import Attached, climb
 from tracers.live.points import Filters, Rung
 from tracers.live.rungs import FUNCTIONS
+from tracers.live.survey import Survey, survey
 from tracers.logs.derive import Deriver
 from tracers.machine import Machine
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENGINES: Final = ("bcc", "tracefs")
-_ALL: Final = ((0, (1 << 64) - 1),)
 #: Linux 6.2, commit 8b05aa263361 ("panic: Expose \"warn_count\" to sysfs"); in 6.1-stable, too.
 _WARN_COUNT: Final = "sys/kernel/warn_count"
 
@@ -156,13 +152,15 @@ def open_live(
     filters: Filters = Filters(),  # noqa: B008 (frozen)
     hits_only: bool = False,
     vmlinux: Path | None = None,
+    surveyed: Survey | None = None,
     root: Path = Path("/"),
 ) -> Live:
     """Attach to the running kernel whatever it allows; nothing is enabled before ``start``.
 
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
     have the kernel drop populate and free calls inside the window. ``vmlinux``: the running
-    kernel's own file, where its memory cannot be read (lockdown).
+    kernel's own file, where its memory cannot be read (lockdown). ``surveyed``: what is known of
+    the kernel already, in place of ``first`` and ``vmlinux``.
 
     Raises:
         LiveError: no engine works here, or nothing could be attached; why, and the way out.
@@ -170,39 +168,40 @@ def open_live(
     """
     if engine not in ("auto", *ENGINES):
         raise LiveError(f"no engine {engine}: there are {', '.join(('auto', *ENGINES))}")
-    kernel = read_kernel(FUNCTIONS, vmlinux=vmlinux, root=root)
-    try:
-        machine, warn_sites, traceable, notes = _machine(kernel, root)
-        if hits_only:
-            if machine.window is None:
-                raise LiveError("hits only: the window is not known here: vmemscope doctor")
-            filters = replace(filters, window=(machine.window.start, machine.window.end))
-        rungs = ladders(kernel, first=first)
-        ours = _ours(kernel)
-    finally:
-        kernel.close()
+    found = surveyed or _survey(first, vmlinux, root)
+    if hits_only:
+        window = found.machine.window
+        if window is None:
+            raise LiveError("hits only: the window is not known here: vmemscope doctor")
+        filters = replace(filters, window=(window.start, window.end))
     chosen, attached, why_not = _first_that_works(
         ENGINES if engine == "auto" else (engine,),
-        lambda name: _OPENERS[name](filters, ours, root),
-        lambda opened: _attached(rungs, opened, traceable),
+        lambda name: _OPENERS[name](filters, found.ours, root),
+        lambda opened: _attached(found, opened),
     )
     given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
     return Live(
         chosen,
         attached,
-        machine,
-        warn_sites=warn_sites,
-        notes=(*notes, *why_not),
+        found.machine,
+        warn_sites=found.warn_sites,
+        notes=(*found.notes, *why_not),
         origin={name: str(value) for name, value in given.items() if value is not None},
         filtered=filters.pid is not None or filters.comm is not None,
         root=root,
     )
 
 
-def _attached(
-    rungs: Sequence[Ladder], engine: Engine, traceable: Mapping[str, str]
-) -> tuple[Attached, ...]:
-    attached = climb(rungs, engine.attach, traceable)
+def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
+    kernel = read_kernel(FUNCTIONS, vmlinux=vmlinux, root=root)
+    try:
+        return survey(kernel, first=first, root=root)
+    finally:
+        kernel.close()
+
+
+def _attached(found: Survey, engine: Engine) -> tuple[Attached, ...]:
+    attached = climb(found.ladders, engine.attach, found.traceable)
     if all(each.probe is None for each in attached):
         # one reason is most often everyone's; of a rung left out on purpose it is no reason
         told = dict.fromkeys(
@@ -211,32 +210,6 @@ def _attached(
         why = "; ".join(list(told)[:3]) or "no reason given"
         raise LiveError(f"the kernel refused every probe ({why}): see vmemscope doctor")
     return attached
-
-
-def _machine(
-    kernel: RunningKernel, root: Path
-) -> tuple[Machine, list[str], Mapping[str, str], list[str]]:
-    """Return the machine, its WARN sites, who is traceable, and what to note."""
-    try:
-        known = gather(kernel.text, live=True, root=root)
-    except ConstantsError as error:
-        own = Machine(release=os.uname().release, arch=os.uname().machine)
-        return own, [], {}, [f"the window is not known: {error}"]
-    sites = [f"{site.file}:{site.line}" for site in known.warn_sites]
-    return known.machine(), sites, known.probeable, []
-
-
-def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
-    """Return where the code of our functions lies: WARNs of these addresses are ours."""
-    if kernel.text is None:
-        return _ALL
-    wanted = [name for each in WARNING for name in (each, f"{each}.cold")]
-    spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
-    mask = (1 << 64) - 1
-    return (
-        tuple(((first + kernel.slide) & mask, (end + kernel.slide) & mask) for first, end in spans)
-        or _ALL
-    )
 
 
 def _first_that_works(

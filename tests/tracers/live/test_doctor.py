@@ -145,6 +145,21 @@ def test_the_first_engine_that_works_is_the_one(machine, engines):
     assert (found.best, found.gaps, found.exit_code) == (None, ("no engine works",), 2)
 
 
+def test_the_kernel_is_read_once_for_both_engines(machine, monkeypatch):
+    read: list[Path] = []
+    once = doctor.read_kernel
+
+    def counted(*arguments, root, **options):
+        read.append(root)
+        return once(*arguments, root=root, **options)
+
+    for module in (doctor, session):
+        monkeypatch.setattr(module, "read_kernel", counted)
+    found = examine(machine)
+    assert read == [machine]
+    assert all(trial.attached for trial in found.trials)
+
+
 @pytest.mark.parametrize(
     "error", [VmemscopeError("odd"), PermissionError(errno.EACCES, "Permission denied", "/x")]
 )

@@ -12,7 +12,7 @@ from tracers.batch import Batch
 from tracers.errors import VmemscopeError
 from tracers.events import SCHEMA, Kind
 from tracers.formulas import WindowError
-from tracers.live import session
+from tracers.live import session, survey
 from tracers.live.engine import AttachError, Counts, LiveError
 from tracers.live.ladder import Attached
 from tracers.live.points import Filters, Place, Probe, Rung
@@ -370,8 +370,10 @@ def test_hits_only_without_a_window_is_refused(fakes, tmp_path):
 
 
 def test_filters_are_handed_on_and_noted(arm64, fakes, monkeypatch):
-    known = SimpleNamespace(machine=lambda: Machine(window=WINDOW), warn_sites=(), probeable={})
-    monkeypatch.setattr(session, "gather", lambda *_, **__: known)
+    known = SimpleNamespace(
+        machine=lambda: Machine(window=WINDOW), warn_sites=(), probeable={}, missing={}
+    )
+    monkeypatch.setattr(survey, "gather", lambda *_, **__: known)
     counts = Counts(warns=1, reported=2)
     fakes.made["bcc"] = Fake(counts=counts)
     live = open_live(root=arm64, filters=Filters(pid=12, comm="insmod"), hits_only=True)
