@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracers.live.booted import forget_bcc, lab
-from tests.tracers.live.test_session import Fake
+from tests.tracers.live.fakes import Fake
 from tracers.live import perf, session
 
 

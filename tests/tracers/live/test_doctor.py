@@ -21,7 +21,7 @@ from tests.tracers.live.booted import (
     named,
     write,
 )
-from tests.tracers.live.test_session import Fake
+from tests.tracers.live.fakes import Fake
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
 from tracers.live import doctor, leftovers, perf, session
