@@ -113,6 +113,17 @@ def derived(rows: list[dict], machine: Machine) -> list[dict]:
     return out
 
 
+def lasted(trace: Path, kind: str) -> list[int]:
+    """Return how long each call of a kind took, in ns, of a trace with one thread at a time."""
+    told, began = [], 0
+    for row in read_trace(trace):
+        if row["kind"] == kind and row["phase"] == "entry":
+            began = row["ts_ns"]
+        elif row["kind"] == kind:
+            told.append(row["ts_ns"] - began)
+    return told
+
+
 def batch(rows: list[dict], **losses: int) -> Batch:
     """Make a batch of rows; what a row does not say is null."""
     names = {"kind": KIND_NAMES, "phase": PHASE_NAMES, "source": SOURCE_NAMES}

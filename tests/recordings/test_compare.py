@@ -36,16 +36,6 @@ def measure(comparison, kind):
     return found
 
 
-def lasted(captures, kernel, kind, scene="hole"):
-    told, began = [], None
-    for row in plain.read_trace(captures / kernel / f"{scene}.ftrace.txt"):
-        if row["kind"] == kind and row["phase"] == "entry":
-            began = row["ts_ns"]
-        elif row["kind"] == kind:
-            told.append(row["ts_ns"] - began)
-    return told
-
-
 def shown(comparison, width=80):
     out = io.StringIO()
     render(Console(file=out, width=width, color_system=None), comparison)
@@ -59,7 +49,7 @@ def test_the_slowdown_of_the_thread(captures, samples):
     found = compare(sample(samples, "storm"), sample(samples, "storm-once"))
     assert found.outcome is Outcome.SLOWER
     assert found.obstacles == ()
-    a, b = (lasted(captures, kernel, "free") for kernel in (STORM, ONCE))
+    a, b = (plain.lasted(captures / kernel / "hole.ftrace.txt", "free") for kernel in (STORM, ONCE))
     frees = measure(found, Kind.FREE)
     assert frees.totals == (sum(a), sum(b)) == (79_624_000, 4_043_000)
     assert frees.paired
@@ -76,7 +66,10 @@ def test_the_slowdown_of_the_thread(captures, samples):
     assert frees.ratio.low == pytest.approx(drawn[75], rel=0.03)
     assert frees.ratio.high == pytest.approx(drawn[2924], rel=0.03)
     for kind, times in ((Kind.ADD_PAGES, 17.1), (Kind.REMOVE_PAGES, 15.9)):
-        (one,), (other,) = (lasted(captures, kernel, kind.label) for kernel in (STORM, ONCE))
+        (one,), (other,) = (
+            plain.lasted(captures / kernel / "hole.ftrace.txt", kind.label)
+            for kernel in (STORM, ONCE)
+        )
         told = measure(found, kind)
         assert told.ratio.value == pytest.approx(one / other)
         assert told.ratio.value == pytest.approx(times, abs=0.1)

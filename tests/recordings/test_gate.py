@@ -29,16 +29,6 @@ def one(path, **limits):
     return found
 
 
-def spans(captures, kernel, scene, kind):
-    told, began = [], None
-    for row in plain.read_trace(captures / kernel / f"{scene}.ftrace.txt"):
-        if row["kind"] == kind and row["phase"] == "entry":
-            began = row["ts_ns"]
-        elif row["kind"] == kind:
-            told.append(row["ts_ns"] - began)
-    return told
-
-
 def recorded(tmp_path, captures, kernel, scene, *, keep=lambda row: True, probes=None):
     rows = [r for r in plain.read_trace(captures / kernel / f"{scene}.ftrace.txt") if keep(r)]
     path = tmp_path / "made.arrows"
@@ -52,7 +42,7 @@ def recorded(tmp_path, captures, kernel, scene, *, keep=lambda row: True, probes
 
 def test_p99_is_exact_at_its_border(captures, samples):
     path = samples / "in-range-6.12.arrows"
-    told = sorted(spans(captures, NEW, "in-range", "section_add"))
+    told = sorted(plain.lasted(captures / NEW / "in-range.ftrace.txt", "section_add"))
     p99 = told[math.ceil(0.99 * len(told)) - 1]
     assert p99 == told[-1] == 1_142_000
     assert one(path, max_p99_ns=p99).state is KEPT
