@@ -12,13 +12,13 @@ from recordings.answer import WORDS, answer, calls
 from recordings.cause import causes, cost
 from recordings.document import Block, Facts, Foreign, Heading, Items, Lines, Paragraph, Table
 from recordings.header import Header
-from recordings.snapshot import Operation, Snapshot, Verdict
+from recordings.snapshot import Extent, Operation, Snapshot, Verdict
 from recordings.units import address, count, duration, share, size
 from recordings.whatif import Supposed
 from recordings.whatif_report import LABEL, headline, sentences, supposition
 from tracers.cover import PA_BITS, pfn_spans
 from tracers.events import Kind
-from tracers.explain import explain
+from tracers.explain import bits_in_use, blindness, explain, judged
 from tracers.formulas import WindowError, signed
 from tracers.layout import TOP, Layout
 from tracers.machine import Machine
@@ -95,6 +95,9 @@ def _window(window: Window) -> Iterator[tuple[str, str]]:
     )
     if told := ", ".join(text.format(known) for text, known in sizes if known is not None):
         yield "built for", told
+    if window.used[0] != window.start:
+        yield "in use", Foreign(f"from {address(window.used[0])} on, {bits_in_use(window)}")
+        yield "blind", blindness(window)
     if window.memstart is not None:
         value = signed(window.memstart)
         yield "memstart_addr", f"{'-' if value < 0 else ''}0x{abs(value):x}"
@@ -134,7 +137,7 @@ def _pages_by_regime(window: Window, layout: Layout) -> Iterator[Block]:
     rows = tuple(
         (
             f"0x{span.first_pfn:x} <= pfn < 0x{span.end_pfn:x}",
-            span.regime.value,
+            judged(span.regime.value, silent=span.silent),
             Foreign(span.lands_on),
         )
         for span in spans
@@ -158,11 +161,12 @@ def _example(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
         return
     seen: set[str] = set()
     for extent in snapshot.extents:
-        if extent.regime in seen:
+        regime = judged(extent.regime, silent=extent.silent)
+        if regime in seen:
             continue
-        seen.add(extent.regime)
+        seen.add(regime)
         end = _section_end(window, extent.start, extent.end)
-        yield Heading(f"Example: the first range that is {extent.regime}")
+        yield Heading(f"Example: the first range that is {regime}")
         yield Lines(explain(window, machine.layout, extent.start, end))
 
 
@@ -187,27 +191,38 @@ def _calls(snapshot: Snapshot) -> Iterator[Block]:
         ("regimes", told or "no call judged"),
         ("WARNs", count(snapshot.warnings)),
     ]
+    if snapshot.silent:
+        told = f"{count(snapshot.silent)} hits that the kernel's own check lets pass"
+        rows.insert(3, ("silent", told))
     yield Facts(tuple(rows))
-    if snapshot.extents:
-        shown = snapshot.extents[:ROWS]
-        yield Table(
-            ("from", "to", "regime", "lands on", "populate", "free"),
-            tuple(
-                (
-                    address(extent.start),
-                    address(extent.end),
-                    extent.regime,
-                    Foreign(extent.lands_on or "not known"),
-                    count(extent.populate),
-                    count(extent.free),
-                )
-                for extent in shown
-            ),
-            frozenset({4, 5}),
-            wide=3,
-        )
-        if (rest := snapshot.extents_total - len(shown)) > 0:
-            yield Paragraph(f"And {count(rest)} more stretches.")
+    shown = snapshot.extents[:ROWS]
+    if warned := [extent for extent in shown if not extent.silent]:
+        yield _stretches(warned, "regime")
+    for regime in dict.fromkeys(extent.regime for extent in shown if extent.silent):
+        yield Paragraph(f"Silent, {regime}: the kernel's own check lets them pass.")
+        yield _stretches([e for e in shown if e.silent and e.regime == regime])
+    if (rest := snapshot.extents_total - len(shown)) > 0:
+        yield Paragraph(f"And {count(rest)} more stretches.")
+
+
+def _stretches(extents: Sequence[Extent], *regime: str) -> Table:
+    """Return where calls lie; ``regime``: the head of that column, if it is wanted."""
+    return Table(
+        ("from", "to", *regime, "lands on", "populate", "free"),
+        tuple(
+            (
+                address(extent.start),
+                address(extent.end),
+                *(extent.regime for _ in regime),
+                Foreign(extent.lands_on or "not known"),
+                count(extent.populate),
+                count(extent.free),
+            )
+            for extent in extents
+        ),
+        frozenset({3 + len(regime), 4 + len(regime)}),
+        wide=2 + len(regime),
+    )
 
 
 def _derived(snapshot: Snapshot) -> str:

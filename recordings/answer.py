@@ -21,8 +21,9 @@ def answer(snapshot: Snapshot) -> str:
     number = snapshot.populate + snapshot.free
     match snapshot.verdict:
         case Verdict.OUT_OF_RANGE:
-            said = f"{count(snapshot.hits)} of {calls(number)} outside the window; "
-            return said + _cost(snapshot)
+            said = f"{count(snapshot.hits)} of {calls(number)} outside the window"
+            silent = f", {count(snapshot.silent)} silent" if snapshot.silent else ""
+            return f"{said}{silent}; {_cost(snapshot)}"
         case Verdict.CLEAN:
             return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"
         case _:

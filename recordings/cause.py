@@ -5,12 +5,14 @@ cause is only named where memstart_addr and the sizes are known.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Final
 
 from recordings.shares import WarnShare, warn_shares
 from recordings.snapshot import Extent, Operation, Snapshot
 from recordings.units import count, duration, share, size
 from tracers.events import Kind
+from tracers.explain import why_silent
 from tracers.formulas import WindowError, signed
 from tracers.window import Regime, Window
 
@@ -27,9 +29,12 @@ _NAMED: Final = 3
 
 
 def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
-    """Yield, for each regime that has hits, how many ranges lie there and why."""
-    for regime, where in _WHERE.items():
-        extents = [extent for extent in snapshot.extents if extent.regime == regime]
+    """Yield, for each regime that has hits, how many ranges lie there and why.
+
+    Hits that the kernel's own check lets pass are told apart, and why it does.
+    """
+    for (regime, where), silent in product(_WHERE.items(), (False, True)):
+        extents = [e for e in snapshot.extents if e.regime == regime and e.silent is silent]
         if not extents or window is None:
             continue
         ranges = sum(extent.ranges for extent in extents)
@@ -37,8 +42,15 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
         these = "this" if ranges == 1 else "these"
         these = these if least else these.capitalize()
         verb = "range lies" if ranges == 1 else "ranges lie"
-        said = f"{least}{these} {count(ranges)} struct-page {verb} {where}"
+        place = where
+        if silent and window.used[0] != window.start:
+            place = where.replace("the window", "the window in use")
+        said = f"{least}{these} {count(ranges)} struct-page {verb} {place}"
         yield said.replace("This 1 ", "This ") + _because(window, snapshot, extents, regime)
+        if silent:
+            why = why_silent(window, extents[0].start, extents[0].end)
+            about = "it" if ranges == 1 else "them"
+            yield f"The kernel says nothing about {about}. {why}"
 
 
 def cost(snapshot: Snapshot) -> str | None:

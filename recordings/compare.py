@@ -281,8 +281,16 @@ def _differences(a: Side, b: Side) -> Iterator[str]:
         )
     windows = [header.machine.window for header in (first, second)]
     places = [None if w is None else (w.start, w.end) for w in windows]
+    used = [None if w is None else w.used for w in windows]
     if places[0] != places[1]:
         yield "The windows differ: hits are counted against each one's own."
+    elif used[0] != used[1]:
+        bits = [None if w is None else w.vabits_actual for w in windows]
+        told = ["not known" if n is None else f"{n} bits" for n in bits]
+        yield (
+            f"The windows in use differ (A {told[0]}, B {told[1]}): hits are counted against each"
+            " one's own."
+        )
     calls = [s.snapshot.populate + s.snapshot.free for s in (a, b)]
     if calls[0] != calls[1]:
         yield f"The work differs: {count(calls[0])} calls in A, {count(calls[1])} in B."

@@ -39,6 +39,7 @@ def _side(side: Side) -> dict[str, Any]:
         "calls": {"populate": snapshot.populate, "free": snapshot.free},
         "derived": snapshot.derived,
         "hits": snapshot.hits,
+        "silent": snapshot.silent,
         "warnings": {"total": snapshot.warnings, "total_ns": snapshot.warn_ns},
         "warn_shares": {what: part.share for what, part in side.shares.items()},
         "sources": {

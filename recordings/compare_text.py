@@ -123,6 +123,8 @@ def _facts(a: Side, b: Side) -> Iterator[tuple[str, tuple[str, str]]]:
     yield both("populate", *(_populate(s) for s in (a, b)))
     yield both("free", *(count(s.snapshot.free) for s in (a, b)))
     yield both("hits", *(count(s.snapshot.hits) for s in (a, b)))
+    if a.snapshot.silent or b.snapshot.silent:
+        yield both("silent", *(count(s.snapshot.silent) for s in (a, b)))
     yield both("WARNs", *(_warnings(s) for s in (a, b)))
     for what in ("hot-add", "hot-remove"):
         shares = [s.shares.get(what) for s in (a, b)]

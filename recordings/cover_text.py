@@ -87,11 +87,13 @@ def sentences(cover: Cover, window: Window) -> Iterator[str]:
 def _outside(span: Span, window: Window) -> str:
     first, end = (pfn << window.page_shift for pfn in (span.first_pfn, span.end_pfn))
     where = {
-        Regime.BELOW: "below the window",
+        Regime.BELOW: "below the window in use, where the WARN is blind"
+        if span.silent
+        else "below the window",
         Regime.ABOVE: "above the window",
         Regime.WRAPPED: "past 2^64, wrapped into the user half",
-        Regime.INSIDE: "in the window, but not in the part in use",
         Regime.STRADDLING: "across a border of the window",
+        Regime.UNKNOWN: "where only a kernel with 52 bits in use has its vmemmap",
     }[span.regime]
     return (
         f"Outside: {size(end - first)}, {physical(first, end)}; its struct pages fall {where}, on"

@@ -16,7 +16,7 @@ from tracers import __version__
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
-FORMAT: Final = "1.1"
+FORMAT: Final = "1.2"
 """Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
 
 HITS_ONLY: Final = "hits-only"

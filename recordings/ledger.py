@@ -8,12 +8,13 @@ its own life, so that a player can keep one every so often and go back to it.
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
-from recordings.columns import COLUMNS, I64, Bool, Chunk, chunks, codeset
+from recordings.columns import COLUMNS, Chunk, chunks, codeset
 from recordings.histogram import Histogram
 from recordings.newest import Newest
 from recordings.operations import Events, Operations
@@ -28,7 +29,7 @@ from tracers.batch import Batch
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.layout import Layout
-from tracers.regimes import INSIDE, UNKNOWN
+from tracers.regimes import UNKNOWN, hits
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ _WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
 class Ledger:
     """The numbers so far.
 
-    ``window``: what the WARN compares with; ``None`` leaves every regime unknown. ``layout``:
+    ``window``: ``None`` leaves every regime unknown. ``layout``:
     names what lies where; may be ``None``. ``probes``: the header's, to tell "not probed" from
     "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive.
     """
@@ -132,6 +133,8 @@ class Ledger:
             window=self._window is not None,
             agree=self._agree,
             regimes=regimes,
+            silent=regimes.hits - self._sections.would_warn,
+            undecided=self._sections.undecided,
             begun=begun,
             derived=self._derived,
             failed=self._failed,
@@ -183,21 +186,21 @@ class Ledger:
         self._timeline.cover(first, last)
         self._codes += chunk.counts
         self._count_failures(chunk)
-        calls, derived, hit = self._fold_calls(chunk)
+        events = self._fold_calls(chunk)
         warnings = np.flatnonzero(_WARNINGS.take(chunk.code))
         self._timeline.add_warnings(chunk.ts[warnings])
         finished = self._spans.fold(chunk, self._sites.begin(chunk, warnings))
         for ended in finished:
             self._finish(chunk, ended)
         warned = next((ended for ended in finished if ended.kind is Kind.WARN), None)
-        self._operations.fold(chunk, Events(calls, derived, hit, warnings, warned))
+        self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
 
-    def _fold_calls(self, chunk: Chunk) -> tuple[I64, Bool, Bool]:
-        """Take in populate and free; return their rows, which are derived and which are hits."""
+    def _fold_calls(self, chunk: Chunk) -> Events:
+        """Take in populate and free; return what is known of them, without the WARNs."""
         calls = np.flatnonzero(_CALLS.take(chunk.code))
         if not len(calls):
             none = np.zeros(0, np.bool_)
-            return calls, none, none
+            return Events(calls, none, none, none)
         known = np.full(len(calls), 3, np.uint8)
         addresses = []
         for bit, name in ((1, "start"), (2, "end")):
@@ -208,19 +211,21 @@ class Ledger:
         start, end = addresses
         free = chunk.code[calls] >> 2 == Kind.FREE
         regime = np.full(len(calls), UNKNOWN, np.uint8)
+        silent = np.zeros(len(calls), np.bool_)
         whole = known == 3
         if whole.all():
-            regime = self._sections.fold(start, end, free)
+            regime, silent = self._sections.fold(start, end, free)
         else:
-            regime[whole] = self._sections.fold(start[whole], end[whole], free[whole])
+            judged = self._sections.fold(start[whole], end[whole], free[whole])
+            regime[whole], silent[whole] = judged
             self._sections.add_unknown(int(np.count_nonzero(~whole)))
         source = codes(chunk.column("source"), Source)[calls]
         derived = source == Source.DERIVED
         self._derived += int(np.count_nonzero(derived))
-        hit = (regime != INSIDE) & (regime != UNKNOWN)
+        hit = hits(regime)
         self._timeline.add_hits(chunk.ts[calls[hit]])
-        self._newest.fold(chunk, calls, (source, start, end, known, regime))
-        return calls, derived, hit
+        self._newest.fold(chunk, calls, (source, start, end, known, regime, silent))
+        return Events(calls, derived, hit, silent)
 
     def _count_failures(self, chunk: Chunk) -> None:
         for kind in _ADDS:

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from recordings.columns import I64, U8, U64, Chunk, Columns, Objects, integers, texts
+from recordings.columns import I64, U8, U64, Bool, Chunk, Columns, Objects, integers, texts
 from recordings.snapshot import Call
 from recordings.spans import Finished
 from tracers.events import Kind, Source
@@ -29,6 +29,7 @@ class _Calls(Columns):
     end: U64
     known: U8  # bit 0: start is known, bit 1: end is
     regime: U8
+    silent: Bool
 
 
 class Newest:
@@ -37,7 +38,8 @@ class Newest:
     def __init__(self) -> None:
         u8, u64, i64 = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
         none = np.zeros(0, np.object_)
-        self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8)
+        flags = np.zeros(0, np.bool_)
+        self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
 
@@ -47,13 +49,13 @@ class Newest:
         other.__dict__.update(self.__dict__)
         return other
 
-    def fold(self, chunk: Chunk, rows: I64, told: tuple[U8, U64, U64, U8, U8]) -> None:
+    def fold(self, chunk: Chunk, rows: I64, told: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
         """Take in the calls at ``rows``.
 
         ``told``, arrays beside ``rows``: source, start, end, which of these two are known
-        (bit 0 start, bit 1 end), regime.
+        (bit 0 start, bit 1 end), regime, whether it is a silent hit.
         """
-        source, start, end, known, regime = told
+        source, start, end, known, regime, silent = told
         newest = slice(-LISTED, None)
         rows = rows[newest]
         fresh = _Calls(
@@ -68,6 +70,7 @@ class Newest:
             end=end[newest],
             known=known[newest],
             regime=regime[newest],
+            silent=silent[newest],
         )
         self._calls = self._calls.joined(fresh).pick(newest)
 
@@ -98,12 +101,24 @@ class Newest:
                 start=start if known & 1 else None,
                 end=end if known & 2 else None,
                 regime=REGIMES[regime],
+                silent=silent,
                 lands_on=lands_on if known == 3 else None,
                 duration_ns=durations.get(row),
             )
-            for (row, ts, kind, source, tid, comm, cpu, start, end, known, regime), lands_on in zip(
-                self._calls.values(), lands, strict=True
-            )
+            for (
+                row,
+                ts,
+                kind,
+                source,
+                tid,
+                comm,
+                cpu,
+                start,
+                end,
+                known,
+                regime,
+                silent,
+            ), lands_on in zip(self._calls.values(), lands, strict=True)
         )
 
 

@@ -10,7 +10,7 @@ operation before it has no duration. Memory is bounded by ``LISTED`` and the ope
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
@@ -51,8 +51,9 @@ class Events:
     calls: I64  # entries of populate and free
     derived: Bool  # per call
     hit: Bool  # per call
-    warnings: I64  # entries of __warn
-    warned: Finished | None  # the __warn calls that ended
+    silent: Bool  # per call: a hit that the kernel's own check lets pass
+    warnings: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  # entries of __warn
+    warned: Finished | None = None  # the __warn calls that ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class _Table(Columns):
     calls: I64
     derived: I64
     hits: I64
+    silent: I64
     warnings: I64
     warn_low: U64  # nanoseconds, low and high 32 bits summed apart
     warn_high: U64
@@ -115,6 +117,7 @@ class _Table(Columns):
             calls=none,
             derived=none,
             hits=none,
+            silent=none,
             warnings=none,
             warn_low=times,
             warn_high=times,
@@ -149,6 +152,7 @@ class _Table(Columns):
         self.calls[rows] += counted(owner)
         self.derived[rows] += counted(owner[events.derived])
         self.hits[rows] += counted(owner[events.hit])
+        self.silent[rows] += counted(owner[events.silent])
         self.warnings[rows] += counted(owners.owner[events.warnings] + 1)
         if events.warned is not None:
             exits = owners.owner[events.warned.exit] + 1
@@ -165,7 +169,7 @@ class _Table(Columns):
     def operations(self) -> Iterator[Operation]:
         for (
             _, kind, pid, tid, comm, start, ended, end, low, high,
-            calls, derived, hits, warnings, warn_low, warn_high,
+            calls, derived, hits, silent, warnings, warn_low, warn_high,
         ) in self.values():  # fmt: skip
             yield Operation(
                 kind=Kind(kind),
@@ -179,6 +183,7 @@ class _Table(Columns):
                 sections=calls,
                 derived=derived,
                 hits=hits,
+                silent=silent,
                 warnings=warnings,
                 warn_ns=warn_low + (warn_high << 32),
             )

@@ -1,8 +1,11 @@
-"""What would not have happened if populating outside of the window were an error.
+"""What would not have happened if the kernel's check of populate returned an error.
 
 Ard Biesheuvel, 7 April 2023: "Actually, it should be a hard error". vmemmap_populate() would then
 return one for the first section that is out; __add_pages() stops there (mm/memory_hotplug.c: "if
 (err) break;"), the driver's memremap_pages() fails, and nothing that was not populated is freed.
+
+The check stays what it is: it compares with VMEMMAP_START and VMEMMAP_END, so what it lets pass now
+(silent hits) would be mapped all the same.
 
 Promises: one pass, in order, thread by thread, the same for any cut into batches; memory is bounded
 by hot-add calls and distinct ranges, not by events. A call whose range is not known refuses
@@ -18,7 +21,7 @@ import pyarrow as pa
 from recordings.columns import I64, U8, U64, Bool, Chunk, chunks, codeset, ranges
 from recordings.walk import Walk
 from tracers.events import Kind, Phase
-from tracers.regimes import INSIDE, classify
+from tracers.regimes import classify, silent, warns
 from tracers.window import Window
 
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
@@ -39,6 +42,7 @@ class Refused:
     populate_refused: int  # calls that would have returned the error
     populate_not_made: int  # sections behind it in the same hot-add
     free_not_made: int  # frees of what was not populated
+    silent_made: int  # silent hits, populate and free, that would happen all the same
 
     @property
     def not_made(self) -> int:
@@ -58,7 +62,7 @@ class Refusals:
         # starts of ranges not populated, sorted, and the row of the first populate that was not
         self._denied: U64 = np.zeros(0, np.uint64)
         self._since: I64 = np.zeros(0, np.int64)
-        self._counts = np.zeros(3, np.int64)
+        self._counts = np.zeros(4, np.int64)
 
     def fold(self, batch: pa.RecordBatch) -> None:
         """Take in the next batch."""
@@ -70,7 +74,7 @@ class Refusals:
     def refused(self) -> Refused:
         """Return the counts so far."""
         hit = self._refused < _NEVER
-        refused, not_made, freed = self._counts.tolist()
+        refused, not_made, freed, silent_made = self._counts.tolist()
         return Refused(
             adds=int(np.count_nonzero(self._sections)),
             adds_refused=int(np.count_nonzero(hit)),
@@ -78,6 +82,7 @@ class Refusals:
             populate_refused=refused,
             populate_not_made=not_made,
             free_not_made=freed,
+            silent_made=silent_made,
         )
 
     def _populates(self, chunk: Chunk) -> None:
@@ -109,7 +114,7 @@ class Refusals:
 
     def _judge(self, chunk: Chunk, rows: I64, owner: I64) -> None:
         """Say of populate calls, thread by thread in order, which are refused and not made."""
-        start, hit, known = self._hits(chunk, rows)
+        start, hit, known, quiet = self._checked(chunk, rows)
         owned = owner >= 0
         nth = np.zeros(len(rows), np.int64)
         order = np.argsort(owner, kind="stable")
@@ -124,6 +129,7 @@ class Refusals:
         behind[owned] = nth[owned] > self._refused[owner[owned]]
         refused = hit & ~behind
         self._counts[:2] += (np.count_nonzero(refused), np.count_nonzero(behind))
+        self._counts[3] += np.count_nonzero(quiet & ~behind)
         denied = (refused | behind) & known
         self._deny(start[denied], rows[denied] + chunk.row)
 
@@ -137,14 +143,17 @@ class Refusals:
     def _frees(self, chunk: Chunk) -> None:
         rows = np.flatnonzero(_FREES.take(chunk.code))
         if len(rows):
-            start, hit, known = self._hits(chunk, rows)
+            start, hit, known, quiet = self._checked(chunk, rows)
             at = self._denied.searchsorted(start)
             there = at < len(self._denied)
             there[there] = self._denied[at[there]] == start[there]
             there[there] = self._since[at[there]] < rows[there] + chunk.row
-            self._counts[2] += np.count_nonzero(hit | (known & there))
+            gone = hit | (known & there)
+            self._counts[2] += np.count_nonzero(gone)
+            self._counts[3] += np.count_nonzero(quiet & ~gone)
 
-    def _hits(self, chunk: Chunk, rows: I64) -> tuple[U64, Bool, Bool]:
-        """Return where calls start, which are known to be out, and which are known at all."""
+    def _checked(self, chunk: Chunk, rows: I64) -> tuple[U64, Bool, Bool, Bool]:
+        """Return where calls start; which the check is true for; which are known; silent hits."""
         start, end, known = ranges(chunk.batch, rows)
-        return start, known & (classify(start, end, self._window) != INSIDE), known
+        quiet = known & silent(classify(start, end, self._window), start, end, self._window)
+        return start, known & warns(start, end, self._window), known, quiet

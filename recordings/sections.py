@@ -14,7 +14,7 @@ from recordings.snapshot import Extent, Pairing, Regimes
 from tracers import arrow
 from tracers.arrow import numbers
 from tracers.layout import Layout
-from tracers.regimes import INSIDE, REGIMES, UNKNOWN, classify, warns
+from tracers.regimes import REGIMES, UNKNOWN, classify, hits, warns
 from tracers.window import Window
 
 #: Extents that are listed, those of most calls.
@@ -22,6 +22,14 @@ LISTED: Final = 64
 
 _ONE: Final = np.uint64(1)
 _REGIME: Final = 32  # bit of the regime in a range's class; below it first and last region
+_SILENT: Final = 48  # bit that says a hit is silent
+
+
+class Judged(NamedTuple):
+    """What became of calls, array by array beside them."""
+
+    regime: U8
+    silent: Bool
 
 
 class Sections:
@@ -34,7 +42,7 @@ class Sections:
         self._start: U64 = np.zeros(0, np.uint64)
         self._end: U64 = np.zeros(0, np.uint64)
         self._regime: U8 = np.zeros(0, np.uint8)
-        self._class: I64 = np.zeros(0, np.int64)  # regime, first and last region in one number
+        self._class: I64 = np.zeros(0, np.int64)  # silent, regime, first and last region
         self._warns: Bool = np.zeros(0, np.bool_)
         # Written in place unless shared:
         self._populate: I64 = np.zeros(0, np.int64)
@@ -58,10 +66,10 @@ class Sections:
             setattr(other, name, value)
         return other
 
-    def fold(self, start: U64, end: U64, free: Bool) -> U8:
-        """Take in calls in their order (known arguments only); return each one's regime code."""
+    def fold(self, start: U64, end: U64, free: Bool) -> Judged:
+        """Take in calls in their order (known arguments only); return how each was judged."""
         if not len(start):
-            return np.zeros(0, np.uint8)
+            return Judged(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
         self._extents = None
         index, starts, ends = _ranges(start, end)
         place = self._places(starts, ends)
@@ -69,8 +77,9 @@ class Sections:
         self._tally(index, place, free)
         regimes = regime[index]
         self._by_regime = self._by_regime + np.bincount(regimes, minlength=len(REGIMES))
-        self.would_warn += int(np.count_nonzero(self._warns[place][index]))
-        return regimes
+        warned = self._warns[place][index]
+        self.would_warn += int(np.count_nonzero(warned))
+        return Judged(regimes, hits(regimes) & ~warned)
 
     def add_unknown(self, calls: int) -> None:
         """Count calls whose range is not known."""
@@ -84,6 +93,11 @@ class Sections:
         return Regimes(**counts)
 
     @property
+    def undecided(self) -> int:
+        """Calls that are inside or below, as the bits in use decide, which are not known."""
+        return 0 if self._window is None else int(self._by_regime[UNKNOWN])
+
+    @property
     def pairing(self) -> Pairing:
         """Who holds what, so far."""
         held = int(np.count_nonzero(self._held))
@@ -92,7 +106,8 @@ class Sections:
     def extents(self) -> tuple[tuple[Extent, ...], int]:
         """Return the merged out-of-window ranges of most calls by address, and how many there are.
 
-        Ranges merge when they touch or overlap and share regime and regions. A range that
+        Ranges merge when they touch or overlap, share regime and regions, and the kernel's WARN
+        is silent about all of them or none. A range that
         wraps past 2^64 or is empty stays alone.
         """
         if self._extents is None:
@@ -112,11 +127,13 @@ class Sections:
         self._end = np.insert(self._end, at, new_end)
         regime = classify(new_start, new_end, self._window)
         self._regime = np.insert(self._regime, at, regime)
-        self._class = np.insert(self._class, at, self._classes(new_start, new_end, regime))
-        loud = np.zeros(len(new), np.bool_)
+        warned = np.zeros(len(new), np.bool_)
         if self._window is not None:
-            loud = warns(new_start, new_end, self._window)
-        self._warns = np.insert(self._warns, at, loud)
+            warned = warns(new_start, new_end, self._window)
+        self._warns = np.insert(self._warns, at, warned)
+        kind = self._classes(new_start, new_end, regime)
+        kind |= (hits(regime) & ~warned).astype(np.int64) << _SILENT
+        self._class = np.insert(self._class, at, kind)
         self._populate = np.insert(self._populate, at, 0)
         self._free = np.insert(self._free, at, 0)
         self._held = np.insert(self._held, at, False)
@@ -171,7 +188,8 @@ class Sections:
                 Extent(
                     start=low,
                     end=high,
-                    regime=REGIMES[int(kind[at]) >> _REGIME],
+                    regime=REGIMES[int(kind[at]) >> _REGIME & 0xFF],
+                    silent=bool(int(kind[at]) >> _SILENT),
                     lands_on=self._layout.lands_on(low, high) if self._layout else None,
                     populate=int(populate[at]),
                     free=int(free[at]),
@@ -193,10 +211,9 @@ class _Groups(NamedTuple):
 
 def _grouped(start: U64, end: U64, kind: I64) -> _Groups:
     """Merge the ranges outside of the window."""
-    regime = kind >> _REGIME
-    hits = np.flatnonzero((regime != INSIDE) & (regime != UNKNOWN))
+    outside = np.flatnonzero(hits((kind >> _REGIME).astype(np.uint8)))
     # All of them, as in a storm: nothing to copy.
-    rows: I64 | slice = hits if len(hits) < len(kind) else slice(None)
+    rows: I64 | slice = outside if len(outside) < len(kind) else slice(None)
     start, end, kind = start[rows], end[rows], kind[rows]
     group = _group(start, end, kind)
     if (group[1:] < group[:-1]).any():
@@ -206,7 +223,7 @@ def _grouped(start: U64, end: U64, kind: I64) -> _Groups:
             end[order],
             kind[order],
             group[order],
-            hits[order],
+            outside[order],
         )
     edges = np.flatnonzero(np.diff(group, prepend=-1))
     reach = np.maximum.reduceat(end - _ONE, edges) + _ONE if len(edges) else start

@@ -26,9 +26,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Regimes:
-    """How many populate and free calls fell where, against the window the WARN compares with.
+    """How many populate and free calls fell where, judged by the window in use.
 
-    ``unknown`` counts calls whose arguments or whose window are not known.
+    ``unknown`` counts calls whose arguments or whose window are not known, and those that are
+    inside or not as the bits in use decide, where these are not known.
     """
 
     inside: int = 0
@@ -90,6 +91,7 @@ class Operation:
     hits: int
     warnings: int
     warn_ns: int
+    silent: int = 0  # of the hits, those that the kernel's own check lets pass
 
     @property
     def warn_share(self) -> float | None:
@@ -110,9 +112,10 @@ class Call:
     cpu: int | None
     start: int | None
     end: int | None
-    regime: str  # of tracers.regimes, or "unknown"
+    regime: str  # of tracers.regimes
     lands_on: str | None  # region name, None where no layout is known
     duration_ns: int | None
+    silent: bool = False  # a hit that the kernel's own check lets pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,7 @@ class Extent:
     populate: int  # calls
     free: int  # calls
     ranges: int = 0  # distinct ranges merged
+    silent: bool = False  # the kernel's own check lets them pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +236,11 @@ class Snapshot:
     def hits(self) -> int:
         """Calls known to be out of the window."""
         return self.regimes.hits
+
+    @property
+    def silent(self) -> int:
+        """Hits that the kernel's own check lets pass; what it is true for is a hit."""
+        return self.hits - self.would_warn
 
     @property
     def suppressed(self) -> int:

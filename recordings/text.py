@@ -24,6 +24,7 @@ from recordings.units import address, count, duration, share, size
 from recordings.whatif import Supposed
 from recordings.whatif_report import LABEL, headline, sentences, supposition
 from tracers.events import Kind
+from tracers.explain import bits_in_use, blindness, judged, why_silent
 from tracers.machine import Machine
 from tracers.window import Window
 
@@ -97,11 +98,14 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     yield "regimes", ", ".join(f"{count(n)} {name}" for n, name in found if n) or "no call judged"
     if snapshot.would_warn != snapshot.hits:
         yield "", f"the kernel's own comparison is true for {calls(snapshot.would_warn)}"
+    if snapshot.silent:
+        yield "silent", Text(_silent(machine.window, snapshot), _STYLES[Verdict.OUT_OF_RANGE])
     for at, extent in enumerate(snapshot.extents[:ROWS]):
         where = f"{address(extent.start)} - {address(extent.end)}"
         on = f", on {printable(extent.lands_on)}" if extent.lands_on else ""
         number = calls(extent.populate + extent.free)
-        yield "" if at else "hits lie", f"{where} {extent.regime}{on}, {number}"
+        regime = judged(extent.regime, silent=extent.silent)
+        yield "" if at else "hits lie", f"{where} {regime}{on}, {number}"
     yield from _more("", len(snapshot.extents[:ROWS]), snapshot.extents_total, "stretch")
     pairing = snapshot.pairing
     rest = (
@@ -128,6 +132,15 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         yield "timing", f"no section-add: {printable(snapshot.section_add_reason)}"
 
 
+def _silent(window: Window | None, snapshot: Snapshot) -> str:
+    """Say of how many hits the kernel says nothing, and why of the first."""
+    number = f"{count(snapshot.silent)} of {count(snapshot.hits)} hits"
+    first = next((extent for extent in snapshot.extents if extent.silent), None)
+    if window is None or first is None:
+        return number
+    return f"{number}. {why_silent(window, first.start, first.end)}"
+
+
 def _window(window: Window | None) -> Iterator[tuple[str, str]]:
     if window is None:
         yield "window", "not known: no call can be judged"
@@ -149,6 +162,10 @@ def _window(window: Window | None) -> Iterator[tuple[str, str]]:
         yield "", ", ".join(facts)
     if window.memstart is not None:
         yield "", f"memstart {address(window.memstart)}{told('memstart')}"
+    if window.used[0] != window.start:
+        first, end = window.used
+        yield "in use", f"{address(first)} - {address(end)}, {printable(bits_in_use(window))}"
+        yield "", blindness(window)
 
 
 def _unfinished(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,12 @@ from tracers.events import Kind
 #: The file of the window's WARNs (arm64 since 4.14).
 MMU_C: Final = "arch/arm64/mm/mmu.c:"
 
+#: What brings the bits in use to light.
+HOW_TO_FIND_BITS: Final = (
+    "NUMBER(TCR_EL1_T1SZ) in the VMCOREINFO note says it, and so does `vmemscope window --live` on"
+    " that machine, run by anybody; give the answer as --vabits-actual."
+)
+
 _CONTRADICTION: Final = (
     "The sources of the window or its machine contradict each other: see the problems."
 )
@@ -28,6 +34,8 @@ class Seen:
     window: bool
     agree: bool  # False: what is known of the machine contradicts itself
     regimes: Regimes
+    silent: int  # hits that the kernel's own check lets pass
+    undecided: int  # of those unknown: inside or not as the bits in use decide, not known
     begun: Mapping[Kind, int]  # entries and points by kind
     derived: int
     failed: Mapping[Kind, int]  # add_pages, section_add: ended, but not with a result of 0
@@ -45,8 +53,10 @@ def judge(seen: Seen) -> tuple[Verdict, tuple[str, ...]]:
         return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts)
     if hits := seen.regimes.hits:
         lie = "lies" if hits == 1 else "lie"
-        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window."
-        return Verdict.OUT_OF_RANGE, (fact, *doubts)
+        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
+        if seen.silent:
+            fact += f", {_silent(seen.silent, hits)}: the kernel's own check lets them pass"
+        return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts)
     if doubts:
         return Verdict.INCONCLUSIVE, doubts
     fact = (
@@ -55,6 +65,12 @@ def judge(seen: Seen) -> tuple[Verdict, tuple[str, ...]]:
         else f"All {count(calls)} vmemmap calls lie inside the window."
     )
     return Verdict.CLEAN, (fact,)
+
+
+def _silent(silent: int, hits: int) -> str:
+    if silent == hits:
+        return "and it is silent" if hits == 1 else "all of them silent"
+    return f"{count(silent)} of them silent"
 
 
 def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -> str:
@@ -79,10 +95,7 @@ def _doubts(seen: Seen, calls: int) -> Iterator[str]:
     """Say what stands in the way of "clean"."""
     if seen.losses:
         yield f"Something is missing ({seen.losses.describe()}), so counts are lower bounds."
-    if not seen.window:
-        yield "The window is not known, so no call can be judged."
-    elif seen.regimes.unknown:
-        yield f"The arguments of {_number(seen.regimes.unknown, 'call')} are not known."
+    yield from _unjudged(seen)
     if not calls:
         yield "No populate or free call is in this recording."
     if seen.begun[Kind.ADD_PAGES] and not seen.begun[Kind.POPULATE]:
@@ -100,6 +113,19 @@ def _doubts(seen: Seen, calls: int) -> Iterator[str]:
         yield (
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
             "lie outside the window."
+        )
+
+
+def _unjudged(seen: Seen) -> Iterator[str]:
+    """Say of which calls it is not known where they lie."""
+    if not seen.window:
+        yield "The window is not known, so no call can be judged."
+    elif unknown := seen.regimes.unknown - seen.undecided:
+        yield f"The arguments of {_number(unknown, 'call')} are not known."
+    if seen.undecided:
+        yield (
+            f"{_number(seen.undecided, 'call')} would be inside only with as many address bits in"
+            f" use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
 
 

@@ -99,6 +99,7 @@ class Supposed:
     extents: tuple[Extent, ...]
     extents_total: int
     would_warn: int
+    silent: int
     fired: Fired | None  # None: nothing is supposed that settles how often the kernel warns
     refused: Refused | None
     moves: tuple[Move, ...]
@@ -149,6 +150,7 @@ def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
         extents=found.extents,
         extents_total=found.extents_total,
         would_warn=found.would_warn,
+        silent=found.silent,
         fired=_fired(asked, own, (int(loud[0]), int(loud[1]))),
         refused=refused,
         moves=moves,
@@ -236,6 +238,10 @@ def _verdict(
     hits, *doubts = found.verdict_reasons
     if refused is None:
         return found.verdict, (hits, *facts, *doubts)
+    if refused.silent_made:
+        calls = "1 call" if refused.silent_made == 1 else f"{count(refused.silent_made)} calls"
+        made = f"The kernel's check lets {calls} out of the window pass: an error would stop none."
+        return found.verdict, (made, *facts, *doubts)
     fact = "No struct page would be mapped outside of the window: what asks for it is refused."
     if facts or doubts:
         return Verdict.INCONCLUSIVE, (*facts, *doubts, fact)

@@ -13,6 +13,7 @@ from recordings.report import extents_list
 from recordings.snapshot import Verdict
 from recordings.units import address, count, duration, share, size
 from recordings.whatif import Fired, Supposed, Warn, WhatIf
+from tracers.explain import blindness
 from tracers.formulas import WindowError, signed
 
 #: Before everything that did not happen.
@@ -30,7 +31,10 @@ def supposition(asked: WhatIf) -> str:
     """Return what is supposed, as "the window were 0x… - 0x… and …"."""
     parts = []
     if asked.window is not None:
-        parts.append(f"the window were {_range(asked.window.start, asked.window.end)}")
+        told = f"the window were {_range(asked.window.start, asked.window.end)}"
+        if asked.window.used[0] != asked.window.start:
+            told += f", in use from {address(asked.window.used[0])} on"
+        parts.append(told)
     if asked.physmem_end is not None:
         parts.append(f"device regions were placed at most up to 0x{asked.physmem_end:x}")
     if asked.warn is not None:
@@ -43,8 +47,12 @@ def headline(supposed: Supposed) -> str:
     number = supposed.populate + supposed.free
     word = f"hypothetical verdict {WORDS[supposed.verdict]}"
     if supposed.verdict is Verdict.OUT_OF_RANGE:
-        hits = supposed.regimes.hits
-        return f"{word}: {count(hits)} of {calls(number)} would still lie outside the window"
+        refused = supposed.refused
+        hits = supposed.regimes.hits if refused is None else refused.silent_made
+        silent = f", {count(supposed.silent)} of them silent" if supposed.silent else ""
+        silent = silent if refused is None else ", as the check lets them pass"
+        said = f"{count(hits)} of {calls(number)} would still lie outside the window"
+        return f"{word}: {said}{silent}"
     if supposed.verdict is Verdict.INCONCLUSIVE:
         return f"{word}: {supposed.reasons[0]}"
     if supposed.refused is not None and supposed.refused.populate_refused:
@@ -79,8 +87,12 @@ def _places(supposed: Supposed) -> Iterator[str]:
         )
         if (window.va_bits or 0) > 48:
             used = window.vabits_actual
-            cpu = "as if the CPU had 52-bit addresses" if used is None else f"with {used} bits used"
+            cpu = f"with {used} in use"
+            if used is None:
+                cpu = "by what is in use whatever the CPU"
             yield f"A kernel for {window.va_bits} bits, judged {cpu}."
+            if told := blindness(window):
+                yield told
     if asked.physmem_end is None:
         return
     moves = supposed.moves
@@ -163,6 +175,7 @@ def supposed_dict(supposed: Supposed) -> dict[str, Any]:
         "calls": {"populate": supposed.populate, "free": supposed.free},
         "hits": supposed.regimes.hits,
         "would_warn": supposed.would_warn,
+        "silent": supposed.silent,
         "regimes": asdict(supposed.regimes),
         "extents": extents_list(supposed.extents),
         "extents_total": supposed.extents_total,
@@ -188,6 +201,7 @@ def supposed_dict(supposed: Supposed) -> dict[str, Any]:
             "populate_refused": refused.populate_refused,
             "populate_not_made": refused.populate_not_made,
             "free_not_made": refused.free_not_made,
+            "silent_made": refused.silent_made,
         },
         "moves": [
             {

@@ -7,6 +7,7 @@ escapes keep it harmless.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,7 +125,7 @@ _WINDOW_KEYS: Final = (
     "start", "end", "va_bits", "page_size", "struct_page", "memstart", "section_size_bits",
     "vabits_actual", "family",
 )  # fmt: skip
-_DERIVED_KEYS: Final = ("size", "vmemmap", "page_offset", "used", "phys", "upper_space")
+_DERIVED_KEYS: Final = ("size", "vmemmap", "page_offset", "used", "blind", "phys", "upper_space")
 
 
 def _derived(window: Window | None) -> dict[str, Any]:
@@ -134,17 +135,27 @@ def _derived(window: Window | None) -> dict[str, Any]:
         return told
     told["size"] = window.size
     told["page_offset"] = None if (at := page_offset(window)) is None else address(at)
-    try:
-        told["upper_space"] = upper_space(window)
+    told["upper_space"] = upper_space(window)
+    if window.use_known:
         told["used"] = dict(zip(("start", "end"), map(address, window.used), strict=True))
-    except WindowError:
-        pass
+        told["blind"] = _blind(window)
     try:
         told["vmemmap"] = address(window.vmemmap)
         first, end = window.phys_range
         told["phys"] = {"start": f"0x{first:x}", "end": f"0x{end:x}"}
     except WindowError:
         pass
+    return told
+
+
+def _blind(window: Window) -> dict[str, Any] | None:
+    """Return what the kernel's WARN takes for vmemmap and is not; None: nothing."""
+    start, end = window.blind
+    if start == end:
+        return None
+    told: dict[str, Any] = {"start": address(start), "end": address(end), "phys_below": None}
+    with suppress(WindowError):
+        told["phys_below"] = f"0x{window.phys_range[0]:x}"
     return told
 
 
@@ -166,6 +177,7 @@ def _span(span: Span) -> dict[str, Any]:
         "start": address(span.start),
         "end": address(span.end),
         "regime": span.regime.value,
+        "silent": span.silent,
         "in_use": span.in_use,
         "lands_on": span.lands_on,
     }

@@ -8,7 +8,6 @@ columns wide when piped; all text of kernels and files goes through ``printable`
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from rich.console import Console, ConsoleRenderable
@@ -19,7 +18,8 @@ from recordings.cover_text import cover_parts, physical, price, virtual
 from recordings.escape import printable
 from recordings.units import address, count, size
 from recordings.window_report import WindowReport, page_offset
-from tracers.cover import Span, fewest_bits
+from tracers.cover import Span
+from tracers.explain import blindness, judged
 from tracers.formulas import Family, WindowError, signed
 from tracers.layout import TOP, Layout, marks
 from tracers.window import Regime, Window
@@ -153,22 +153,18 @@ def _in_use(window: Window) -> Iterator[str]:
     """Say which part a 52-bit kernel maps on lesser hardware, known or not which that is."""
     if window.va_bits is None or window.va_bits <= 48:
         return
-    if window.vabits_actual is None:
-        fewest = fewest_bits(window)
-        if fewest is not None and window.struct_page is not None:
-            start, end = replace(window, vabits_actual=fewest).used
-            yield f"all of it on a CPU with {window.va_bits}-bit addresses;"
-            yield f"{virtual(start, end)} on one with {fewest} (the WARN does not tell them apart)"
-        return
-    try:
-        start, end = window.used
-    except WindowError:
+    start, end = window.used
+    if not window.use_known:
+        fewest, most = min(window.bits_possible), max(window.bits_possible)
+        yield f"all of it with {most} bits of addresses in use;"
+        yield f"{virtual(start, end)} with {fewest} (the WARN does not tell them apart)"
         return
     yield f"{virtual(start, end)} with {window.vabits_actual} bits ({size(end - start)})"
     if start != window.start:
         # vmalloc goes up to the part in use since d432b8d57c0c (6.9)
         whose = "is vmalloc's" if window.family is Family.V6_9 else "is not used"
         yield f"{virtual(window.start, start)} {whose} here, yet inside what the WARN compares with"
+        yield blindness(window)
 
 
 def _layout(window: Window, layout: Layout) -> Iterator[ConsoleRenderable]:
@@ -201,8 +197,9 @@ def _pages(report: WindowReport, window: Window) -> Iterator[ConsoleRenderable]:
     inside = [span for span in spans if span.in_use]
     if inside:
         first, end = (pfn << window.page_shift for pfn in (inside[0].first_pfn, inside[-1].end_pfn))
+        others = "all others are out" if window.use_known else "of others below it is not known"
         yield paper.hanging(
-            Text(" "), f"physical {physical(first, end)}, {size(end - first)}: all others are out"
+            Text(" "), f"physical {physical(first, end)}, {size(end - first)}: {others}"
         )
     else:
         yield paper.hanging(Text(" "), "no page at all with this memstart_addr")
@@ -224,9 +221,7 @@ def _pfns(span: Span, spans: tuple[Span, ...]) -> str:
 
 
 def _regime(span: Span) -> str:
-    if span.regime is Regime.INSIDE and not span.in_use:
-        return "inside, not in use"
-    return span.regime.value
+    return judged(span.regime.value, silent=span.silent)
 
 
 def _sites(report: WindowReport) -> Iterator[ConsoleRenderable]:

@@ -36,10 +36,13 @@ def strings(texts: Sequence[bytes], kind: pa.DataType | None = None) -> pa.Array
     )
 
 
-def flags(values: npt.NDArray[np.bool_]) -> pa.Array:
-    """Return an Arrow array of booleans, no nulls."""
-    bits = pa.py_buffer(np.packbits(values, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
+def flags(values: npt.NDArray[np.bool_], valid: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return an Arrow array of booleans, null where not ``valid``; no nulls without it."""
+    bits, known = (
+        None if bools is None else pa.py_buffer(np.packbits(bools, bitorder="little"))
+        for bools in (values, valid)
+    )
+    return pa.Array.from_buffers(pa.bool_(), len(values), [known, bits])
 
 
 def empty(schema: pa.Schema) -> pa.RecordBatch:

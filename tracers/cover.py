@@ -10,7 +10,7 @@ include/asm/memory.h of the releases named in ``Family``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
@@ -35,8 +35,13 @@ class Span:
     start: int  # struct pages, modulo 2^64: a span that ends at 2^64 has end 0
     end: int
     regime: Regime
-    in_use: bool  # inside the window, and in the part the kernel really maps
+    silent: bool  # out of the window in use, and the kernel's WARN lets it pass
     lands_on: str
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is known to lie where the kernel really maps struct pages."""
+        return self.regime is Regime.INSIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Cover:
 
 
 def pfn_spans(window: Window, layout: Layout, first: int, end: int) -> tuple[Span, ...]:
-    """Cut the pfns [first, end) where the regime or the use of their struct pages changes.
+    """Cut the pfns [first, end) where the regime of their struct pages, or the WARN, changes.
 
     Raises:
         WindowError: memstart or a size is not known, or there is no such range.
@@ -106,17 +111,19 @@ def pfn_spans(window: Window, layout: Layout, first: int, end: int) -> tuple[Spa
     if not 0 <= first < end <= 1 << (64 - window.page_shift):
         raise WindowError(f"no pfns: 0x{first:x} to 0x{end:x}")
     size, base = _struct_page(window), _base(window)
-    used = _used(window)[0][0]
+    used = window.used[0]
     # a struct page that begins before a border and ends behind it: only START's is rounded up,
     # as what begins below START is below
     pfns = {-(-(border - base) // size) for border in (HALF, window.start, used)}
     pfns |= {(border - base) // size for border in (window.end, TOP, TOP + HALF)}
     cuts = [first, *sorted(pfn for pfn in pfns if first < pfn < end), end]
-    return tuple(_span(window, layout, a, b, used) for a, b in pairwise(cuts))
+    return tuple(_span(window, layout, a, b) for a, b in pairwise(cuts))
 
 
 def cover(window: Window, layout: Layout, first: int, end: int) -> Cover:
     """Judge the physical addresses [first, end), in bytes; both are rounded out to pages.
+
+    Where the bits in use are not known: as if the CPU had as many as the kernel is built for.
 
     Raises:
         WindowError: memstart or a size is not known, or no arm64 CPU has such addresses.
@@ -128,13 +135,16 @@ def cover(window: Window, layout: Layout, first: int, end: int) -> Cover:
             f" {PA_BITS} bits, and the end comes after the start"
         )
     pfn, stop = first >> shift, -(-end >> shift)
+    known = window.use_known
+    if not known and window.va_bits is not None:
+        window = replace(window, vabits_actual=window.va_bits)
     spans = pfn_spans(window, layout, pfn, stop)
     return Cover(
         first,
         end,
         spans,
         covered=all(span.in_use for span in spans),
-        use_known=_used(window)[1],
+        use_known=known,
         growth=_growth(window, layout, pfn, stop),
         choices=tuple(c for c in va_choices(window, pfn << shift, stop << shift) if c.covers),
     )
@@ -148,7 +158,7 @@ def va_choices(window: Window, first: int, end: int) -> Iterator[Choice]:
     if window.family is None:
         return
     page, size, shift = 1 << window.page_shift, _struct_page(window), window.page_shift
-    lowest = ((_used(window)[0][0] - _base(window)) // size) << shift
+    lowest = ((window.used[0] - _base(window)) // size) << shift
     for bits in _VA_BITS[page]:
         # Kconfig: 52-bit kernel addresses from 5.4 with 64K pages, from 6.9 with any (LPA2)
         enough = window.family is Family.V6_9 or (
@@ -185,7 +195,7 @@ def lpa2(window: Window) -> bool:
 
 def _growth(window: Window, layout: Layout, first: int, end: int) -> Growth:
     size, base = _struct_page(window), _base(window)
-    (used, _), _known = _used(window)
+    used = window.used[0]
     below = max(0, used - (base + first * size))
     above = max(0, base + end * size - window.end)
     # what a 52-bit kernel's window has that its CPU does not use
@@ -209,25 +219,17 @@ def _hole(window: Window) -> int | None:
     return max(0, TOP - _TOP_KEPT - window.end)
 
 
-def _span(window: Window, layout: Layout, first: int, end: int, used: int) -> Span:
+def _span(window: Window, layout: Layout, first: int, end: int) -> Span:
     size, base = _struct_page(window), _base(window)
     start, stop = (base + first * size) & MASK, (base + end * size) & MASK
     regime = window.regime(start, stop)
-    in_use = regime is Regime.INSIDE and start >= used
-    return Span(first, end, start, stop, regime, in_use, layout.lands_on(start, stop))
+    silent = window.silent(start, (start + size) & MASK)  # page by page, as calls are
+    return Span(first, end, start, stop, regime, silent, layout.lands_on(start, stop))
 
 
 def _base(window: Window) -> int:
     """Return where pfn 0's struct page is, counted from START and not modulo 2^64."""
     return window.start - signed((window.start - window.vmemmap) & MASK)
-
-
-def _used(window: Window) -> tuple[tuple[int, int], bool]:
-    """Return the part in use, and whether that is known; all of the window if it is not."""
-    try:
-        return window.used, True
-    except WindowError:
-        return (window.start, window.end), False
 
 
 def _struct_page(window: Window) -> int:

@@ -26,6 +26,7 @@ def explain(
     else:
         origin = window.provenance.get("window", "origin not known")
         lines.append(f"window 0x{window.start:016x} - 0x{window.end:016x} ({origin})")
+        lines += _in_use(window)
         lines += _pages(window, start, end)
         lines += _compare(window, start, end)
     if layout is not None:
@@ -33,6 +34,55 @@ def explain(
     if window is not None:
         lines += _warning(window, start, end)
     return tuple(lines)
+
+
+def _in_use(window: Window) -> list[str]:
+    """Say where the window in use starts, if that is not VMEMMAP_START."""
+    first, end = window.used
+    if first == window.start:
+        return []
+    lines = [f"in use 0x{first:016x} - 0x{end:016x}: {bits_in_use(window)}"]
+    if window.use_known:
+        built, bits, page = window.va_bits, window.vabits_actual, window.page_shift
+        lines.append(
+            f"its start = VMEMMAP_START + ((2^{built} - 2^{bits}) >> {page})"
+            f" * {window.struct_page} = VMEMMAP_START + 0x{first - window.start:x}"
+        )
+    return lines
+
+
+def judged(regime: str, *, silent: bool) -> str:
+    """Return a regime in words: "below", and "below, silent" for hits the kernel lets pass."""
+    return f"{regime}, silent" if silent else regime
+
+
+def bits_in_use(window: Window) -> str:
+    """Return how many bits of addresses are in use, and how that is known, in a few words."""
+    if not window.use_known:
+        return f"for certain; all of it if {window.va_bits or 52} bits are in use, not known here"
+    origin = window.provenance.get("vabits_actual", "origin not known")
+    return f"{window.vabits_actual} of {window.va_bits} address bits ({origin})"
+
+
+def blindness(window: Window) -> str:
+    """Return what the kernel's WARN cannot see on this machine, as one sentence; "" if nothing.
+
+    That is what lies in ``window.blind``: the struct pages below the first one of the linear map.
+    """
+    start, end = window.blind
+    if start == end:
+        return ""
+    may = "cannot" if window.use_known else "may not"
+    said = f"The kernel's WARN {may} see hits below 0x{end:016x}, down to VMEMMAP_START"
+    if not window.use_known:
+        return f"{said}: that depends on the address bits in use."
+    try:
+        first, _ = window.phys_range
+    except WindowError:
+        return f"{said}: pages below memstart_addr, which is not known."
+    if not first:
+        return f"{said}; no page leads there, as those in use begin at physical 0."
+    return f"{said}: pages at physical addresses below 0x{first:x}."
 
 
 def _pages(window: Window, start: int, end: int) -> list[str]:
@@ -65,18 +115,22 @@ def _pages(window: Window, start: int, end: int) -> list[str]:
 def _compare(window: Window, start: int, end: int) -> list[str]:
     """Say how both ends stand to the window, and what that makes the range."""
     regime = window.regime(start, end)
+    first, _ = window.used
+    begin = "VMEMMAP_START" if first == window.start else "the window in use"
     why = {
-        Regime.INSIDE: "from VMEMMAP_START on, at most up to VMEMMAP_END",
-        Regime.BELOW: "in the kernel half, at most up to VMEMMAP_START",
+        Regime.INSIDE: f"from {begin} on, at most up to VMEMMAP_END",
+        Regime.BELOW: f"in the kernel half, at most up to {begin}",
         Regime.ABOVE: "from VMEMMAP_END on, not past 2^64",
         Regime.WRAPPED: "the address went past 2^64, into the user half",
         Regime.STRADDLING: "it crosses a border",
+        Regime.UNKNOWN: "inside if all of the window is in use, else below or across its border",
     }[regime]
-    return [
-        f"start {_place(start, 'VMEMMAP_START', window.start)}",
-        f"end   {_place(end, 'VMEMMAP_END', window.end)}",
-        f"regime: {regime} ({why})",
-    ]
+    lines = [f"start {_place(start, 'VMEMMAP_START', window.start)}"]
+    if first != window.start:
+        lines.append(f"start {_place(start, 'the start of the window in use', first)}")
+    lines.append(f"end   {_place(end, 'VMEMMAP_END', window.end)}")
+    lines.append(f"regime: {regime} ({why})")
+    return lines
 
 
 def _place(addr: int, name: str, border: int) -> str:
@@ -98,21 +152,23 @@ def _landing(window: Window | None, layout: Layout, start: int, end: int) -> str
 def _warning(window: Window, start: int, end: int) -> list[str]:
     """Say what the kernel's own comparison gives, and why where that is not the regime."""
     warns = window.warns(start, end)
-    inside = window.regime(start, end) is Regime.INSIDE
     low, high = ("true" if told else "false" for told in (start < window.start, end > window.end))
     verdict = "it warns (a WARN_ON_ONCE only the first time)" if warns else "no warning"
     lines = [f"WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END): {low} || {high} -> {verdict}"]
-    if not inside and not warns:
-        lines.append(
-            "Out of the window all the same: end is at or past 2^64, so it compares as small."
-        )
-    try:
-        used, _ = window.used
-    except WindowError:
-        return lines
-    if inside and start < used:
-        lines.append(
-            f"No warning, yet outside the window in use: with {window.vabits_actual} bits this"
-            f" kernel maps struct pages only from 0x{used:016x} on."
-        )
+    if window.silent(start, end):
+        why = why_silent(window, start, end)
+        lines.append(f"A silent hit: out of the window in use all the same. {why}")
     return lines
+
+
+def why_silent(window: Window, start: int, end: int) -> str:
+    """Return, in two sentences, why the kernel does not warn about the silent hit [start, end)."""
+    if end < start or window.used[0] == window.start:
+        return "Its end is at or past 2^64. So it compares as small with VMEMMAP_END."
+    built, bits = window.va_bits, window.vabits_actual
+    return (
+        f"The WARN compares with VMEMMAP_START 0x{window.start:016x}, made for {built} bits. With"
+        f" {bits} in use vmemmap begins ((2^{built} - 2^{bits}) >> {window.page_shift}) *"
+        f" {window.struct_page} = 0x{window.used[0] - window.start:x} higher, at"
+        f" 0x{window.used[0]:016x}."
+    )

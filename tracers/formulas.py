@@ -43,14 +43,15 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >= HALF else value
 
 
-def va_bits_min(family: Family, va_bits: int, page_size: int) -> int:
+def va_bits_min(family: Family | None, va_bits: int, page_size: int) -> int:
     """Return VA_BITS_MIN: the fewest bits a kernel built for ``va_bits`` may end up with.
 
-    52-bit kernels run on 48-bit hardware, 16K ones (LPA2, 6.9) on 47 bits.
+    52-bit kernels run on 48-bit hardware, 16K ones (LPA2, 6.9) on 47 bits. ``family`` None: one
+    with no known formula.
     """
     if va_bits <= 48:
         return va_bits
-    return 47 if family is Family.V6_9 and page_size == 16384 else 48
+    return 47 if family in (Family.V6_9, None) and page_size == 16384 else 48
 
 
 def formula(family: Family, *, va_bits: int, page_size: int, struct_page: int) -> tuple[int, int]:

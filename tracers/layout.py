@@ -11,17 +11,23 @@ Source: arch/arm64/include/asm/memory.h, pgtable.h, fixmap.h and mm/ptdump.c of 
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tracers.formulas import HALF, MASK, Family, WindowError, va_bits_min
+from tracers.in_use import GUARD
 from tracers.window import Window
 
 TOP: Final = 1 << 64
 _MIB: Final = 1 << 20
 _CHUNK: Final = 16384  # rows
+GUARD_HOLE: Final = "guard hole"
+"""Between vmalloc and the vmemmap in use, kept free (6.9 on)."""
+UNUSED: Final = "unused vmemmap"
+"""Of the window, but not in use; nobody else has it (until 6.8)."""
 #: FIXADDR_SIZE counts the slots of an enum whose length depends on the configuration: a window
 #: for the device tree (2 or 4 MiB), seven early ioremap slots of 256 KiB and a page, some 20
 #: single pages. 8 MiB hold it for every page size; kernel_page_tables gives the true edge.
@@ -145,9 +151,10 @@ def marks(window: Window, *, kasan_shift: int | None = None) -> dict[str, int]:
     match family:
         case Family.V6_9:
             # PCI I/O and fixmap above the window: 031e011d8b22, b730b0f2b1fc; vmalloc up to
-            # the window in use: d432b8d57c0c
+            # the window in use: d432b8d57c0c, at least up to the window where that is not known
             pci_start, fixmap_end = window.end + 8 * _MIB, TOP - 8 * _MIB
-            found["VMALLOC_END"] = _used(window)[0] - 8 * _MIB
+            begin = window.used[0] if window.use_known else window.start
+            found["VMALLOC_END"] = begin - GUARD
             found["MODULES_VADDR"] = middle
             found["MODULES_END"] = found["VMALLOC_START"] = middle + (2 << 30)
         case Family.V5_11:
@@ -211,19 +218,33 @@ def layout_for(
         Region("non-canonical", HALF, lowest, "no page table translates it"),
     ]
     wanted += [Region(n, at[a], at[b], t) for n, a, b, t in names if a in at and b in at]
-    vmemmap = Region("vmemmap", *_used(window))
+    vmemmap = Region("vmemmap", *window.used)
     provenance = "formula" if found else "window only"
     if told:
         provenance = f"{provenance} + {', '.join(sorted(told))} of this kernel"
-    return Layout(_cover(wanted, vmemmap, gap), provenance)
+    return named(Layout(_cover(wanted, vmemmap, gap), provenance), window)
 
 
-def _used(window: Window) -> tuple[int, int]:
-    """Return the part of the window in use; all of it where that cannot be told."""
-    try:
-        return window.used
-    except WindowError:
-        return window.start, window.end
+def named(layout: Layout, window: Window) -> Layout:
+    """Return the layout with the gaps beside the window in use called by what they are.
+
+    The kernel's Documentation/arch/arm64/memory.rst calls the one behind vmalloc a guard region.
+    """
+    reclaims = window.family is Family.V6_9
+    out: list[Region] = []
+    for region in layout.regions:
+        inner = {window.start, window.used[0]} if region.name == "unused" else set()
+        cuts = [region.start, *sorted(at for at in inner if region.start < at < region.end)]
+        for start, end in pairwise((*cuts, region.end)):
+            name = region.name
+            if name == "unused" and window.start <= start and end <= window.used[0]:
+                name = UNUSED if window.use_known else f"vmemmap or {UNUSED}"
+                if reclaims:
+                    name = GUARD_HOLE if window.use_known else "vmemmap or vmalloc"
+            elif name == "unused" and reclaims and end == window.start:
+                name = GUARD_HOLE if window.use_known else f"{GUARD_HOLE} or vmalloc"
+            out.append(Region(name, start, end, region.note))
+    return Layout(tuple(out), layout.provenance)
 
 
 def _cover(wanted: list[Region], vmemmap: Region, gap: str) -> tuple[Region, ...]:

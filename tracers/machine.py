@@ -5,10 +5,9 @@ another is named in ``problems``; whatever the files hold, the only error is ``M
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tracers import sidefiles
 from tracers.errors import VmemscopeError
@@ -21,9 +20,13 @@ from tracers.formulas import (
     section_size_bits_for,
     signed,
 )
-from tracers.layout import Layout, layout_for, marks
+from tracers.in_use import bits_in_use
+from tracers.layout import Layout, layout_for, marks, named
 from tracers.sidefiles import Mark
 from tracers.window import Window, window_from_facts
+
+#: Fact beside those of ``Window``: how many bits of addresses a program of that kernel can map.
+TASK_BITS: Final = "task_bits"
 
 
 class MachineError(VmemscopeError):
@@ -68,13 +71,16 @@ class Machine:
             MachineError: it is none.
         """
         try:
-            window, layout = told.get("window"), told.get("layout")
+            window = Window.from_dict(told["window"]) if told.get("window") is not None else None
+            layout = Layout.from_dict(told["layout"]) if told.get("layout") is not None else None
+            if window is not None and layout is not None:
+                layout = named(layout, window)  # older recordings call gaps "unused"
             return cls(
                 release=_text(told.get("release")),
                 build_id=_text(told.get("build_id")),
                 arch=_text(told.get("arch")),
-                window=Window.from_dict(window) if window is not None else None,
-                layout=Layout.from_dict(layout) if layout is not None else None,
+                window=window,
+                layout=layout,
                 iomem=tuple(
                     (int(first, 16), int(last, 16), str(name))
                     for first, last, name in told.get("iomem") or ()
@@ -122,9 +128,10 @@ def assemble(
 ) -> Machine:
     """Return the machine that all sources together describe.
 
-    ``told``: further (origin, value) pairs by fact, ``Window``'s integer fields and the borders
-    vmcoreinfo may give ("VMALLOC_START"…). ``windows``: further (origin, start, end), most trusted
-    first; the note in ``files`` comes before both. What disagrees is in the machine's problems.
+    ``told``: further (origin, value) pairs by fact: ``Window``'s integer fields, the borders
+    vmcoreinfo may give ("VMALLOC_START"…) and ``TASK_BITS``. ``windows``: further (origin, start,
+    end), most trusted first; the note in ``files`` comes before both. What disagrees is in the
+    machine's problems.
     """
     return _Reading(files, told or {}, windows).machine()
 
@@ -196,10 +203,15 @@ class _Reading:
         self.agree = False
 
     def _agreed(
-        self, name: str, noted: int | None, config: int | None, sane: range | tuple[int, ...]
+        self,
+        name: str,
+        noted: int | None,
+        config: int | None,
+        sane: range | tuple[int, ...],
+        others: Sequence[tuple[str, int]] = (),
     ) -> int | None:
         """Return a fact of the first source that has it, checked and against the others."""
-        found = (("vmcoreinfo", noted), ("config", config), *self.told.get(name, ()))
+        found = (("vmcoreinfo", noted), ("config", config), *self.told.get(name, ()), *others)
         told = [(origin, value) for origin, value in found if value is not None]
         good = [(origin, value) for origin, value in told if value in sane]
         self.problems += [
@@ -236,7 +248,12 @@ class _Reading:
         if actual is not None and actual not in VA_BITS_RANGE:
             self.problems.append(f"vmcoreinfo: TCR_EL1_T1SZ {t1sz} gives impossible {actual} bits")
             actual = None
-        actual = self._agreed("vabits_actual", actual, None, VA_BITS_RANGE)
+        sane, others = VA_BITS_RANGE, self.told.get(TASK_BITS, ())
+        if bits is None or bits <= 48:
+            others = ()  # nothing to find out; 5.0 to 5.3 gave programs more bits than the kernel
+        else:
+            sane = range(47, bits + 1)
+        actual = self._agreed("vabits_actual", actual, None, sane, others)
         if section is None and page is not None and release is not None:
             try:
                 section = section_size_bits_for(release, page)
@@ -286,8 +303,56 @@ class _Reading:
                 f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
                 f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
             )
+        window = self._in_use(window)
         self._check_vmemmap(window)
         return window
+
+    def _in_use(self, window: Window) -> Window:
+        """Return the window with the bits in use, where something else than T1SZ tells them."""
+        sizes = (window.va_bits, window.page_size, window.struct_page)
+        if window.use_known or None in sizes:
+            return window
+        borders = {n: replace(window, vabits_actual=n).used[0] for n in window.bits_possible}
+        ram = min((first for first, _, name in self.iomem if name == "System RAM"), default=None)
+        noted = self._note("NUMBER(VMALLOC_END)")
+        found = [
+            *bits_in_use(
+                borders,
+                family=window.family,
+                memstart=window.memstart,
+                ram=ram,
+                vmalloc_end=noted,
+            ),
+            *self._by_marker(window, borders),
+        ]
+        if len({bits for _, bits in found}) > 1:
+            said = ", ".join(f"{origin} says {bits}" for origin, bits in found)
+            self._contradiction(f"vabits_actual: {said}: files of two kernels?")
+        if len({bits for _, bits in found}) != 1:
+            return window
+        origin, bits = found[0]
+        provenance = {**window.provenance, "vabits_actual": origin}
+        return replace(window, vabits_actual=bits, provenance=provenance)
+
+    def _by_marker(self, window: Window, borders: Mapping[int, int]) -> list[tuple[str, int]]:
+        """Return the bits in use by the page tables: the marker is where these start (6.9 on)."""
+        if window.family is not Family.V6_9:
+            return []
+        starts = (mark for mark in self._marks(window) if mark.name == "VMEMMAP_START")
+        fitting = [
+            [n for n, border in borders.items() if mark.agrees(border)]
+            for mark in starts
+            if mark.low is not None
+        ]
+        return [("kernel_page_tables", bits[0]) for bits in fitting if len(bits) == 1]
+
+    def _marks(self, window: Window) -> list[Mark]:
+        """Return the markers of kernel_page_tables."""
+        text = self.files.texts.get("kernel_page_tables", "")
+        if not text or window.page_size is None or window.va_bits is None:
+            return []
+        levels = (window.va_bits - 4) // (window.page_shift - 3)
+        return sidefiles.read_page_tables(text, window.page_size, levels)
 
     def _memstart(
         self, bits: int | None, actual: int | None, page: int | None, section: int | None
@@ -334,10 +399,7 @@ class _Reading:
                     f"vmcoreinfo says {name} is 0x{exact[name]:016x}, the formula gives"
                     f" 0x{expected[name]:016x}"
                 )
-        text = self.files.texts.get("kernel_page_tables", "")
-        if text and window.page_size is not None and window.va_bits is not None:
-            levels = (window.va_bits - 4) // (window.page_shift - 3)
-            seen = sidefiles.read_page_tables(text, window.page_size, levels)
+        if window.page_size is not None and (seen := self._marks(window)):
             self._compare_marks(window, seen, expected | exact)
             for mark in seen:
                 if mark.exact(window.page_size):
@@ -347,10 +409,7 @@ class _Reading:
     def _compare_marks(self, window: Window, seen: list[Mark], expected: dict[str, int]) -> None:
         known: dict[str, tuple[int, ...]] = {name: (addr,) for name, addr in expected.items()}
         # since f9cca2444187 (6.9) the marker is the start of the part in use
-        starts = [window.start]
-        with suppress(WindowError):
-            starts.append(window.used[0])
-        known |= {"VMEMMAP_START": tuple(starts), "VMEMMAP_END": (window.end,)}
+        known |= {"VMEMMAP_START": window.blind, "VMEMMAP_END": (window.end,)}
         for mark in seen:
             borders = known.get(mark.name)
             if borders and not any(mark.agrees(border) for border in borders):

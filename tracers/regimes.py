@@ -23,21 +23,24 @@ __all__ = [
     "WRAPPED",
     "Regime",
     "classify",
+    "hits",
     "page_to_pfn",
     "pfn_to_page",
+    "silent",
     "warns",
 ]
 
 U64 = npt.NDArray[np.uint64]
 Codes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 
 INSIDE: Final = Regime.INSIDE.code
 BELOW: Final = Regime.BELOW.code
 ABOVE: Final = Regime.ABOVE.code
 WRAPPED: Final = Regime.WRAPPED.code
 STRADDLING: Final = Regime.STRADDLING.code
-UNKNOWN: Final = len(Regime)  # no window, or an argument that is not known
-REGIMES: Final = (*(regime.value for regime in Regime), "unknown")
+UNKNOWN: Final = Regime.UNKNOWN.code  # also: no window, or an argument that is not known
+REGIMES: Final = tuple(regime.value for regime in Regime)
 """Names by code."""
 
 _CHUNK: Final = 16384  # rows whose operands and results stay in the first cache levels
@@ -75,13 +78,23 @@ def classify(start: U64, end: U64, window: Window | None) -> Codes:
         WindowError: columns that are not u64 of one length.
     """
     _check(start, end)
-    out = np.empty(len(start), np.uint8)
     if window is None:
-        out.fill(UNKNOWN)
-        return out
-    # zones of start: user half, below START, below END, from END on; of end likewise, borders
-    # belonging to the lower zone
-    borders = [np.uint64(border) for border in (HALF, window.start, window.end)]
+        return np.full(len(start), UNKNOWN, np.uint8)
+    first, last = window.used
+    out = _classify(start, end, first, last)
+    if not window.use_known:
+        unsure = np.flatnonzero(out != INSIDE)
+        at_most = _classify(start[unsure], end[unsure], window.start, last)
+        at_most[at_most == INSIDE] = UNKNOWN
+        out[unsure] = at_most
+    return out
+
+
+def _classify(start: U64, end: U64, window_start: int, window_end: int) -> Codes:
+    out = np.empty(len(start), np.uint8)
+    # zones of start: user half, below the window, below its end, from there on; of end likewise,
+    # borders belonging to the lower zone
+    borders = [np.uint64(border) for border in (HALF, window_start, window_end)]
     flag = np.empty(_CHUNK, np.bool_)
     key = np.empty(_CHUNK, np.uint8)
     bits = flag.view(np.uint8)
@@ -103,6 +116,25 @@ def classify(start: U64, end: U64, window: Window | None) -> Codes:
             np.add(keys, bit, out=keys)
         np.take(_TABLE, keys, out=out[at : at + size], mode="clip")
     return out
+
+
+def hits(regime: Codes) -> Flags:
+    """Return which regime codes are known to be outside of the window in use."""
+    out = np.not_equal(regime, INSIDE)
+    np.logical_and(out, np.not_equal(regime, UNKNOWN), out=out)
+    return out
+
+
+def silent(regime: Codes, start: U64, end: U64, window: Window | None) -> Flags:
+    """Return which ranges are silent hits; ``regime``: what ``classify`` gives for them.
+
+    Raises:
+        WindowError: columns that are not u64 of one length.
+    """
+    found = hits(regime)
+    if window is not None and found.any():
+        found &= ~warns(start, end, window)
+    return found
 
 
 def warns(start: U64, end: U64, window: Window) -> npt.NDArray[np.bool_]:

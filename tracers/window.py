@@ -1,4 +1,4 @@
-"""The vmemmap window and its arithmetic: what the kernel's WARN compares against, in one place.
+"""The vmemmap window and its arithmetic: what the kernel's WARN compares with, and what is in use.
 
 Promises: every address is an integer modulo 2^64 and every result is what the kernel itself
 would compute; a fact that is not known raises ``WindowError`` naming it, and is never guessed.
@@ -9,7 +9,7 @@ named in ``Family``, and include/asm-generic/memory_model.h for page and pfn.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -24,17 +24,21 @@ from tracers.formulas import (
     family_for_release,
     formula,
     signed,
+    va_bits_min,
 )
+from tracers.in_use import unused
 
 
 class Regime(StrEnum):
-    """Where a range lies, judged against the window; the rules are in ``Window.regime``."""
+    """Where a range lies, judged by the window in use; the rules are in ``Window.regime``."""
 
     INSIDE = "inside"
     BELOW = "below"
     ABOVE = "above"
     WRAPPED = "wrapped"
     STRADDLING = "straddling"
+    UNKNOWN = "unknown"
+    """Inside or below, as the bits in use decide, which are not known."""
 
     @property
     def code(self) -> int:
@@ -80,6 +84,9 @@ class Window:
         for name, rule in rules:
             if getattr(self, name) is not None:
                 check(name, getattr(self, name), rule)
+        if (self.va_bits or 0) > 48 and self.vabits_actual is not None:
+            fewest, *_, most = self.bits_possible
+            check("vabits_actual", self.vabits_actual, lambda v: fewest <= v <= most)
 
     @property
     def size(self) -> int:
@@ -102,24 +109,53 @@ class Window:
         memstart = signed(self._fact("memstart"))
         base = self.start - (memstart >> self.page_shift) * self._fact("struct_page")
         if self.family is Family.V5_4 and memstart > -(1 << 51):
-            base += self._unused
+            if not self.use_known:
+                raise WindowError("the window's vabits_actual is not known")
+            base += self._unused[0]
         return base & MASK
 
     @property
-    def used(self) -> tuple[int, int]:
-        """(start, end) of the part this kernel really maps struct pages in.
-
-        Smaller than the window on a 52-bit kernel whose hardware has fewer bits; the WARN
-        compares with the whole window all the same.
-        """
-        return self.start + self._unused, self.end
+    def bits_possible(self) -> tuple[int, ...]:
+        """The numbers of bits that can be in use by a kernel built for ``va_bits``, ascending."""
+        most = self._fact("va_bits")
+        pages = PAGE_SIZES if self.page_size is None else (self.page_size,)
+        return tuple(sorted({most, *(va_bits_min(self.family, most, page) for page in pages)}))
 
     @property
-    def _unused(self) -> int:
-        if self._fact("va_bits") <= 48 or self.family is Family.V4_14:
-            return 0
-        missing = (1 << self._fact("va_bits")) - (1 << self._fact("vabits_actual"))
-        return (missing >> self.page_shift) * self._fact("struct_page")
+    def used(self) -> tuple[int, int]:
+        """(start, end) of the window in use: where this kernel really maps struct pages.
+
+        Smaller than the window on a 52-bit kernel whose CPU has fewer bits; the WARN compares
+        with the whole window all the same. Where the bits in use are not known: the part that
+        is in use whatever they are.
+        """
+        return self.start + self._unused[1], self.end
+
+    @property
+    def use_known(self) -> bool:
+        """Whether ``used`` is exact."""
+        least, most = self._unused
+        return least == most
+
+    @property
+    def blind(self) -> tuple[int, int]:
+        """(start, end) of what the WARN takes for vmemmap though it is not in use; may be empty.
+
+        Where the bits in use are not known: what may be.
+        """
+        return self.start, self.used[0]
+
+    @property
+    def _unused(self) -> tuple[int, int]:
+        return unused(
+            self.start,
+            self.end,
+            family=self.family,
+            va_bits=self.va_bits,
+            page_size=self.page_size,
+            struct_page=self.struct_page,
+            in_use=self.vabits_actual,
+        )
 
     @property
     def section_pages(self) -> int:
@@ -133,13 +169,14 @@ class Window:
 
     @property
     def pfn_range(self) -> tuple[int, int]:
-        """(first, end) of the pfns whose struct pages the window covers; none is below 0."""
-        first = signed((self.start - self.vmemmap) & MASK) // self._fact("struct_page")
-        return max(first, 0), max(first + self.size // self._fact("struct_page"), 0)
+        """(first, end) of the pfns whose struct pages are in ``used``; none is below 0."""
+        start, end = self.used
+        first = signed((start - self.vmemmap) & MASK) // self._fact("struct_page")
+        return max(first, 0), max(first + (end - start) // self._fact("struct_page"), 0)
 
     @property
     def phys_range(self) -> tuple[int, int]:
-        """(first, end) of the physical addresses whose struct pages the window covers."""
+        """(first, end) of the physical addresses whose struct pages are in ``used``."""
         first, end = self.pfn_range
         return first << self.page_shift, end << self.page_shift
 
@@ -166,27 +203,42 @@ class Window:
     def regime(self, start: int, end: int) -> Regime:
         """Say where [start, end) lies; both modulo 2^64, so a range up to the top has end 0.
 
-        inside: in the window. wrapped: in the user half. above: from END on, at most to 2^64.
-        below: in the kernel half, at most up to START. straddling: across any of those borders.
+        inside: in the window in use. wrapped: in the user half. above: from END on, at most to
+        2^64. below: in the kernel half, at most up to where the window in use starts. straddling:
+        across any of those borders. unknown: inside if all of the window is in use, which is
+        not known. What is outside of all of the window has the regime that this gives it.
         """
-        start, end = start & MASK, end & MASK
-        ordered = start <= end
-        if self.start <= start and ordered and end <= self.end:
-            return Regime.INSIDE
-        if ordered and start < HALF and end <= HALF:
-            return Regime.WRAPPED
-        if start >= self.end and (ordered or end == 0):
-            return Regime.ABOVE
-        if start >= HALF and ordered and end <= self.start:
-            return Regime.BELOW
-        return Regime.STRADDLING
+        found = _regime(self.used[0], self.end, start & MASK, end & MASK)
+        if found is Regime.INSIDE or self.use_known:
+            return found
+        at_most = _regime(self.start, self.end, start & MASK, end & MASK)
+        return Regime.UNKNOWN if at_most is Regime.INSIDE else at_most
 
     def warns(self, start: int, end: int) -> bool:
         """Say what the kernel's WARN compares: start < VMEMMAP_START || end > VMEMMAP_END.
 
-        Weaker than "not inside": a range that ends at or beyond 2^64 has a small end.
+        Weaker than "not inside": a range that ends at or beyond 2^64 has a small end, and
+        VMEMMAP_START is that of all of the window, in use or not.
         """
         return (start & MASK) < self.start or (end & MASK) > self.end
+
+    def silent(self, start: int, end: int) -> bool:
+        """Say whether [start, end) is a silent hit: out of the window in use, and no WARN."""
+        hit = self.regime(start, end) not in (Regime.INSIDE, Regime.UNKNOWN)
+        return hit and not self.warns(start, end)
+
+    def with_bits(self, bits: int) -> Self:
+        """Return this window on a CPU with ``bits`` in use, the same RAM and the same KASLR.
+
+        memstart_addr moves with the linear map (7bc1a0f9e176, 5.10); before, vmemmap did, to the
+        same effect (see ``vmemmap``). Where the bits were not known before, nothing moves.
+        """
+        memstart, before = self.memstart, self.vabits_actual
+        moves = self.family is not Family.V5_4 or signed(memstart or 0) <= -(1 << 51)
+        if None in (memstart, before, self.va_bits) or not moves or not self.bits_possible[1:]:
+            return replace(self, vabits_actual=bits)
+        moved = ((memstart or 0) + (1 << bits) - (1 << (before or 0))) & MASK
+        return replace(self, vabits_actual=bits, memstart=moved)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x%016x" strings."""
@@ -194,6 +246,9 @@ class Window:
         for name in _ADDRESSES:
             told[name] = None if told[name] is None else f"0x{told[name]:016x}"
         told["family"] = self.family.value if self.family else None
+        told["used"] = None
+        if self.use_known:
+            told["used"] = {"start": f"0x{self.used[0]:016x}", "end": f"0x{self.end:016x}"}
         told["provenance"] = dict(self.provenance)
         return told
 
@@ -224,6 +279,20 @@ class Window:
 
 
 _ADDRESSES: Final = ("start", "end", "memstart")
+
+
+def _regime(first: int, last: int, start: int, end: int) -> Regime:
+    """Judge [start, end) by [first, last); all u64."""
+    ordered = start <= end
+    if first <= start and ordered and end <= last:
+        return Regime.INSIDE
+    if ordered and start < HALF and end <= HALF:
+        return Regime.WRAPPED
+    if start >= last and (ordered or end == 0):
+        return Regime.ABOVE
+    if start >= HALF and ordered and end <= first:
+        return Regime.BELOW
+    return Regime.STRADDLING
 
 
 def window_from_facts(

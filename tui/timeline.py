@@ -139,7 +139,7 @@ class Timeline:
         kind = codes(batch.column("kind"), Kind)
         phase = codes(batch.column("phase"), Phase)
         start, end = batch.column("start"), batch.column("end")
-        out = regimes.classify(_u64(start), _u64(end), window) != regimes.INSIDE
+        out = regimes.hits(regimes.classify(_u64(start), _u64(end), window))
         out &= (kind == Kind.POPULATE) | (kind == Kind.FREE)
         out &= (phase == Phase.ENTRY) | (phase == Phase.POINT)
         for column in (start, end):

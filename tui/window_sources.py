@@ -63,12 +63,18 @@ def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
     if actual is not None:
         if window.va_bits is not None and actual > window.va_bits:
             raise click.UsageError(f"a {window.va_bits}-bit kernel has no {actual} bits in use")
+        moved = window.with_bits(actual)
         facts["vabits_actual"] = actual
+        if moved.memstart != window.memstart:
+            facts["memstart"] = moved.memstart
     if ram is not None:
         facts["memstart"] = _memstart(ram, report, window, actual)
     elif memstart is not None:
         facts["memstart"] = memstart
     provenance = {**window.provenance, **dict.fromkeys(facts, "given")}
+    if "memstart" in facts and memstart is None:
+        own = window.provenance.get("memstart", "origin not known")
+        provenance["memstart"] = f"{own}, moved for {actual} bits in use"
     if ram is not None:
         provenance["memstart"] = "RAM given, formula without KASLR"
     found = replace(window, provenance=provenance, **facts)

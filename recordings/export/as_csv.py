@@ -6,12 +6,13 @@ formula has a ``'`` before it, and so has text that begins with ``'`` itself: wh
 leading ``'`` away has the original.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from pyarrow import csv
 
-from recordings.export import texts
+from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
 from recordings.outputs import Output
 
@@ -33,12 +34,13 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
     columns, left_out = texts.held(whole)
-    fields = [whole.field(name) for name in columns]
+    window = recording.header.machine.window
+    fields = [*(whole.field(name) for name in columns), *judged.fields(whole)]
     schema = pa.schema([(guarded(field.name), _type(field)) for field in fields])
     # Arrow quotes all text and no number, in the header too.
     with csv.CSVWriter(pa.PythonFile(Sink(sink), "w"), schema) as writer:
         for events in groups(recording, _ROWS, columns=columns):
-            for piece in texts.pieces(events):
+            for piece in map(partial(judged.added, window=window), texts.pieces(events)):
                 cells = [_cells(field, piece.column(field.name)) for field in fields]
                 writer.write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
     return left_out

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.export import texts
+from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
 from recordings.outputs import Output
 
@@ -29,10 +29,10 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
     columns, left_out = texts.held(whole)
-    out = Sink(sink)
+    out, window = Sink(sink), recording.header.machine.window
     for events in groups(recording, _ROWS, columns=columns):
         for piece in texts.pieces(events):
-            _write_lines(piece, out)
+            _write_lines(judged.added(piece, window), out)
     return left_out
 
 

@@ -1,4 +1,4 @@
-"""Parquet: the recording's own columns and types, zstd, and what the file says of itself.
+"""Parquet: the recording's own columns and types and ``judged.FIELDS``, zstd, what it says itself.
 
 Promises: u64 is UINT_64, names are dictionaries, null is null. The schema's metadata is the
 recording's, so that ``vmemscope`` there is its header with window, machine and probes; beside
@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from recordings.escape import printable
+from recordings.export import judged
 from recordings.export.groups import Sink, groups
 from recordings.export.texts import is_text
 from recordings.ledger import Ledger
@@ -33,7 +34,9 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     names = recording.select()
     columns = tuple(name for name in names if _holds(recording.schema.field(name)))
-    schema = pa.schema([recording.schema.field(name) for name in columns], recording.metadata)
+    own = [recording.schema.field(name) for name in columns]
+    window = recording.header.machine.window
+    schema = pa.schema([*own, *judged.fields(recording.schema)], recording.metadata)
     ledger = Ledger.of(recording.header)
     with parquet.ParquetWriter(
         pa.PythonFile(Sink(sink), "w"),
@@ -43,9 +46,10 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
         column_encoding=dict.fromkeys(_STEPS, "DELTA_BINARY_PACKED"),
     ) as writer:
         for events in groups(recording, _ROWS, columns=columns, ledger=ledger):
-            writer.write_batch(events.cast(schema), row_group_size=max(1, events.num_rows))
-        told = summary(recording, ledger.snapshot(final=True))
-        writer.add_key_value_metadata({_META: json.dumps(told)})
+            told = judged.added(events, window).cast(schema)
+            writer.write_batch(told, row_group_size=max(1, told.num_rows))
+        said = summary(recording, ledger.snapshot(final=True))
+        writer.add_key_value_metadata({_META: json.dumps(said)})
     return tuple(name for name in names if name not in columns)
 
 
@@ -57,6 +61,7 @@ def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
         "verdict": snapshot.verdict.value,
         "verdict_reasons": list(snapshot.verdict_reasons),
         "hits": snapshot.hits,
+        "silent": snapshot.silent,
         "warnings": snapshot.warnings,
         "losses": {
             "lost": losses.lost,

@@ -4,8 +4,9 @@ What is drawn where:
 
 - a track for each thread: memremap, add_pages, section_add, populate, free, WARN as nested
   slices, with their arguments; what has no exit is marked ``unfinished``
-- on it, each hit as an instant ``hit: REGIME``; each derived call as an instant of its own
-- counters: hits, WARNs, nanoseconds in finished WARNs
+- on it, each hit as an instant ``hit: REGIME``, or ``silent hit: REGIME`` where the kernel's own
+  check lets it pass; each derived call as an instant of its own
+- counters: hits, silent hits, WARNs, nanoseconds in finished WARNs
 - a track ``vmemscope``: one slice over all, its arguments the verdict, losses and window
 
 Promises: times are the recording's own clock, told to the reader by name where the recording
@@ -46,16 +47,20 @@ _CLOCKS: Final = {
     "boot": pb.BUILTIN_CLOCK_BOOTTIME,
 }
 # Tracks' uuids: those of threads are these and the key of recordings.columns, of 33 bits.
-_RECORDING, _HITS, _WARNS, _WARN_NS = 1, 2, 3, 4
+_RECORDING, _HITS, _WARNS, _WARN_NS, _SILENT = 1, 2, 3, 4, 5
 _THREADS: Final = 1 << 40
 _PROCESSES: Final = 1 << 41
 _CPU_KEY: Final = 1 << 32  # of recordings.columns: not a thread but what a CPU does
 _MAX_PID: Final = (1 << 31) - 1  # Perfetto's are s32, as the kernel's pid_t
 
-_NAMES: Final = (*(kind.label for kind in Kind), *(f"hit: {name}" for name in REGIMES))
+_NAMES: Final = (
+    *(kind.label for kind in Kind),
+    *(f"hit: {name}" for name in REGIMES),
+    *(f"silent hit: {name}" for name in REGIMES),
+)
 _FIRST_HIT: Final = len(Kind)
 _ANNOTATIONS: Final = (
-    "start", "end", "pfn", "nr_pages", "nid", "ret", "cpu", "source", "regime", "comm",
+    "start", "end", "pfn", "nr_pages", "nid", "ret", "cpu", "source", "regime", "comm", "silent",
     "unfinished", "exit_without_entry", "recorded_ts_ns",
 )  # fmt: skip
 _KEY: Final = {name: number + 1 for number, name in enumerate(_ANNOTATIONS)}
@@ -86,7 +91,7 @@ class _Packets:
     def __init__(self) -> None:
         self._builder = TraceProtoBuilder()
         self._comms: dict[int, str | None] = {}  # by thread, what its track is called
-        self._hits = self._warns = self._warn_ns = 0
+        self._hits = self._silent = self._warns = self._warn_ns = 0
 
     def serialize(self) -> bytes:
         """Return the packets so far, once."""
@@ -119,6 +124,7 @@ class _Packets:
         self._track(_RECORDING, "vmemscope")
         for uuid, name, unit in (
             (_HITS, "hits", pb.CounterDescriptor.UNIT_COUNT),
+            (_SILENT, "silent hits", pb.CounterDescriptor.UNIT_COUNT),
             (_WARNS, "WARNs", pb.CounterDescriptor.UNIT_COUNT),
             (_WARN_NS, "time in WARN", pb.CounterDescriptor.UNIT_TIME_NS),
         ):
@@ -171,7 +177,7 @@ class _Packets:
                 note.uint_value = value
             else:
                 note.string_value = value
-        for uuid in (_HITS, _WARNS, _WARN_NS):
+        for uuid in (_HITS, _SILENT, _WARNS, _WARN_NS):
             _count(event, uuid, 0)
         packet = self._packet()
         packet.timestamp = last
@@ -179,6 +185,7 @@ class _Packets:
         event.type, event.track_uuid = pb.TrackEvent.TYPE_SLICE_END, _RECORDING
         for uuid, value in (
             (_HITS, self._hits),
+            (_SILENT, self._silent),
             (_WARNS, self._warns),
             (_WARN_NS, self._warn_ns),
         ):
@@ -271,14 +278,20 @@ class _Packets:
             self._note(event, "pfn").uint_value = row.pfn
         if row.regime is not None:
             self._note(event, "regime").string_value_iid = _FIRST_REGIME + row.regime + 1
+        if row.silent:
+            self._note(event, "silent").bool_value = True
         self._note(event, "source").string_value_iid = row.source + 1
 
     def _hit(self, ts: int, row: Row) -> None:
         self._hits += 1
         event = self._event(ts, row.thread, pb.TrackEvent.TYPE_INSTANT, row)
-        event.name_iid = _FIRST_HIT + (row.regime or 0) + 1
+        first = _FIRST_HIT + (len(REGIMES) if row.silent else 0)
+        event.name_iid = first + (row.regime or 0) + 1
         self._place(event, row)
         _count(event, _HITS, self._hits)
+        if row.silent:
+            self._silent += 1
+            _count(event, _SILENT, self._silent)
 
     def _warned(self, event: _Message) -> None:
         self._warns += 1
@@ -305,9 +318,13 @@ def _told(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
         "window": "unknown"
         if machine.window is None
         else f"{address(machine.window.start)} - {address(machine.window.end)}",
+        "window_in_use": "unknown"
+        if machine.window is None or not machine.window.use_known
+        else f"{address(machine.window.used[0])} - {address(machine.window.end)}",
         "clock": str(recording.header.clock.get("name", "unknown")),
         "events": snapshot.events,
         "hits": snapshot.hits,
+        "silent": snapshot.silent,
         "warnings": snapshot.warnings,
     }
     told |= {name: getattr(losses, name) for name in Losses.__slots__}

@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.columns import Chunk, Objects, chunks, texts
+from recordings.export.judged import judged
 from tracers import arrow
 from tracers.codes import codes
-from tracers.events import Kind, Phase, Source
+from tracers.events import Phase, Source
 from tracers.formulas import WindowError
-from tracers.regimes import INSIDE, UNKNOWN, classify, page_to_pfn
+from tracers.regimes import INSIDE, UNKNOWN, page_to_pfn
 from tracers.window import Window
 
 #: Perfetto's reader keeps times as s64.
 _LATEST: Final = (1 << 63) - 1
-_CALLS: Final = (Kind.POPULATE, Kind.FREE)
 
 
 class Row(NamedTuple):
@@ -47,6 +47,7 @@ class Row(NamedTuple):
     line: int | None
     source: int
     regime: int | None
+    silent: bool | None  # of a call: a hit that the kernel's own check lets pass
 
     @property
     def hit(self) -> bool:
@@ -123,7 +124,7 @@ class Slices:
 def rows(events: pa.RecordBatch, window: Window | None) -> Iterator[Row]:
     """Yield the rows of a batch."""
     for chunk in chunks(events, 0):
-        regime, pfn = _placed(chunk, window)
+        regime, silent, pfn = _placed(chunk, window)
         yield from map(
             Row._make,
             zip(
@@ -140,25 +141,29 @@ def rows(events: pa.RecordBatch, window: Window | None) -> Iterator[Row]:
                 _integers(chunk.column("line")),
                 codes(chunk.column("source"), Source).tolist(),
                 regime,
+                silent,
                 strict=True,
             ),
         )
 
 
-def _placed(chunk: Chunk, window: Window | None) -> tuple[list[int | None], list[int | None]]:
-    """Return each call's regime, and the pfn of its first struct page, else the row's own."""
-    kind, phase = chunk.code >> np.uint8(2), chunk.code & np.uint8(3)
-    calls = np.isin(kind, _CALLS) & np.isin(phase, (Phase.ENTRY, Phase.POINT))
-    values = [arrow.filled(chunk.column(name), 0).astype(np.uint64) for name in ("start", "end")]
-    known = calls & arrow.valid(chunk.column("start")) & arrow.valid(chunk.column("end"))
+def _placed(
+    chunk: Chunk, window: Window | None
+) -> tuple[list[int | None], list[bool | None], list[int | None]]:
+    """Return each call's regime, whether it is silent, and the pfn of its first struct page.
+
+    The pfn is the row's own where that is not known, and of other rows.
+    """
+    call, known, codes, quiet = judged(chunk.batch, window)
     regime: Objects = np.full(len(chunk), None, np.object_)
-    regime[calls] = UNKNOWN
-    regime[known] = classify(values[0][known], values[1][known], window).tolist()
+    silent = regime.copy()
+    regime[call], silent[call] = codes[call].tolist(), quiet[call].tolist()
     pfn: Objects = np.array([*_integers(chunk.column("pfn")), None], np.object_)[:-1]
     if window is not None and known.any():
+        start = arrow.filled(chunk.column("start"), 0).astype(np.uint64)
         with contextlib.suppress(WindowError):  # memstart or sizeof(struct page) is not known
-            pfn[known] = page_to_pfn(values[0][known], window).tolist()
-    return regime.tolist(), pfn.tolist()
+            pfn[known] = page_to_pfn(start[known], window).tolist()
+    return regime.tolist(), silent.tolist(), pfn.tolist()
 
 
 def _integers(column: pa.Array) -> list[int | None]:

@@ -19,6 +19,7 @@ SCENES = {
     "in-range-6.12": ("6.12.117-vmemlab-48bit", "in-range"),
     "below-6.1": ("6.1.192-vmemlab-39bit", "below"),
     "below-6.12": ("6.12.117-vmemlab-48bit", "below"),
+    "silent-7.3": ("7.3.4-vmemlab-64k-52bit-on-48bit", "below"),
 }
 
 

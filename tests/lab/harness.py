@@ -27,6 +27,8 @@ CACHE: Final = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmemscope-lab"
 )
 
+#: Kernels that ./kernel builds.
+BUILDABLE: Final = ("6.1", "6.1-once", "6.12")
 #: The console line by which a guest asks the host for virtio-mem memory, in bytes.
 _MEMORY: Final = re.compile(r"LAB: memory (\d+)")
 #: One line of the kernel's trace: thread, CPU, seconds, event, arguments.
@@ -153,7 +155,7 @@ def rootfs() -> Path:
 
 
 def kernel(name: str) -> Kernel:
-    """Return a lab kernel: "6.1", "6.1-once" or "6.12"."""
+    """Return a lab kernel: "6.1", "6.1-once", "6.12" or "7.3-64k"."""
     series = name.removesuffix("-once")
     built = CACHE / "kernels" / name
     if (SHARED / f"Image-{name}.gz").exists():
@@ -166,6 +168,8 @@ def kernel(name: str) -> Kernel:
         image = built / "Image.gz"
         modules = {path.name: path for path in (built / "modules").glob("*.ko")}
     else:
+        if name not in BUILDABLE:
+            raise Missing(f"no lab kernel {name}: it is in ../shared/lab, and not built here")
         raise Missing(f"no lab kernel {name}: `make lab-kernels` builds them (10-20 minutes each)")
     return Kernel(name, image, modules)
 
@@ -213,13 +217,16 @@ class Lab:
         memory: bool = False,
         port: bool = False,
         timeout_s: int = 300,
+        cpu: str = "",
     ) -> Boot:
         """Boot a kernel, run guest/SCRIPT as root, and return what it left.
 
-        ``append``: more kernel arguments. ``memory``: 4 GiB of virtio-mem that the guest asks for
-        with "LAB: memory BYTES". ``port``: a virtio-serial port, kept as stream.arrows.
+        ``append``: more kernel arguments. ``cpu``: QEMU's name of one, in place of a Cortex-A57.
+        ``memory``: 4 GiB of virtio-mem that the guest asks for with "LAB: memory BYTES". ``port``:
+        a virtio-serial port, kept as stream.arrows.
         """
-        work = self._work / f"{of.name}-{Path(script).stem}{'-port' if port else ''}"
+        more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port
+        work = self._work / "-".join((of.name, Path(script).stem, *more))
         lab, out = work / "lab", work / "out"
         (lab / "ko").mkdir(parents=True)
         out.mkdir()
@@ -243,6 +250,7 @@ class Lab:
         settings = {
             "TIMEOUT": str(timeout_s),
             "APPEND": append,
+            **({"CPU": cpu} if cpu else {}),
             "MEM": "2G,maxmem=8G" if memory else "2G",
             **({"INITRD": str(of.initrd)} if of.initrd else {}),
         }

@@ -7,6 +7,7 @@ from recordings.refusal import Refusals, Refused
 from tests.recordings import plain
 from tests.recordings.oracle import regime
 from tests.recordings.traces import ROWS, WINDOW, cuts
+from tracers.machine import read_machine
 from tracers.window import Window
 
 LAB = Window(*WINDOW)
@@ -15,13 +16,16 @@ LAB = Window(*WINDOW)
 def tell(rows):
     """The rules of the module, one row after the other."""
     inside, adds, denied = {}, [], set()
-    refused = not_made = freed = 0
+    refused = not_made = freed = silent = 0
     for row in rows:
         thread = row.get("tid") or ("cpu", row.get("cpu"))
         begins = row["phase"] in ("entry", "point")
         where = regime(row.get("start"), row.get("end"), WINDOW)
         known = row.get("start") is not None and row.get("end") is not None
-        hit = where not in ("inside", "unknown")
+        out = where not in ("inside", "unknown")
+        hit = out and (
+            row["start"] < WINDOW[0] or row["end"] > WINDOW[1]
+        )  # what the check compares
         if row["kind"] == "add_pages" and row["phase"] == "entry":
             inside[thread] = {"sections": 0, "refused": None}
             adds.append(inside[thread])
@@ -36,10 +40,13 @@ def tell(rows):
                 add["sections"] += 1
             refused += hit and not behind
             not_made += behind
+            silent += out and not hit and not behind
             if known and (hit or behind):
                 denied.add(row["start"])
         elif row["kind"] == "free" and begins:
-            freed += hit or (known and row["start"] in denied)
+            gone = hit or (known and row["start"] in denied)
+            freed += gone
+            silent += out and not hit and not gone
     return Refused(
         adds=sum(1 for add in adds if add["sections"]),
         adds_refused=sum(1 for add in adds if add["refused"] is not None),
@@ -47,6 +54,7 @@ def tell(rows):
         populate_refused=refused,
         populate_not_made=not_made,
         free_not_made=freed,
+        silent_made=silent,
     )
 
 
@@ -67,7 +75,7 @@ def test_the_storm(captures):
     found = Refusals(LAB)
     found.fold(plain.batch(rows).events)
     frees = sum(row["kind"] == "free" and row["phase"] == "entry" for row in rows)
-    assert found.refused() == Refused(1, 1, 1, 1, 127, frees)
+    assert found.refused() == Refused(1, 1, 1, 1, 127, frees, 0)
     assert found.refused().not_made == 255
 
 
@@ -86,4 +94,12 @@ def test_a_region_that_runs_out_of_the_window_stops_at_the_border():
     ]  # fmt: skip
     found = Refusals(LAB)
     found.fold(plain.batch(rows).events)
-    assert found.refused() == Refused(1, 1, 0, 1, 2, 3)
+    assert found.refused() == Refused(1, 1, 0, 1, 2, 3, 0)
+
+
+def test_what_the_check_lets_pass_is_mapped_all_the_same(captures):
+    folder = captures / "7.3.4-vmemlab-64k-52bit-on-48bit"
+    window = read_machine(folder).window
+    found = Refusals(window)
+    found.fold(plain.batch(plain.read_trace(folder / "below.ftrace.txt")).events)
+    assert found.refused() == Refused(1, 0, 0, 0, 0, 0, silent_made=2)

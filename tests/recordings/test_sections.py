@@ -73,8 +73,18 @@ def test_overlap_merges_and_does_not_shrink():
 
 
 def test_both_ends_of_the_address_space():
-    calls = [(TOP - 10, TOP, False), (TOP - 30, TOP - 10, False), (0, 10, False), (0, 20, False)]
+    calls = [(TOP - 20, TOP, False), (TOP - 30, TOP, False), (0, 10, False), (0, 20, False)]
     assert told(folded(calls)) == [(0, 20, "wrapped", 2, 0), (TOP - 30, 0, "above", 2, 0)]
+
+
+def test_silent_hits_do_not_merge_with_others():
+    # what ends at 2^64 compares as small: the kernel says nothing
+    calls = [(TOP - 10, TOP, False), (TOP - 30, TOP - 10, False)]
+    extents, _ = folded(calls).extents()
+    assert [(e.start, e.end, e.silent) for e in extents] == [
+        (TOP - 30, TOP - 10, False),
+        (TOP - 10, 0, True),
+    ]
 
 
 def test_a_range_across_the_top_stays_alone():

@@ -11,7 +11,7 @@ def seen(*, begun=None, **more):
     counts = dict.fromkeys(Kind, 0) | (begun or {Kind.POPULATE: 3, Kind.FREE: 2})
     told = {
         "window": True, "agree": True, "regimes": Regimes(inside=5), "derived": 0,
-        "failed": {}, "sites": (),
+        "silent": 0, "undecided": 0, "failed": {}, "sites": (),
         "losses": Losses(), "unfinished": 0, "orphans": {},
     }  # fmt: skip
     return Seen(begun=counts, **(told | more))

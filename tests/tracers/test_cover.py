@@ -167,9 +167,9 @@ def test_debians_52_bits_on_a_48_bit_cpu() -> None:
     # by hand: what 48 bits need, 2^47 / 4096 * 64, below -1 GiB
     used = 2**64 - GIB - 2 * TIB
     answer = answered(small, 0, 0x8000_0000)
-    assert [(s.regime, s.in_use) for s in answer.spans] == [
-        (Regime.INSIDE, False),
-        (Regime.INSIDE, True),
+    assert [(s.regime, s.in_use, s.silent) for s in answer.spans] == [
+        (Regime.BELOW, False, True),
+        (Regime.INSIDE, True, False),
     ]
     assert answer.spans[1].start == used
     assert answer.spans[0].lands_on.startswith("vmalloc")
@@ -187,7 +187,7 @@ def test_before_6_9_nobody_has_what_the_cpu_does_not_use() -> None:
     small = made("6.1", va_bits=52, page_size=65536, vabits_actual=48, memstart=memstart)
     answer = answered(small, 0, 0x8000_0000)
     assert not answer.covered
-    assert answer.spans[0].lands_on == "unused"
+    assert answer.spans[0].lands_on == "unused vmemmap"
     # struct pages of 1 GiB: 1 MiB
     assert (answer.growth.below, answer.growth.more, answer.growth.taken) == (1 << 20, 0, 0)
 

@@ -63,10 +63,12 @@ def test_negative_memstart_is_said(captures: Path) -> None:
 def test_a_hit_that_does_not_warn_says_why() -> None:
     lines = explain(SEATTLE, layout_for(SEATTLE), 0xFFFF_FFFF_FFE0_0000, 0)
     assert any(line.startswith("regime: above") for line in lines)
-    assert lines[-1].startswith("Out of the window all the same")
+    assert lines[-1].startswith(
+        "A silent hit: out of the window in use all the same. Its end is at"
+    )
 
 
-def test_inside_the_window_but_not_in_the_part_in_use() -> None:
+def test_what_the_warn_takes_for_the_window_but_is_not_in_use() -> None:
     memstart = memstart_for(
         0x4000_0000, page_size=4096, section_size_bits=27, va_bits=52, vabits_actual=48
     )
@@ -75,7 +77,13 @@ def test_inside_the_window_but_not_in_the_part_in_use() -> None:
     lines = explain(window, layout_for(window), window.start, window.start + 0x20_0000)
     assert any("no pfn has this struct page" in line for line in lines)
     assert any(line.startswith("lands on: vmalloc") for line in lines)
-    assert lines[-1].startswith("No warning, yet outside the window in use: with 48 bits")
+    assert any(line.startswith("regime: below") for line in lines)
+    assert lines[-1].startswith("A silent hit")
+    # 4K pages, by hand: (2^52 - 2^48) / 4096 * 64 = 60 TiB
+    assert (
+        "With 48 in use vmemmap begins ((2^52 - 2^48) >> 12) * 64 = 0x3c0000000000 higher"
+        in (lines[-1])
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,30 +8,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers import regimes
-from tracers.formulas import Family, WindowError, formula
+from tracers.formulas import Family, WindowError, formula, va_bits_min
 from tracers.window import Regime, Window
 
 HALF, TOP = 1 << 63, 1 << 64
 
 
-def build(family: Family, va_bits: int, page_size: int, struct_page: int, memstart: int) -> Window:
+def build(
+    family: Family,
+    va_bits: int,
+    page_size: int,
+    struct_page: int,
+    memstart: int,
+    *,
+    fewer: bool | None = True,
+) -> Window:
+    """``fewer``: bits in use are the fewest there can be, or the most; None: not known."""
     sizes = {"va_bits": va_bits, "page_size": page_size, "struct_page": struct_page}
-    return Window(*formula(family, **sizes), **sizes, memstart=memstart, vabits_actual=48)
+    bits = va_bits_min(family, va_bits, page_size) if fewer else va_bits
+    return Window(
+        *formula(family, **sizes),
+        **sizes,
+        memstart=memstart,
+        family=family,
+        vabits_actual=None if fewer is None else bits,
+    )
 
 
-WINDOWS = st.builds(
-    build,
+FACTS = (
     st.sampled_from(Family),
     st.sampled_from([39, 48, 52]),
     st.sampled_from([4096, 16384, 65536]),
     st.sampled_from([56, 64, 80]),
     st.sampled_from([0, 0x4000_0000, 0x80_0000_0000, 0xFFFF_C6FB_8000_0000]),
 )
+WINDOWS = st.builds(build, *FACTS, fewer=st.booleans())
+ANY_USE = st.builds(build, *FACTS, fewer=st.sampled_from([True, False, None]))
 
 
 def edges(window: Window) -> st.SearchStrategy[int]:
     """Any u64, and with good odds one beside a border."""
-    borders = st.sampled_from([0, HALF, window.start, window.end, TOP - 1, window.vmemmap])
+    borders = st.sampled_from([0, HALF, *window.blind, window.end, TOP - 1])
     near = st.builds(lambda at, by: (at + by) % TOP, borders, st.integers(-2, 2))
     return st.one_of(near, st.integers(0, TOP - 1))
 
@@ -40,7 +57,7 @@ def column(values: Iterable[int]) -> np.ndarray:
     return np.array(list(values), np.uint64)
 
 
-@given(st.data(), WINDOWS)
+@given(st.data(), ANY_USE)
 def test_ranges(data: st.DataObject, window: Window) -> None:
     address = edges(window)
     pairs = data.draw(st.lists(st.tuples(address, address), max_size=20))
@@ -49,6 +66,57 @@ def test_ranges(data: st.DataObject, window: Window) -> None:
     assert codes.dtype == np.uint8
     assert [regimes.REGIMES[code] for code in codes] == [window.regime(s, e) for s, e in pairs]
     assert regimes.warns(start, end, window).tolist() == [window.warns(s, e) for s, e in pairs]
+    silent = regimes.silent(codes, start, end, window).tolist()
+    assert silent == [window.silent(s, e) for s, e in pairs]
+
+
+def plain_use(family: Family, va_bits: int, page_size: int, struct_page: int, in_use: int) -> int:
+    """Where vmemmap in use starts above START, told by struct pages of the linear map's begin."""
+    if family is Family.V4_14 or va_bits == in_use:
+        return 0
+    offset_built, offset_in_use = TOP - (1 << va_bits), TOP - (1 << in_use)  # PAGE_OFFSET
+    return (offset_in_use - offset_built) // page_size * struct_page
+
+
+def plain_regime(start: int, end: int, first: int, last: int) -> str:
+    """The rules of ``Window.regime`` on plain integers, a range unrolled past 2^64."""
+    stop = end if end >= start else end + TOP
+    if first <= start and stop <= last:
+        return "inside"
+    if start < HALF and stop <= HALF:
+        return "wrapped"
+    if start >= last and stop <= TOP:
+        return "above"
+    if start >= HALF and stop <= first:
+        return "below"
+    return "straddling"
+
+
+@given(st.data(), st.tuples(*FACTS), st.sampled_from([True, False, None]))
+def test_a_plain_model_of_every_family_page_size_and_bits_in_use(
+    data: st.DataObject, facts: tuple[Family, int, int, int, int], fewer: bool | None
+) -> None:
+    family, va_bits, page_size, struct_page, _ = facts
+    window = build(*facts, fewer=fewer)
+    lesser = {52: 47 if (page_size, family) == (16384, Family.V6_9) else 48}.get(va_bits, va_bits)
+    possible = {True: {lesser}, False: {va_bits}, None: {lesser, va_bits}}[fewer]
+    sizes = (family, va_bits, page_size, struct_page)
+    start, end = data.draw(st.tuples(edges(window), edges(window)))
+    told = {
+        plain_regime(start, end, window.start + plain_use(*sizes, bits), window.end)
+        for bits in possible
+    }
+    whole = plain_regime(start, end, window.start, window.end)
+    if told == {"inside"}:
+        expected = "inside"
+    elif "inside" in told:
+        expected = "unknown"
+    else:  # out in any case: the regime that all of the window gives it, if bits are not known
+        expected = whole if fewer is None else told.pop()
+    assert window.regime(start, end) == expected
+    assert window.warns(start, end) is (start < window.start or end > window.end)
+    hit = expected not in ("inside", "unknown")
+    assert window.silent(start, end) is (hit and not window.warns(start, end))
 
 
 @given(st.data(), WINDOWS)
@@ -99,7 +167,7 @@ def test_no_window_is_unknown() -> None:
 
 def test_codes_are_those_the_enum_gives() -> None:
     assert regimes.REGIMES == ("inside", "below", "above", "wrapped", "straddling", "unknown")
-    assert [regime.code for regime in Regime] == [0, 1, 2, 3, 4]
+    assert [regime.code for regime in Regime] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_slice_of_a_column_is_judged_like_a_copy() -> None:

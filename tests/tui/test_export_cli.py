@@ -191,7 +191,7 @@ def test_a_column_that_cannot_be_held_is_named(tmp_path: Path) -> None:
     assert done.stderr.decode() == (
         "note: column \\x1b[2J has a type that this format cannot hold: left out\n"
     )
-    assert [len(json.loads(line)) for line in done.stdout.splitlines()] == [16, 16]
+    assert [len(json.loads(line)) for line in done.stdout.splitlines()] == [18, 18]
 
 
 @pytest.mark.parametrize(

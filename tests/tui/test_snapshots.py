@@ -24,6 +24,7 @@ SCENES = {
     "below-end": ("below-6.1", Replay.end, ()),
     "explain": ("storm", lambda replay: replay.seek_row(MIDWAY), ("enter",)),
     "help": ("storm", Replay.end, ("question_mark",)),
+    "silent-end": ("silent-7.3", Replay.end, ()),
     "light": ("storm", Replay.end, ("t",)),
 }
 

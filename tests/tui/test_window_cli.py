@@ -81,7 +81,11 @@ def test_debians_52_bit_kernel_on_a_48_bit_cpu() -> None:
     assert int(found["memstart"], 16) == (0x4000_0000 - (1 << 52) + (1 << 48)) % 2**64
     # RAM from 1 GiB on is what the part in use holds
     assert [s["pfn"] for s in found["pfns"] if s["in_use"]] == ["0x40000"]
-    assert "vmalloc" in next(r for r in found["pfns"] if r["regime"] == "inside")["lands_on"]
+    assert (found["pfns"][0]["regime"], found["pfns"][0]["silent"]) == ("below", True)
+    assert found["pfns"][0]["lands_on"] == "vmalloc + guard hole"
+    blind = {"start": found["start"], "end": found["used"]["start"], "phys_below": "0x40000000"}
+    assert found["blind"] == blind
+    assert as_json(*DEBIAN_52, "--ram", "1G", "--vabits-actual", "52")["blind"] is None
 
 
 def test_cover_answers_in_sentences() -> None:

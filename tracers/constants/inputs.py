@@ -16,7 +16,8 @@ from tracers import sidefiles
 from tracers.constants.config import config_file
 from tracers.constants.errors import ConstantsError
 from tracers.constants.notes import Core, walk_notes
-from tracers.machine import side_files
+from tracers.constants.task_size import task_bits
+from tracers.machine import TASK_BITS, side_files
 
 _BTF_CAP: Final = 256 << 20
 _SYMBOLS_CAP: Final = 64 << 20  # /proc/kallsyms with many modules has 20 MB
@@ -110,6 +111,8 @@ class Inputs:
         if iomem and re.search(rb"-0*[1-9a-f]", iomem):  # zeros to all but root
             self.add("iomem", iomem.decode("utf-8", "backslashreplace"), "/proc/iomem")
         self._add_running_config(root, release)
+        if root == Path("/") and (bits := task_bits()) is not None:
+            self.facts.append((TASK_BITS, "mmap", bits))
         self.btf = _read(root / "sys/kernel/btf/vmlinux", _BTF_CAP)
         self.traceable = _read(root / _TRACEABLE, _SYMBOLS_CAP) or None
         for name, content in walk_notes(_read(root / "sys/kernel/notes", _SMALL_CAP) or b""):

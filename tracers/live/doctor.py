@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from tracers.errors import VmemscopeError
+from tracers.explain import bits_in_use, blindness
 from tracers.live import findbcc, leftovers, perf
 from tracers.live.engine import LiveError
 from tracers.live.kernel import RunningKernel, read_kernel
@@ -90,6 +91,8 @@ class Diagnosis:
             gaps.append("the window is not known")
         elif not self.machine.agree:
             gaps.append("the window's sources contradict")
+        elif not self.machine.window.use_known:
+            gaps.append("which part of the window is in use is not known")
         return tuple(gaps)
 
     @property
@@ -295,7 +298,12 @@ def _window(found: Survey) -> Check:
     said = f"0x{window.start:016x} - 0x{window.end:016x}"
     if not machine.agree:
         return Check("window", NO, f"{said}: its sources contradict", steps("window"))
-    return Check("window", OK, f"{said} ({window.provenance.get('window', 'origin not known')})")
+    said += f" ({window.provenance.get('window', 'origin not known')})"
+    if window.used[0] != window.start:
+        said += f"; in use from 0x{window.used[0]:016x}: {bits_in_use(window)}. {blindness(window)}"
+    if not window.use_known:
+        return Check("window", UNKNOWN, said, steps("bits"))
+    return Check("window", OK, said)
 
 
 def _left(root: Path) -> tuple[str, ...]:

@@ -158,7 +158,7 @@ def open_live(
     """Attach to the running kernel whatever it allows; nothing is enabled before ``start``.
 
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
-    have the kernel drop populate and free calls inside the window. ``vmlinux``: the running
+    have the kernel drop populate and free calls inside the window in use. ``vmlinux``: the running
     kernel's own file, where its memory cannot be read (lockdown). ``surveyed``: what is known of
     the kernel already, in place of ``first`` and ``vmlinux``.
 
@@ -173,7 +173,7 @@ def open_live(
         window = found.machine.window
         if window is None:
             raise LiveError("hits only: the window is not known here: vmemscope doctor")
-        filters = replace(filters, window=(window.start, window.end))
+        filters = replace(filters, window=window.used)
     chosen, attached, why_not = _first_that_works(
         ENGINES if engine == "auto" else (engine,),
         lambda name: _OPENERS[name](filters, found.ours, root),

@@ -27,6 +27,7 @@ _ANY: Final = {
     "breakpoints": "close debuggers and perf sessions that hold breakpoints; without a slot"
     " vmemmap_populate is derived from __add_pages",
     "window": "vmemscope window VMLINUX says what a file of this kernel gives",
+    "bits": "read /proc/kcore as root: NUMBER(TCR_EL1_T1SZ) of its VMCOREINFO note says it",
     "leftovers": "as root doctor, record and live remove them when they start",
     "panic": "stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
     "arm64": "run it on the arm64 machine, or import its own ftrace text",

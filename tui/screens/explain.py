@@ -14,7 +14,7 @@ from recordings.escape import printable
 from recordings.header import Header
 from recordings.snapshot import Call
 from tracers.events import Kind, Source
-from tracers.explain import explain
+from tracers.explain import explain, judged
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, content, line
 
@@ -71,7 +71,8 @@ def _fields(call: Call, first_ns: int) -> Iterator[tuple[str, str]]:
     yield "cpu", "-" if call.cpu is None else str(call.cpu)
     yield "start", words.address(call.start)
     yield "end", words.address(call.end)
-    yield "regime", f"{words.mark(call.regime)} {printable(call.regime)}"
+    regime = judged(printable(call.regime), silent=call.silent)
+    yield "regime", f"{words.mark(call.regime, silent=call.silent)} {regime}"
     yield "lands on", printable(call.lands_on) if call.lands_on else "not known"
     yield "took", words.duration(call.duration_ns) if call.duration_ns is not None else "not known"
 

@@ -42,7 +42,11 @@ WORDS: Final = tuple(
         "window": """[VMEMMAP_START, VMEMMAP_END): the addresses the kernel set aside for struct
             pages; what the WARN in vmemmap_populate and vmemmap_free compares with""",
         "call": "one vmemmap_populate or vmemmap_free of an address range",
-        "hit": "a call whose range is not inside the window",
+        "in use": """the part of the window where this kernel has its struct pages: all of it,
+            unless it is built for 52-bit addresses and the CPU has fewer""",
+        "hit": "a call whose range is not inside the window in use",
+        "silent": f"""a hit (marked {words.SILENT}) that the kernel's own check lets pass: no WARN,
+            whatever it lands on""",
         "regime": """where a range lies: inside, below or above the window, wrapped past 2^64
             into the user half, or straddling an edge""",
         "lands on": "the kernel region that owns the address: vmalloc, fixmap, PCI I/O, ...",
@@ -83,6 +87,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Yield the scrolling box: two two-column lists."""
         marks = "  ".join(f"{words.mark(name)} {name}" for name in words.MARKS)
+        marks += f"  {words.SILENT} silent"
         with VerticalScroll(classes="modal") as box:
             box.border_title = "Help"
             box.border_subtitle = "esc closes"

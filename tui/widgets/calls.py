@@ -22,7 +22,7 @@ def _kind(call: Call) -> Cell:
 
 def _regime(call: Call) -> Cell:
     name = call.regime if call.regime in words.MARKS else "unknown"
-    return f"{words.mark(call.regime)} {printable(call.regime)}", name
+    return f"{words.mark(call.regime, silent=call.silent)} {printable(call.regime)}", name
 
 
 class CallsTable(KeyedTable[Call]):
@@ -37,7 +37,7 @@ class CallsTable(KeyedTable[Call]):
             Column("call", 9, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
-            Column("regime", 12, _regime),
+            Column("regime", 13, _regime),
             Column("lands on", 10, lambda c: (printable(c.lands_on), ""), rank=1, grows=True),
             Column("took", 8, lambda c: (words.duration(c.duration_ns), ""), rank=2, right=True),
             Column("task", 12, self._who, rank=3, grows=True),

@@ -20,6 +20,11 @@ def _range(operation: Operation) -> Cell:
     return f"0x{operation.pfn:x}+{operation.nr_pages:x}", ""
 
 
+def _hits(operation: Operation) -> Cell:
+    text, style = _number(operation.hits, "above")
+    return text + (words.SILENT if operation.silent else ""), style
+
+
 def _number(number: int, style: str) -> Cell:
     return (words.count(number), style if number else "muted")
 
@@ -37,7 +42,7 @@ class OperationsTable(KeyedTable[Operation]):
             Column("task", 12, self._who, rank=3, grows=True),
             Column("pfn+pages (hex)", 22, _range, rank=5),
             Column("sections", 8, lambda op: _number(op.sections, ""), rank=1, right=True),
-            Column("hits", 6, lambda op: _number(op.hits, "above"), right=True),
+            Column("hits", 7, _hits, right=True),
             Column("WARNs", 6, lambda op: _number(op.warnings, "warn"), right=True),
             Column("took", 11, self._took, right=True),
             Column("in WARN", 9, lambda op: (words.duration(op.warn_ns), ""), rank=4, right=True),

@@ -1,6 +1,6 @@
 """Hits by regime: how many calls fell inside the window, below, above, wrapped or across."""
 
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from textwrap import wrap
 
 from recordings.snapshot import Regimes
@@ -12,20 +12,33 @@ _GLUE = "\N{NO-BREAK SPACE}"  # keeps a mark and its word on one line
 _NAMES = tuple(field.name for field in fields(Regimes))
 
 
-class RegimesPanel(Panel[Regimes]):
-    """One bar per regime; on a low screen one compact list."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the panel shows of a view."""
+
+    regimes: Regimes
+    silent: int
+
+
+class RegimesPanel(Panel[Facts]):
+    """One bar per regime, and how many hits are silent; on a low screen one compact list."""
 
     BORDER_TITLE = "Calls by regime"
 
-    def facts(self, view: PlayerView) -> Regimes:
+    def facts(self, view: PlayerView) -> Facts:
         """Return the counts."""
-        return view.snapshot.regimes
+        return Facts(view.snapshot.regimes, view.snapshot.silent)
 
-    def draw(self, facts: Regimes, width: int, height: int) -> list[Line]:
+    def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return a line per regime where they fit, else the regimes that occurred first."""
-        counts = list(zip(_NAMES, astuple(facts), strict=True))
-        if not facts.unknown:
+        counts = list(zip(_NAMES, astuple(facts.regimes), strict=True))
+        if not facts.regimes.unknown:
             counts.pop()
+        silent = []
+        if facts.silent:
+            text = f"{words.SILENT} {words.count(facts.silent)} of the hits silent"
+            silent.append(line((words.clip(text, width), "$regime-below")))
+            height -= 1
         total = sum(count for _, count in counts)
         zeros: list[str] = []
         if height < len(counts):
@@ -47,6 +60,7 @@ class RegimesPanel(Panel[Regimes]):
                     (words.bar(count, total, room), style),
                 )
             )
+        lines += silent
         if zeros:
             text = f"none {'  '.join(zeros)}"
             rows = wrap(text, width, subsequent_indent="     ")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from recordings.escape import printable
 from recordings.snapshot import Extent
-from tracers.layout import Layout
+from tracers.explain import judged
+from tracers.layout import Layout, Region
 from tracers.window import Window
 from tui.replay import PlayerView
 from tui.widgets import words
@@ -20,7 +21,16 @@ from tui.widgets.panel import MUTED, Line, Panel, line
 _TOP = 1 << 64
 _HALF = 1 << 63
 _GAP_WIDTH = 3
-_WEIGHTS = {"window": 4, "gap": 0, "hole": 2, "user": 1, "region": 2}
+#: How much of the space left a segment without hits gets, by its role.
+_WEIGHTS = {"window": 4, "gap": 0, "hole": 2, "user": 1, "region": 2, "blind": 2}
+
+
+_GROUNDS = {
+    "window": "$strip-window",
+    "user": "$strip-user",
+    "region": "$strip-region",
+    "blind": "$strip-blind",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,9 @@ class Segment:
     name: str
     start: int
     end: int
-    role: str  # "window", "gap" (unused), "hole" (a gap that matters), "user" or "region"
+    #: "window" (in use), "blind" (the WARN takes it for the window), "gap" (unused), "hole" (a gap
+    #: that matters), "user" or "region"
+    role: str
     width: int = 0
     hits: int = 0
 
@@ -44,11 +56,7 @@ class Segment:
     @property
     def weight(self) -> int:
         """How much of the space left it gets."""
-        return (
-            5
-            if self.hits
-            else {"window": 4, "gap": 0, "hole": 2, "user": 1, "region": 2}[self.role]
-        )
+        return 5 if self.hits else _WEIGHTS[self.role]
 
 
 def regions(window: Window, layout: Layout | None) -> list[Segment]:
@@ -57,9 +65,11 @@ def regions(window: Window, layout: Layout | None) -> list[Segment]:
     Without a layout the neighbours have no names; the window is exact all the same.
     """
     if layout is None:
+        blind = Segment("no WARN", *window.blind, "blind")
         return [
             Segment("below the window", _HALF, window.start, "region"),
-            Segment("WINDOW", window.start, window.end, "window"),
+            *([blind] if blind.start < blind.end else []),
+            Segment("WINDOW", *window.used, "window"),
             Segment("above the window", window.end, _TOP, "region"),
             Segment("user half", 0, _HALF, "user"),
         ]
@@ -68,6 +78,9 @@ def regions(window: Window, layout: Layout | None) -> list[Segment]:
         inside = region.start < window.end and region.end > window.start
         if region.name == "vmemmap" and inside:
             role, name = "window", "WINDOW"
+        elif inside:
+            found += _blind(region, window)
+            continue
         elif region.name == "unused":
             # The hole where the next struct pages would be, if it is of any size.
             near = window.end == region.start or window.start == region.end
@@ -79,6 +92,17 @@ def regions(window: Window, layout: Layout | None) -> list[Segment]:
         found.append(Segment(name, region.start, region.end, role))
     kernel = [segment for segment in found if segment.start > _HALF]
     return kernel + [segment for segment in found if segment.start <= _HALF]
+
+
+def _blind(region: Region, window: Window) -> list[Segment]:
+    """Return a region that the WARN takes for the window, in part or whole, as what it is."""
+    name = printable(region.name)
+    start = max(region.start, window.start)
+    told = f"{name}, no WARN" if window.use_known else f"{name}?"
+    parts = [Segment(told, start, region.end, "blind")]
+    if start > region.start:
+        parts.insert(0, Segment(name, region.start, start, "region"))
+    return parts
 
 
 def pieces(extent: Extent) -> list[tuple[int, int]]:
@@ -110,8 +134,9 @@ def choose(segments: Sequence[Segment], extents: Iterable[Extent], width: int) -
     at = next((i for i, segment in enumerate(marked) if segment.role == "window"), 0)
     user = [i for i, segment in enumerate(marked) if segment.name == "user half"]
     hit = [i for i, segment in enumerate(marked) if segment.hits]
+    blind = [i for i in range(at - 1, -1, -1) if marked[i].role == "blind"]
     upper = [i for i in range(at + 1, len(marked)) if marked[i].role != "user"]
-    order = list(dict.fromkeys([at, *hit, *upper, *user, *range(at - 1, -1, -1)]))
+    order = list(dict.fromkeys([at, *hit, *blind, *upper, *user, *range(at - 1, -1, -1)]))
     chosen: list[int] = []
     for index in order:
         candidate = sorted([*chosen, index])
@@ -151,8 +176,11 @@ def _spread(shown: Sequence[Segment], width: int) -> list[Segment]:
 
 
 def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, str]]:
-    """Return the cells of a segment as (text, regime): marks where hits land, else blanks."""
-    cells = [""] * segment.width
+    """Return the cells of a segment as (text, regime): marks where hits land, else blanks.
+
+    A silent hit has a mark of its own, in the colour of its regime.
+    """
+    cells = [(" ", "")] * segment.width
     span = segment.end - segment.start
     for extent in extents:
         for low, high in pieces(extent):
@@ -162,8 +190,9 @@ def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, str]]:
             first = (low - segment.start) * segment.width // span
             last = (high - segment.start - 1) * segment.width // span
             for cell in range(first, last + 1):
-                cells[cell] = extent.regime
-    return [(words.mark(regime) if regime else " ", regime) for regime in cells]
+                mark = words.SILENT if extent.silent else words.mark(extent.regime)
+                cells[cell] = (mark, extent.regime)
+    return cells
 
 
 def labels(shown: Sequence[Segment], width: int, lines: int) -> list[str]:
@@ -178,7 +207,9 @@ def labels(shown: Sequence[Segment], width: int, lines: int) -> list[str]:
         before = shown[index - 1] if index else None
         near = {segment.role} | ({before.role} if before else set())
         hit = bool(segment.hits or (before and before.hits))
-        rank = 0 if "window" in near else 1 if hit else 2 if segment.role != "gap" else 3
+        rank = 0 if "window" in near else 1 if hit or "blind" in near else 2
+        if rank == 2 and segment.role == "gap":
+            rank = 3
         ticks.append((rank, column, segment.start))
         column += segment.width + 1
     rows = [[" "] * width for _ in range(lines)]
@@ -275,7 +306,8 @@ class VaStrip(Panel[Facts]):
                 f"+ {words.calls(more, 'more extent')}" if more > 0 else "",
             ]
             text = f"{words.address(extent.start)} - {words.address(extent.end)}"
-            head = f"{words.mark(extent.regime)} {extent.regime:<8}"
+            mark = words.mark(extent.regime, silent=extent.silent)
+            head = f"{mark} {judged(extent.regime, silent=extent.silent):<8}"
             kept: list[str] = []
             for part in filter(None, tail):
                 if len(head) + 1 + len(text) + 2 + len("  ".join([*kept, part])) <= width:
@@ -286,6 +318,5 @@ class VaStrip(Panel[Facts]):
 
 
 def _ground(segment: Segment, style: str) -> str:
-    ground = {"window": "$strip-window", "user": "$strip-user", "region": "$strip-region"}
-    colour = ground.get(segment.role)
+    colour = _GROUNDS.get(segment.role)
     return f"{style} on {colour}".strip() if colour else style

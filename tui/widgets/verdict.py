@@ -69,13 +69,20 @@ def headline(snapshot: Snapshot, *, at_end: bool) -> str:
     if snapshot.hits:
         return (
             f"{words.count(snapshot.hits)} of {words.calls(total)}{so_far} "
-            f"outside the window, {_where(regimes)}"
+            f"outside the window, {_where(regimes)}{_silent(snapshot)}"
         )
     if not total:
         return f"no populate or free call{so_far}"
     if regimes.unknown:
         return f"{words.count(regimes.unknown)} of {words.calls(total)}{so_far} cannot be judged"
     return f"all {words.calls(total)}{so_far} inside the window"
+
+
+def _silent(snapshot: Snapshot) -> str:
+    if not snapshot.silent:
+        return ""
+    number = "all" if snapshot.silent == snapshot.hits > 1 else words.count(snapshot.silent)
+    return f", {number} silent"
 
 
 def _where(regimes: Regimes) -> str:
@@ -87,6 +94,8 @@ def _where(regimes: Regimes) -> str:
 
 def cost(snapshot: Snapshot) -> str:
     """Return what the WARNs cost, and which share of hot-add and hot-remove that is."""
+    if not snapshot.warnings and snapshot.silent == snapshot.hits > 0:
+        return "no WARN: the kernel's own check lets these hits pass"
     if not snapshot.warnings:
         return "no WARN fired" if not snapshot.hits else "no WARN seen for these hits"
     fired = words.calls(snapshot.warnings, "WARN")
@@ -143,21 +152,29 @@ def window_line(window: Window | None, width: int, *, live: bool = False) -> Lin
         return line(("window  ", MUTED), (text, "$warning"))
     text = f"{words.address(window.start)} - {words.address(window.end)}"
     facts = [f"from {_origin(window.provenance.get('window', '?'))}", words.size(window.size)]
-    used = _used(window)
-    if used:
-        facts.append(used)
+    if window.use_known and window.used[0] != window.start:
+        facts.append(f"in use from {words.address(window.used[0])}")
     if window.family is not None:
         facts.append(f"as the formula of {window.family.value} gives")
     return _fitting("window  ", text, facts, width)
 
 
-def _used(window: Window) -> str:
-    """Name the part in use where a 52-bit kernel runs on a 48-bit CPU."""
+def blind_line(window: Window | None, width: int) -> Line | None:
+    """Return the line that says where the kernel's WARN cannot see hits; None: it sees all."""
+    if window is None or window.used[0] == window.start:
+        return None
+    begin = words.address(window.used[0])
+    if not window.use_known:
+        text = f"calls below {begin} cannot be judged"
+        return _fitting("blind   ", text, ["how many address bits are in use is not known"], width)
+    facts = [f"{window.vabits_actual} of {window.va_bits} address bits in use", f"below {begin}"]
     try:
-        start, _ = window.used
+        first, _ = window.phys_range
     except WindowError:
-        return ""
-    return "" if start == window.start else f"in use from {words.address(start)}"
+        return _fitting("blind   ", f"no WARN below {begin}", facts[:1], width)
+    if not first:
+        return None  # no page leads there
+    return _fitting("blind   ", f"no WARN below physical 0x{first:x}", facts, width)
 
 
 class VerdictPanel(Panel[Facts]):
@@ -205,10 +222,10 @@ class VerdictPanel(Panel[Facts]):
             lines.insert(0, line(("ERROR ", "bold $error"), (printable(facts.error), "$error")))
         if said := self._caveat(snapshot, at_end=facts.at_end):
             lines.append(line((words.clip(said, width), "$text-warning")))
-        lines += [
-            kernel(self._header, width),
-            window_line(self._header.machine.window, width, live=facts.live),
-        ]
+        window = self._header.machine.window
+        if blind := blind_line(window, width):
+            lines.append(blind)
+        lines += [kernel(self._header, width), window_line(window, width, live=facts.live)]
         if facts.live and not waiting:
             lines.append(line((words.clip(seen, width), MUTED)))
         lines += [line((words.clip(text, width), MUTED)) for text in self._remarks(snapshot)]

@@ -16,6 +16,7 @@ class Facts:
     warnings: int
     warn_ns: int
     would_warn: int
+    silent: int
     suppressed: int
     sites: tuple[WarnSite, ...]
 
@@ -32,6 +33,7 @@ class WarningsPanel(Panel[Facts]):
             snapshot.warnings,
             snapshot.warn_ns,
             snapshot.would_warn,
+            snapshot.silent,
             snapshot.suppressed,
             snapshot.sites,
         )
@@ -42,6 +44,8 @@ class WarningsPanel(Panel[Facts]):
             lines = [line(("no WARN fired", MUTED))]
             if facts.would_warn:
                 lines.append(line((f"{words.count(facts.would_warn)} calls match its test", MUTED)))
+            if facts.silent:
+                lines.append(_silent(facts, width))
             return lines
         shown = facts.sites[: max(1, height - 1)]
         columns = _Columns.fit(width, facts.warnings)
@@ -55,7 +59,14 @@ class WarningsPanel(Panel[Facts]):
             if facts.suppressed:
                 text = f"{words.calls(facts.suppressed)} suppressed (WARN_ON_ONCE)"
             lines.append(line((words.clip(text, width), MUTED)))
+        if height > len(lines) and facts.silent:
+            lines.append(_silent(facts, width))
         return lines
+
+
+def _silent(facts: Facts, width: int) -> Line:
+    text = f"{words.SILENT} {words.calls(facts.silent, 'hit')} that its test lets pass"
+    return line((words.clip(text, width), "$regime-below"))
 
 
 @dataclass(frozen=True, slots=True)

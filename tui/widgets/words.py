@@ -16,6 +16,7 @@ __all__ = [
     "DURATION_WIDTH",
     "FUNCTIONS",
     "MARKS",
+    "SILENT",
     "address",
     "bar",
     "calls",
@@ -42,6 +43,9 @@ MARKS: Final = {
     "unknown": "?",
 }
 
+#: Beside the mark of a hit that the kernel's own check lets pass.
+SILENT: Final = "○"
+
 #: Names of the functions behind the kinds, as a kernel developer knows them.
 FUNCTIONS: Final = {
     Kind.MEMREMAP: "memremap_pages",
@@ -64,9 +68,9 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _PARTS = " ▏▎▍▌▋▊▉█"
 
 
-def mark(regime: str) -> str:
-    """Return the one-character mark of a regime; one this version does not know gets "?"."""
-    return MARKS.get(regime, "?")
+def mark(regime: str, *, silent: bool = False) -> str:
+    """Return the mark of a regime: one character, two of a silent hit; "?" of one not known."""
+    return MARKS.get(regime, "?") + (SILENT if silent else "")
 
 
 def regime_style(regime: str) -> str:

@@ -14,6 +14,8 @@ from tests.recordings.plain import batch
 from tracers.batch import Batch
 
 TOP = 2**64 - 1
+#: The columns that exports have beside the recording's own.
+JUDGED = ("regime", "silent")
 #: What prctl(PR_SET_NAME) takes and a format could trip over; a kernel's site is no better.
 HOSTILE = (
     "\x1b]0;x\x07[bold]",

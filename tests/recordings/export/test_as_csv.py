@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 
 from recordings.export.as_csv import guarded
-from tests.recordings.export.cases import HOSTILE, NAMES, exported, path_of, plain
+from tests.recordings.export.cases import HOSTILE, JUDGED, NAMES, exported, path_of, plain
 from tests.recordings.made import foreign, metas, rows
 from tracers.events import SCHEMA
 
 ADDRESSES = ("start", "end")
-TEXTS = ("kind", "phase", "comm", "site", "source")
+TEXTS = ("kind", "phase", "comm", "site", "source", "regime")
 
 
 def unguarded(text: str | None) -> str | None:
@@ -26,7 +26,7 @@ def unguarded(text: str | None) -> str | None:
 
 def read(data: bytes) -> pa.Table:
     types = {field.name: field.type for field in SCHEMA if field.name not in TEXTS}
-    types |= dict.fromkeys((*TEXTS, *ADDRESSES), pa.utf8())
+    types |= dict.fromkeys((*TEXTS, *ADDRESSES), pa.utf8()) | {"silent": pa.bool_()}
     return arrow_csv.read_csv(
         io.BytesIO(data),
         parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
@@ -44,7 +44,7 @@ def test_reads_back_as_what_any_arrow_library_reads(name: str, tmp_path: Path) -
     path = path_of(name, tmp_path)
     data, done = exported(path, "csv")
     expected, found = plain(path), read(data)
-    assert found.schema.names == SCHEMA.names
+    assert found.schema.names == [*SCHEMA.names, *JUDGED]
     assert done.rows == found.num_rows == expected.num_rows
     for column in SCHEMA.names:
         values = found.column(column).to_pylist()

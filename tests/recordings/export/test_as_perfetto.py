@@ -83,18 +83,20 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
     found = Counter(
         (row["ts"], row["dur"], row["name"], row["tid"], row["comm"], row["inside"])
         for row in slices
-        if not (row["dur"] == 0 and row["name"].startswith(("hit:", "populate")))
+        if not (row["dur"] == 0 and row["name"].startswith(("hit:", "silent hit:", "populate")))
     )
     assert found == expected(text)
     instants = Counter(row["name"] for row in slices if row["dur"] == 0)
     with open_recording(sample_path(sample)) as recording:
         snapshot = fold(recording)
     assert instants["populate"] == snapshot.derived
-    hits = {name: number for name, number in instants.items() if name.startswith("hit:")}
+    hits = {name: number for name, number in instants.items() if "hit:" in name}
     assert sum(hits.values()) == snapshot.hits
-    assert set(hits) <= {"hit: above", "hit: below"}
+    assert set(hits) <= {"hit: above", "hit: below", "silent hit: below"}
+    assert hits.get("silent hit: below", 0) == snapshot.silent == 2 * (sample == "silent-7.3")
     assert {row["name"]: row["value"] for row in counters} == {
         "hits": snapshot.hits,
+        "silent hits": snapshot.silent,
         "WARNs": sum(row["kind"] == "warn" and row["phase"] == "entry" for row in text),
         "time in WARN": snapshot.warn_ns,
     }

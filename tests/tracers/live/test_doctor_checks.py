@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,8 +23,9 @@ from tests.tracers.live.booted import (
     write,
 )
 from tests.tracers.live.machines import BTF_6_1, running
-from tracers.live import doctor, perf
+from tracers.live import doctor, perf, survey
 from tracers.live.doctor import NO, OK, UNKNOWN, examine
+from tracers.machine import read_machine
 
 
 @pytest.mark.parametrize(
@@ -307,3 +310,34 @@ def test_another_architecture_says_what_it_does_not_do(machine, monkeypatch):
     assert found.gaps == ("the window is not known",)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*own[:4], "riscv64")))
     assert checked(machine, "machine").said == "riscv64: nothing here is known for it"
+
+
+def known(monkeypatch, captures, **facts):
+    """Doctor on a machine whose window is that of a 52-bit kernel on a CPU with 48 bits."""
+    machine = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit")
+    window = replace(machine.window, **facts)
+    found = SimpleNamespace(
+        machine=lambda: replace(machine, window=window), warn_sites=(), probeable={}, missing={}
+    )
+    monkeypatch.setattr(survey, "gather", lambda *_, **__: found)
+
+
+def test_a_blind_warn_is_said_ahead(machine, monkeypatch, captures):
+    known(monkeypatch, captures)
+    found = examine(machine)
+    check = named(found, "window")
+    assert check.status == OK
+    assert "in use from 0xffffffdfc0000000: 48 of 52 address bits (vmcoreinfo)" in check.said
+    assert "cannot see hits below 0xffffffdfc0000000" in check.said
+    assert check.said.endswith("pages at physical addresses below 0x40000000.")
+    assert found.gaps == ()
+
+
+def test_bits_that_nothing_tells_are_a_gap(machine, monkeypatch, captures):
+    known(monkeypatch, captures, vabits_actual=None)
+    found = examine(machine)
+    check = named(found, "window")
+    assert check.status == UNKNOWN
+    assert "TCR_EL1_T1SZ" in check.steps[""]
+    assert found.gaps == ("which part of the window is in use is not known",)
+    assert found.exit_code == 3

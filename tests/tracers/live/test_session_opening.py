@@ -14,6 +14,7 @@ from tracers.live.engine import Counts, LiveError
 from tracers.live.points import Filters, Rung
 from tracers.live.session import open_live
 from tracers.machine import Machine
+from tracers.window import Window
 
 NEW = "lab-6.12.117-48bit-4k"
 
@@ -183,3 +184,22 @@ def test_a_bad_vmlinux_is_an_error_of_ours_before_any_engine(arm64, fakes):
     with pytest.raises(VmemscopeError, match="vmlinux"):
         open_live(vmlinux=arm64 / "vmlinux", root=arm64)
     assert fakes.asked == {}
+
+
+@pytest.mark.parametrize("bits", [48, None])
+def test_hits_only_keeps_what_is_out_of_the_window_in_use(arm64, fakes, monkeypatch, bits):
+    """A 52-bit kernel on 48 bits, or it is not known: what the WARN lets pass is kept."""
+    window = Window(
+        0xFFFFFC1FC0000000,
+        0xFFFFFFFFC0000000,
+        va_bits=52,
+        page_size=65536,
+        struct_page=64,
+        vabits_actual=bits,
+    )
+    known = SimpleNamespace(
+        machine=lambda: Machine(window=window), warn_sites=(), probeable={}, missing={}
+    )
+    monkeypatch.setattr(survey, "gather", lambda *_, **__: known)
+    open_live(root=arm64, hits_only=True)
+    assert fakes.asked["bcc"][0].window == (0xFFFFFFDFC0000000, 0xFFFFFFFFC0000000)

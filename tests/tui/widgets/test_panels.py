@@ -11,6 +11,7 @@ from recordings.header import Header
 from recordings.snapshot import Extent, Losses, Regimes, Verdict, WarnSite
 from tests.tui.made import FIRST, MACHINE, WINDOW, storm_rows
 from tracers.events import Kind
+from tracers.machine import read_machine
 from tui.replay import Replay
 from tui.widgets import overtime, timing, vastrip, verdict
 from tui.widgets.regimes import RegimesPanel
@@ -82,11 +83,15 @@ def test_midway_only_a_hit_is_certain(clean):
 
 def test_headlines_of_other_outcomes(view):
     some = replace(
-        view.snapshot, regimes=Regimes(inside=70, below=6, wrapped=4), verdict=Verdict.OUT_OF_RANGE
+        view.snapshot,
+        regimes=Regimes(inside=70, below=6, wrapped=4),
+        would_warn=10,
+        verdict=Verdict.OUT_OF_RANGE,
     )
-    assert verdict.headline(some, at_end=True) == (
-        "10 of 80 calls outside the window, 6 below, 4 wrapped into the user half"
-    )
+    told = "10 of 80 calls outside the window, 6 below, 4 wrapped into the user half"
+    assert verdict.headline(some, at_end=True) == told
+    quiet = replace(some, would_warn=7)
+    assert verdict.headline(quiet, at_end=True) == f"{told}, 3 silent"
     unknown = replace(view.snapshot, regimes=Regimes(unknown=80))
     assert verdict.headline(unknown, at_end=False) == "80 of 80 calls so far cannot be judged"
     none = replace(view.snapshot, regimes=Regimes(), populate=0, free=0)
@@ -235,3 +240,53 @@ def test_a_window_of_many_sources_names_the_first_on_a_narrow_screen():
     window = replace(WINDOW, provenance={"window": origin})
     (shown,) = text([verdict.window_line(window, 78)])
     assert shown.endswith("· from vmcoreinfo and 3 more")
+
+
+def test_the_strip_draws_what_the_warn_takes_for_the_window_as_what_it_is(captures):
+    machine = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit")
+    drawn = vastrip.regions(machine.window, machine.layout)
+    found = [(each.name, each.role) for each in drawn if each.role in ("blind", "window")]
+    assert found == [
+        ("vmalloc, no WARN", "blind"),
+        ("guard hole, no WARN", "blind"),
+        ("WINDOW", "window"),
+    ]
+    (window,) = (each for each in drawn if each.role == "window")
+    # VMCOREINFO of the captured kernel: VMALLOC_END + 8 MiB, VMEMMAP_END
+    assert (window.start, window.end) == (0xFFFFFFDFC0000000, 0xFFFFFFFFC0000000)
+    blind = [each for each in drawn if each.role == "blind"]
+    assert (blind[0].start, blind[-1].end) == (0xFFFFFC1FC0000000, window.start)
+    bare = vastrip.regions(machine.window, None)
+    assert [each.name for each in bare][:3] == ["below the window", "no WARN", "WINDOW"]
+    on_lva = read_machine(captures / "7.3.4-vmemlab-64k-52bit")
+    assert not any(e.role == "blind" for e in vastrip.regions(on_lva.window, on_lva.layout))
+
+
+def test_a_silent_hit_has_a_mark_of_its_own():
+    segment = vastrip.Segment("guard hole", 0, 1 << 20, "blind", width=8)
+    quiet = Extent(0x80000, 0x90000, "below", "guard hole", 1, 1, 1, silent=True)
+    loud = Extent(0x20000, 0x30000, "below", "guard hole", 1, 1)
+    cells = vastrip.marks(segment, [quiet, loud])
+    assert "".join(mark for mark, _ in cells) == " ↓  ○   "
+    assert {regime for _, regime in cells} == {"", "below"}
+
+
+@pytest.mark.parametrize(
+    ("bits", "memstart", "said"),
+    [
+        (48, "same", "no WARN below physical 0x40000000"),
+        (None, "same", "calls below 0xffffffdfc0000000 cannot be judged"),
+        (48, None, "no WARN below 0xffffffdfc0000000"),
+        (48, (1 << 48) - (1 << 52), None),  # RAM begins at 0: no page leads there
+        (52, "same", None),
+    ],
+)
+def test_the_first_screen_says_where_the_warn_is_blind(captures, bits, memstart, said):
+    window = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit").window
+    where = window.memstart if memstart == "same" else memstart
+    asked = replace(window, vabits_actual=bits, memstart=where and where % 2**64)
+    drawn = verdict.blind_line(asked, 80)
+    assert (drawn is None) is (said is None)
+    if drawn is not None:
+        assert said in text([drawn])[0]
+        assert len(text([drawn])[0]) <= 80

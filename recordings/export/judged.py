@@ -1,0 +1,77 @@
+"""How each call of a batch is judged, and the two columns that exports have of it.
+
+Promises: ``regime`` and ``silent`` are null in every row that is no entry or point of a populate
+or free call; ``regime`` is "unknown" where the call's range or the window is not known. A
+recording that has columns of these names already keeps its own.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recordings.columns import U8, Bool
+from tracers import arrow
+from tracers.codes import codes
+from tracers.events import Kind, Phase
+from tracers.regimes import REGIMES, UNKNOWN, classify, silent
+from tracers.window import Window
+
+#: What ``added`` adds.
+FIELDS: Final = (
+    pa.field("regime", pa.dictionary(pa.int8(), pa.string())),
+    pa.field("silent", pa.bool_()),
+)
+_NAMES: Final = arrow.strings([name.encode() for name in REGIMES])
+
+
+class Judged(NamedTuple):
+    """Of each row: whether it is a call, whether its range is known, regime code, silent hit."""
+
+    call: Bool
+    known: Bool
+    regime: U8
+    silent: Bool
+
+
+def judged(events: pa.RecordBatch, window: Window | None) -> Judged:
+    """Judge the calls among ``events``; columns kind, phase, start and end are needed."""
+    kind, phase = codes(events.column("kind"), Kind), codes(events.column("phase"), Phase)
+    call = np.isin(kind, (Kind.POPULATE, Kind.FREE))
+    call &= np.isin(phase, (Phase.ENTRY, Phase.POINT))
+    known = call.copy()
+    columns = [events.column(name) for name in ("start", "end")]
+    for column in columns:
+        known &= arrow.valid(column)
+    start, end = (_u64(column)[known] for column in columns)
+    regime = np.full(len(call), UNKNOWN, np.uint8)
+    quiet = np.zeros(len(call), np.bool_)
+    regime[known] = classify(start, end, window)
+    quiet[known] = silent(regime[known], start, end, window)
+    return Judged(call, known, regime, quiet)
+
+
+def fields(schema: pa.Schema) -> tuple[pa.Field, ...]:
+    """Return the fields of ``FIELDS`` that a recording with this schema does not have."""
+    return tuple(field for field in FIELDS if field.name not in schema.names)
+
+
+def added(events: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
+    """Return the events with the columns of ``FIELDS`` behind their own."""
+    told = judged(events, window)
+    values = {
+        "regime": pa.DictionaryArray.from_arrays(
+            arrow.masked(told.regime.astype(np.int8), told.call), _NAMES
+        ),
+        "silent": arrow.flags(told.silent, told.call),
+    }
+    new = fields(events.schema)
+    return pa.RecordBatch.from_arrays(
+        [*events.columns, *(values[field.name] for field in new)],
+        schema=pa.schema([*events.schema, *new]),
+    )
+
+
+def _u64(column: pa.Array) -> npt.NDArray[np.uint64]:
+    return arrow.filled(column, 0).astype(np.uint64)

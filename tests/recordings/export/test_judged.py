@@ -1,0 +1,78 @@
+"""The columns regime and silent of exports, against the capture and a plain reading."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import csv, parquet
+
+from recordings.export.judged import added, fields, judged
+from recordings.samples import sample_names, sample_path
+from tests.recordings import plain as trace
+from tests.recordings.export.cases import exported, plain
+from tests.recordings.made import foreign, metas, rows
+from tests.recordings.oracle import regime
+from tracers.events import SCHEMA
+
+CALLS = ("populate", "free")
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_every_format_judges_each_call_alike(name: str) -> None:
+    path = sample_path(name)
+    header = json.loads(pa.ipc.open_stream(path).schema.metadata[b"vmemscope"])
+    window = header["machine"]["window"]
+    used = tuple(int(window["used"][side], 16) for side in ("start", "end"))
+    low, high = (int(window[side], 16) for side in ("start", "end"))
+    expected = []
+    for row in plain(path).to_pylist():
+        if row["kind"] not in CALLS or row["phase"] == "exit":
+            expected.append((None, None))
+            continue
+        where = regime(row["start"], row["end"], used)
+        quiet = where != "inside" and row["start"] >= low and row["end"] <= high
+        expected.append((where, quiet))
+    found = {
+        "csv": csv.read_csv(
+            io.BytesIO(exported(path, "csv")[0]),
+            convert_options=csv.ConvertOptions(null_values=[""], strings_can_be_null=True),
+        ).to_pylist(),
+        "jsonl": [json.loads(line) for line in exported(path, "jsonl")[0].splitlines()],
+        "parquet": parquet.read_table(io.BytesIO(exported(path, "parquet")[0])).to_pylist(),
+    }
+    for told in found.values():
+        assert [(row["regime"], row["silent"]) for row in told] == expected
+
+
+def test_a_call_of_unknown_range_or_window_is_unknown() -> None:
+    events = trace.batch(
+        [
+            {"ts_ns": 1, "kind": "populate", "phase": "entry", "source": "kprobe"},
+            {
+                "ts_ns": 2,
+                "kind": "free",
+                "phase": "point",
+                "start": 1,
+                "end": 2,
+                "source": "kprobe",
+            },
+            {"ts_ns": 3, "kind": "free", "phase": "exit", "source": "kprobe"},
+        ]
+    ).events
+    told = added(events, None)
+    assert told.column("regime").to_pylist() == ["unknown", "unknown", None]
+    assert told.column("silent").to_pylist() == [False, False, None]
+    assert judged(events, None).known.tolist() == [False, True, False]
+
+
+def test_a_recording_that_has_such_columns_keeps_its_own(tmp_path: Path) -> None:
+    events = rows(2).append_column("regime", pa.array(["mine", None]))
+    path = tmp_path / "newer.arrows"
+    foreign(path, [events.slice(0, 0), events, events.slice(0, 0)], b'{"format":"1.9"}', metas(2))
+    for line in exported(path, "jsonl")[0].splitlines():
+        assert list(json.loads(line)) == [*SCHEMA.names, "regime", "silent"]
+    found = parquet.read_table(io.BytesIO(exported(path, "parquet")[0]))
+    assert found.column("regime").to_pylist() == ["mine", None]
+    assert [field.name for field in fields(events.schema)] == ["silent"]
