@@ -115,7 +115,8 @@ def _layout(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("What lies around the window")
     rows: list[tuple[str, ...]] = []
     for region in layout.regions:
-        mark = " <- the window" if region.name == "vmemmap" else ""
+        part = " in use" if window.used[0] != window.start else ""
+        mark = f" <- the window{part}" if region.name == "vmemmap" else ""
         if number := _landed(layout, snapshot, region.start):
             mark = f" <- {calls(number)}"
         elif region.name in _FAR:

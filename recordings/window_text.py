@@ -173,7 +173,8 @@ def _layout(window: Window, layout: Layout) -> Iterator[ConsoleRenderable]:
     for region in layout.regions:
         ours = region.name == "vmemmap" and region.start < window.end
         end = address(region.end) if region.end < TOP else "2^64"
-        name = printable(region.name) + (" <- the window" if ours else "")
+        part = " in use" if window.used[0] != window.start else ""
+        name = printable(region.name) + (f" <- the window{part}" if ours else "")
         style = "bold" if ours else ""
         cells = (f"{address(region.start)} - {end}", size(region.end - region.start), name)
         rows.append(tuple(Text(cell, style) for cell in cells))

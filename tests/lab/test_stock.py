@@ -32,6 +32,28 @@ def test_hotplug_is_recorded_and_clean(stock: tuple[str, Boot], engine: str) -> 
     left_nothing(boot, scene)
 
 
+@pytest.mark.parametrize(
+    ("qemu", "bits", "used"),
+    [
+        ("", 48, 0xFFFFFDFFC0000000),
+        ("max,pauth-impdef=on", 52, 0xFFFFC1FFC0000000),
+    ],
+    ids=["48-bit-cpu", "52-bit-cpu"],
+)
+def test_under_lockdown_the_bits_in_use_are_found(
+    lab: Lab, debian: Callable[[str], Kernel], qemu: str, bits: int, used: int
+) -> None:
+    """Debian 6.12, built for 52 bits (4K pages): /proc/kcore is shut, the configuration is all."""
+    boot = lab.boot(debian("6.12"), "lockdown.sh", append="lockdown=confidentiality", cpu=qemu)
+    assert "[confidentiality]" in boot.text("lockdown")
+    told = json.loads(boot.text("window.text"))
+    assert boot.exit_code("window") == 0, boot.text("window.text")
+    assert (told["vabits_actual"], told["provenance"]["vabits_actual"]) == (bits, "mmap")
+    # VMEMMAP_START and END of Debian 6.12.117, and what 48 bits need of it
+    assert (told["start"], told["end"]) == ("0xffffc1ffc0000000", "0xffffffffc0000000")
+    assert int(told["used"]["start"], 16) == used
+
+
 def test_no_kernel_headers_are_needed(stock: tuple[str, Boot]) -> None:
     _, boot = stock
     assert "linux-headers" not in boot.text("headers")

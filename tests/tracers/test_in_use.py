@@ -89,6 +89,29 @@ def test_the_mirror_question_nothing_is_blind_above(captures: Path) -> None:
         assert not found.warns(found.end - 64, found.end)
 
 
+@pytest.mark.parametrize("struct_page", [56, 64, 80])
+@pytest.mark.parametrize("bits", [39, 47, 48, 52])
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+@pytest.mark.parametrize("family", [Family.V6_9, Family.V5_11, Family.V5_4])
+def test_the_linear_map_ends_where_the_window_does(
+    family: Family, page: int, bits: int, struct_page: int
+) -> None:
+    """No CPU has struct pages above, and what a window is rounded up by is nobody else's."""
+    sizes = {"va_bits": bits, "page_size": page, "struct_page": struct_page}
+    start, end = formula(family, **sizes)
+    fewest = bits if bits < 52 else 47 if (page, family) == (16384, Family.V6_9) else 48
+    linear = ((1 << bits) - (1 << (fewest - 1))) // page * struct_page  # PAGE_OFFSET to PAGE_END
+    rounded = (1 << (struct_page - 1).bit_length()) * linear // struct_page
+    assert end - start == (linear if family is Family.V6_9 else rounded)
+    for in_use in {bits, fewest}:
+        made = Window(start, end, **sizes, vabits_actual=in_use, family=family)
+        used = ((1 << in_use) - (1 << (fewest - 1))) // page * struct_page
+        assert made.used[0] + used == start + linear
+        layout = layout_for(made)
+        assert layout.region_at(start + linear - 1).name == "vmemmap"
+        assert layout.region_at(end - 1).name == "vmemmap"
+
+
 # -- every family and page size, by hand ------------------------------------------------------
 
 # (family, page size, bits on a lesser CPU, bytes of struct pages of its half of the linear map)

@@ -84,3 +84,33 @@ memory() { # BYTES: have the host plug so much virtio-mem; wait until it is so (
 		sleep 1
 	done
 }
+
+screen() { tmux capture-pane -p -t live >"/out/$1.screen"; }
+
+wait_for() { # SECONDS TEXT: until it is on the screen
+	i=0
+	until tmux capture-pane -p -t live | grep -q "$2" || [ $i -ge "$1" ]; do
+		i=$((i + 1))
+		sleep 1
+	done
+}
+
+live() { # COMMAND TEXT: the dashboard in a terminal of 160 by 50 while COMMAND runs, until it shows TEXT
+	truth_on live
+	tmux new-session -d -s live -x 160 -y 50 \
+		'vmemscope live --engine tracefs -o /out/live.arrows; echo $? >/out/live.rc'
+	wait_for 90 "window  0x"
+	screen live-before
+	sh -c "$1"
+	wait_for 30 "$2"
+	sleep 2
+	screen live-after
+	tmux send-keys -t live q
+	i=0
+	until [ -s /out/live.rc ] || [ $i -ge 30 ]; do
+		i=$((i + 1))
+		sleep 1
+	done
+	truth_off live
+	left live
+}

@@ -16,29 +16,4 @@ insmod /lab/ko/devpriv.ko start=1 size_mb=128
 cat /sys/kernel/debug/kernel_page_tables >/out/mapped.page_tables
 rmmod devpriv
 scene doctor vmemscope doctor --json
-
-screen() { tmux capture-pane -p -t live >"/out/$1.screen"; }
-wait_for() { # SECONDS TEXT: until it is on the screen
-	i=0
-	until tmux capture-pane -p -t live | grep -q "$2" || [ $i -ge "$1" ]; do
-		i=$((i + 1))
-		sleep 1
-	done
-}
-truth_on live
-tmux new-session -d -s live -x 160 -y 50 \
-	'vmemscope live --engine tracefs -o /out/live.arrows; echo $? >/out/live.rc'
-wait_for 90 "window  0x"
-screen live-before
-sh -c "$below"
-wait_for 30 "2 of 2 calls"
-sleep 2
-screen live-after
-tmux send-keys -t live q
-i=0
-until [ -s /out/live.rc ] || [ $i -ge 30 ]; do
-	i=$((i + 1))
-	sleep 1
-done
-truth_off live
-left live
+live "$below" "2 of 2 calls"
