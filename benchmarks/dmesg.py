@@ -61,9 +61,9 @@ def grow(out: Path, parts: list[tuple[Growth, int]], size: int) -> None:
 def read(path: Path) -> dict[str, float]:
     """Read a log with vmlinux and window, as an import does; what it says and what it cost."""
     from tests.kernels.files import kernel  # noqa: PLC0415
-    from tracers.constants.image import open_kernel  # noqa: PLC0415
-    from tracers.logs.dmesg import DmesgLog  # noqa: PLC0415
-    from tracers.logs.registers import Arguments  # noqa: PLC0415
+    from tracers.constants.image.kernel_image import open_kernel  # noqa: PLC0415
+    from tracers.logs.dmesg.reader import DmesgLog  # noqa: PLC0415
+    from tracers.logs.dmesg.registers import Arguments  # noqa: PLC0415
     from tracers.machine import read_machine  # noqa: PLC0415
 
     rows = known = 0

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from benchmarks.grow import grow
 from recordings.export import FORMATS, export
-from recordings.reader import open_recording
+from recordings.format.reader import open_recording
 from recordings.samples import sample_path
 
 _RUNS = 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from recordings.reader import open_recording
+from recordings.format.reader import open_recording
 from tracers.arrow import column, numbers
 from tracers.batch import Batch
 from tracers.events import SCHEMA
@@ -22,7 +22,7 @@ _MOVED = ("ts_ns", "pfn", "start", "end")
 
 
 class Feed:
-    """Fulfils ``recordings.capture.Source``.
+    """Fulfils ``recordings.capture.drain.Source``.
 
     ``rate``: events a second, ``None`` as fast as they are asked for; ``rounds``: how often the
     recording is played, ``None`` without end; ``piece``: most events a batch; ``held``: how many

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.reader import open_recording
-from recordings.writer import Writer
+from recordings.format.reader import open_recording
+from recordings.format.writer import Writer
 from tracers.batch import Batch
 from tracers.events import SCHEMA
 

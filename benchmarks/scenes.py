@@ -14,14 +14,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings.importing import import_log
-from recordings.ledger import fold
-from recordings.reader import open_recording
-from recordings.snapshot import Snapshot
+from recordings.capture.importing import import_log
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import fold
+from recordings.ledger.snapshot import Snapshot
 from tracers.events import Kind
 from tracers.logs.formats import recognise
-from tracers.logs.inputs import Input
-from tracers.logs.textlog import LogError
+from tracers.logs.input_files import Input
+from tracers.logs.kprobe_text.text_log import LogError
 
 _LOGS = (".txt", ".txt.xz", ".dat", ".jsonl", ".jsonl.xz")
 #: Column, the function whose probe makes a count of 0 one that is known.

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.feed import Feed
-from recordings.capture import Capture, header_of
-from recordings.rotation import Limits, Rotation
+from recordings.capture.drain import Capture, header_of
+from recordings.capture.rotation import Limits, Rotation
 from recordings.samples import sample_path
-from tui.liveplayer import LivePlayer
+from tui.playback.live_player import LivePlayer
 
 
 def rss_kib() -> int:

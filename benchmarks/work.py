@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recordings.ledger import Ledger
-from recordings.reader import open_recording
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import Ledger
 from tracers.codes import codes
 from tracers.events import Kind, Phase
 from tracers.regimes import REGIMES, classify

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def open(path: str | os.PathLike[str]) -> "OpenRecording":  # noqa: A001 (recordings.open)
     """Open a recording, or ``sample:NAME``: see ``recordings.api.OpenRecording``.
 
-    Every batch's checksum is verified first. Raises ``recordings.reader.RecordingError``.
+    Every batch's checksum is verified first. Raises ``recordings.format.reader.RecordingError``.
     """
     from recordings.api import open_named  # noqa: PLC0415 (Arrow is slow to import)
 

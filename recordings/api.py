@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from recordings.header import RecordingError
-from recordings.reader import Recording
+from recordings.format.header import RecordingError
+from recordings.format.reader import Recording
+from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.samples import PREFIX, sample_names, sample_path
-from recordings.snapshot import Snapshot, Verdict
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from recordings.ledger import Ledger
+    from recordings.ledger.ledger import Ledger
 
 
 def open_named(path: str | os.PathLike[str]) -> "OpenRecording":
@@ -44,8 +44,8 @@ class OpenRecording(Recording):
     """An open recording: its events, its numbers, and what it says of itself.
 
     A context manager; events can be read until it is closed. Everything of
-    ``recordings.reader.Recording`` is here too: ``header``, ``rows``, ``losses``, ``problems``,
-    ``batches()``, ``to_pandas()``.
+    ``recordings.format.reader.Recording`` is here too: ``header``, ``rows``, ``losses``,
+    ``problems``, ``batches()``, ``to_pandas()``.
 
     >>> import recordings
     >>> recording = recordings.open("sample:storm")
@@ -110,7 +110,7 @@ class OpenRecording(Recording):
         >>> once.hits, once.warnings
         (256, 2)
         """
-        from recordings.ledger import folded  # noqa: PLC0415 (events alone do not need it)
+        from recordings.ledger.ledger import folded  # noqa: PLC0415 (events alone do not need it)
 
         return folded(self)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.examples import EXAMPLES, ROOT, commands, files, rerun
 from tracers import __version__
-from tracers.live.doctor import examine
+from tracers.live.doctor.examine import examine
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)

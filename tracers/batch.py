@@ -10,11 +10,48 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
+class Losses:
+    """What is known to be missing. Any of them makes "clean" impossible."""
+
+    lost: int = 0  # events a kernel, probe or log says it dropped
+    lost_unknown: int = 0  # loss markers that give no number
+    torn: int = 0  # batches, records or lines cut short and left out
+    rejected: int = 0  # lines that look like events of ours and could not be read
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.lost_unknown or self.torn or self.rejected)
+
+    def __add__(self, other: "Losses") -> "Losses":
+        return Losses(
+            self.lost + other.lost,
+            self.lost_unknown + other.lost_unknown,
+            self.torn + other.torn,
+            self.rejected + other.rejected,
+        )
+
+    def beyond(self, other: "Losses") -> "Losses":
+        """Return what is missing here and not yet in ``other``; no number is below 0."""
+        return Losses(
+            max(0, self.lost - other.lost),
+            max(0, self.lost_unknown - other.lost_unknown),
+            max(0, self.torn - other.torn),
+            max(0, self.rejected - other.rejected),
+        )
+
+    def describe(self) -> str:
+        """Say in words what is missing; empty when nothing is."""
+        parts = (
+            (self.lost, "events lost"),
+            (self.lost_unknown, "losses of unknown size"),
+            (self.torn, "torn records"),
+            (self.rejected, "unreadable lines"),
+        )
+        return ", ".join(f"{number} {what}" for number, what in parts if number)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Events, and what is missing around them."""
 
     events: pa.RecordBatch
-    lost: int = 0  # events the source says it dropped
-    lost_unknown: int = 0  # loss markers that carry no number
-    torn: int = 0  # records or lines cut short and left out
-    rejected: int = 0  # lines that look like events of ours and could not be read
+    losses: Losses = Losses()

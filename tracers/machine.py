@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tracers import sidefiles
+from tracers import machine_files
 from tracers.errors import VmemscopeError
 from tracers.formulas import (
     PAGE_SIZES,
@@ -22,7 +22,7 @@ from tracers.formulas import (
 )
 from tracers.in_use import bits_in_use
 from tracers.layout import Layout, layout_for, marks, named
-from tracers.sidefiles import Mark
+from tracers.machine_files import Mark
 from tracers.window import Window, window_from_facts
 
 #: Fact beside those of ``Window``: how many bits of addresses a program of that kernel can map.
@@ -103,25 +103,25 @@ def read_machine(folder: Path) -> Machine:
     return assemble(side_files(folder))
 
 
-def side_files(folder: Path) -> sidefiles.SideFiles:
+def side_files(folder: Path) -> machine_files.SideFiles:
     """Return the text of the side files in ``folder``, at least one.
 
     Raises:
         MachineError: no such directory, or none of the files in it.
     """
     try:
-        files = sidefiles.read_side_files(folder)
+        files = machine_files.read_side_files(folder)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MachineError(f"{folder}: the machine's files cannot be read: {reason}") from error
     if not files.texts:
-        told = "; ".join(files.problems) or f"looked for {', '.join(sidefiles.CAPS)}"
+        told = "; ".join(files.problems) or f"looked for {', '.join(machine_files.CAPS)}"
         raise MachineError(f"{folder}: no file that describes a machine ({told})")
     return files
 
 
 def assemble(
-    files: sidefiles.SideFiles,
+    files: machine_files.SideFiles,
     *,
     told: Mapping[str, Sequence[tuple[str, int]]] | None = None,
     windows: Sequence[tuple[str, int, int]] = (),
@@ -147,7 +147,7 @@ class _Reading:
 
     def __init__(
         self,
-        files: sidefiles.SideFiles,
+        files: machine_files.SideFiles,
         told: Mapping[str, Sequence[tuple[str, int]]],
         windows: Sequence[tuple[str, int, int]],
     ) -> None:
@@ -157,9 +157,9 @@ class _Reading:
         self.windows = windows
         self.agree = True
         self.problems = files.problems
-        self.notes = sidefiles.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
-        self.config = sidefiles.read_config(texts.get("config", ""))
-        self.iomem = sidefiles.read_iomem(texts.get("iomem", ""), self.problems)
+        self.notes = machine_files.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
+        self.config = machine_files.read_config(texts.get("config", ""))
+        self.iomem = machine_files.read_iomem(texts.get("iomem", ""), self.problems)
         self.provenance: dict[str, str] = {}
 
     def machine(self) -> Machine:
@@ -168,7 +168,7 @@ class _Reading:
         for name, found in (("kcore-vmcoreinfo", self.notes), ("config", self.config)):
             if name in texts and not found:
                 self.problems.append(f"{name}: nothing in it was understood")
-        uname, arch = sidefiles.read_uname(texts.get("uname", ""))
+        uname, arch = machine_files.read_uname(texts.get("uname", ""))
         release = self.notes.get("OSRELEASE", uname)
         if uname is not None and release is not None and uname != release:
             self._contradiction(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
@@ -193,7 +193,7 @@ class _Reading:
         text = self.notes.get(key)
         if text is None:
             return None
-        value = sidefiles.number(prefix + text)
+        value = machine_files.number(prefix + text)
         if value is None:
             self.problems.append(f"kcore-vmcoreinfo: {key}={text} is not a number of 64 bits")
         return value
@@ -234,11 +234,14 @@ class _Reading:
         bits = self._agreed(
             "va_bits",
             self._note("NUMBER(VA_BITS)"),
-            sidefiles.config_va_bits(self.config),
+            machine_files.config_va_bits(self.config),
             VA_BITS_RANGE,
         )
         page = self._agreed(
-            "page_size", self._note("PAGESIZE"), sidefiles.config_page_size(self.config), PAGE_SIZES
+            "page_size",
+            self._note("PAGESIZE"),
+            machine_files.config_page_size(self.config),
+            PAGE_SIZES,
         )
         struct_page = self._agreed("struct_page", self._note("SIZE(page)"), None, range(8, 1025))
         noted = self._note("NUMBER(SECTION_SIZE_BITS)")
@@ -352,7 +355,7 @@ class _Reading:
         if not text or window.page_size is None or window.va_bits is None:
             return []
         levels = (window.va_bits - 4) // (window.page_shift - 3)
-        return sidefiles.read_page_tables(text, window.page_size, levels)
+        return machine_files.read_page_tables(text, window.page_size, levels)
 
     def _memstart(
         self, bits: int | None, actual: int | None, page: int | None, section: int | None

@@ -1,5 +1,5 @@
 """``python -m tui`` is ``vmemscope``."""
 
-from tui.cli import main
+from tui.commands.main import main
 
 main()

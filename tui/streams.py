@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from recordings.escape import printable
+from recordings.wording.escape import printable
 from tracers.errors import VmemscopeError
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from recordings.outputs import Output
-from recordings.snapshot import Losses
+from recordings.format.output_files import Output
+from tracers.batch import Losses
 
 if TYPE_CHECKING:
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
 
 Write = Callable[["Recording", Output], tuple[str, ...]]
 """Each format's ``write``: returns the columns that the format has no way to hold, by name."""
@@ -47,5 +47,5 @@ def total_losses(recording: "Recording") -> Losses:
     """Return all that is known to be missing: what its batches say, and what the file misses."""
     losses = recording.losses
     for info in recording.index:
-        losses += Losses(info.lost, info.lost_unknown, info.torn, info.rejected)
+        losses += info.losses
     return losses

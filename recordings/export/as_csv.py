@@ -14,10 +14,10 @@ from pyarrow import csv
 
 from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
-from recordings.outputs import Output
+from recordings.format.output_files import Output
 
 if TYPE_CHECKING:
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
 
 _ROWS: Final = 65_536
 #: OWASP, "CSV Injection": what opens a formula, also behind a tab or a carriage return.

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 
 from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
-from recordings.outputs import Output
+from recordings.format.output_files import Output
 
 if TYPE_CHECKING:
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
 
 _ROWS: Final = 65_536
 _NULL: Final = texts.word("null")

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from pyarrow import parquet
 
-from recordings.escape import printable
 from recordings.export import judged
 from recordings.export.groups import Sink, groups
 from recordings.export.texts import is_text
-from recordings.ledger import Ledger
-from recordings.outputs import Output
-from recordings.snapshot import Snapshot
+from recordings.format.output_files import Output
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.snapshot import Snapshot
+from recordings.wording.escape import printable
 from tracers.events import SCHEMA
 
 if TYPE_CHECKING:
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
 
 #: A row group: what duckdb and others hand to a thread (they ask for 100,000 and more).
 _ROWS: Final = 131_072

@@ -15,19 +15,20 @@ names it; every number is an integer; memory does not grow with the recording.
 
 from typing import TYPE_CHECKING, Any, Final
 
-from recordings.answer import WORDS, answer
 from recordings.export.groups import Sink, groups
 from recordings.export.slices import Open, Row, Slices, rows
-from recordings.header import RecordingError
-from recordings.ledger import Ledger
-from recordings.outputs import Output
-from recordings.snapshot import Losses, Snapshot
-from recordings.units import address
+from recordings.format.header import RecordingError
+from recordings.format.output_files import Output
+from recordings.ledger.headline import WORDS, answer
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.snapshot import Snapshot
+from recordings.wording.units import address
+from tracers.batch import Losses
 from tracers.events import SCHEMA, Kind, Phase, Source
 from tracers.regimes import REGIMES
 
 if TYPE_CHECKING:
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
 
 try:
     from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
@@ -46,11 +47,11 @@ _CLOCKS: Final = {
     "mono_raw": pb.BUILTIN_CLOCK_MONOTONIC_RAW,
     "boot": pb.BUILTIN_CLOCK_BOOTTIME,
 }
-# Tracks' uuids: those of threads are these and the key of recordings.columns, of 33 bits.
+# Tracks' uuids: those of threads are these and the key of recordings.ledger.columns, of 33 bits.
 _RECORDING, _HITS, _WARNS, _WARN_NS, _SILENT = 1, 2, 3, 4, 5
 _THREADS: Final = 1 << 40
 _PROCESSES: Final = 1 << 41
-_CPU_KEY: Final = 1 << 32  # of recordings.columns: not a thread but what a CPU does
+_CPU_KEY: Final = 1 << 32  # of recordings.ledger.columns: not a thread but what a CPU does
 _MAX_PID: Final = (1 << 31) - 1  # Perfetto's are s32, as the kernel's pid_t
 
 _NAMES: Final = (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from recordings.outputs import Output
+from recordings.format.output_files import Output
 
 if TYPE_CHECKING:
-    from recordings.ledger import Ledger
-    from recordings.reader import Recording
+    from recordings.format.reader import Recording
+    from recordings.ledger.ledger import Ledger
 
 _BYTES: Final = 64 << 20  # held back at most
 

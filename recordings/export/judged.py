@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recordings.columns import U8, Bool
+from recordings.ledger.columns import U8, Bool
 from tracers import arrow
 from tracers.codes import codes
 from tracers.events import Kind, Phase

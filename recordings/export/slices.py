@@ -13,8 +13,8 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from recordings.columns import Chunk, Objects, chunks, texts
 from recordings.export.judged import judged
+from recordings.ledger.columns import Chunk, Objects, chunks, texts
 from tracers import arrow
 from tracers.codes import codes
 from tracers.events import Phase, Source
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     ts: int
     kind: int
     phase: int
-    thread: int  # key of recordings.columns: the tid, or the CPU beyond 32 bits
+    thread: int  # key of recordings.ledger.columns: the tid, or the CPU beyond 32 bits
     tid: int | None
     pid: int | None
     cpu: int | None

@@ -9,7 +9,7 @@ equal recordings, byte for byte.
 import sys
 from pathlib import Path
 
-from recordings.importing import import_log
+from recordings.capture.importing import import_log
 
 #: sample name: (kernel folder, scene)
 SCENES = {

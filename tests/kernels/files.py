@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tracers.constants.image import ConstantsError, KernelImage, open_kernel
-from tracers.constants.warnsites import probeable, warn_sites
+from tracers.constants.image.kernel_image import ConstantsError, KernelImage, open_kernel
+from tracers.constants.image.warn_sites import probeable, warn_sites
 
 KERNELS = Path(__file__).resolve().parent
 LAB = "lab-6.1.192-39bit-4k"

@@ -19,8 +19,8 @@ import capstone
 import numpy as np
 from capstone import arm64
 
-from tracers.constants.image import KernelImage, open_kernel
-from tracers.constants.warnsites import FUNCTIONS as WATCHED
+from tracers.constants.image.kernel_image import KernelImage, open_kernel
+from tracers.constants.image.warn_sites import FUNCTIONS as WATCHED
 
 FUNCTIONS: Final = (
     "arch_crash_save_vmcoreinfo",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from recordings.header import BatchMeta, Header
-from recordings.reader import Recording, open_recording
-from recordings.writer import Writer
-from tracers.batch import Batch
+from recordings.format.header import BatchMeta, Header
+from recordings.format.reader import Recording, open_recording
+from recordings.format.writer import Writer
+from tracers.batch import Batch, Losses
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES
 
 NAMES = {"kind": KIND_NAMES, "phase": PHASE_NAMES, "source": SOURCE_NAMES}
@@ -76,7 +76,7 @@ def small(path: Path) -> list[int]:
     """Three batches of 2, 5 and 1 events, the second with losses."""
     return record(
         path,
-        [Batch(rows(2)), Batch(rows(5, 2), lost=23, lost_unknown=1), Batch(rows(1, 7))],
+        [Batch(rows(2)), Batch(rows(5, 2), Losses(lost=23, lost_unknown=1)), Batch(rows(1, 7))],
     )
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from recordings.account import account
-from recordings.document import Block
-from recordings.ledger import fold
-from recordings.reader import open_recording
-from recordings.whatif import WhatIf, remedies, suppose
+from recordings.analysis.what_if import WhatIf, remedies, suppose
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import fold
+from recordings.reports.document import Block
+from recordings.reports.recording_document import account
 
 CHAIN = "128 splats: vmemmap_populate <- __populate_section_memmap <- sparse_add_section"
 HOSTILE = [

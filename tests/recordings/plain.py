@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tracers.batch import Batch
+from tracers.batch import Batch, Losses
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES
 
 LINE = re.compile(
@@ -136,4 +136,4 @@ def batch(rows: list[dict], **losses: int) -> Batch:
             columns.append(pa.DictionaryArray.from_arrays(indices, names[field.name]))
         else:
             columns.append(pa.array(values, field.type))
-    return Batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA), **losses)
+    return Batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA), Losses(**losses))

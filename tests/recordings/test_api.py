@@ -11,11 +11,11 @@ import pytest
 
 import recordings
 from recordings import api
-from recordings.header import Header
-from recordings.ledger import fold
-from recordings.reader import RecordingError, open_recording
+from recordings.format.header import Header
+from recordings.format.reader import RecordingError, open_recording
+from recordings.format.writer import Writer
+from recordings.ledger.ledger import fold
 from recordings.samples import sample_names, sample_path
-from recordings.writer import Writer
 from tests.recordings.made import small
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,19 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recordings.account import account
-from recordings.compare import compare, side
-from recordings.compare_report import comparison_dict
-from recordings.importing import import_log
-from recordings.ledger import Ledger, fold
-from recordings.lkml import lkml
-from recordings.markdown import markdown
-from recordings.reader import open_recording
-from recordings.report import report_dict
+from recordings.analysis.compare import compare, side
+from recordings.analysis.what_if import Warn, WhatIf, suppose
+from recordings.capture.importing import import_log
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.reports.compare_json import comparison_dict
+from recordings.reports.lkml import lkml
+from recordings.reports.markdown import markdown
+from recordings.reports.recording_document import account
+from recordings.reports.recording_json import report_dict
+from recordings.reports.what_if_report import supposed_dict
 from recordings.samples import sample_path
-from recordings.snapshot import Snapshot, Verdict
-from recordings.whatif import Warn, WhatIf, suppose
-from recordings.whatif_report import supposed_dict
 from tests.recordings import plain
 from tests.recordings.made import foreign
 from tests.recordings.pasted import words

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracers.formulas import Family
 from tracers.machine import Machine, MachineError, read_machine
-from tracers.sidefiles import CAPS
+from tracers.machine_files import CAPS
 
 # From 6.1.192-vmemlab-39bit's own notes
 NOTES = """\

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recordings.reader import Recording
+from recordings.format.reader import Recording
 from tests.tui.made import storm_rows, write
 
 Make = Callable[..., Recording]

@@ -47,6 +47,6 @@ def install(spec: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     install(json.loads(sys.argv.pop(1)))
-    from tui.cli import main
+    from tui.commands.main import main
 
     main()

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from recordings.header import Header
-from recordings.reader import Recording, open_recording
-from recordings.writer import Writer
-from tracers.batch import Batch
+from recordings.format.header import Header
+from recordings.format.reader import Recording, open_recording
+from recordings.format.writer import Writer
+from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 from tracers.formulas import Family
 from tracers.layout import layout_for
@@ -116,7 +116,7 @@ def write(path: Path, *batches: list[Row], header: Header | None = None, **losse
     """Write lists of rows as batches of a new recording, and open it."""
     with Writer(path, header or Header(machine=MACHINE)) as writer:
         for rows in batches:
-            writer.write(Batch(batch(rows), **losses))
+            writer.write(Batch(batch(rows), Losses(**losses)))
             writer.flush()
     return open_recording(path)
 

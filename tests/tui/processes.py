@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recordings.reader import Recording, open_recording
+from recordings.format.reader import Recording, open_recording
 from tests.recordings.made import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]

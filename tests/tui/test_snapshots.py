@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from recordings.reader import open_recording
-from tui.app import ReplayApp
-from tui.replay import Replay
+from recordings.format.reader import open_recording
+from tui.dashboard.app import ReplayApp
+from tui.playback.replay import Replay
 
 SIZES = [(160, 50), (80, 24)]
 MIDWAY = 200  # rows of storm.arrows: in the middle of the hot-add

@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from tracers.constants import rawimage
 from tracers.constants.errors import ConstantsError
-from tracers.constants.image import KernelImage
-from tracers.sidefiles import CAPS
+from tracers.constants.image import raw_header
+from tracers.constants.image.kernel_image import KernelImage
+from tracers.machine_files import CAPS
 
 _CAP: Final = CAPS["config"]
 _MARKER: Final = b"IKCFG_ST"
@@ -97,4 +97,4 @@ def header_page_size(image: KernelImage) -> int | None:
     header = image.read(text.va, 64) if text else None
     if header is None or header[0x38:0x3C] != b"ARM\x64":
         return image.header_page_size
-    return rawimage.page_size(header, str(image.path))
+    return raw_header.page_size(header, str(image.path))

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from tracers import sidefiles
-from tracers.constants import arithmetic, code, config
+from tracers import machine_files
+from tracers.constants import arithmetic, config
 from tracers.constants.btf import struct_size
+from tracers.constants.core_file import Core
+from tracers.constants.dataflow import window_in_code
 from tracers.constants.errors import ConstantsError
 from tracers.constants.found import Found
-from tracers.constants.image import KernelImage, open_kernel
+from tracers.constants.image.kernel_image import KernelImage, open_kernel
+from tracers.constants.image.warn_sites import FUNCTIONS, WarnSite, probeable, warn_sites
 from tracers.constants.inputs import Inputs, read_symbols
-from tracers.constants.notes import Core
-from tracers.constants.warnsites import FUNCTIONS, WarnSite, probeable, warn_sites
 from tracers.machine import Machine, assemble
 from tracers.window import Window
 
@@ -124,8 +125,8 @@ class _Gathering:
         """Ask all, then judge."""
         if self.image is not None:
             self._look_into(self.image)
-        notes = sidefiles.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
-        uname = sidefiles.read_uname(self.texts.get("uname", ""))[0]
+        notes = machine_files.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
+        uname = machine_files.read_uname(self.texts.get("uname", ""))[0]
         release = notes.get("OSRELEASE", uname)
         self._btf()
         self._note(notes)
@@ -199,7 +200,7 @@ class _Gathering:
 
     def _note(self, notes: Mapping[str, str]) -> None:
         ends = [notes.get(f"NUMBER(VMEMMAP_{side})") for side in ("START", "END")]
-        start, end = (None if text is None else sidefiles.number(text) for text in ends)
+        start, end = (None if text is None else machine_files.number(text) for text in ends)
         if start is not None and end is not None:
             origin = "its VMCOREINFO note: NUMBER(VMEMMAP_START), NUMBER(VMEMMAP_END)"
             self.methods["vmcoreinfo"] = Found(start, end, "vmcoreinfo", origin)
@@ -217,14 +218,16 @@ class _Gathering:
             return
         bodies = {name: image.function(name) for name in _COMPARED}
         for name, body in bodies.items():
-            absent = code.Reading(None, f"no {name} in the image, or no names (--system-map)")
-            self._answer(f"code:{name}", code.read_compare(body) if body else absent)
+            absent = window_in_code.Reading(
+                None, f"no {name} in the image, or no names (--system-map)"
+            )
+            self._answer(f"code:{name}", window_in_code.read_compare(body) if body else absent)
             if name == "vmemmap_free":
-                called = code.read_call(body, image) if body else absent
+                called = window_in_code.read_call(body, image) if body else absent
                 self._answer("code:vmemmap_free:free_empty_tables", called)
-        self._answer("code:vmcoreinfo", code.read_vmcoreinfo(image))
+        self._answer("code:vmcoreinfo", window_in_code.read_vmcoreinfo(image))
 
-    def _answer(self, method: str, reading: code.Reading) -> None:
+    def _answer(self, method: str, reading: window_in_code.Reading) -> None:
         found = reading.found
         if found is None or found.window is None:
             self.missing[method] = reading.reason
@@ -261,11 +264,11 @@ class _Gathering:
 
     def _chosen(self) -> Iterator[tuple[str, tuple[str, int]]]:
         """Yield each fact the formula needs from the source most independent of the others."""
-        options = sidefiles.read_config(self.texts.get("config", ""))
-        notes = sidefiles.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
+        options = machine_files.read_config(self.texts.get("config", ""))
+        notes = machine_files.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
         configured = {
-            "va_bits": sidefiles.config_va_bits(options),
-            "page_size": sidefiles.config_page_size(options),
+            "va_bits": machine_files.config_va_bits(options),
+            "page_size": machine_files.config_page_size(options),
         }
         noted = {"va_bits": "NUMBER(VA_BITS)", "page_size": "PAGESIZE", "struct_page": "SIZE(page)"}
         for name in arithmetic.FACTS:
@@ -273,7 +276,7 @@ class _Gathering:
                 yield name, ("config", value)
             elif told := self.facts.get(name):
                 yield name, told[0]
-            elif (value := sidefiles.number(notes.get(noted[name], ""))) is not None:
+            elif (value := machine_files.number(notes.get(noted[name], ""))) is not None:
                 yield name, ("vmcoreinfo", value)
 
     def _same_kernel(self, image: KernelImage, release: str | None, build_id: str | None) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from tracers import sidefiles
+from tracers import machine_files
 from tracers.constants.config import config_file
+from tracers.constants.core_file import Core, walk_notes
 from tracers.constants.errors import ConstantsError
-from tracers.constants.notes import Core, walk_notes
 from tracers.constants.task_size import task_bits
 from tracers.machine import TASK_BITS, side_files
 
@@ -31,7 +31,7 @@ class Inputs:
     """What was collected: side files by the names of ``sidefiles.CAPS``, and facts beside them."""
 
     def __init__(self) -> None:
-        self.files = sidefiles.SideFiles()
+        self.files = machine_files.SideFiles()
         self.names: list[str] = []  # of the sources, for a person
         self.facts: list[tuple[str, str, int]] = []  # fact of Window, origin, value
         self.missing: dict[str, str] = {}  # side file -> why it could not be had
@@ -79,10 +79,10 @@ class Inputs:
         self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name)
         if symbols is None or not core.is_memory:
             return
-        notes = sidefiles.read_notes(core.vmcoreinfo, [])
-        offset = (sidefiles.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if moved else 0
+        notes = machine_files.read_notes(core.vmcoreinfo, [])
+        offset = (machine_files.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if moved else 0
         at = addresses(symbols, (*_VARIABLES, "_stext"))
-        stext = sidefiles.number("0x" + notes.get("SYMBOL(_stext)", ""))
+        stext = machine_files.number("0x" + notes.get("SYMBOL(_stext)", ""))
         if moved and stext is not None and at.get("_stext", stext - offset) + offset != stext:
             self.files.problems.append("System.map: of another kernel than the core file: not used")
             return

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from tracers.batch import Batch
 from tracers.errors import VmemscopeError
-from tracers.live.points import Probe
+from tracers.live.probes.points import Probe
 
 
 class LiveError(VmemscopeError):

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tracers.arrow import column, masked, strings
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase
-from tracers.live.points import REGISTERS, Probe
+from tracers.live.probes.points import REGISTERS, Probe
 
 RAW: Final = np.dtype(
     [

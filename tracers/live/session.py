@@ -15,15 +15,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from tracers.arrow import empty
-from tracers.batch import Batch
+from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 from tracers.formulas import WindowError
 from tracers.live.engine import Engine, LiveError
-from tracers.live.kernel import read_kernel
-from tracers.live.ladder import Attached, climb
-from tracers.live.points import Filters, Rung
-from tracers.live.rungs import FUNCTIONS
-from tracers.live.survey import Survey, survey
+from tracers.live.probes.ladder import Attached, climb
+from tracers.live.probes.points import Filters, Rung
+from tracers.live.probes.rungs import FUNCTIONS
+from tracers.live.probes.running_kernel import read_kernel
+from tracers.live.probes.survey import Survey, survey
 from tracers.logs.derive import Deriver
 from tracers.machine import Machine
 
@@ -103,7 +103,7 @@ class Live:
         if known and counts.warns is not None and counts.reported is not None:
             missed = counts.reported - counts.warns
             if missed > 0:
-                yield Batch(empty(SCHEMA), lost=missed)
+                yield Batch(empty(SCHEMA), Losses(lost=missed))
 
     def closing(self) -> tuple[str, ...]:
         """Return sentences on the three witnesses and on losses, for the closing record."""
@@ -234,13 +234,13 @@ def _first_that_works(
 
 
 def _bcc(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) -> Engine:
-    from tracers.live.bcc import BccEngine  # noqa: PLC0415 (only where it is used)
+    from tracers.live.bcc.engine import BccEngine  # noqa: PLC0415 (only where it is used)
 
     return BccEngine(root, filters=filters, ours=ours)
 
 
 def _tracefs(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) -> Engine:
-    from tracers.live.tracefs import TracefsEngine  # noqa: PLC0415 (only where it is used)
+    from tracers.live.tracefs.engine import TracefsEngine  # noqa: PLC0415 (only where it is used)
 
     return TracefsEngine(root, filters=filters, ours=ours)
 

@@ -28,8 +28,8 @@ from tracers import arrow
 from tracers.codes import codes
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
 from tracers.formulas import WindowError
+from tracers.logs.byte_text import U64
 from tracers.logs.flow import Flow, Index, Mask
-from tracers.logs.text import U64
 from tracers.regimes import pfn_to_page, warns
 from tracers.window import Window
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tracers.batch import Batch
-from tracers.logs.bpftrace import BpftraceLog, looks_like_bpftrace
-from tracers.logs.dmesg import DmesgLog, looks_like_dmesg
-from tracers.logs.ftrace import FtraceLog, looks_like_ftrace
-from tracers.logs.inputs import Input
-from tracers.logs.names import Names
-from tracers.logs.perf import PerfLog, looks_like_perf
-from tracers.logs.registers import Arguments
-from tracers.logs.textlog import LogError
-from tracers.logs.tracecmd import TraceCmdLog, looks_like_trace_cmd
-from tracers.logs.tracecmdfile import TraceCmdFile, looks_like_trace_cmd_file
-from tracers.probes import Place
+from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
+from tracers.logs.dmesg.registers import Arguments
+from tracers.logs.input_files import Input
+from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace
+from tracers.logs.kprobe_text.definitions import Place
+from tracers.logs.kprobe_text.ftrace import FtraceLog, looks_like_ftrace
+from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.perf import PerfLog, looks_like_perf
+from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.kprobe_text.trace_cmd_file import TraceCmdFile, looks_like_trace_cmd_file
+from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog, looks_like_trace_cmd
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from tracers.constants.image import KernelImage
+    from tracers.constants.image.kernel_image import KernelImage
 
 
 class Log(Protocol):

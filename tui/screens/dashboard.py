@@ -13,18 +13,18 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from recordings.header import Header
-from tui.replay import PlayerView
+from recordings.format.header import Header
+from tui.playback.replay import PlayerView
 from tui.widgets import words
+from tui.widgets.address_map import VaStrip
 from tui.widgets.calls import CallsTable
 from tui.widgets.operations import OperationsTable
-from tui.widgets.overtime import OverTime
+from tui.widgets.over_time import OverTime
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
-from tui.widgets.replaybar import ReplayBar, speed_text
+from tui.widgets.replay_bar import ReplayBar, speed_text
 from tui.widgets.table import KeyedTable
 from tui.widgets.timing import Histogram, TimingTable
-from tui.widgets.vastrip import VaStrip
 from tui.widgets.verdict import VerdictPanel, cost, headline, word
 from tui.widgets.warnings import WarningsPanel
 

@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from recordings.escape import printable
-from recordings.header import Header
-from recordings.snapshot import Call
+from recordings.format.header import Header
+from recordings.ledger.snapshot import Call
+from recordings.wording.escape import printable
 from tracers.events import Kind, Source
 from tracers.explain import explain, judged
 from tui.widgets import words

@@ -10,10 +10,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from recordings.escape import printable
-from recordings.header import Header
-from tui.probes import NOT_SEEN, rung
+from recordings.format.header import Header
+from recordings.wording.escape import printable
 from tui.widgets.panel import MUTED, Line, content, line
+from tui.widgets.probe_summary import NOT_SEEN, rung
 
 
 def told(header: Header) -> Iterator[Line]:

@@ -5,10 +5,10 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from recordings.escape import printable
-from recordings.snapshot import Call
+from recordings.ledger.snapshot import Call
+from recordings.wording.escape import printable
 from tracers.events import Source
-from tui.replay import PlayerView
+from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from recordings.escape import printable
-from recordings.snapshot import Operation
-from tui.replay import PlayerView
+from recordings.ledger.snapshot import Operation
+from recordings.wording.escape import printable
+from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 

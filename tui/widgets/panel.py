@@ -15,7 +15,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.replay import PlayerView
+from tui.playback.replay import PlayerView
 
 FactsT = TypeVar("FactsT")
 

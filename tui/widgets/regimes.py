@@ -3,8 +3,8 @@
 from dataclasses import astuple, dataclass, fields
 from textwrap import wrap
 
-from recordings.snapshot import Regimes
-from tui.replay import PlayerView
+from recordings.ledger.snapshot import Regimes
+from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

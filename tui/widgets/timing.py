@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from math import sqrt
 from textwrap import wrap
 
-from recordings.escape import printable
-from recordings.snapshot import Timing
-from recordings.units import duration
+from recordings.ledger.snapshot import Timing
+from recordings.wording.escape import printable
+from recordings.wording.units import duration
 from tracers.events import Kind
-from tui.replay import PlayerView
+from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

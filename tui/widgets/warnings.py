@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from recordings.escape import printable
-from recordings.snapshot import WarnSite
-from tui.replay import PlayerView
+from recordings.ledger.snapshot import WarnSite
+from recordings.wording.escape import printable
+from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

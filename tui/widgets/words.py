@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from recordings.units import address, count, size
+from recordings.wording.units import address, count, size
 from tracers.events import Kind
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from recordings.export import Exported, export
-from recordings.reader import open_recording
+from recordings.format.reader import open_recording
 from recordings.samples import sample_names, sample_path
 from tests.recordings.made import record, rows
 from tests.recordings.plain import batch

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
-from recordings.header import Header
-from recordings.ledger import fold
-from recordings.reader import open_recording
+from recordings.format.header import Header
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import fold
 from recordings.samples import sample_path
 from recordings.samples.make import SCENES
 from tests.recordings.export.cases import CASES, exported, path_of

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from recordings.export.groups import Sink, groups
-from recordings.ledger import Ledger, fold
-from recordings.reader import open_recording
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import Ledger, fold
 from recordings.samples import sample_path
 from tests.recordings.made import record, rows
 from tracers.batch import Batch

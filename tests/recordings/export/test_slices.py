@@ -3,7 +3,7 @@
 from hypothesis import given
 
 from recordings.export.slices import Open, Row, Slices, rows
-from recordings.ledger import Ledger
+from recordings.ledger.ledger import Ledger
 from tests.recordings.plain import batch
 from tests.recordings.traces import ROWS
 from tests.recordings.windows import window

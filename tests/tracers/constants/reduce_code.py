@@ -11,9 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from tracers.constants.code import APPEND, CALLEE, REPORTERS
-from tracers.constants.follow import Follower
-from tracers.constants.image import KernelImage, open_kernel
+from tracers.constants.dataflow.follow import Follower
+from tracers.constants.dataflow.window_in_code import APPEND, CALLEE, REPORTERS
+from tracers.constants.image.kernel_image import KernelImage, open_kernel
 
 
 def strings_of(image: KernelImage, code: bytes, va: int) -> dict[str, str]:

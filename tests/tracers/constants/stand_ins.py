@@ -9,7 +9,7 @@ import pytest
 
 from tests.tracers.constants.test_btf import PAGE, STRUCT, blob, record
 from tracers.constants import gather as gathering
-from tracers.constants.code import Reading
+from tracers.constants.dataflow.window_in_code import Reading
 from tracers.constants.found import Found
 from tracers.constants.gather import METHODS
 
@@ -33,9 +33,13 @@ def stand_in(
         found = (answers or {}).get(method)
         return Reading(found, "" if found and found.window else f"{method} does not say")
 
-    monkeypatch.setattr(gathering.code, "read_compare", lambda body: reading(f"code:{body}"))
-    monkeypatch.setattr(gathering.code, "read_call", lambda *_: reading(CODES[2]))
-    monkeypatch.setattr(gathering.code, "read_vmcoreinfo", lambda _: reading("code:vmcoreinfo"))
+    monkeypatch.setattr(
+        gathering.window_in_code, "read_compare", lambda body: reading(f"code:{body}")
+    )
+    monkeypatch.setattr(gathering.window_in_code, "read_call", lambda *_: reading(CODES[2]))
+    monkeypatch.setattr(
+        gathering.window_in_code, "read_vmcoreinfo", lambda _: reading("code:vmcoreinfo")
+    )
     monkeypatch.setattr(gathering, "warn_sites", lambda _: ())
     monkeypatch.setattr(gathering, "probeable", lambda _, names: dict.fromkeys(names, "traceable"))
     told: dict[str, Any] = {

@@ -24,7 +24,7 @@ from tests.tracers.constants.stand_ins import (
 )
 from tracers.constants.found import Found
 from tracers.constants.gather import METHODS, gather
-from tracers.constants.image import open_kernel
+from tracers.constants.image.kernel_image import open_kernel
 from tracers.formulas import Family
 from tracers.machine import Machine
 

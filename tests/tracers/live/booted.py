@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from tests.tracers.live.machines import BTF_6_1, running
-from tracers.live import findbcc
-from tracers.live.doctor import Check, Diagnosis, examine
+from tracers.live.bcc import find_module
+from tracers.live.doctor.examine import Check, Diagnosis, examine
 
 LAB, CAPTURE = "lab-6.1.192-39bit-4k", "6.1.192-vmemlab-39bit"
 TRACING = "sys/kernel/tracing"
@@ -45,7 +45,7 @@ def lab(root: Path, captures: Path) -> Path:
 
 
 def forget_bcc() -> None:
-    for name in [each for each in sys.modules if each.startswith(findbcc._NAME)]:
+    for name in [each for each in sys.modules if each.startswith(find_module._NAME)]:
         del sys.modules[name]
 
 

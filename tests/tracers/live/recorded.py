@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tracers.events import Kind, Phase
-from tracers.live.kprobeevents import Event
-from tracers.live.ringpages import Format, Layout
+from tracers.live.tracefs.kprobe_events import Event
+from tracers.live.tracefs.ring_pages import Format, Layout
 
 DATA = Path(__file__).parent / "data"
 RELEASES = ("6.1.192", "6.12.117")

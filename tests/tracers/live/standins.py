@@ -7,8 +7,8 @@ import numpy as np
 
 from tests.tracers.live import recorded
 from tracers.live.engine import AttachError
-from tracers.live.ringpages import Format
 from tracers.live.rows import RAW
+from tracers.live.tracefs.ring_pages import Format
 
 RELEASE = "6.1.192"
 NAMES = {"free": "vmemmap_free"}  # a kind, and the recording's probe of it

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.events import SCHEMA, Kind
-from tracers.live.points import Place, Probe, Rung
+from tracers.live.probes.points import Place, Probe, Rung
 from tracers.live.rows import RAW, rows
 
 PROBES = (
@@ -201,10 +201,10 @@ def test_no_bit_of_a_register_is_lost(made):
 def test_nothing_heavy_is_loaded():
     code = (
         "import sys\n"
-        "import tracers.live.session, tracers.live.ladder, tracers.logs.derive\n"
+        "import tracers.live.session, tracers.live.probes.ladder, tracers.logs.derive\n"
         "import numpy as np\n"
         "from tracers.events import Kind\n"
-        "from tracers.live.points import Place, Probe, Rung\n"
+        "from tracers.live.probes.points import Place, Probe, Rung\n"
         "from tracers.live.rows import RAW, rows\n"
         "from tracers.logs.derive import Deriver\n"
         "add = Probe(Kind.ADD_PAGES, Rung.KPROBE, 'f', (), (), (('pfn', 1),), 'int')\n"

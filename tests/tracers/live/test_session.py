@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 
 from tests.tracers.live.fakes import WINDOW, Fake
-from tracers.batch import Batch
+from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA, Kind
 from tracers.formulas import WindowError
 from tracers.live.engine import Counts
-from tracers.live.ladder import Attached
-from tracers.live.points import Place, Probe, Rung
+from tracers.live.probes.ladder import Attached
+from tracers.live.probes.points import Place, Probe, Rung
 from tracers.live.session import Live
 from tracers.machine import Machine
 from tracers.window import Window
@@ -22,7 +22,7 @@ SECTION = 1 << 27 >> 12
 def batch(*rows: dict, lost: int = 0) -> Batch:
     base = dict.fromkeys(SCHEMA.names) | {"source": "kprobe", "tid": 7}
     whole = [base | {"ts_ns": ts, **row} for ts, row in enumerate(rows)]
-    return Batch(pa.RecordBatch.from_pylist(whole, schema=SCHEMA), lost=lost)
+    return Batch(pa.RecordBatch.from_pylist(whole, schema=SCHEMA), Losses(lost=lost))
 
 
 ADD = {"kind": "add_pages", "phase": "entry", "pfn": 0x5000000, "nr_pages": 3 * SECTION}
@@ -53,7 +53,7 @@ def test_populate_calls_nobody_could_see_are_derived():
     assert first is not None
     assert first.events.num_rows == 1
     assert second is not None
-    assert second.lost == 5
+    assert second.losses.lost == 5
     rows = second.events.to_pylist()
     assert [row["kind"] for row in rows] == ["populate"] * 3 + ["add_pages"]
     assert {row["source"] for row in rows[:3]} == {"derived"}
@@ -110,7 +110,7 @@ def test_an_operation_that_never_returned_is_told_at_the_end():
 def test_a_warn_that_only_the_second_witness_saw_is_a_loss(counts, lost):
     live = Live(Fake(counts=counts), ends(Kind.WARN), Machine())
     batches = list(live.stop())
-    assert [each.lost for each in batches] == lost
+    assert [each.losses.lost for each in batches] == lost
     assert all(each.events.num_rows == 0 and each.events.schema == SCHEMA for each in batches)
 
 

@@ -9,9 +9,10 @@ from tests.tracers.live.fakes import WINDOW, Fake
 from tests.tracers.live.machines import BTF_6_12, running
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
-from tracers.live import session, survey
+from tracers.live import session
 from tracers.live.engine import Counts, LiveError
-from tracers.live.points import Filters, Rung
+from tracers.live.probes import survey
+from tracers.live.probes.points import Filters, Rung
 from tracers.live.session import open_live
 from tracers.machine import Machine
 from tracers.window import Window
@@ -165,7 +166,7 @@ def test_filters_are_handed_on_and_noted(arm64, fakes, monkeypatch):
     assert list(live.stop()) == []
     # hits only leaves every WARN in: its witnesses are still compared
     live = open_live(root=arm64, hits_only=True)
-    assert [each.lost for each in live.stop()] == [1]
+    assert [each.losses.lost for each in live.stop()] == [1]
 
 
 def test_on_x86_64_what_needs_no_arm64_is_attached(fakes, monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracers.events import SCHEMA
 from tracers.logs.derive import Deriver
-from tracers.logs.ftrace import FtraceLog
+from tracers.logs.kprobe_text.ftrace import FtraceLog
 from tracers.window import Window
 
 SECTION = 1 << 27 >> 12  # SECTION_SIZE_BITS 27, 4K pages: the lab kernels' vmcoreinfo

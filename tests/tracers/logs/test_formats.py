@@ -7,7 +7,7 @@ import pytest
 from tests.tracers.logs import tools
 from tests.tracers.logs.tools import LAB, LAB_612
 from tracers.logs.formats import FORMATS, named, recognise
-from tracers.logs.textlog import LogError
+from tracers.logs.kprobe_text.text_log import LogError
 
 FORMS = {
     "ftrace": ["hole.ftrace.txt", "below.ftrace.txt", "trace-cmd-hole.truth.txt"],

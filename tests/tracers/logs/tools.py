@@ -12,7 +12,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from tracers.events import SCHEMA
-from tracers.logs.textlog import LogError
+from tracers.logs.kprobe_text.text_log import LogError
 
 LAB = "6.1.192-vmemlab-39bit"
 LAB_612 = "6.12.117-vmemlab-48bit"
@@ -41,7 +41,7 @@ def read(log) -> tuple[list[dict], dict[str, int]]:
         assert batch.events.schema == SCHEMA
         rows += batch.events.to_pylist()
         for name in MISSING:
-            missing[name] += getattr(batch, name)
+            missing[name] += getattr(batch.losses, name)
     return rows, {name: count for name, count in missing.items() if count}
 
 

@@ -7,15 +7,16 @@ from itertools import pairwise
 import pytest
 from rich.cells import cell_len
 
-from recordings.header import Header
-from recordings.snapshot import Extent, Losses, Regimes, Verdict, WarnSite
+from recordings.format.header import Header
+from recordings.ledger.snapshot import Extent, Regimes, Verdict, WarnSite
 from tests.tui.made import FIRST, MACHINE, WINDOW, storm_rows
+from tracers.batch import Losses
 from tracers.events import Kind
 from tracers.machine import read_machine
-from tui.replay import Replay
-from tui.widgets import overtime, timing, vastrip, verdict
+from tui.playback.replay import Replay
+from tui.widgets import address_map, over_time, timing, verdict
 from tui.widgets.regimes import RegimesPanel
-from tui.widgets.replaybar import ReplayBar
+from tui.widgets.replay_bar import ReplayBar
 from tui.widgets.warnings import WarningsPanel
 
 SIZES = [(36, 4), (58, 5), (76, 6), (118, 7), (156, 9)]
@@ -34,19 +35,19 @@ def view(storm):
 
 def panels():
     yield verdict.VerdictPanel(Header(machine=MACHINE), ["a problem"], id="verdict")
-    yield vastrip.VaStrip(WINDOW, MACHINE.layout, id="strip")
+    yield address_map.VaStrip(WINDOW, MACHINE.layout, id="strip")
     yield RegimesPanel(id="regimes")
     yield WarningsPanel(id="warnings")
     yield timing.TimingTable(id="timing")
     yield timing.Histogram(id="histogram")
-    yield overtime.OverTime(id="overtime")
+    yield over_time.OverTime(id="overtime")
     yield ReplayBar(id="replay")
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_lines_are_no_wider_than_the_panel(view, width, height):
     for panel in panels():
-        if isinstance(panel, vastrip.VaStrip | verdict.VerdictPanel | ReplayBar) and width < 70:
+        if isinstance(panel, address_map.VaStrip | verdict.VerdictPanel | ReplayBar) and width < 70:
             continue  # these have the whole width, 72 columns at least
         for written in text(panel.draw(panel.facts(view), width, height)):
             assert cell_len(written) <= width, (panel, written)
@@ -136,7 +137,7 @@ def test_the_reason_for_no_verdict_is_said(view):
 
 
 def test_the_strip_stands_in_address_order_and_ends_with_the_user_half():
-    names = [segment.name for segment in vastrip.regions(WINDOW, MACHINE.layout)]
+    names = [segment.name for segment in address_map.regions(WINDOW, MACHINE.layout)]
     assert names == [
         "linear map", "modules", "vmalloc", "unused", "fixmap", "unused", "PCI I/O", "unused",
         "WINDOW", "unused", "user half", "non-canonical",
@@ -149,7 +150,7 @@ def test_the_strip_fills_its_width_and_always_has_the_window_and_the_hits(width)
         Extent(0xFFFF_FFFD_FF00_0000, 0xFFFF_FFFD_FF20_0000, "below", "PCI I/O", 1, 1),
         Extent(0x3FD_FE00_0000, 0x3FD_FE20_0000, "wrapped", "user half", 1, 1),
     )
-    shown = vastrip.choose(vastrip.regions(WINDOW, MACHINE.layout), extents, width)
+    shown = address_map.choose(address_map.regions(WINDOW, MACHINE.layout), extents, width)
     assert sum(segment.width for segment in shown) + len(shown) + 1 == width
     names = [segment.name for segment in shown]
     assert {"WINDOW", "PCI I/O", "user half"} <= set(names)
@@ -157,27 +158,27 @@ def test_the_strip_fills_its_width_and_always_has_the_window_and_the_hits(width)
 
 
 def test_marks_lie_on_the_linear_scale_of_their_region():
-    segment = vastrip.Segment("unused", 0xFFFF_FFFF_0000_0000, 1 << 64, "hole", width=16)
+    segment = address_map.Segment("unused", 0xFFFF_FFFF_0000_0000, 1 << 64, "hole", width=16)
     # the unused 4 GiB on 16 cells: 256 MiB each
     inside = Extent(0xFFFF_FFFF_4000_0000, 0xFFFF_FFFF_5000_0000, "above", "unused", 1, 0)
     to_the_top = Extent(0xFFFF_FFFF_F000_0000, 0, "above", "unused", 1, 0)
-    cells = vastrip.marks(segment, [inside, to_the_top])
+    cells = address_map.marks(segment, [inside, to_the_top])
     assert "".join(mark for mark, _ in cells) == "    ↑          ↑"
 
 
 def test_a_range_past_2_64_is_drawn_at_both_ends():
     wraps = Extent((1 << 64) - 0x1000, 0x1000, "straddling", "unused + user half", 1, 0)
-    assert vastrip.pieces(wraps) == [((1 << 64) - 0x1000, 1 << 64), (0, 0x1000)]
+    assert address_map.pieces(wraps) == [((1 << 64) - 0x1000, 1 << 64), (0, 0x1000)]
 
 
 def test_without_a_layout_the_window_still_stands():
-    shown = vastrip.choose(vastrip.regions(WINDOW, None), (), 100)
+    shown = address_map.choose(address_map.regions(WINDOW, None), (), 100)
     names = [segment.name for segment in shown]
     assert names == ["below the window", "WINDOW", "above the window", "user half"]
 
 
 def test_without_a_window_the_strip_says_so(view):
-    panel = vastrip.VaStrip(None, None, id="strip")
+    panel = address_map.VaStrip(None, None, id="strip")
     assert text(panel.draw(panel.facts(view), 80, 5)) == [
         "the window is not known, so no address can be placed"
     ]
@@ -214,7 +215,7 @@ def test_section_add_is_shown_where_it_was_traced(clean):
 def test_over_time_sums_are_the_counts(view):
     series = view.snapshot.series
     for width in (1, 7, 64, 300):
-        sums = overtime.spread(series.hits, series, FIRST, view.length_ns, width)
+        sums = over_time.spread(series.hits, series, FIRST, view.length_ns, width)
         assert len(sums) == width
         assert sum(sums) == pytest.approx(80)
 
@@ -224,7 +225,7 @@ def test_over_time_fills_in_from_the_left(storm):
     replay.seek_by(0.5)
     view = replay.view()
     series = view.snapshot.series
-    sums = overtime.spread(series.hits, series, FIRST, view.length_ns, 100)
+    sums = over_time.spread(series.hits, series, FIRST, view.length_ns, 100)
     # the hot-add is over after 35 ms of 199; the hot-remove begins at 155 ms
     assert sum(sums[:20]) == pytest.approx(40)
     assert not any(sums[20:])
@@ -244,7 +245,7 @@ def test_a_window_of_many_sources_names_the_first_on_a_narrow_screen():
 
 def test_the_strip_draws_what_the_warn_takes_for_the_window_as_what_it_is(captures):
     machine = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit")
-    drawn = vastrip.regions(machine.window, machine.layout)
+    drawn = address_map.regions(machine.window, machine.layout)
     found = [(each.name, each.role) for each in drawn if each.role in ("blind", "window")]
     assert found == [
         ("vmalloc, no WARN", "blind"),
@@ -256,17 +257,17 @@ def test_the_strip_draws_what_the_warn_takes_for_the_window_as_what_it_is(captur
     assert (window.start, window.end) == (0xFFFFFFDFC0000000, 0xFFFFFFFFC0000000)
     blind = [each for each in drawn if each.role == "blind"]
     assert (blind[0].start, blind[-1].end) == (0xFFFFFC1FC0000000, window.start)
-    bare = vastrip.regions(machine.window, None)
+    bare = address_map.regions(machine.window, None)
     assert [each.name for each in bare][:3] == ["below the window", "no WARN", "WINDOW"]
     on_lva = read_machine(captures / "7.3.4-vmemlab-64k-52bit")
-    assert not any(e.role == "blind" for e in vastrip.regions(on_lva.window, on_lva.layout))
+    assert not any(e.role == "blind" for e in address_map.regions(on_lva.window, on_lva.layout))
 
 
 def test_a_silent_hit_has_a_mark_of_its_own():
-    segment = vastrip.Segment("guard hole", 0, 1 << 20, "blind", width=8)
+    segment = address_map.Segment("guard hole", 0, 1 << 20, "blind", width=8)
     quiet = Extent(0x80000, 0x90000, "below", "guard hole", 1, 1, 1, silent=True)
     loud = Extent(0x20000, 0x30000, "below", "guard hole", 1, 1)
-    cells = vastrip.marks(segment, [quiet, loud])
+    cells = address_map.marks(segment, [quiet, loud])
     assert "".join(mark for mark, _ in cells) == " ↓  ○   "
     assert {regime for _, regime in cells} == {"", "below"}
 

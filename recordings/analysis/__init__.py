@@ -1,0 +1,1 @@
+"""Analysis: questions about whole recordings: comparison, what-if, thresholds."""

@@ -1,0 +1,301 @@
+"""Two recordings against each other: is A slower than B, by how much, and how sure is that?
+
+Promises: a ratio has an interval or the reason why not; what makes two figures incomparable is
+said and the ratio is then not given: timings known in different ways, sections of different
+size. With losses, or where nothing can be told apart from chance for want of samples, the
+comparison is inconclusive.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from recordings.analysis.alignment import WITHIN, aligned
+from recordings.analysis.confidence import (
+    FEWEST,
+    Ratio,
+    quantile,
+    quantile_ratio,
+    total_ratio,
+)
+from recordings.analysis.durations import Durations, durations
+from recordings.format.header import HITS_ONLY, Header
+from recordings.ledger.histogram import exact_sum
+from recordings.ledger.ledger import fold
+from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.warn_shares import WarnShare, warn_shares
+from recordings.wording.units import count, size
+from tracers.events import Kind, Source
+from tracers.formulas import WindowError
+
+if TYPE_CHECKING:
+    from recordings.format.reader import Recording
+
+#: What is timed, in the order it is told: sections first, as they are many.
+KINDS: Final = (
+    Kind.SECTION_ADD, Kind.POPULATE, Kind.SECTION_REMOVE, Kind.FREE,
+    Kind.ADD_PAGES, Kind.REMOVE_PAGES,
+)  # fmt: skip
+PERCENTS: Final = (50, 90, 99)
+_FUNCTIONS: Final = {
+    Kind.SECTION_ADD: "sparse_add_section",
+    Kind.POPULATE: "vmemmap_populate",
+    Kind.SECTION_REMOVE: "section_deactivate",
+    Kind.FREE: "vmemmap_free",
+    Kind.ADD_PAGES: "__add_pages",
+    Kind.REMOVE_PAGES: "__remove_pages",
+}
+
+
+class Outcome(Enum):
+    """The answer in one word, about A."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    MIXED = "mixed"  # slower in one, faster in another
+    ALIKE = "alike"  # no difference that chance would not make
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the question was answered, whatever the answer; 3 where it was not."""
+        return 3 if self is Outcome.INCONCLUSIVE else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One recording."""
+
+    name: str  # as it was given: escape before showing
+    header: Header
+    snapshot: Snapshot
+    durations: Durations
+
+    @property
+    def shares(self) -> dict[str, WarnShare]:
+        """WARN's shares of hot-add and hot-remove, those known."""
+        return {part.what: part for part in warn_shares(self.snapshot)}
+
+    @property
+    def section_bytes(self) -> int | None:
+        """Bytes of physical memory to a section; None: not known."""
+        window = self.header.machine.window
+        try:
+            return window.section_pages << window.page_shift if window else None
+        except WindowError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """One quantile in both; None: too few calls to tell it."""
+
+    percent: int
+    a: int | None
+    b: int | None
+    ratio: Ratio | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Calls of one kind in both, nanoseconds."""
+
+    kind: Kind
+    counts: tuple[int, int]  # those measured: the aligned ones where ``paired``
+    ended: tuple[int, int]  # all that ended
+    paired: bool
+    totals: tuple[int, int]
+    per_section: tuple[int | None, int | None]
+    ratio: Ratio | None
+    quantiles: tuple[Quantile, ...]
+    why_not: str | None  # why there is no ratio
+
+    @property
+    def function(self) -> str:
+        """The kernel's name of it."""
+        return _FUNCTIONS[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All there is to say."""
+
+    a: Side
+    b: Side
+    measures: tuple[Measure, ...]
+    obstacles: tuple[str, ...]  # what makes figures incomparable; ours to print
+    differences: tuple[str, ...]  # what differs besides, and may be why; ours to print
+    outcome: Outcome
+
+
+def side(name: str, recording: "Recording") -> Side:
+    """Read one recording, twice over: its numbers, and every call by itself."""
+    return Side(name, recording.header, fold(recording), durations(recording))
+
+
+def compare(a: Side, b: Side) -> Comparison:
+    """Compare two recordings."""
+    same = a.section_bytes == b.section_bytes
+    measures = tuple(
+        _measure(a, b, kind, sections=same)
+        for kind in KINDS
+        if kind in a.durations.calls or kind in b.durations.calls
+    )
+    obstacles = tuple(_obstacles(a, b))
+    return Comparison(
+        a, b, measures, obstacles, tuple(_differences(a, b)), _outcome(a, b, measures)
+    )
+
+
+def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
+    first, second = a.durations.of(kind), b.durations.of(kind)
+    ended = len(first), len(second)
+    why_not = _why_not(a, b, kind, ended, sections=sections)
+    both = aligned(a.durations, b.durations, kind)
+    # half of the smaller at least, or the aligned ones stand for too little
+    paired = len(both.a) > 0 and 2 * len(both.a) >= min(ended)
+    if paired:
+        first, second = both
+    elif why_not is None and kind not in WITHIN:
+        why_not = "the operations are not the same"
+    ratio = total_ratio(first, second, paired=paired) if why_not is None else None
+    return Measure(
+        kind=kind,
+        counts=(len(first), len(second)),
+        ended=ended,
+        paired=paired,
+        totals=(exact_sum(first), exact_sum(second)),
+        per_section=(_per_section(a, kind), _per_section(b, kind)),
+        ratio=ratio,
+        quantiles=tuple(
+            Quantile(
+                percent,
+                quantile(first, percent),
+                quantile(second, percent),
+                quantile_ratio(first, second, percent) if why_not is None else None,
+            )
+            for percent in PERCENTS
+        )
+        if kind in WITHIN
+        else (),
+        why_not=why_not,
+    )
+
+
+def _why_not(a: Side, b: Side, kind: Kind, ended: tuple[int, int], *, sections: bool) -> str | None:
+    """Say why the figures of one kind must not be divided; None if they may."""
+    ways = [_ways(side.durations, kind) for side in (a, b)]
+    for name, number, way in zip("AB", ended, ways, strict=True):
+        if not number:
+            derived = way == {Source.DERIVED}
+            return f"{name} has it derived: not timed" if derived else f"{name} did not time it"
+    if ways[0] != ways[1]:
+        return f"timed in different ways: A by {_by(ways[0])}, B by {_by(ways[1])}"
+    if not sections and kind in WITHIN:
+        return "sections differ in size"
+    if _inside(a, kind) != _inside(b, kind):
+        return "the probes inside of it differ, and each takes time"
+    return None
+
+
+def _by(ways: frozenset[Source]) -> str:
+    return " and ".join(sorted(way.label for way in ways))
+
+
+def _inside(told: Side, kind: Kind) -> set[tuple[Kind, Source]]:
+    """Return what was probed inside the calls of a kind, and how."""
+    return {
+        (inner, way)
+        for inner, outer in WITHIN.items()
+        if outer is kind
+        for way in _ways(told.durations, inner)
+        if way is not Source.DERIVED
+    }
+
+
+def _ways(calls: Durations, kind: Kind) -> frozenset[Source]:
+    return calls.sources.get(kind, frozenset())
+
+
+def _per_section(told: Side, kind: Kind) -> int | None:
+    """Return the time a section took, of hot-adds and hot-removes that ended; None: not known."""
+    calls, window = told.durations.calls.get(kind), told.header.machine.window
+    if kind in WITHIN or calls is None or window is None:
+        return None
+    try:
+        pages = np.uint64(window.section_pages)
+    except WindowError:
+        return None
+    good = calls.ended & calls.known & (calls.nr_pages > 0)
+    if not good.any():
+        return None
+    first, end = calls.pfn[good], calls.pfn[good] + calls.nr_pages[good]
+    sections = exact_sum((end - np.uint64(1)) // pages - first // pages + np.uint64(1))
+    return exact_sum(calls.duration[good]) // sections if sections else None
+
+
+def _outcome(a: Side, b: Side, measures: tuple[Measure, ...]) -> Outcome:
+    told = [m.ratio for m in measures if m.ratio is not None and m.ratio.differs is not None]
+    if a.snapshot.losses or b.snapshot.losses or not told:
+        return Outcome.INCONCLUSIVE
+    slower = any(ratio.differs and ratio.value > 1 for ratio in told)
+    faster = any(ratio.differs and ratio.value < 1 for ratio in told)
+    if slower and faster:
+        return Outcome.MIXED
+    return Outcome.SLOWER if slower else Outcome.FASTER if faster else Outcome.ALIKE
+
+
+def _obstacles(a: Side, b: Side) -> Iterator[str]:
+    for name, told in (("A", a), ("B", b)):
+        if told.snapshot.losses:
+            yield f"{name} has losses ({told.snapshot.losses.describe()}): its counts are too low."
+        if not told.header.machine.agree:
+            yield f"The sources of {name}'s window contradict each other: its hits are in doubt."
+        if HITS_ONLY in told.header.origin:
+            yield f"{name} holds hits alone: its calls inside the window were not kept."
+        if told.header.machine.window is None:
+            yield f"The window of {name} is not known: its hits are not, either."
+    sizes = [told.section_bytes for told in (a, b)]
+    if sizes[0] != sizes[1]:
+        words = ["not known" if told is None else size(told) for told in sizes]
+        yield f"Sections differ in size: A {words[0]}, B {words[1]}."
+    for kind in (Kind.SECTION_ADD, Kind.POPULATE, Kind.FREE):
+        ways = [_ways(told.durations, kind) for told in (a, b)]
+        if all(ways) and ways[0] != ways[1]:
+            by = [_by(way) for way in ways]
+            yield f"{_FUNCTIONS[kind]} is known by {by[0]} in A, by {by[1]} in B."
+
+
+def _differences(a: Side, b: Side) -> Iterator[str]:
+    first, second = a.header, b.header
+    probes = [set(header.probes.items()) for header in (first, second)]
+    if probes[0] != probes[1] and all(probes):
+        only = [sorted({name for name, _ in probes[i] - probes[1 - i]}) for i in (0, 1)]
+        number = len({*only[0], *only[1]})
+        yield (
+            f"The probes differ in {count(number)} function{'' if number == 1 else 's'}: each one"
+            " costs time in what calls it."
+        )
+    windows = [header.machine.window for header in (first, second)]
+    places = [None if w is None else (w.start, w.end) for w in windows]
+    used = [None if w is None else w.used for w in windows]
+    if places[0] != places[1]:
+        yield "The windows differ: hits are counted against each one's own."
+    elif used[0] != used[1]:
+        bits = [None if w is None else w.vabits_actual for w in windows]
+        told = ["not known" if n is None else f"{n} bits" for n in bits]
+        yield (
+            f"The windows in use differ (A {told[0]}, B {told[1]}): hits are counted against each"
+            " one's own."
+        )
+    calls = [s.snapshot.populate + s.snapshot.free for s in (a, b)]
+    if calls[0] != calls[1]:
+        yield f"The work differs: {count(calls[0])} calls in A, {count(calls[1])} in B."
+
+
+def few(measure: Measure) -> bool:
+    """Say whether a measure has too few samples for an interval."""
+    return min(measure.counts) < FEWEST

@@ -1,0 +1,135 @@
+"""Every finished call of a recording by itself: exact durations, and which pages each was for.
+
+Promises: what the ledger pairs is paired here (``recordings.ledger.spans``), and no duration is
+binned. Memory grows with the calls kept, some 40 bytes each: for commands that look at a whole
+recording, not for a screen.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from recordings.ledger.columns import COLUMNS, I64, U64, Bool, Chunk, Columns, chunks, codeset
+from recordings.ledger.spans import Finished, Spans
+from tracers.arrow import numbers
+from tracers.codes import codes
+from tracers.events import Kind, Phase, Source
+from tracers.formulas import WindowError
+from tracers.regimes import page_to_pfn
+from tracers.window import Window
+
+if TYPE_CHECKING:
+    from recordings.format.reader import Recording
+
+#: Calls that are for pages: told by pfn, or by the address of their struct pages.
+BY_PFN: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES, Kind.SECTION_ADD, Kind.SECTION_REMOVE)
+BY_ADDRESS: Final = (Kind.POPULATE, Kind.FREE)
+_KEPT: Final = codeset((*BY_PFN, *BY_ADDRESS), (Phase.ENTRY, Phase.POINT))
+
+
+@dataclass(frozen=True, slots=True)
+class Calls(Columns):
+    """Calls of one kind as columns, in order of their entries."""
+
+    row: I64  # number of the entry in the recording
+    thread: U64
+    pfn: U64
+    nr_pages: U64  # 0: not known
+    known: Bool  # whether pfn is
+    ended: Bool
+    duration: U64  # nanoseconds; 0 where it did not end
+
+    @property
+    def durations(self) -> U64:
+        """Nanoseconds of those that ended."""
+        return self.duration[self.ended]
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """All calls that are for pages, by kind, and how each kind came to be known."""
+
+    calls: dict[Kind, Calls]
+    sources: dict[Kind, frozenset[Source]]
+
+    def of(self, kind: Kind) -> U64:
+        """Return the durations of a kind in order of entry, nanoseconds; none if none ended."""
+        calls = self.calls.get(kind)
+        return np.zeros(0, np.uint64) if calls is None else calls.durations
+
+
+def durations(recording: "Recording", kinds: Iterable[Kind] = (*BY_PFN, *BY_ADDRESS)) -> Durations:
+    """Read a recording once and return its calls of these kinds."""
+    gathering = _Gathering(recording.header.machine.window, frozenset(kinds))
+    for batch in recording.batches(columns=COLUMNS):
+        gathering.fold(batch.events)
+    return gathering.done()
+
+
+class _Gathering:
+    """Entries and ends so far, by kind."""
+
+    def __init__(self, window: Window | None, kinds: frozenset[Kind]) -> None:
+        self._window = window
+        self._kinds = kinds
+        self._spans = Spans()
+        self._row = 0
+        self._entries: dict[Kind, list[tuple[I64, U64, U64, U64, Bool]]] = {}
+        self._ends: dict[Kind, list[Finished]] = {}
+        self._sources: dict[Kind, set[Source]] = {}
+
+    def fold(self, batch: object) -> None:
+        for chunk in chunks(batch, self._row):
+            self._row += len(chunk)
+            self._begin(chunk)
+            for finished in self._spans.fold(chunk, np.zeros(len(chunk), np.int64)):
+                if finished.kind in self._kinds and len(finished.entry):
+                    self._ends.setdefault(finished.kind, []).append(finished)
+
+    def done(self) -> Durations:
+        made = {kind: self._calls(kind) for kind in self._entries}
+        return Durations(made, {kind: frozenset(told) for kind, told in self._sources.items()})
+
+    def _begin(self, chunk: Chunk) -> None:
+        rows = np.flatnonzero(_KEPT.take(chunk.code))
+        kinds = chunk.code[rows] >> np.uint8(2)
+        source = codes(chunk.column("source"), Source)
+        for number in np.unique(kinds).tolist():
+            kind = Kind(number)
+            if kind not in self._kinds:
+                continue
+            at = rows[kinds == number]
+            pfn, known = self._pfn(chunk, at, by_address=kind in BY_ADDRESS)
+            pages, told = numbers(chunk.column("nr_pages"))
+            nr_pages = pages[at].astype(np.uint64)
+            if told is not None:
+                nr_pages = np.where(told[at], nr_pages, np.uint64(0))
+            thread = chunk.threads[chunk.thread[at]]
+            entry = (at + chunk.row, thread, pfn, nr_pages, known)
+            self._entries.setdefault(kind, []).append(entry)
+            seen = {Source(code) for code in np.unique(source[at]).tolist()}
+            self._sources.setdefault(kind, set()).update(seen)
+
+    def _pfn(self, chunk: Chunk, rows: I64, *, by_address: bool) -> tuple[U64, Bool]:
+        values, valid = numbers(chunk.column("start" if by_address else "pfn"))
+        told = values[rows].astype(np.uint64)
+        known = np.ones(len(rows), np.bool_) if valid is None else valid[rows]
+        if by_address:
+            try:
+                told = page_to_pfn(told, self._window) if self._window else told
+                known = known & (self._window is not None)
+            except WindowError:  # no memstart_addr: whose struct pages they are is not known
+                known = np.zeros(len(rows), np.bool_)
+        return told, known
+
+    def _calls(self, kind: Kind) -> Calls:
+        row, thread, pfn, nr_pages, known = (
+            np.concatenate(column) for column in zip(*self._entries[kind], strict=True)
+        )
+        ended, lasted = np.zeros(len(row), np.bool_), np.zeros(len(row), np.uint64)
+        for finished in self._ends.get(kind, ()):
+            at = row.searchsorted(finished.entry)
+            ended[at], lasted[at] = True, finished.duration
+        return Calls(row, thread, pfn, nr_pages, known, ended, lasted)

@@ -1,0 +1,177 @@
+"""The same pages elsewhere: a recording's calls as another layout or placement would have them.
+
+Promises: the pages stay, their struct pages' addresses are computed anew as vmemmap + pfn *
+sizeof(struct page) modulo 2^64; an address that is no page's struct page becomes unknown, never
+a guess. WARNs are left out: those that fired belong to the window of the recording.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from recordings.ledger.columns import I64, U64, Bool
+from tracers import arrow
+from tracers.arrow import numbers
+from tracers.codes import codes
+from tracers.events import Kind
+from tracers.formulas import WindowError
+from tracers.regimes import page_to_pfn, pfn_to_page
+from tracers.window import Window
+
+_CALLS: Final = (Kind.POPULATE, Kind.FREE)
+_PLUGS: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+_MOST: Final = np.uint64(1 << 52)  # pages: far above 52-bit physical addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A region of pages, and where it would be; pfns of the recording's page size."""
+
+    pfn: int
+    nr_pages: int
+    to: int | None  # first pfn there; None: not known
+    full: bool = False  # why not: the search finds no place, so the request fails
+
+
+class Mover:
+    """Moves batches from the recording's layout to another."""
+
+    def __init__(self, own: Window | None, other: Window | None, moves: Iterable[Move]) -> None:
+        """``other`` None: the recording's own. ``moves``: regions that do not overlap.
+
+        Raises:
+            WindowError: memstart_addr or a size of the other layout is not known.
+        """
+        self._own = own
+        self._other = own if other is None else other
+        # pfns count pages, and pages of two sizes hold the same physical address
+        self._by = 0
+        if self._other is not None:
+            self._other.pfn_to_page(0)
+            if own is not None and own.page_size is not None:
+                self._by = own.page_shift - self._other.page_shift
+        ordered = sorted(moves, key=lambda move: move.pfn)
+        mask = (1 << 64) - 1
+        self._first = np.array([move.pfn for move in ordered], np.uint64)
+        self._end = np.array([move.pfn + move.nr_pages for move in ordered], np.uint64)
+        self._shift = np.array([(move.to or 0) - move.pfn & mask for move in ordered], np.uint64)
+        self._placed = np.array([move.to is not None for move in ordered], np.bool_)
+
+    def move(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the batch with its calls moved and without WARNs."""
+        kind = codes(batch.column("kind"), Kind)
+        calls = np.flatnonzero((kind == Kind.POPULATE) | (kind == Kind.FREE))
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        if len(calls):
+            first, end, known = pages(batch, calls, self._own)
+            start, behind, placed = self._addresses(first, end)
+            valid = np.zeros(batch.num_rows, np.bool_)
+            valid[calls] = known & placed
+            for name, values in (("start", start), ("end", behind)):
+                whole = np.zeros(batch.num_rows, np.uint64)
+                whole[calls] = values
+                columns[name] = arrow.masked(whole, valid)
+        made = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+        keep = np.flatnonzero(kind != Kind.WARN)
+        return made if len(keep) == len(kind) else made.take(arrow.column(keep))
+
+    def _addresses(self, first: U64, end: U64) -> tuple[U64, U64, Bool]:
+        """Return the struct pages of pfns [first, end) there, and for which that can be told."""
+        placed = np.ones(len(first), np.bool_)
+        if self._other is None:
+            return first, end, ~placed
+        if len(self._first):
+            at = self._first.searchsorted(first, side="right") - 1
+            inside = (at >= 0) & (first < self._end[at])
+            shift = np.where(inside, self._shift[at], np.uint64(0))
+            placed = ~inside | self._placed[at]
+            first, end = first + shift, end + shift
+        low, high = _scaled(first, self._by), np.uint64(0) - _scaled(np.uint64(0) - end, self._by)
+        return pfn_to_page(low, self._other), pfn_to_page(high, self._other), placed
+
+
+def _scaled(pfn: U64, by: int) -> U64:
+    """Return signed pfns times 2^by, rounded down."""
+    if by >= 0:
+        return pfn << np.uint64(by)
+    return (pfn.view(np.int64) >> np.int64(-by)).view(np.uint64)
+
+
+def pages(batch: pa.RecordBatch, rows: I64, own: Window | None) -> tuple[U64, U64, Bool]:
+    """Return the pfns [first, end) of populate and free rows, and which of them are known.
+
+    A row's own pfn and nr_pages if it has them, else what its addresses are the struct pages of.
+    """
+    told, known = _columns(batch, rows, ("pfn", "nr_pages"))
+    first, end = told[0], told[0] + told[1]
+    try:
+        if own is None or known.all():
+            return first, end, known
+        addresses, given = _columns(batch, rows, ("start", "end"))
+        low, high = (page_to_pfn(column, own) for column in addresses)
+        for pfn, column in ((low, addresses[0]), (high, addresses[1])):
+            given &= pfn_to_page(pfn, own) == column
+    except WindowError:  # no memstart_addr: nobody knows whose struct pages these are
+        return first, end, known
+    return np.where(known, first, low), np.where(known, end, high), known | given
+
+
+def _columns(
+    batch: pa.RecordBatch, rows: I64, names: Sequence[str]
+) -> tuple[tuple[U64, ...], Bool]:
+    values, known = [], np.ones(len(rows), np.bool_)
+    for name in names:
+        column, valid = numbers(batch.column(name))
+        values.append(column[rows].astype(np.uint64, copy=False))
+        if valid is not None:
+            known &= valid[rows]
+    return tuple(values), known
+
+
+class Regions:
+    """The regions of pages that were hot-plugged, merged where they overlap.
+
+    They are those of add_pages and remove_pages; where neither was seen, what the calls
+    themselves are the struct pages of, adjacent sections joined.
+    """
+
+    def __init__(self, own: Window | None) -> None:
+        self._own = own
+        self._plugged = _NONE
+        self._called = _NONE
+
+    def fold(self, batch: pa.RecordBatch) -> None:
+        """Take in the next batch; columns as ``SCHEMA`` has them."""
+        kind = codes(batch.column("kind"), Kind)
+        rows = np.flatnonzero(np.isin(kind, _PLUGS))
+        (pfn, nr_pages), known = _columns(batch, rows, ("pfn", "nr_pages"))
+        known &= (pfn <= _MOST) & (nr_pages > 0) & (nr_pages <= _MOST)
+        self._plugged = _merged(self._plugged, pfn[known], (pfn + nr_pages)[known], join=False)
+        if not len(self._plugged):
+            rows = np.flatnonzero(np.isin(kind, _CALLS))
+            first, end, known = pages(batch, rows, self._own)
+            known &= (first <= _MOST) & (first < end) & (end <= _MOST)
+            self._called = _merged(self._called, first[known], end[known], join=True)
+
+    def regions(self) -> list[tuple[int, int]]:
+        """Return [first, end) pfns of each, ascending."""
+        found = self._plugged if len(self._plugged) else self._called
+        return [(first, end) for first, end in found.tolist()]
+
+
+_NONE: Final[U64] = np.zeros((0, 2), np.uint64)
+
+
+def _merged(ranges: U64, first: U64, end: U64, *, join: bool) -> U64:
+    """Return disjoint ranges u64[N, 2] with others in them; ``join``: neighbours become one."""
+    if not len(first):
+        return ranges
+    both = np.unique(np.concatenate((ranges, np.stack((first, end), axis=1))), axis=0)
+    reach = np.maximum.accumulate(both[:, 1])
+    heads = np.ones(len(both), np.bool_)
+    heads[1:] = both[1:, 0] > reach[:-1] if join else both[1:, 0] >= reach[:-1]
+    edges = np.flatnonzero(heads)
+    return np.stack((both[edges, 0], np.maximum.reduceat(both[:, 1], edges)), axis=1)

@@ -1,0 +1,295 @@
+"""Would this patch, layout or placement have fixed it? A recording judged as it never happened.
+
+Promises: the answer is about the recorded pages, and is marked as hypothetical by its type: it is
+no ``Snapshot`` and its verdict never stands where the recording's own does. What the recording
+lost, and what contradicts itself in it, makes this verdict inconclusive as well. Times saved are
+lower bounds from the WARNs that were timed; no time is predicted for what was not measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from recordings.analysis.refused_calls import Refusals, Refused
+from recordings.analysis.relocation import Move, Mover, Regions
+from recordings.format.header import HITS_ONLY
+from recordings.ledger.columns import COLUMNS, I64, codeset, ranges
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.snapshot import Extent, Regimes, Snapshot, Verdict
+from recordings.ledger.verdict import MMU_C
+from recordings.ledger.warn_shares import warn_shares
+from recordings.wording.units import count
+from tracers.codes import codes
+from tracers.events import Kind, Phase, Source
+from tracers.formulas import WindowError
+from tracers.layout import Layout
+from tracers.machine import Machine
+from tracers.placement import physmem_end, place
+from tracers.regimes import warns
+from tracers.window import Window
+
+if TYPE_CHECKING:
+    from recordings.format.reader import Recording
+
+_CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), (Phase.ENTRY, Phase.POINT))
+_PARTIAL: Final = (
+    "Calls inside the recording's own window are not in it: where they would lie is not known."
+)
+_ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
+#: Regions moved; a forged recording can hold any number.
+_REGIONS: Final = 4096
+
+
+class Warn(StrEnum):
+    """What the kernel does with a range out of its window."""
+
+    ALWAYS = "always"  # WARN_ON, as upstream
+    ONCE = "once"  # WARN_ON_ONCE, the patch of the thread
+    ERROR = "error"  # vmemmap_populate() fails, as Ard Biesheuvel would have it
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What is supposed. ``window`` None: the recording's own; ``whose`` says what it is of."""
+
+    window: Window | None = None
+    layout: Layout | None = None
+    whose: str = ""  # may hold a file's name: escape before showing
+    physmem_end: int | None = None  # last address request_free_mem_region() may give
+    warn: Warn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """WARN time of one side that would not have been spent, at least."""
+
+    what: str  # "hot-add" or "hot-remove"
+    saved_ns: int
+    total_ns: int  # what that side took in the recording
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """WARNs of the window: those recorded, and those that would fire."""
+
+    recorded: int
+    would: int
+    saved_ns: int | None  # at least; None: more would fire, or none was timed
+    more_ns: int | None  # what more would cost at the mean of those timed: an estimate
+    timed: int  # WARNs that these times rest on
+    savings: tuple[Saving, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Supposed:
+    """The answer: everything here is hypothetical."""
+
+    asked: WhatIf
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    window: Window | None
+    layout: Layout | None
+    populate: int
+    free: int
+    regimes: Regimes
+    extents: tuple[Extent, ...]
+    extents_total: int
+    would_warn: int
+    silent: int
+    fired: Fired | None  # None: nothing is supposed that settles how often the kernel warns
+    refused: Refused | None
+    moves: tuple[Move, ...]
+
+
+def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
+    """Judge a recording under ``asked``; ``own`` is what it says as it is (``ledger.fold``).
+
+    Raises:
+        WindowError: memstart_addr or a size of the layout supposed is not known, or a size of the
+            recording's own that regions are placed by.
+    """
+    header = recording.header
+    machine = header.machine
+    window = asked.window or machine.window
+    layout = asked.layout if asked.window is not None else machine.layout
+    moves = _moves(recording, asked.physmem_end, machine) if asked.physmem_end is not None else ()
+    mover = Mover(machine.window, asked.window, moves) if asked.window or moves else None
+    ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree)
+    refusals = Refusals(window) if asked.warn is Warn.ERROR and window is not None else None
+    loud = np.zeros(2, np.int64)
+    # calls inside the recording's window that nobody kept or saw: another window may leave them out
+    partial = asked.window is not None and HITS_ONLY in header.origin
+    for batch in recording.batches(columns=COLUMNS):
+        events = batch.events
+        if mover is not None:
+            events = mover.move(events)
+            ledger.fold(replace(batch, events=events))
+        loud += _loud(events, window)
+        partial |= asked.window is not None and _from_splats(events)
+        if refusals is not None:
+            refusals.fold(events)
+    found = own  # where nothing moves, every call lies where it lay
+    if mover is not None:
+        ledger.add_losses(recording.losses)
+        found = ledger.snapshot(final=True)
+    refused = refusals.refused() if refusals is not None else None
+    verdict, reasons = _verdict(found, refused, moves, partial=partial)
+    return Supposed(
+        asked=asked,
+        verdict=verdict,
+        reasons=reasons,
+        window=window,
+        layout=layout,
+        populate=found.populate,
+        free=found.free,
+        regimes=found.regimes,
+        extents=found.extents,
+        extents_total=found.extents_total,
+        would_warn=found.would_warn,
+        silent=found.silent,
+        fired=_fired(asked, own, (int(loud[0]), int(loud[1]))),
+        refused=refused,
+        moves=moves,
+    )
+
+
+def remedies(recording: "Recording", own: Snapshot) -> list[tuple[str, Supposed]]:
+    """Return what the patches that were discussed would do for a recording with hits, by name."""
+    if own.verdict is not Verdict.OUT_OF_RANGE:
+        return []
+    asked = {
+        "WARN_ON_ONCE in place of WARN_ON": WhatIf(warn=Warn.ONCE),
+        "An error in place of the WARN": WhatIf(warn=Warn.ERROR),
+    }
+    found = [(name, suppose(recording, what, own)) for name, what in asked.items()]
+    window = recording.header.machine.window
+    try:
+        end = physmem_end(window) if window is not None else None
+        if end is not None:
+            capped = suppose(recording, WhatIf(physmem_end=end), own)
+            found.append((f"Device regions up to PHYSMEM_END 0x{end:x} only", capped))
+    except WindowError:
+        pass  # no memstart_addr or size: where the linear map ends is not known
+    return found
+
+
+def _loud(events: pa.RecordBatch, window: Window | None) -> I64:
+    """Count the populate and free calls that the kernel's comparison is true for."""
+    kind = codes(events.column("kind"), Kind)
+    phase = codes(events.column("phase"), Phase)
+    rows = np.flatnonzero(_CALLS.take((kind << np.uint8(2)) | phase))
+    if window is None or not len(rows):
+        return np.zeros(2, np.int64)
+    start, end, known = ranges(events, rows)
+    loud = known & warns(start, end, window)
+    return np.bincount(kind[rows[loud]] == Kind.FREE, minlength=2)
+
+
+def _from_splats(events: pa.RecordBatch) -> bool:
+    """Say whether calls are known by their WARNs, so that those that did not warn are not."""
+    return bool((codes(events.column("source"), Source) == Source.DMESG).any())
+
+
+def _moves(recording: "Recording", last: int, machine: Machine) -> tuple[Move, ...]:
+    """Place the regions that reach above ``last``, each in a place of its own, top down."""
+    window = machine.window
+    if window is None:
+        raise WindowError("the recording says no page size: its regions cannot be placed anew")
+    shift, align = window.page_shift, window.section_pages << window.page_shift
+    regions = Regions(window)
+    for batch in recording.batches(columns=COLUMNS):
+        regions.fold(batch.events)
+    found = regions.regions()
+    busy = [(first, end) for first, end, _ in machine.iomem if (first, end) != (0, 0)]
+    known = bool(busy)
+    busy += [(first << shift, (end << shift) - 1) for first, end in found if end << shift <= last]
+    moves: list[Move] = []
+    for first, end in found:
+        if end << shift <= last + 1:
+            continue
+        size = (end - first) << shift
+        room = len(moves) < _REGIONS
+        at = place(size, align, last, busy) if known and room else None
+        full = known and room and at is None
+        moves.append(Move(first, end - first, None if at is None else at >> shift, full))
+        if at is not None:
+            busy.append((at, at + size - 1))
+    return tuple(moves)
+
+
+def _verdict(
+    found: Snapshot, refused: Refused | None, moves: Sequence[Move], *, partial: bool
+) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the hypothetical verdict and its reasons."""
+    facts = [_PARTIAL] if partial else []
+    if full := sum(1 for move in moves if move.full):
+        regions = "1 region has" if full == 1 else f"{count(full)} regions have"
+        facts.append(f"{regions} no place below that end: the driver's request would fail.")
+    if lost := sum(1 for move in moves if move.to is None and not move.full):
+        where = "1 region is" if lost == 1 else f"{count(lost)} regions are"
+        facts.append(f"Where {where} placed instead is not known: no /proc/iomem is recorded.")
+    if found.verdict is not Verdict.OUT_OF_RANGE:
+        verdict = Verdict.INCONCLUSIVE if facts else found.verdict
+        return verdict, (*facts, *found.verdict_reasons)
+    hits, *doubts = found.verdict_reasons
+    if refused is None:
+        return found.verdict, (hits, *facts, *doubts)
+    if refused.silent_made:
+        calls = "1 call" if refused.silent_made == 1 else f"{count(refused.silent_made)} calls"
+        made = f"The kernel's check lets {calls} out of the window pass: an error would stop none."
+        return found.verdict, (made, *facts, *doubts)
+    fact = "No struct page would be mapped outside of the window: what asks for it is refused."
+    if facts or doubts:
+        return Verdict.INCONCLUSIVE, (*facts, *doubts, fact)
+    return Verdict.CLEAN, (fact,)
+
+
+def _fired(asked: WhatIf, own: Snapshot, loud: tuple[int, int]) -> Fired | None:
+    """Count the WARNs that would fire, populate's and free's, and what that saves."""
+    if asked.warn is None and any(loud):
+        return None  # how often a kernel warns is not a question of its layout
+    sites = [site for site in own.sites if MMU_C in site.site]
+    recorded = sum(site.count for site in sites)
+    spent = sum(site.total_ns for site in sites)
+    timed = recorded - sum(site.untimed for site in sites)
+    populate, free = loud if _populate_checks(own) else (0, loud[1])
+    match asked.warn:
+        case Warn.ERROR:
+            populate = free = 0
+        case Warn.ONCE:
+            populate, free = min(populate, 1), min(free, 1)
+        case _:
+            pass
+    would = populate + free
+    timing = own.timings.get(Kind.WARN)
+    dearest = timing.max_ns if timing else 0
+    fewer = would <= recorded and timed > 0
+    alone = recorded == own.warnings  # else the sides' shares hold other WARNs as well
+    savings = tuple(
+        Saving(part.what, max(0, part.warn_ns - kept * dearest), part.total_ns)
+        for part in warn_shares(own)
+        for kept in [populate if part.kind is Kind.ADD_PAGES else free]
+    )
+    return Fired(
+        recorded=recorded,
+        would=would,
+        saved_ns=max(0, spent - would * dearest) if fewer else None,
+        more_ns=(would - recorded) * spent // timed if timed and would > recorded else None,
+        timed=timed,
+        savings=savings if fewer and alone else (),
+    )
+
+
+def _populate_checks(own: Snapshot) -> bool:
+    """Say whether vmemmap_populate() compares at all: kernels before 5.12 only warn when freeing.
+
+    What the recording shows decides; where it shows no WARN, newer kernels are supposed.
+    """
+    warned = any(op.warnings for op in own.operations if op.kind in _ADDS)
+    freed = any(op.warnings for op in own.operations if op.kind not in _ADDS)
+    added_out = any(extent.populate for extent in own.extents)
+    return warned or not (freed and added_out)

@@ -1,0 +1,1 @@
+"""Capture: what fills recordings, from a running kernel or from a log."""

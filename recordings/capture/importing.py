@@ -1,0 +1,202 @@
+"""Turns a log of a kernel's own tracer, and its machine's side files, into a recording.
+
+Promises: what the log says it lost, what was cut short and what could not be read is counted in
+the recording; nothing is written when the input is no log we know; the output is never an
+existing file.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recordings.format.header import Header
+from recordings.format.sniff import describe_log
+from recordings.format.writer import Writer
+from tracers.batch import Batch, Losses
+from tracers.formulas import WindowError
+from tracers.logs import formats
+from tracers.logs.derive import Deriver
+from tracers.logs.formats import Aids, Format, Log
+from tracers.logs.input_files import Input
+from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_places
+from tracers.logs.kprobe_text.rows import NO_ROWS
+from tracers.logs.kprobe_text.text_log import LogError
+from tracers.machine import Machine, MachineError, read_machine
+
+if TYPE_CHECKING:
+    from tracers.constants.image.kernel_image import KernelImage
+
+_PROBES_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, for the narration on stderr."""
+
+    events: int
+    derived: int
+    losses: Losses
+    notes: tuple[str, ...]
+
+
+def import_log(
+    trace: Path,
+    out: Path,
+    *,
+    machine_dir: Path | None = None,
+    vmlinux: Path | None = None,
+    form: str | None = None,
+    created_ns: int = 0,
+) -> Imported:
+    """Write the events of the log ``trace`` to the new recording ``out``.
+
+    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``form``: name of its
+    format, None: told by its first lines.
+    ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
+    it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
+    known and the recording's verdict is inconclusive. Both: they are held against each other, and
+    what they disagree on is in the recording. ``created_ns`` is the
+    realtime to stamp on the recording (0: unknown), so that equal inputs give equal files.
+
+    Raises:
+        LogError: ``trace`` cannot be read or is no log we know.
+        MachineError: ``machine_dir`` cannot be read.
+        ConstantsError: ``vmlinux`` is no arm64 kernel.
+        RecordingError: ``out`` cannot be written.
+    """
+    chosen = formats.named(form) if form else None
+    try:
+        with Input(trace) as source:
+            chosen = chosen or _recognised(source)
+            try:
+                return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
+            except LogError as error:
+                raise LogError(f"{source.name}: {error}") from error
+    except OSError as error:
+        raise LogError(f"{trace}: {error.strerror or error}") from error
+
+
+def _import(
+    source: Input,
+    form: Format,
+    out: Path,
+    of: tuple[Path | None, Path | None],  # the machine's folder and kernel image
+    created_ns: int,
+) -> Imported:
+    machine_dir, vmlinux = of
+    events = _kprobe_events(machine_dir)
+    with _image(vmlinux) as image:
+        machine, warn_sites = _machine(machine_dir, image)
+        aids = Aids(machine.window, machine.release, image, read_places(events))
+        opened = form.open(source, aids)
+    origin = {"importer": form.name, "file": Path(source.name).name}
+    if source.sha256:
+        origin["sha256"] = source.sha256
+    header = Header(
+        machine=machine,
+        probes=read_kprobe_events(events),
+        # Most logs do not say which trace_clock they were taken with.
+        clock={"name": opened.clock or "unknown", "offset_ns": None},
+        origin=origin,
+        warn_sites=warn_sites,
+        created_ns=created_ns,
+    )
+    return _copy(source, opened.log, out, header)
+
+
+def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
+    deriver = Deriver(header.machine.window, _section_pages(header.machine))
+    derived = 0
+    losses = Losses()
+    log = opened.batches()
+    batches = _with_damage(source, log)
+    try:
+        first = next(batches, None)  # what is no such log says so now: before there is a file
+        machine = _of(opened.release, header.machine, source.name)
+        with Writer(out, replace(header, machine=machine)) as writer:
+            for batch in chain(() if first is None else (first,), batches):
+                rows = deriver.feed(batch.events)
+                derived += rows.num_rows - batch.events.num_rows
+                losses += batch.losses
+                writer.write(replace(batch, events=rows))
+            said = (*opened.notes, *deriver.notes)
+            # Of what came through a pipe the digest is only known now.
+            late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
+            writer.close(notes=(*said, *late))
+    finally:
+        if isinstance(log, Generator):
+            log.close()  # ends a program that it reads from
+    if source.torn:
+        said += ("the packed file is damaged or cut short: what came before that is imported",)
+    return Imported(writer.rows, derived, losses, said)
+
+
+def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the batches, then what a damaged packed file lacks, unless a torn line has told."""
+    torn = 0
+    for batch in log:
+        torn += batch.losses.torn
+        yield batch
+    if source.torn and not torn:
+        yield Batch(NO_ROWS, Losses(torn=1))
+
+
+def _recognised(source: Input) -> Format:
+    head = source.peek(lambda head: formats.recognise(head) is not None)
+    chosen = formats.recognise(head)
+    if chosen is None:
+        if source.torn and not head:
+            raise LogError(f"{source.name} is damaged or cut short: nothing of it can be unpacked")
+        known = ", ".join(form.title for form in formats.FORMATS)
+        raise LogError(f"{source.name} {describe_log(head, known)}")
+    return chosen
+
+
+def _of(release: str | None, machine: Machine, name: str) -> Machine:
+    """Return the machine with the kernel release that the log tells."""
+    if release is None or release == machine.release:
+        return machine
+    if machine.release is None:
+        return replace(machine, release=release)
+    problem = f"{name} is of kernel {release}, the machine's files are of {machine.release}"
+    return replace(machine, problems=(*machine.problems, problem), agree=False)
+
+
+def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]":
+    if vmlinux is None:
+        return nullcontext()
+    from tracers.constants.image.kernel_image import open_kernel  # noqa: PLC0415 (only where it is needed)
+
+    return open_kernel(vmlinux)
+
+
+def _machine(folder: Path | None, image: "KernelImage | None") -> tuple[Machine, tuple[str, ...]]:
+    """Return the machine, and "file:line" of the WARNs its image has where we look."""
+    if image is None:
+        return read_machine(folder) if folder else Machine(), ()
+    # Only now: the code methods load a disassembler.
+    from tracers.constants.gather import gather  # noqa: PLC0415
+
+    found = gather(image, machine_dir=folder)
+    return found.machine(), tuple(f"{site.file}:{site.line}" for site in found.warn_sites)
+
+
+def _section_pages(machine: Machine) -> int | None:
+    try:
+        return machine.window.section_pages if machine.window else None
+    except WindowError:  # page or section size unknown: the deriver says so in its notes
+        return None
+
+
+def _kprobe_events(machine_dir: Path | None) -> str:
+    path = machine_dir / "kprobe_events" if machine_dir else None
+    if path is None or not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_PROBES_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise MachineError(f"{path}: {error.strerror or error}") from error

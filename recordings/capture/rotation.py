@@ -1,0 +1,208 @@
+"""The files of one capture: FILE, then numbered siblings, each a whole recording of its own.
+
+Promises: at every moment exactly one file is being written; a file that holds an event ends with
+the batch that reaches the size, or when its time is over; the next one is open before the one
+before is closed, so a place that takes no new file loses no event; what ``keep`` deletes are files
+of this run only; sorting names as a shell does sorts them by time.
+"""
+
+import glob
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from recordings.format.header import Header, RecordingError
+from recordings.format.output_files import Output
+from recordings.format.writer import Writer
+from tracers.batch import Batch
+
+SUFFIX: Final = ".arrows"
+#: Seconds until a file that could not be opened is tried again.
+_PATIENCE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One ended file."""
+
+    name: str
+    events: int
+    size: int  # bytes
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a file ends and how many are kept; ``None`` is without end."""
+
+    size: int | None = None  # bytes
+    seconds: float | None = None
+    keep: int | None = None  # files, the one being written among them: at least 2
+
+    def __bool__(self) -> bool:
+        return self.size is not None or self.seconds is not None
+
+
+def part_path(path: Path, number: int) -> Path:
+    """Return the name of part ``number``, from 1.
+
+    ``part`` sorts behind ``arrows`` in every locale, so the name without a number stays first;
+    with another suffix the number goes behind it, and a name sorts before its continuations.
+    """
+    if number == 1:
+        return path
+    if path.suffix == SUFFIX:
+        return path.with_name(f"{path.stem}.part{number:06}{SUFFIX}")
+    return path.with_name(f"{path.name}.part{number:06}")
+
+
+class Rotation:
+    """Writes a capture to one or more files, or to an open stream, which cannot rotate.
+
+    To be used by one thread at a time. Raises ``RecordingError`` when the first file cannot be
+    made, or a file of an earlier run has the name of a sibling.
+    """
+
+    def __init__(
+        self,
+        target: Path | Output,
+        header: Header,
+        limits: Limits = Limits(),
+        *,
+        fsync: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._target = target
+        self._header = header
+        self._limits = limits
+        self._fsync = fsync
+        self._clock = clock
+        self._number = 1
+        self._parts: list[Part] = []
+        self._unwritten = 0  # of the ended files
+        self.problem = ""  # why the last rotation did not succeed
+        if limits and isinstance(target, Path):
+            _refuse_leftovers(target)
+        self._writer: Writer | None = self._open(target, header)
+        self._opened = self._try_at = clock()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The ended files in order; after ``close`` all."""
+        return tuple(self._parts)
+
+    @property
+    def name(self) -> str:
+        """The file being written."""
+        if not isinstance(self._target, Path):
+            return "the output"
+        return str(part_path(self._target, self._number))
+
+    @property
+    def rows(self) -> int:
+        """Events written, in all files."""
+        return sum(p.events for p in self._parts) + (self._writer.rows if self._writer else 0)
+
+    @property
+    def size(self) -> int:
+        """Bytes written, in all files."""
+        return sum(p.size for p in self._parts) + (self._writer.size if self._writer else 0)
+
+    @property
+    def unwritten(self) -> int:
+        """Events that were given and could not be written."""
+        return self._unwritten + (self._writer.unwritten if self._writer else 0)
+
+    def write(self, batch: Batch) -> None:
+        """Take a batch; errors as ``Writer.write``."""
+        self.tick()
+        if self._writer is None:
+            raise ValueError("this recording is closed")
+        self._writer.write(batch)
+
+    def flush(self) -> None:
+        """Put what was given in its file; errors as ``Writer.flush``."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def tick(self) -> None:
+        """Begin the next file if it is time: to be called now and then when nothing comes."""
+        now = self._clock()
+        if isinstance(self._target, Path) and now >= self._try_at and self._due(now):
+            self._rotate(self._target, now)
+
+    def rehearse(self) -> None:
+        """Make ready for the first batch: see ``Writer.rehearse``."""
+        if self._writer is not None:
+            self._writer.rehearse()
+
+    def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
+        """End the last file; errors as ``Writer.close``. Again: does nothing."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close(reason, notes)
+        finally:
+            self._unwritten += writer.unwritten
+            self._parts.append(Part(self.name, writer.rows, writer.size))
+
+    def discard(self) -> None:
+        """End the last file and remove it: nothing was recorded."""
+        self.close()
+        if isinstance(self._target, Path):
+            Path(self.name).unlink(missing_ok=True)
+
+    def _due(self, now: float) -> bool:
+        if self._writer is None or not self._writer.rows:
+            return False
+        size, seconds = self._limits.size, self._limits.seconds
+        if size is not None and self._writer.size >= size:
+            return True
+        return seconds is not None and now - self._opened >= seconds
+
+    def _rotate(self, target: Path, now: float) -> None:
+        self._forget_oldest()
+        path = part_path(target, self._number + 1)
+        origin = {"part": str(self._number + 1), "first_part": target.name}
+        try:
+            following = self._open(
+                path, replace(self._header, origin=dict(self._header.origin) | origin)
+            )
+        except RecordingError as error:
+            self.problem = f"{error}; {self.name} goes on"
+            self._try_at = now + _PATIENCE_S
+            return
+        self.problem = ""
+        try:
+            self.close("rotated", (f"continued in {path.name}",))
+        except RecordingError as error:
+            self.problem = str(error)
+        self._number += 1
+        self._writer, self._opened = following, now
+
+    def _forget_oldest(self) -> None:
+        """Make room for one more file."""
+        keep = self._limits.keep
+        there = [at for at, part in enumerate(self._parts) if not part.deleted]
+        for at in there[: 0 if keep is None else max(0, len(there) + 2 - keep)]:
+            Path(self._parts[at].name).unlink(missing_ok=True)
+            self._parts[at] = replace(self._parts[at], deleted=True)
+
+    def _open(self, target: Path | Output, header: Header) -> Writer:
+        header = replace(header, created_ns=time.time_ns())
+        fsync = self._fsync and isinstance(target, Path)
+        return Writer(target, header, fsync=fsync)
+
+
+def _refuse_leftovers(path: Path) -> None:
+    """Raise ``RecordingError`` where an earlier run's sibling would be in the way."""
+    second = part_path(path, 2)
+    pattern = glob.escape(second.name).replace("000002", "[0-9]" * 6)
+    found = min(path.parent.glob(pattern), default=None)
+    if found is not None:
+        raise RecordingError(
+            f"{found}: exists already, of an earlier run: name another FILE, or move it away"
+        )

@@ -1,0 +1,37 @@
+"""Events as a pandas DataFrame, no number changed on the way.
+
+Only imported when a DataFrame is asked for: pandas takes half a second to load.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from recordings.format.reader import Recording
+
+#: pandas' default turns a column with nulls into float64, in which addresses lose bits.
+_TYPES = {
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.utf8(): pd.StringDtype("pyarrow"),
+}
+
+
+def to_pandas(recording: "Recording", columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return all readable events: nullable integer types, text as string, names as categories."""
+    batches = [batch.events for batch in recording.batches(columns)]
+    if batches:
+        table = pa.Table.from_batches(batches)
+    else:
+        table = recording.schema.empty_table().select(recording.select(columns))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_TYPES.get)
+    return frame

@@ -1,0 +1,201 @@
+"""What a recording says about itself, before any event: machine, probes, clock, origin.
+
+The header is one JSON object in the Arrow schema's metadata, under the key ``vmemscope``. It
+promises to read whatever JSON it is given into this type or into a ``RecordingError``, and to
+ignore what it does not know, so that later minor versions may add to it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tracers import __version__
+from tracers.batch import Losses
+from tracers.errors import VmemscopeError
+from tracers.machine import Machine
+
+FORMAT: Final = "1.2"
+"""Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
+
+HITS_ONLY: Final = "hits-only"
+"""Key of ``Header.origin``: calls inside the window were dropped while recording."""
+
+MAX_HEADER: Final = 16 << 20  # bytes of JSON; a large machine's /proc/iomem is 100 kB
+
+_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})")
+_JSON_ERRORS = (ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError)
+
+
+class RecordingError(VmemscopeError):
+    """A recording cannot be read or written: one line, with the way out where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Everything about a recording that is not an event.
+
+    Text in it comes from files and kernels: escape before showing.
+    """
+
+    machine: Machine = field(default_factory=Machine)
+    probes: Mapping[str, str] = field(default_factory=dict)  # function -> how, or why not
+    clock: Mapping[str, str | int | None] = field(default_factory=dict)  # name, offset_ns
+    origin: Mapping[str, str] = field(default_factory=dict)  # importer, file, sha256, options
+    warn_sites: tuple[str, ...] = ()  # "file:line" of every WARN the kernel image has there
+    notes: tuple[str, ...] = ()
+    created_ns: int = 0  # realtime; 0 unknown
+    tool: str = __version__
+    format: str = FORMAT
+
+    def to_json(self) -> bytes:
+        """Return the JSON as it stands in the file. Raises ``RecordingError`` beyond 16 MiB."""
+        text = json.dumps(
+            {
+                "format": self.format,
+                "tool": self.tool,
+                "created_ns": self.created_ns,
+                "machine": self.machine.to_dict(),
+                "probes": dict(self.probes),
+                "clock": dict(self.clock),
+                "origin": dict(self.origin),
+                "warn_sites": list(self.warn_sites),
+                "notes": list(self.notes),
+            },
+            allow_nan=False,
+            separators=(",", ":"),
+        ).encode()
+        if len(text) > MAX_HEADER:
+            raise RecordingError(f"the recording's header would be {len(text)} bytes: too large")
+        return text
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Header":
+        """Read a header. Raises ``RecordingError`` for another major version or no header."""
+        if len(text) > MAX_HEADER:
+            raise RecordingError(f"its header is {len(text)} bytes: too large to be one of ours")
+        values = _object(text)
+        _check_version(values.get("format"))
+        try:
+            return cls(
+                machine=Machine.from_dict(_typed(values, "machine", dict)),
+                probes=_strings(_typed(values, "probes", dict)),
+                clock=_clock(_typed(values, "clock", dict)),
+                origin=_strings(_typed(values, "origin", dict)),
+                warn_sites=tuple(map(_string, _typed(values, "warn_sites", list))),
+                notes=tuple(map(_string, _typed(values, "notes", list))),
+                created_ns=_typed(values, "created_ns", int),
+                tool=_string(values.get("tool", "unknown")),
+                format=values["format"],
+            )
+        except (*_JSON_ERRORS, VmemscopeError) as error:
+            raise RecordingError(f"its header is damaged: {error}") from error
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+    except _JSON_ERRORS as error:
+        raise RecordingError("its header is damaged: no JSON") from error
+    if not isinstance(values, dict):
+        raise RecordingError("its header is damaged: no JSON object")
+    return values
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _check_version(version: object) -> None:
+    found = _VERSION.fullmatch(version) if isinstance(version, str) else None
+    if found is None:
+        raise RecordingError("its header is damaged: no format version")
+    if found[1] != FORMAT.partition(".")[0]:
+        raise RecordingError(
+            f"it has format version {found[0]}; this vmemscope reads {FORMAT.partition('.')[0]}.x: "
+            "use the vmemscope that wrote it, or a newer one"
+        )
+
+
+def _typed(values: dict[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 (JSON)
+    value = values.get(key, kind())
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{key} is no {kind.__name__}")
+    return value
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is missing")
+    return value
+
+
+def _strings(values: dict[str, Any]) -> dict[str, str]:
+    return {key: _string(value) for key, value in values.items()}
+
+
+def _clock(values: dict[str, Any]) -> dict[str, str | int | None]:
+    for value in values.values():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+            raise TypeError("clock holds what no clock has")
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMeta:
+    """What a batch's metadata says, as JSON under the key ``vmemscope`` of its message.
+
+    ``mark`` is "begin" for the empty batch that opens a recording, "end" for the empty one
+    that closes it, "" between. In the end record the counts are the whole recording's.
+    """
+
+    mark: str = ""
+    seq: int = 0  # of the batch; in the end record the number of batches
+    rows: int = 0
+    first_ts: int = 0  # smallest ts_ns; 0 without rows
+    last_ts: int = 0  # largest
+    losses: Losses = field(default_factory=Losses)
+    reason: str = ""  # end record only: why the recording ended
+    notes: tuple[str, ...] = ()  # end record only: what was learnt by then; escape before showing
+
+    def to_json(self) -> bytes:
+        """Return the compact JSON."""
+        values: dict[str, object] = {self.mark: True} if self.mark else {}
+        values |= {name: getattr(self, name) for name in _COUNTS}
+        values |= {name: getattr(self.losses, name) for name in _LOSSES}
+        if self.reason:
+            values["reason"] = self.reason
+        if self.notes:
+            values["notes"] = self.notes
+        return json.dumps(values, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "BatchMeta":
+        """Read one; raises ``ValueError`` if it is none."""
+        try:
+            values = json.loads(text.decode("utf-8"))
+            counts = {name: values[name] for name in (*_COUNTS, *_LOSSES)}
+            reason = values.get("reason", "")
+            notes = values.get("notes", [])
+        except _JSON_ERRORS as error:
+            raise ValueError("its metadata is no JSON of ours") from error
+        for name, count in counts.items():
+            if type(count) is not int or not 0 <= count < 1 << 64:
+                raise ValueError(f"its metadata says {name} = {count!r:.40}")
+        mark = next((mark for mark in ("begin", "end") if values.get(mark) is True), "")
+        return cls(
+            mark,
+            **{name: counts[name] for name in _COUNTS},
+            losses=Losses(**{name: counts[name] for name in _LOSSES}),
+            reason=reason if isinstance(reason, str) else "",
+            notes=tuple(notes) if _is_texts(notes) else (),
+        )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+_COUNTS: Final = ("seq", "rows", "first_ts", "last_ts")
+_LOSSES: Final = ("lost", "lost_unknown", "torn", "rejected")

@@ -1,0 +1,128 @@
+"""Reads the opening of a recording: schema, header, dictionaries and the opening record.
+
+Promises: what follows is read only if every byte of the opening is as it was written and the
+columns are ours; anything else is a ``RecordingError`` that says what the file is instead.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+
+from recordings.format import framing
+from recordings.format.encoding import checksum
+from recordings.format.framing import FramingError, Message, MessageKind
+from recordings.format.header import MAX_HEADER, BatchMeta, Header, RecordingError
+from recordings.format.schema import check_schema
+from recordings.format.sniff import describe
+
+#: Schema and dictionaries together; ours are the header and 1 kB.
+_MAX_OPENING: Final = MAX_HEADER + (16 << 20)
+
+Pread = Callable[[int, int], bytes]
+"""(offset, size) -> that many bytes of the file, fewer at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What stands before the first events."""
+
+    head: bytes  # the messages of schema and dictionaries
+    schema: pa.Schema  # without metadata
+    metadata: Mapping[bytes, bytes]  # the schema's, as it stands in the file
+    header: Header
+    end: int  # offset of the first byte after the opening record
+
+
+def open_file(path: Path) -> FileIO:
+    """Open a regular file for reading. Raises ``RecordingError`` for anything else."""
+    try:
+        # O_NONBLOCK: a FIFO without a writer must not hang us before we see that it is one.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        text = getattr(error, "strerror", None) or error
+        raise RecordingError(f"{path}: cannot be opened: {text}") from error
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        what = "a directory" if stat.S_ISDIR(mode) else "a pipe or device: save it to a file first"
+        raise RecordingError(f"{path}: is {what}")
+    return FileIO(fd, "rb")
+
+
+def read_opening(read: Pread, size: int) -> Opening:
+    """Read and verify the opening of a file of ``size`` bytes.
+
+    Raises ``RecordingError`` (its text is to be put after the file's name), ``OSError``.
+    """
+    other = describe(read(0, 64))
+    if other:
+        raise RecordingError(other)
+    try:
+        return _read(read, size)
+    except FramingError as error:
+        what = "is cut short" if error.cut else f"is damaged ({error})"
+        raise RecordingError(f"{what} before its first events: nothing can be read") from error
+    except (pa.ArrowException, ValueError, MemoryError) as error:
+        raise RecordingError("is damaged in its schema or dictionaries") from error
+
+
+def _read(read: Pread, size: int) -> Opening:
+    walk = framing.walk(read, 0, size)
+    first = next(walk)
+    if first.kind is not MessageKind.SCHEMA:
+        raise RecordingError("is an Arrow stream without a schema: not a vmemscope recording")
+    schema = pa.ipc.read_schema(pa.py_buffer(read(0, first.end)))
+    header = _header(schema)
+    begin = _opening_record(read, walk)
+    framed = read(0, begin.end)
+    if checksum(framed, begin.offset + begin.crc_at) != begin.crc:
+        raise RecordingError("is damaged before its first events (its checksum differs)")
+    framing.check_buffers(framed[begin.offset :], begin)
+    # Decoded once here, so that no dictionary can fail later.
+    pa.ipc.open_stream(pa.py_buffer(framed)).read_next_batch().validate(full=True)
+    head = framed[: begin.offset]
+    return Opening(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
+
+
+def _header(schema: pa.Schema) -> Header:
+    text = (schema.metadata or {}).get(framing.META_KEY)
+    if text is None:
+        raise RecordingError(
+            "is an Arrow stream, but not a vmemscope recording; make one of a kernel's trace "
+            "with: vmemscope import TRACE -o FILE"
+        )
+    header = Header.from_json(text)
+    try:
+        check_schema(schema)
+    except ValueError as error:
+        raise RecordingError(f"is no recording of format {header.format}: {error}") from error
+    return header
+
+
+def _opening_record(read: Pread, walk: Iterator[Message]) -> Message:
+    for message in walk:
+        if message.end > _MAX_OPENING:
+            raise FramingError(message.offset, "its dictionaries are too large")
+        if message.kind is MessageKind.DICTIONARY and not message.delta:
+            framing.check_buffers(read(message.offset, message.end - message.offset), message)
+            continue
+        if message.kind is MessageKind.BATCH and not message.rows and _begins(message):
+            return message
+        break
+    raise RecordingError(
+        "has a recording's header but no opening record: rewritten by another program, or "
+        "damaged; use the original file"
+    )
+
+
+def _begins(message: Message) -> bool:
+    try:
+        return BatchMeta.from_json(message.metadata or b"").mark == "begin"
+    except ValueError:
+        return False

@@ -1,0 +1,47 @@
+"""A snapshot's answer in one sentence of plain text, for reports and for narration alike.
+
+Promises: no markup, no colour, nothing a kernel wrote: safe to print as it is.
+"""
+
+from typing import Final
+
+from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.wording.units import count, duration
+
+#: The verdict in words.
+WORDS: Final = {
+    Verdict.OUT_OF_RANGE: "OUT OF RANGE",
+    Verdict.INCONCLUSIVE: "INCONCLUSIVE",
+    Verdict.CLEAN: "CLEAN",
+}
+
+
+def answer(snapshot: Snapshot) -> str:
+    """Return what the verdict rests on, and what the WARNs cost."""
+    number = snapshot.populate + snapshot.free
+    match snapshot.verdict:
+        case Verdict.OUT_OF_RANGE:
+            said = f"{count(snapshot.hits)} of {calls(number)} outside the window"
+            silent = f", {count(snapshot.silent)} silent" if snapshot.silent else ""
+            return f"{said}{silent}; {_cost(snapshot)}"
+        case Verdict.CLEAN:
+            return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"
+        case _:
+            return snapshot.verdict_reasons[0]
+
+
+def calls(number: int) -> str:
+    """Return "1 call", "2 calls"."""
+    return f"{count(number)} call" + ("" if number == 1 else "s")
+
+
+def _cost(snapshot: Snapshot) -> str:
+    if not snapshot.warnings:
+        return "no WARN seen"
+    untimed = sum(site.untimed for site in snapshot.sites)
+    fired = f"{count(snapshot.warnings)} WARN" + ("" if snapshot.warnings == 1 else "s")
+    rest = f", {count(snapshot.suppressed)} suppressed" if snapshot.suppressed else ""
+    if untimed == snapshot.warnings:
+        return f"{fired}, cost unknown{rest}"
+    least = "at least " if untimed else ""
+    return f"{fired} cost {least}{duration(snapshot.warn_ns)}{rest}"

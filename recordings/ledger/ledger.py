@@ -1,0 +1,264 @@
+"""Folds events into numbers: one pass, no memory of events, the same for any cut into batches.
+
+A ``Ledger`` takes batches in the order of the source and says at any moment, as a frozen
+``Snapshot``, what they amount to. Memory is bounded by distinct ranges, listed and open
+operations and open calls. A copy costs little (arrays are shared until written to) and lives
+its own life, so that a player can keep one every so often and go back to it.
+"""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from recordings.ledger.columns import COLUMNS, Chunk, chunks, codeset
+from recordings.ledger.histogram import Histogram
+from recordings.ledger.newest_calls import Newest
+from recordings.ledger.operations import Events, Operations
+from recordings.ledger.ranges import Sections
+from recordings.ledger.series import Timeline
+from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.spans import Finished, Spans
+from recordings.ledger.verdict import Seen, judge, section_add_reason
+from recordings.ledger.warn_sites import Sites
+from tracers.arrow import numbers
+from tracers.batch import Batch, Losses
+from tracers.codes import codes
+from tracers.events import Kind, Phase, Source
+from tracers.layout import Layout
+from tracers.regimes import UNKNOWN, hits
+from tracers.window import Window
+
+if TYPE_CHECKING:
+    from recordings.format.header import Header
+    from recordings.format.reader import Recording
+
+#: What changes in place.
+_PARTS: Final = (
+    "_codes",
+    "_failed",
+    "_histograms",
+    "_newest",
+    "_operations",
+    "_sections",
+    "_sites",
+    "_spans",
+    "_timeline",
+)
+_BEGINS: Final = (Phase.ENTRY, Phase.POINT)
+_CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
+_ADDS: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD)
+_WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
+
+
+class Ledger:
+    """The numbers so far.
+
+    ``window``: ``None`` leaves every regime unknown. ``layout``:
+    names what lies where; may be ``None``. ``probes``: the header's, to tell "not probed" from
+    "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive.
+    """
+
+    def __init__(
+        self,
+        window: Window | None,
+        layout: Layout | None,
+        *,
+        probes: Mapping[str, str] | None = None,
+        agree: bool = True,
+    ) -> None:
+        self._window = window
+        self._layout = layout
+        self._probes = dict(probes or {})
+        self._agree = agree
+        self._events = 0
+        self._first: int | None = None
+        self._last: int | None = None
+        self._codes = np.zeros(64, np.int64)  # rows by kind * 4 + phase
+        self._derived = 0
+        self._failed = dict.fromkeys(_ADDS, 0)  # ended without saying that they did all they should
+        self._losses = Losses()
+        self._histograms: dict[Kind, Histogram] = {}
+        self._spans = Spans()
+        self._sections = Sections(window, layout)
+        self._operations = Operations()
+        self._sites = Sites()
+        self._newest = Newest()
+        self._timeline = Timeline()
+
+    @classmethod
+    def of(cls, header: "Header") -> "Ledger":
+        """Return an empty ledger for the events of a recording with this header."""
+        machine = header.machine
+        return cls(machine.window, machine.layout, probes=header.probes, agree=machine.agree)
+
+    def copy(self) -> "Ledger":
+        """Return an independent copy."""
+        other = copy(self)
+        for name in _PARTS:
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def fold(self, batch: Batch | pa.RecordBatch) -> None:
+        """Take in the next batch; of a ``Batch`` also what its source reports as missing.
+
+        Columns: those of ``recordings.ledger.columns.COLUMNS`` are needed, others are ignored.
+        """
+        if isinstance(batch, Batch):
+            self.add_losses(batch.losses)
+            batch = batch.events
+        for chunk in chunks(batch, self._events):
+            self._fold(chunk)
+
+    def add_losses(self, losses: Losses) -> None:
+        """Add what is known to be missing from elsewhere, such as a file's torn tail."""
+        self._losses += losses
+
+    def snapshot(self, *, final: bool = False) -> Snapshot:
+        """Return all numbers as of now. ``final``: nothing follows, so open calls never ended."""
+        regimes = self._sections.regimes
+        sites = self._sites.sites()
+        unfinished, unfinished_total = self._spans.unfinished()
+        extents, extents_total = self._sections.extents()
+        timings = {
+            kind: timing
+            for kind in Kind
+            if (histogram := self._histograms.get(kind)) and (timing := histogram.timing())
+        }
+        begun = {kind: int(self._codes[kind * 4 + 1 : kind * 4 + 4 : 2].sum()) for kind in Kind}
+        seen = Seen(
+            window=self._window is not None,
+            agree=self._agree,
+            regimes=regimes,
+            silent=regimes.hits - self._sections.would_warn,
+            undecided=self._sections.undecided,
+            begun=begun,
+            derived=self._derived,
+            failed=self._failed,
+            sites=sites,
+            losses=self._losses,
+            unfinished=unfinished_total if final else self._spans.ended_count,
+            orphans=self._spans.orphans,
+        )
+        verdict, reasons = judge(seen)
+        return Snapshot(
+            events=self._events,
+            first_ns=self._first,
+            last_ns=self._last,
+            populate=begun[Kind.POPULATE],
+            free=begun[Kind.FREE],
+            derived=self._derived,
+            regimes=regimes,
+            would_warn=self._sections.would_warn,
+            warnings=begun[Kind.WARN],
+            warn_ns=sum(site.total_ns for site in sites),
+            sites=sites,
+            timings=timings,
+            section_add_reason=None
+            if Kind.SECTION_ADD in timings
+            else section_add_reason(
+                begun[Kind.SECTION_ADD], Kind.ADD_PAGES in timings, self._probes
+            ),
+            operations=self._operations.newest(),
+            operations_total=self._operations.total,
+            pairing=self._sections.pairing,
+            losses=self._losses,
+            unfinished=unfinished,
+            unfinished_total=unfinished_total,
+            orphan_exits=sum(self._spans.orphans.values()),
+            newest=self._newest.calls(self._layout),
+            extents=extents,
+            extents_total=extents_total,
+            series=self._timeline.series(),
+            verdict=verdict,
+            verdict_reasons=reasons,
+            sections=len(self._sections),
+        )
+
+    def _fold(self, chunk: Chunk) -> None:
+        self._events += len(chunk)
+        first, last = int(chunk.ts.min()), int(chunk.ts.max())
+        self._first = first if self._first is None else min(first, self._first)
+        self._last = last if self._last is None else max(last, self._last)
+        self._timeline.cover(first, last)
+        self._codes += chunk.counts
+        self._count_failures(chunk)
+        events = self._fold_calls(chunk)
+        warnings = np.flatnonzero(_WARNINGS.take(chunk.code))
+        self._timeline.add_warnings(chunk.ts[warnings])
+        finished = self._spans.fold(chunk, self._sites.begin(chunk, warnings))
+        for ended in finished:
+            self._finish(chunk, ended)
+        warned = next((ended for ended in finished if ended.kind is Kind.WARN), None)
+        self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
+
+    def _fold_calls(self, chunk: Chunk) -> Events:
+        """Take in populate and free; return what is known of them, without the WARNs."""
+        calls = np.flatnonzero(_CALLS.take(chunk.code))
+        if not len(calls):
+            none = np.zeros(0, np.bool_)
+            return Events(calls, none, none, none)
+        known = np.full(len(calls), 3, np.uint8)
+        addresses = []
+        for bit, name in ((1, "start"), (2, "end")):
+            values, valid = numbers(chunk.column(name))
+            addresses.append(values.take(calls).astype(np.uint64, copy=False))
+            if valid is not None:
+                known[~valid[calls]] &= ~np.uint8(bit)
+        start, end = addresses
+        free = chunk.code[calls] >> 2 == Kind.FREE
+        regime = np.full(len(calls), UNKNOWN, np.uint8)
+        silent = np.zeros(len(calls), np.bool_)
+        whole = known == 3
+        if whole.all():
+            regime, silent = self._sections.fold(start, end, free)
+        else:
+            judged = self._sections.fold(start[whole], end[whole], free[whole])
+            regime[whole], silent[whole] = judged
+            self._sections.add_unknown(int(np.count_nonzero(~whole)))
+        source = codes(chunk.column("source"), Source)[calls]
+        derived = source == Source.DERIVED
+        self._derived += int(np.count_nonzero(derived))
+        hit = hits(regime)
+        self._timeline.add_hits(chunk.ts[calls[hit]])
+        self._newest.fold(chunk, calls, (source, start, end, known, regime, silent))
+        return Events(calls, derived, hit, silent)
+
+    def _count_failures(self, chunk: Chunk) -> None:
+        for kind in _ADDS:
+            code = kind * 4 + Phase.EXIT
+            if chunk.counts[code]:
+                exits = np.flatnonzero(chunk.code == code)
+                ret, valid = numbers(chunk.column("ret"))
+                failed = ret[exits] != 0
+                if valid is not None:
+                    failed |= ~valid[exits]
+                self._failed[kind] += int(np.count_nonzero(failed))
+
+    def _finish(self, chunk: Chunk, ended: Finished) -> None:
+        if not len(ended.entry):
+            return
+        kind = ended.kind
+        self._histograms[kind] = self._histograms.get(kind, Histogram()).added(ended.duration)
+        self._timeline.add_finished(kind, chunk.ts[ended.exit], ended.duration)
+        if kind is Kind.WARN:
+            self._sites.end(ended)
+        elif kind in (Kind.POPULATE, Kind.FREE):
+            self._newest.end(ended)
+
+
+def folded(recording: "Recording") -> Ledger:
+    """Fold a whole recording, with what the file itself is known to miss."""
+    ledger = Ledger.of(recording.header)
+    for batch in recording.batches(columns=COLUMNS):
+        ledger.fold(batch)
+    ledger.add_losses(recording.losses)
+    return ledger
+
+
+def fold(recording: "Recording") -> Snapshot:
+    """Return all numbers of a whole recording, as ``folded``."""
+    return folded(recording).snapshot(final=True)

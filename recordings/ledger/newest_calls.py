@@ -1,0 +1,138 @@
+"""Keeps the newest populate and free calls as columns, made into values only when asked."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from recordings.ledger.columns import I64, U8, U64, Bool, Chunk, Columns, Objects, integers, texts
+from recordings.ledger.snapshot import Call
+from recordings.ledger.spans import Finished
+from tracers.events import Kind, Source
+from tracers.layout import Layout
+from tracers.regimes import REGIMES
+
+#: Calls kept.
+LISTED: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls(Columns):
+    row: I64
+    ts: U64
+    kind: U8
+    source: U8
+    tid: I64  # -1 for null, as cpu
+    comm: Objects
+    cpu: I64
+    start: U64
+    end: U64
+    known: U8  # bit 0: start is known, bit 1: end is
+    regime: U8
+    silent: Bool
+
+
+class Newest:
+    """The newest calls. Arrays are replaced, never written to, so a copy may share them."""
+
+    def __init__(self) -> None:
+        u8, u64, i64 = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
+        none = np.zeros(0, np.object_)
+        flags = np.zeros(0, np.bool_)
+        self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
+        self._ended: I64 = i64  # rows of those that ended
+        self._lasted: U64 = u64
+
+    def copy(self) -> "Newest":
+        """Return an independent copy."""
+        other = Newest()
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def fold(self, chunk: Chunk, rows: I64, told: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
+        """Take in the calls at ``rows``.
+
+        ``told``, arrays beside ``rows``: source, start, end, which of these two are known
+        (bit 0 start, bit 1 end), regime, whether it is a silent hit.
+        """
+        source, start, end, known, regime, silent = told
+        newest = slice(-LISTED, None)
+        rows = rows[newest]
+        fresh = _Calls(
+            row=rows + chunk.row,
+            ts=chunk.ts[rows],
+            kind=chunk.code[rows] >> np.uint8(2),
+            source=source[newest],
+            tid=integers(chunk.column("tid"), rows),
+            comm=texts(chunk.column("comm"), rows),
+            cpu=integers(chunk.column("cpu"), rows),
+            start=start[newest],
+            end=end[newest],
+            known=known[newest],
+            regime=regime[newest],
+            silent=silent[newest],
+        )
+        self._calls = self._calls.joined(fresh).pick(newest)
+
+    def end(self, finished: Finished) -> None:
+        """Note how long calls lasted, those still kept."""
+        rows = self._calls.row
+        if not len(rows):
+            return
+        new = finished.entry >= rows[0]
+        entries = np.concatenate((self._ended, finished.entry[new]))
+        lasted = np.concatenate((self._lasted, finished.duration[new]))
+        kept = entries >= rows[0]
+        self._ended, self._lasted = entries[kept], lasted[kept]
+
+    def calls(self, layout: Layout | None) -> tuple[Call, ...]:
+        """Return the calls in order of occurrence."""
+        durations = dict(zip(self._ended.tolist(), self._lasted.tolist(), strict=True))
+        lands = _lands_on(layout, self._calls.start, self._calls.end)
+        return tuple(
+            Call(
+                row=row,
+                ts_ns=ts,
+                kind=_KINDS[kind],
+                source=_SOURCES[source],
+                tid=None if tid < 0 else tid,
+                comm=comm,
+                cpu=None if cpu < 0 else cpu,
+                start=start if known & 1 else None,
+                end=end if known & 2 else None,
+                regime=REGIMES[regime],
+                silent=silent,
+                lands_on=lands_on if known == 3 else None,
+                duration_ns=durations.get(row),
+            )
+            for (
+                row,
+                ts,
+                kind,
+                source,
+                tid,
+                comm,
+                cpu,
+                start,
+                end,
+                known,
+                regime,
+                silent,
+            ), lands_on in zip(self._calls.values(), lands, strict=True)
+        )
+
+
+_KINDS: Final = tuple(Kind)
+_SOURCES: Final = tuple(Source)
+
+
+def _lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
+    """Name where each range lands; ranges of the same first and last region share the name."""
+    if layout is None or not len(start):
+        return [None] * len(start)
+    first, last = layout.region_codes(start, end)
+    wraps = (end < start) & (end != 0)
+    pairs = (first.astype(np.int64) << 32) | (last.astype(np.int64) << 1) | wraps
+    values, at, index = np.unique(pairs, return_index=True, return_inverse=True)
+    names = [layout.lands_on(int(start[place]), int(end[place])) for place in at[: len(values)]]
+    return [names[number] for number in index.tolist()]

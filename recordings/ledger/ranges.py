@@ -1,0 +1,292 @@
+"""The ranges that were populated and freed: how often, by whom still held, and where they lie.
+
+One row per distinct (start, end), sorted; memory is bounded by those. A populate and a free
+belong together when their ranges are equal: section_activate() of mm/sparse.c undoes a failed
+populate by the same vmemmap_free() of the same range, so entries alone tell who holds what.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from recordings.ledger.columns import I64, U8, U64, Bool
+from recordings.ledger.snapshot import Extent, Pairing, Regimes
+from tracers import arrow
+from tracers.arrow import numbers
+from tracers.layout import Layout
+from tracers.regimes import REGIMES, UNKNOWN, classify, hits, warns
+from tracers.window import Window
+
+#: Extents that are listed, those of most calls.
+LISTED: Final = 64
+
+_ONE: Final = np.uint64(1)
+_REGIME: Final = 32  # bit of the regime in a range's class; below it first and last region
+_SILENT: Final = 48  # bit that says a hit is silent
+
+
+class Judged(NamedTuple):
+    """What became of calls, array by array beside them."""
+
+    regime: U8
+    silent: Bool
+
+
+class Sections:
+    """The table of ranges, and the totals of the calls on them."""
+
+    def __init__(self, window: Window | None, layout: Layout | None) -> None:
+        self._window = window
+        self._layout = layout
+        self._shared = False  # whether a copy may look at the arrays written in place
+        self._start: U64 = np.zeros(0, np.uint64)
+        self._end: U64 = np.zeros(0, np.uint64)
+        self._regime: U8 = np.zeros(0, np.uint8)
+        self._class: I64 = np.zeros(0, np.int64)  # silent, regime, first and last region
+        self._warns: Bool = np.zeros(0, np.bool_)
+        # Written in place unless shared:
+        self._populate: I64 = np.zeros(0, np.int64)
+        self._free: I64 = np.zeros(0, np.int64)
+        self._held: Bool = np.zeros(0, np.bool_)
+        self._paired = self._never_populated = self._twice = 0
+        self._unknown = 0
+        self._by_regime: I64 = np.zeros(len(REGIMES), np.int64)
+        self.would_warn = 0
+        self._groups: _Groups | None = None
+        self._extents: tuple[tuple[Extent, ...], int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._start)
+
+    def copy(self) -> "Sections":
+        """Return an independent copy: arrays are shared until either is written to."""
+        other = Sections(self._window, self._layout)
+        self._shared = True
+        for name, value in vars(self).items():
+            setattr(other, name, value)
+        return other
+
+    def fold(self, start: U64, end: U64, free: Bool) -> Judged:
+        """Take in calls in their order (known arguments only); return how each was judged."""
+        if not len(start):
+            return Judged(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
+        self._extents = None
+        index, starts, ends = _ranges(start, end)
+        place = self._places(starts, ends)
+        regime = self._regime[place]
+        self._tally(index, place, free)
+        regimes = regime[index]
+        self._by_regime = self._by_regime + np.bincount(regimes, minlength=len(REGIMES))
+        warned = self._warns[place][index]
+        self.would_warn += int(np.count_nonzero(warned))
+        return Judged(regimes, hits(regimes) & ~warned)
+
+    def add_unknown(self, calls: int) -> None:
+        """Count calls whose range is not known."""
+        self._unknown += calls
+
+    @property
+    def regimes(self) -> Regimes:
+        """Calls by regime."""
+        counts = dict(zip(REGIMES, self._by_regime.tolist(), strict=True))
+        counts[REGIMES[UNKNOWN]] += self._unknown
+        return Regimes(**counts)
+
+    @property
+    def undecided(self) -> int:
+        """Calls that are inside or below, as the bits in use decide, which are not known."""
+        return 0 if self._window is None else int(self._by_regime[UNKNOWN])
+
+    @property
+    def pairing(self) -> Pairing:
+        """Who holds what, so far."""
+        held = int(np.count_nonzero(self._held))
+        return Pairing(self._paired, held, self._never_populated, self._twice)
+
+    def extents(self) -> tuple[tuple[Extent, ...], int]:
+        """Return the merged out-of-window ranges of most calls by address, and how many there are.
+
+        Ranges merge when they touch or overlap, share regime and regions, and the kernel's WARN
+        is silent about all of them or none. A range that
+        wraps past 2^64 or is empty stays alone.
+        """
+        if self._extents is None:
+            self._extents = self._merge()
+        return self._extents
+
+    def _places(self, starts: U64, ends: U64) -> I64:
+        """Return each range's row, making rows for new ranges."""
+        place, known = _find(self._start, self._end, starts, ends)
+        if known.all():
+            return place
+        new = np.flatnonzero(~known)
+        new = new[np.lexsort((ends[new], starts[new]))]
+        at = place[new]
+        new_start, new_end = starts[new], ends[new]
+        self._start = np.insert(self._start, at, new_start)
+        self._end = np.insert(self._end, at, new_end)
+        regime = classify(new_start, new_end, self._window)
+        self._regime = np.insert(self._regime, at, regime)
+        warned = np.zeros(len(new), np.bool_)
+        if self._window is not None:
+            warned = warns(new_start, new_end, self._window)
+        self._warns = np.insert(self._warns, at, warned)
+        kind = self._classes(new_start, new_end, regime)
+        kind |= (hits(regime) & ~warned).astype(np.int64) << _SILENT
+        self._class = np.insert(self._class, at, kind)
+        self._populate = np.insert(self._populate, at, 0)
+        self._free = np.insert(self._free, at, 0)
+        self._held = np.insert(self._held, at, False)
+        self._shared = False
+        self._groups = None
+        return _find(self._start, self._end, starts, ends)[0]
+
+    def _classes(self, start: U64, end: U64, regime: U8) -> I64:
+        kind = regime.astype(np.int64) << _REGIME
+        if self._layout is not None:
+            first, last = self._layout.region_codes(start, end)
+            kind |= first.astype(np.int64) << 16 | last
+        return kind
+
+    def _tally(self, index: I64, place: I64, free: Bool) -> None:
+        """Count calls on their rows and pair them: ``index`` numbers the ranges in ``place``."""
+        if self._shared:
+            self._populate = self._populate.copy()
+            self._free = self._free.copy()
+            self._held = self._held.copy()
+            self._shared = False
+        frees = np.bincount(index[free], minlength=len(place))
+        self._free[place] += frees
+        self._populate[place] += np.bincount(index, minlength=len(place)) - frees
+        # Range by range, in order: whether it was held before each call is what the call
+        # before it on the same range did.
+        order = np.argsort(index.astype(np.uint16), kind="stable")
+        index, free = index[order], free[order]
+        first = np.append(True, index[1:] != index[:-1])
+        held = np.append(False, ~free[:-1])
+        held[first] = self._held[place[index[first]]]
+        self._paired += int(np.count_nonzero(free & held))
+        self._never_populated += int(np.count_nonzero(free & ~held))
+        self._twice += int(np.count_nonzero(~free & held))
+        last = np.append(first[1:], True)
+        self._held[place[index[last]]] = ~free[last]
+
+    def _merge(self) -> tuple[tuple[Extent, ...], int]:
+        if self._groups is None:
+            self._groups = _grouped(self._start, self._end, self._class)
+        rows, edges, begin, reach, kind = self._groups
+        if not len(edges):
+            return (), 0
+        populate, free = (np.add.reduceat(n[rows], edges) for n in (self._populate, self._free))
+        ranges = np.diff(edges, append=len(self._populate[rows]))
+        shown = np.lexsort((reach, begin, -(populate + free)))[:LISTED]
+        shown = shown[np.lexsort((reach[shown], begin[shown]))]
+        extents = []
+        for at in shown.tolist():
+            low, high = int(begin[at]), int(reach[at])
+            extents.append(
+                Extent(
+                    start=low,
+                    end=high,
+                    regime=REGIMES[int(kind[at]) >> _REGIME & 0xFF],
+                    silent=bool(int(kind[at]) >> _SILENT),
+                    lands_on=self._layout.lands_on(low, high) if self._layout else None,
+                    populate=int(populate[at]),
+                    free=int(free[at]),
+                    ranges=int(ranges[at]),
+                )
+            )
+        return tuple(extents), len(edges)
+
+
+class _Groups(NamedTuple):
+    """Which rows of the table make one extent, whatever their calls."""
+
+    rows: I64 | slice  # extent by extent
+    edges: I64  # where in these each extent begins
+    begin: U64
+    reach: U64  # end, exclusive
+    kind: I64
+
+
+def _grouped(start: U64, end: U64, kind: I64) -> _Groups:
+    """Merge the ranges outside of the window."""
+    outside = np.flatnonzero(hits((kind >> _REGIME).astype(np.uint8)))
+    # All of them, as in a storm: nothing to copy.
+    rows: I64 | slice = outside if len(outside) < len(kind) else slice(None)
+    start, end, kind = start[rows], end[rows], kind[rows]
+    group = _group(start, end, kind)
+    if (group[1:] < group[:-1]).any():
+        order = np.argsort(group, kind="stable")  # within a group by start, as the table is
+        start, end, kind, group, rows = (
+            start[order],
+            end[order],
+            kind[order],
+            group[order],
+            outside[order],
+        )
+    edges = np.flatnonzero(np.diff(group, prepend=-1))
+    reach = np.maximum.reduceat(end - _ONE, edges) + _ONE if len(edges) else start
+    return _Groups(rows, edges, start[edges], reach, kind[edges])
+
+
+def _group(start: U64, end: U64, kind: I64) -> I64:
+    """Number the extent of each range; ranges come by (start, end)."""
+    last = end - _ONE
+    plain = last >= start  # neither empty nor past 2^64
+    heads = np.flatnonzero(np.diff(kind, prepend=-1))
+    kinds = np.unique(kind[heads])
+    if len(kinds) == 1 and plain.all():
+        parts: list[tuple[I64 | slice, bool]] = [(slice(None), True)]
+    else:
+        each = [np.flatnonzero((kind == value) & plain) for value in kinds]
+        parts = [(rows, True) for rows in each if len(rows)]
+        parts += [(rows, False) for rows in [np.flatnonzero(~plain)] if len(rows)]
+    group = np.zeros(len(start), np.int64)
+    total = 0
+    for rows, mergeable in parts:
+        new = np.ones(len(start[rows]), np.bool_)
+        if mergeable:
+            begin, reach = start[rows][1:], np.maximum.accumulate(last[rows])[:-1]
+            new[1:] = (begin > reach) & (begin - reach > _ONE)
+        group[rows] = total + np.cumsum(new) - 1
+        total += int(np.count_nonzero(new))
+    return group
+
+
+def _ranges(start: U64, end: U64) -> tuple[I64, U64, U64]:
+    """Number the distinct ranges: (index i64[N], starts u64[M], ends u64[M])."""
+    by_start = arrow.column(start).dictionary_encode()
+    index = numbers(by_start.indices)[0]
+    starts = numbers(by_start.dictionary)[0]
+    ends = np.empty(len(starts), np.uint64)
+    ends[index] = end
+    if (ends[index] == end).all():
+        return index.astype(np.int64), starts, ends
+    # Ranges of one start and several ends: number the pairs.
+    by_end = arrow.column(end).dictionary_encode()
+    pairs = index.astype(np.int64) * len(by_end.dictionary) + numbers(by_end.indices)[0]
+    numbered = arrow.column(pairs).dictionary_encode()
+    which, distinct = numbers(numbered.indices)[0], numbers(numbered.dictionary)[0]
+    at_start, at_end = np.divmod(distinct, len(by_end.dictionary))
+    return which.astype(np.int64), starts[at_start], numbers(by_end.dictionary)[0][at_end]
+
+
+def _find(starts: U64, ends: U64, start: U64, end: U64) -> tuple[I64, Bool]:
+    """Find pairs in a table sorted by (start, end): the row of each or where it would go."""
+    low = starts.searchsorted(start)
+    high = low
+    inside = low < len(starts)
+    inside[inside] = starts[low[inside]] == start[inside]
+    if inside.any():
+        high = low.copy()
+        high[inside] = starts.searchsorted(start[inside], side="right")
+        # Rows of one start are few; halve what is left of them until each pair is placed.
+        while len(active := np.flatnonzero(low < high)):
+            middle = (low[active] + high[active]) >> 1
+            before = ends[middle] < end[active]
+            low[active[before]] = middle[before] + 1
+            high[active[~before]] = middle[~before]
+    known = low < len(starts)
+    known[known] = (starts[low[known]] == start[known]) & (ends[low[known]] == end[known])
+    return low, known

@@ -1,0 +1,223 @@
+"""What the ledger says at one moment: frozen values that report, exports and the screen share.
+
+A snapshot holds plain Python values, never an Arrow buffer and never a reference into the
+ledger, and its size does not depend on how many events were folded. Every number that could
+not be known is ``None`` with its reason beside it, never zero.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from tracers.batch import Losses
+from tracers.events import Kind, Source
+
+
+class Verdict(Enum):
+    """The answer in one word; ``exit_code`` is the command's."""
+
+    CLEAN = "clean"
+    OUT_OF_RANGE = "out-of-range"
+    INCONCLUSIVE = "inconclusive"
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 out-of-range, 3 inconclusive (2 is kept for usage and unreadable input)."""
+        return {Verdict.CLEAN: 0, Verdict.OUT_OF_RANGE: 1, Verdict.INCONCLUSIVE: 3}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Regimes:
+    """How many populate and free calls fell where, judged by the window in use.
+
+    ``unknown`` counts calls whose arguments or whose window are not known, and those that are
+    inside or not as the bits in use decide, where these are not known.
+    """
+
+    inside: int = 0
+    below: int = 0
+    above: int = 0
+    wrapped: int = 0
+    straddling: int = 0
+    unknown: int = 0
+
+    @property
+    def hits(self) -> int:
+        """Calls known to be not inside."""
+        return self.below + self.above + self.wrapped + self.straddling
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations of the finished calls of one kind, nanoseconds.
+
+    Quantiles come from a log-linear histogram: each is off by at most ``error`` of its value
+    (``min_ns``, ``max_ns`` and ``total_ns`` are exact). ``bins`` is the histogram itself,
+    non-empty bins only, ascending: (low ns inclusive, high ns exclusive, count).
+    """
+
+    count: int
+    total_ns: int
+    min_ns: int
+    max_ns: int
+    p50_ns: int
+    p99_ns: int
+    error: float
+    bins: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WarnSite:
+    """One WARN in the source: ``site`` is "file:line" as the kernel names it, unescaped."""
+
+    site: str
+    count: int
+    total_ns: int  # time inside finished __warn calls
+    untimed: int  # WARNs whose end was not seen: counted, their time is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One memremap_pages / memunmap_pages (or a bare add_pages / remove_pages) and all in it."""
+
+    kind: Kind
+    pid: int | None  # thread group, or the thread where the log gives no group
+    tid: int | None
+    comm: str | None  # unescaped
+    start_ns: int
+    duration_ns: int | None  # None: still running, or its end was lost
+    pfn: int | None  # lowest pfn of its add_pages / remove_pages
+    nr_pages: int | None  # pages from that to the highest end
+    sections: int  # populate + free calls inside
+    derived: int  # of those, derived and not observed
+    hits: int
+    warnings: int
+    warn_ns: int
+    silent: int = 0  # of the hits, those that the kernel's own check lets pass
+
+    @property
+    def warn_share(self) -> float | None:
+        """Share of the operation's duration spent inside __warn."""
+        return self.warn_ns / self.duration_ns if self.duration_ns else None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One populate or free call, for the list of the newest."""
+
+    row: int  # number of its entry (or point) event in the recording, from 0
+    ts_ns: int
+    kind: Kind
+    source: Source
+    tid: int | None
+    comm: str | None  # unescaped
+    cpu: int | None
+    start: int | None
+    end: int | None
+    regime: str  # of tracers.regimes
+    lands_on: str | None  # region name, None where no layout is known
+    duration_ns: int | None
+    silent: bool = False  # a hit that the kernel's own check lets pass
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Adjacent out-of-window ranges of one regime and region, merged: where the hits lie."""
+
+    start: int
+    end: int  # exclusive, modulo 2^64
+    regime: str
+    lands_on: str | None
+    populate: int  # calls
+    free: int  # calls
+    ranges: int = 0  # distinct ranges merged
+    silent: bool = False  # the kernel's own check lets them pass
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Which ranges were populated and freed, by exact (start, end)."""
+
+    paired: int = 0  # frees that closed a populate seen in this recording
+    never_freed: int = 0
+    never_populated: int = 0  # freed, but populated before the recording or by a lost call
+    populated_twice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A call whose end is not in the recording: still running, crashed inside, or lost."""
+
+    kind: Kind
+    ts_ns: int
+    tid: int | None
+    comm: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Counts over time in equal bins of ``bin_ns``, the first starting at ``start_ns``.
+
+    ``timing_ns``/``timing_count``: total duration and number of the calls of ``timing_kind``
+    that ended in the bin. At most 256 bins, whatever the length of the recording.
+    """
+
+    start_ns: int
+    bin_ns: int
+    hits: tuple[int, ...]
+    warnings: tuple[int, ...]
+    timing_kind: Kind
+    timing_count: tuple[int, ...]
+    timing_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All numbers at one moment."""
+
+    events: int
+    first_ns: int | None
+    last_ns: int | None
+    populate: int
+    free: int
+    derived: int  # of populate + free, those derived
+    regimes: Regimes
+    would_warn: int  # calls for which the kernel's own comparison is true
+    warnings: int
+    warn_ns: int
+    sites: tuple[WarnSite, ...]  # most frequent first
+    timings: dict[Kind, Timing]  # kinds with at least one finished call
+    section_add_reason: str | None  # why there is no timing of SECTION_ADD, else None
+    operations: tuple[Operation, ...]  # in order of start, the newest 200
+    operations_total: int
+    pairing: Pairing
+    losses: Losses
+    unfinished: tuple[Unfinished, ...]  # the newest 100
+    unfinished_total: int
+    orphan_exits: int  # exits whose entry is not in the recording
+    newest: tuple[Call, ...]  # in order of occurrence, the newest 500
+    extents: tuple[Extent, ...]  # by start address, the 64 with most calls
+    extents_total: int
+    series: Series | None
+    verdict: Verdict
+    verdict_reasons: tuple[str, ...]  # plain sentences, the most important first
+    sections: int = field(default=0)  # distinct ranges seen
+
+    @property
+    def hits(self) -> int:
+        """Calls known to be out of the window."""
+        return self.regimes.hits
+
+    @property
+    def silent(self) -> int:
+        """Hits that the kernel's own check lets pass; what it is true for is a hit."""
+        return self.hits - self.would_warn
+
+    @property
+    def suppressed(self) -> int:
+        """Calls that the kernel's check is true for and that did not WARN beside others that did.
+
+        A WARN_ON_ONCE fires once. 0 where a WARN may be among what was lost, and where none was
+        seen: whether the kernel has the check, and whether anybody looked, is then not known.
+        """
+        unseen = self.losses or not self.warnings
+        return 0 if unseen else max(0, self.would_warn - self.warnings)

@@ -1,0 +1,151 @@
+"""Says what the numbers amount to: clean, out of range, or not to be told from this recording.
+
+A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" is
+only said when every call was seen with its arguments and nothing is known to be missing;
+everything in between is inconclusive, with the reasons in plain sentences.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from recordings.ledger.snapshot import Regimes, Verdict, WarnSite
+from recordings.wording.units import count
+from tracers.batch import Losses
+from tracers.events import Kind
+
+#: The file of the window's WARNs (arm64 since 4.14).
+MMU_C: Final = "arch/arm64/mm/mmu.c:"
+
+#: What brings the bits in use to light.
+HOW_TO_FIND_BITS: Final = (
+    "NUMBER(TCR_EL1_T1SZ) in the VMCOREINFO note says it, and so does `vmemscope window --live` on"
+    " that machine, run by anybody; give the answer as --vabits-actual."
+)
+
+_CONTRADICTION: Final = (
+    "The sources of the window or its machine contradict each other: see the problems."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the verdict depends on."""
+
+    window: bool
+    agree: bool  # False: what is known of the machine contradicts itself
+    regimes: Regimes
+    silent: int  # hits that the kernel's own check lets pass
+    undecided: int  # of those unknown: inside or not as the bits in use decide, not known
+    begun: Mapping[Kind, int]  # entries and points by kind
+    derived: int
+    failed: Mapping[Kind, int]  # add_pages, section_add: ended, but not with a result of 0
+    sites: tuple[WarnSite, ...]
+    losses: Losses
+    unfinished: int  # calls that never ended; not those that may still be running
+    orphans: Mapping[Kind, int]  # exits without entry
+
+
+def judge(seen: Seen) -> tuple[Verdict, tuple[str, ...]]:
+    """Return the verdict and its reasons, the most important first."""
+    calls = seen.begun[Kind.POPULATE] + seen.begun[Kind.FREE]
+    doubts = tuple(_doubts(seen, calls))
+    if not seen.agree:
+        return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts)
+    if hits := seen.regimes.hits:
+        lie = "lies" if hits == 1 else "lie"
+        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
+        if seen.silent:
+            fact += f", {_silent(seen.silent, hits)}: the kernel's own check lets them pass"
+        return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts)
+    if doubts:
+        return Verdict.INCONCLUSIVE, doubts
+    fact = (
+        "The one vmemmap call lies inside the window."
+        if calls == 1
+        else f"All {count(calls)} vmemmap calls lie inside the window."
+    )
+    return Verdict.CLEAN, (fact,)
+
+
+def _silent(silent: int, hits: int) -> str:
+    if silent == hits:
+        return "and it is silent" if hits == 1 else "all of them silent"
+    return f"{count(silent)} of them silent"
+
+
+def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -> str:
+    """Say why there is no timing of sparse_add_section in a recording."""
+    instead = "; add_pages timing is given instead" if add_pages else ""
+    if begun:
+        number = _number(begun, "sparse_add_section call")
+        return f"{number} began in this recording and none was seen to end{instead}"
+    how = probes.get("sparse_add_section")
+    if how is not None and how.startswith("no: "):  # live: every rung was refused
+        return f"no probe on sparse_add_section: {how.removeprefix('no: ')}{instead}"
+    if how is not None and ("entry" in how or "return" in how):
+        return f"sparse_add_section was probed ({how}) but no call is in this recording{instead}"
+    if how is not None:
+        return f"no probe on sparse_add_section: {how}{instead}"
+    # notrace until 73db3abdca58 (6.11) took __meminit functions out of .init-like sections
+    known = "no probe was on sparse_add_section" if probes else "no sparse_add_section event"
+    return f"{known} in this recording: kernels before 6.11 refuse a kprobe there{instead}"
+
+
+def _doubts(seen: Seen, calls: int) -> Iterator[str]:
+    """Say what stands in the way of "clean"."""
+    if seen.losses:
+        yield f"Something is missing ({seen.losses.describe()}), so counts are lower bounds."
+    yield from _unjudged(seen)
+    if not calls:
+        yield "No populate or free call is in this recording."
+    if seen.begun[Kind.ADD_PAGES] and not seen.begun[Kind.POPULATE]:
+        number = _number(seen.begun[Kind.ADD_PAGES], "add_pages call")
+        yield f"{number} but no populate call, neither observed nor derived: they were missed."
+    if failed := _failed(seen):
+        yield (f"{failed} failed or did not say how they ended: what they populated is not known.")
+    if missed := _missed(seen):
+        yield f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen."
+    if seen.unfinished:
+        never = "has" if seen.unfinished == 1 else "have"
+        yield f"{_number(seen.unfinished, 'call')} {never} no end in this recording."
+    warned = sum(site.count for site in seen.sites if MMU_C in site.site)
+    if warned and not seen.regimes.hits and seen.window and calls:
+        yield (
+            f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
+            "lie outside the window."
+        )
+
+
+def _unjudged(seen: Seen) -> Iterator[str]:
+    """Say of which calls it is not known where they lie."""
+    if not seen.window:
+        yield "The window is not known, so no call can be judged."
+    elif unknown := seen.regimes.unknown - seen.undecided:
+        yield f"The arguments of {_number(unknown, 'call')} are not known."
+    if seen.undecided:
+        yield (
+            f"{_number(seen.undecided, 'call')} would be inside only with as many address bits in"
+            f" use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
+        )
+
+
+def _failed(seen: Seen) -> str:
+    """Name the calls that populate was derived from and that did not do all they should."""
+    if seen.begun[Kind.POPULATE] > seen.derived:
+        return ""  # populate itself was observed
+    kind = Kind.SECTION_ADD if seen.begun[Kind.SECTION_ADD] else Kind.ADD_PAGES
+    number = seen.failed.get(kind, 0)
+    return _number(number, f"{kind.label} call") if number else ""
+
+
+def _missed(seen: Seen) -> int:
+    """Count the exits of populate and free, or of what populate is derived from."""
+    kinds = [Kind.POPULATE, Kind.FREE]
+    if seen.begun[Kind.POPULATE] <= seen.derived:
+        kinds.append(Kind.ADD_PAGES)
+    return sum(seen.orphans.get(kind, 0) for kind in kinds)
+
+
+def _number(number: int, what: str) -> str:
+    return f"{count(number)} {what}" + ("" if number == 1 else "s")

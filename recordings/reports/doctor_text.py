@@ -1,0 +1,118 @@
+"""What ``vmemscope doctor`` prints: the answer first, then the points, then each check.
+
+Promises: the first line says whether live capture works here and what is missing; every "no" is
+followed by its next step; text of the kernel goes through ``printable``; at most 80 columns wide
+when piped.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Console, ConsoleRenderable
+from rich.text import Text
+
+from recordings.reports import text_layout
+from recordings.wording.escape import printable
+from tracers.live.doctor.examine import NO, OK, Check, Diagnosis, Trial
+from tracers.live.probes.ladder import Attached
+
+_STYLES: Final = {OK: "green", NO: "red"}
+_WIDTH: Final = 13
+
+
+def render(console: Console, diagnosis: Diagnosis, distribution: str | None) -> None:
+    """Print it; ``distribution`` None shows the steps of all of them."""
+    text_layout.emit(console, _parts(diagnosis, distribution))
+
+
+def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return it JSON-safe; steps by distribution, "" for any."""
+    return {
+        "release": diagnosis.release,
+        "arch": diagnosis.arch,
+        "exit_code": diagnosis.exit_code,
+        "engine": diagnosis.best.engine if diagnosis.best else None,
+        "gaps": list(diagnosis.gaps),
+        "checks": [
+            {"name": c.name, "status": c.status, "said": c.said, "steps": dict(c.steps)}
+            for c in diagnosis.checks
+        ],
+        "engines": [
+            {
+                "engine": trial.engine,
+                "failed": trial.failed or None,
+                "notes": list(trial.notes),
+                "points": [_point(each) for each in trial.attached],
+            }
+            for trial in diagnosis.trials
+        ],
+    }
+
+
+def _point(each: Attached) -> dict[str, Any]:
+    return {
+        "kind": each.kind.label,
+        "function": each.function,
+        "how": each.how,
+        "rung": each.probe.rung.value if each.probe else "derived" if each.derived else None,
+        "absent": each.absent,
+        "refused": {rung.value: why for rung, why in each.refused},
+    }
+
+
+def _parts(diagnosis: Diagnosis, distribution: str | None) -> Iterator[ConsoleRenderable]:
+    yield _answer(diagnosis)
+    yield text_layout.line("kernel", f"{printable(diagnosis.release)} {printable(diagnosis.arch)}")
+    for trial in diagnosis.trials:
+        yield from _trial(trial)
+    yield text_layout.heading("What it rests on")
+    for check in diagnosis.checks:
+        yield from _check(check, distribution)
+
+
+def _answer(diagnosis: Diagnosis) -> ConsoleRenderable:
+    best = diagnosis.best
+    if best is None:
+        return text_layout.hanging(
+            Text("NOT POSSIBLE", "bold red"), "no engine works here: see below"
+        )
+    said = f"live capture by engine {best.engine}"
+    if diagnosis.exit_code == 0:
+        return text_layout.hanging(
+            Text("READY", "bold green"), f"{said}: every call is seen and timed"
+        )
+    told = "; ".join((said, *map(printable, diagnosis.gaps)))
+    return text_layout.hanging(Text("WITH GAPS", "bold yellow"), told)
+
+
+def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
+    yield text_layout.heading(f"Engine {trial.engine}")
+    if trial.failed:
+        yield text_layout.hanging(Text("no ", "red"), printable(trial.failed), width=5)
+        return
+    for each in trial.attached:
+        exact = each.probe is not None and each.probe.timed
+        style = "dim" if each.absent else "green" if exact else "yellow"
+        yield text_layout.line(
+            "",
+            Text.assemble((f"{printable(each.function)}  ", ""), (printable(each.how), style)),
+            width=2,
+        )
+        if each.probe is not None:
+            for rung, why in each.refused:
+                yield text_layout.line("", Text(f"{rung.value}: {printable(why)}", "dim"), width=6)
+
+
+def _check(check: Check, distribution: str | None) -> Iterator[ConsoleRenderable]:
+    status = Text(f"{check.status:8}", _STYLES.get(check.status, "yellow"))
+    text = Text.assemble(status, printable(check.said))
+    yield text_layout.line(check.name, text, width=_WIDTH)
+    if check.status == OK:
+        return
+    own = check.steps.get(distribution or "")
+    shown = {distribution or "": own} if own and distribution else dict(check.steps)
+    if "" in check.steps:
+        shown = {"": check.steps[""], **shown}
+    for name, step in shown.items():
+        prefix = f"{name}: " if name else ""
+        yield text_layout.line("", Text(f"→ {prefix}{printable(step)}", "cyan"), width=_WIDTH)

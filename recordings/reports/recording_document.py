@@ -1,0 +1,352 @@
+"""The report in the order a kernel list reads it: cause, layout, example, costs, the unknown.
+
+Promises: one document for every format that is pasted somewhere; the model is Ard Biesheuvel's
+mail of 7 April 2023, with this machine's numbers. What is hypothetical stands under headings and
+behind words that say so.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from recordings.analysis.what_if import Supposed
+from recordings.format.header import Header
+from recordings.ledger.headline import WORDS, answer, calls
+from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
+from recordings.reports.causes import causes, cost
+from recordings.reports.document import (
+    Block,
+    Facts,
+    Foreign,
+    Heading,
+    Items,
+    Lines,
+    Paragraph,
+    Table,
+)
+from recordings.reports.what_if_report import LABEL, headline, sentences, supposition
+from recordings.wording.units import address, count, duration, share, size
+from tracers.cover import PA_BITS, pfn_spans
+from tracers.events import Kind
+from tracers.explain import bits_in_use, blindness, explain, judged
+from tracers.formulas import WindowError, signed
+from tracers.layout import TOP, Layout
+from tracers.machine import Machine
+from tracers.window import Window
+
+#: Rows of a table; beyond it the report says how many more there are.
+ROWS: Final = 12
+#: How an importer joins the functions of a call chain in the notes it leaves.
+_CHAIN: Final = " <- "
+#: Regions too far from the window to matter unless a call landed there.
+_FAR: Final = ("user half", "non-canonical")
+_REGIMES: Final = ("inside", "below", "above", "wrapped", "straddling", "unknown")
+
+
+def account(
+    header: Header,
+    snapshot: Snapshot,
+    *,
+    closing: Sequence[str] = (),
+    supposed: Supposed | None = None,
+    remedies: Sequence[tuple[str, Supposed]] = (),
+) -> Iterator[Block]:
+    """Yield the report of one recording.
+
+    ``closing``: its closing notes. ``supposed``: the answer to a what-if that was asked.
+    ``remedies``: what each of the known patches would do, by a name of ours.
+    """
+    machine = header.machine
+    yield Heading(f"{WORDS[snapshot.verdict]}: {answer(snapshot)}", 1)
+    if told := [*causes(machine.window, snapshot), *filter(None, (cost(snapshot),))]:
+        yield Paragraph(" ".join(told))
+    if supposed is not None:
+        yield from _supposed(supposed)
+    yield from _kernel(machine)
+    yield from _layout(machine, snapshot)
+    yield from _example(machine, snapshot)
+    yield from _calls(snapshot)
+    yield from _costs(machine, snapshot)
+    yield from _chains((*header.notes, *closing))
+    yield from _remedies(remedies)
+    yield from _unknown(header, snapshot, closing)
+
+
+def _supposed(supposed: Supposed) -> Iterator[Block]:
+    yield Heading(f"{LABEL} {supposition(supposed.asked)}")
+    yield Paragraph(f"A {headline(supposed)}. This did not happen; the rest of the report did.")
+    items: list[str] = [Foreign(supposed.asked.whose)] if supposed.asked.whose else []
+    items += sentences(supposed)
+    if items:
+        yield Items(tuple(items))
+
+
+def _kernel(machine: Machine) -> Iterator[Block]:
+    yield Heading("Kernel")
+    rows: list[tuple[str, str]] = [("release", Foreign(machine.release or "not known"))]
+    if machine.build_id:
+        rows.append(("build id", Foreign(machine.build_id[:40])))
+    if machine.window is None:
+        rows.append(("window", "not known: no call can be judged"))
+    else:
+        rows += _window(machine.window)
+    yield Facts(tuple(rows))
+
+
+def _window(window: Window) -> Iterator[tuple[str, str]]:
+    yield "VMEMMAP_START", address(window.start)
+    yield "VMEMMAP_END", f"{address(window.end)}, {size(window.size)} higher"
+    if origin := window.provenance.get("window"):
+        yield "known by", Foreign(origin)
+    sizes = (
+        ("{}-bit addresses", window.va_bits),
+        ("{} pages", None if window.page_size is None else size(window.page_size)),
+        ("struct page of {}", None if window.struct_page is None else size(window.struct_page)),
+    )
+    if told := ", ".join(text.format(known) for text, known in sizes if known is not None):
+        yield "built for", told
+    if window.used[0] != window.start:
+        yield "in use", Foreign(f"from {address(window.used[0])} on, {bits_in_use(window)}")
+        yield "blind", blindness(window)
+    if window.memstart is not None:
+        value = signed(window.memstart)
+        yield "memstart_addr", f"{'-' if value < 0 else ''}0x{abs(value):x}"
+    try:
+        first, end = window.phys_range
+    except WindowError:
+        return
+    yield "covers", f"physical 0x{first:x} - 0x{end:x}, {size(end - first)}"
+
+
+def _layout(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
+    window, layout = machine.window, machine.layout
+    if window is None or layout is None:
+        return
+    yield Heading("What lies around the window")
+    rows: list[tuple[str, ...]] = []
+    for region in layout.regions:
+        part = " in use" if window.used[0] != window.start else ""
+        mark = f" <- the window{part}" if region.name == "vmemmap" else ""
+        if number := _landed(layout, snapshot, region.start):
+            mark = f" <- {calls(number)}"
+        elif region.name in _FAR:
+            continue
+        end = "2^64" if region.end == TOP else address(region.end)
+        extent = size(region.end - region.start)
+        rows.append((address(region.start), end, extent, Foreign(f"{region.name}{mark}")))
+    yield Table(("start", "end", "size", "region"), tuple(rows), frozenset({2}), wide=3)
+    yield from _pages_by_regime(window, layout)
+
+
+def _pages_by_regime(window: Window, layout: Layout) -> Iterator[Block]:
+    """Say where pfn_to_page() leads, as the mail does: for any pfn below, from, and beyond."""
+    try:
+        spans = pfn_spans(window, layout, 0, 1 << (PA_BITS - window.page_shift))
+    except WindowError:
+        return
+    yield Heading("Where pfn_to_page(pfn) leads")
+    rows = tuple(
+        (
+            f"0x{span.first_pfn:x} <= pfn < 0x{span.end_pfn:x}",
+            judged(span.regime.value, silent=span.silent),
+            Foreign(span.lands_on),
+        )
+        for span in spans
+    )
+    yield Table(("pfn", "regime", "lands on"), rows, wide=2)
+
+
+def _landed(layout: Layout, snapshot: Snapshot, start: int) -> int:
+    """Count the calls of listed extents that begin in the region that starts at ``start``."""
+    return sum(
+        extent.populate + extent.free
+        for extent in snapshot.extents
+        if layout.region_at(extent.start).start == start
+    )
+
+
+def _example(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
+    """Explain the first stretch of each regime, section by section as a call has it."""
+    window = machine.window
+    if window is None or not snapshot.extents:
+        return
+    seen: set[str] = set()
+    for extent in snapshot.extents:
+        regime = judged(extent.regime, silent=extent.silent)
+        if regime in seen:
+            continue
+        seen.add(regime)
+        end = _section_end(window, extent.start, extent.end)
+        yield Heading(f"Example: the first range that is {regime}")
+        yield Lines(explain(window, machine.layout, extent.start, end))
+
+
+def _section_end(window: Window, start: int, end: int) -> int:
+    """Return where the first section of [start, end) ends, if that is known and within it."""
+    try:
+        step = window.section_vmemmap
+        pages, pfn = window.section_pages, window.page_to_pfn(start)
+        behind = window.pfn_to_page((pfn // pages + 1) * pages)
+    except WindowError:
+        return end
+    return behind if 0 < behind - start <= step and start < behind <= (end or TOP) else end
+
+
+def _calls(snapshot: Snapshot) -> Iterator[Block]:
+    yield Heading("Calls")
+    regimes = [(name, getattr(snapshot.regimes, name)) for name in _REGIMES]
+    told = ", ".join(f"{count(number)} {name}" for name, number in regimes if number)
+    rows = [
+        ("populate", count(snapshot.populate) + _derived(snapshot)),
+        ("free", count(snapshot.free)),
+        ("regimes", told or "no call judged"),
+        ("WARNs", count(snapshot.warnings)),
+    ]
+    if snapshot.silent:
+        told = f"{count(snapshot.silent)} hits that the kernel's own check lets pass"
+        rows.insert(3, ("silent", told))
+    yield Facts(tuple(rows))
+    shown = snapshot.extents[:ROWS]
+    if warned := [extent for extent in shown if not extent.silent]:
+        yield _stretches(warned, "regime")
+    for regime in dict.fromkeys(extent.regime for extent in shown if extent.silent):
+        yield Paragraph(f"Silent, {regime}: the kernel's own check lets them pass.")
+        yield _stretches([e for e in shown if e.silent and e.regime == regime])
+    if (rest := snapshot.extents_total - len(shown)) > 0:
+        yield Paragraph(f"And {count(rest)} more stretches.")
+
+
+def _stretches(extents: Sequence[Extent], *regime: str) -> Table:
+    """Return where calls lie; ``regime``: the head of that column, if it is wanted."""
+    return Table(
+        ("from", "to", *regime, "lands on", "populate", "free"),
+        tuple(
+            (
+                address(extent.start),
+                address(extent.end),
+                *(extent.regime for _ in regime),
+                Foreign(extent.lands_on or "not known"),
+                count(extent.populate),
+                count(extent.free),
+            )
+            for extent in extents
+        ),
+        frozenset({3 + len(regime), 4 + len(regime)}),
+        wide=2 + len(regime),
+    )
+
+
+def _derived(snapshot: Snapshot) -> str:
+    if not snapshot.derived:
+        return ""
+    return f" ({count(snapshot.derived)} derived, not observed)"
+
+
+def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
+    if not snapshot.sites and not snapshot.timings and not snapshot.operations:
+        return
+    yield Heading("Costs")
+    if snapshot.sites:
+        yield Table(
+            ("WARN at", "count", "time"),
+            tuple(
+                (Foreign(site.site), count(site.count), _site_time(site.total_ns, site.untimed))
+                for site in snapshot.sites[:ROWS]
+            ),
+            frozenset({1, 2}),
+            wide=0,
+        )
+    if snapshot.timings:
+        yield Table(
+            ("finished calls", "count", "total", "p50", "p99", "max"),
+            tuple(
+                (
+                    _function(kind),
+                    count(t.count),
+                    *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
+                )
+                for kind, t in snapshot.timings.items()
+            ),
+            frozenset({1, 2, 3, 4, 5}),
+        )
+    if snapshot.operations:
+        yield Table(
+            ("operation", "by", "pages", "hits", "took", "WARN"),
+            tuple(
+                (
+                    _function(op.kind),
+                    Foreign(f"{op.comm or '?'}-{'?' if op.pid is None else op.pid}"),
+                    _region(machine.window, op),
+                    count(op.hits),
+                    "unfinished" if op.duration_ns is None else duration(op.duration_ns),
+                    share(op.warn_share) if op.warnings else "-",
+                )
+                for op in snapshot.operations[-ROWS:]
+            ),
+            frozenset({2, 3, 4, 5}),
+            wide=1,
+        )
+
+
+def _region(window: Window | None, operation: Operation) -> str:
+    pfn, pages = operation.pfn, operation.nr_pages
+    if pfn is None or pages is None:
+        return "?"
+    if window is None or window.page_size is None:
+        return f"{pages} at pfn 0x{pfn:x}"
+    return f"{size(pages * window.page_size)} at 0x{pfn * window.page_size:x}"
+
+
+def _site_time(total_ns: int, untimed: int) -> str:
+    told = [duration(total_ns)] if total_ns or not untimed else []
+    return " + ".join((*told, f"{count(untimed)} untimed") if untimed else told)
+
+
+def _function(kind: Kind) -> str:
+    names = {
+        Kind.MEMREMAP: "memremap_pages",
+        Kind.MEMUNMAP: "memunmap_pages",
+        Kind.ADD_PAGES: "__add_pages",
+        Kind.REMOVE_PAGES: "__remove_pages",
+        Kind.SECTION_ADD: "sparse_add_section",
+        Kind.POPULATE: "vmemmap_populate",
+        Kind.FREE: "vmemmap_free",
+        Kind.WARN: "WARN",
+    }
+    return names.get(kind, kind.label)
+
+
+def _chains(notes: Iterable[str]) -> Iterator[Block]:
+    if chains := tuple(Foreign(note) for note in notes if _CHAIN in note):
+        yield Heading("Call chain")
+        yield Items(chains[:ROWS])
+
+
+def _remedies(remedies: Sequence[tuple[str, Supposed]]) -> Iterator[Block]:
+    if not remedies:
+        return
+    yield Heading("What would change it (hypothetical)")
+    for name, supposed in remedies:
+        yield Paragraph(f"{name}: {headline(supposed)}. {' '.join(sentences(supposed))}")
+
+
+def _unknown(header: Header, snapshot: Snapshot, closing: Sequence[str]) -> Iterator[Block]:
+    yield Heading("What is not known")
+    start = 0 if snapshot.verdict is Verdict.INCONCLUSIVE else 1
+    items: list[str] = list(snapshot.verdict_reasons[start:])
+    if not snapshot.losses:
+        items.append("No event is known to be lost.")
+    if snapshot.derived:
+        items.append(
+            f"{calls(snapshot.derived)} derived from the arguments of __add_pages: not observed,"
+            " not timed."
+        )
+    if snapshot.section_add_reason:
+        items.append(Foreign(f"Section-add timing: {snapshot.section_add_reason}."))
+    items += map(Foreign, header.machine.problems)
+    items += (Foreign(note) for note in (*header.notes, *closing) if _CHAIN not in note)
+    listed, total = len(snapshot.operations), snapshot.operations_total
+    if total > listed:
+        items.append(f"Of {count(total)} operations the newest {count(listed)} are listed.")
+    if snapshot.orphan_exits:
+        items.append(f"{count(snapshot.orphan_exits)} exits are of calls that began unseen.")
+    yield Items(tuple(items))

@@ -1,0 +1,223 @@
+"""A supposed verdict in words and as a JSON dictionary; both say that it is hypothetical.
+
+Promises: the JSON keys only ever grow and "hypothetical" is true in it; sentences are ours, and
+what a file or a person named is not in them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, Final
+
+from recordings.analysis.what_if import Fired, Supposed, Warn, WhatIf
+from recordings.ledger.headline import WORDS, calls
+from recordings.ledger.snapshot import Verdict
+from recordings.reports.recording_json import extents_list
+from recordings.wording.units import address, count, duration, share, size
+from tracers.explain import blindness
+from tracers.formulas import WindowError, signed
+
+#: Before everything that did not happen.
+LABEL: Final = "WHAT IF"
+_WARNS: Final = {
+    Warn.ALWAYS: "the kernel warned every time (WARN_ON)",
+    Warn.ONCE: "the kernel warned once a place (WARN_ON_ONCE)",
+    Warn.ERROR: "populating outside of the window were an error",
+}
+#: Moved regions named in words; all are in the JSON.
+_NAMED: Final = 4
+
+
+def supposition(asked: WhatIf) -> str:
+    """Return what is supposed, as "the window were 0x… - 0x… and …"."""
+    parts = []
+    if asked.window is not None:
+        told = f"the window were {_range(asked.window.start, asked.window.end)}"
+        if asked.window.used[0] != asked.window.start:
+            told += f", in use from {address(asked.window.used[0])} on"
+        parts.append(told)
+    if asked.physmem_end is not None:
+        parts.append(f"device regions were placed at most up to 0x{asked.physmem_end:x}")
+    if asked.warn is not None:
+        parts.append(_WARNS[asked.warn])
+    return " and ".join(parts)
+
+
+def headline(supposed: Supposed) -> str:
+    """Return the verdict in one sentence, without the label."""
+    number = supposed.populate + supposed.free
+    word = f"hypothetical verdict {WORDS[supposed.verdict]}"
+    if supposed.verdict is Verdict.OUT_OF_RANGE:
+        refused = supposed.refused
+        hits = supposed.regimes.hits if refused is None else refused.silent_made
+        silent = f", {count(supposed.silent)} of them silent" if supposed.silent else ""
+        silent = silent if refused is None else ", as the check lets them pass"
+        said = f"{count(hits)} of {calls(number)} would still lie outside the window"
+        return f"{word}: {said}{silent}"
+    if supposed.verdict is Verdict.INCONCLUSIVE:
+        return f"{word}: {supposed.reasons[0]}"
+    if supposed.refused is not None and supposed.refused.populate_refused:
+        return f"{word}: nothing would be mapped outside the window, as it is refused"
+    return f"{word}: all {calls(number)} would lie inside the window"
+
+
+def sentences(supposed: Supposed) -> Iterator[str]:
+    """Yield what stands behind it."""
+    yield from supposed.reasons[1:]
+    yield from _places(supposed)
+    if supposed.refused is not None:
+        yield from _refusals(supposed)
+    if supposed.fired is not None:
+        yield from _warnings(supposed.fired, supposed.asked)
+    elif supposed.would_warn:
+        yield f"The kernel's comparison would be true for {calls(supposed.would_warn)}."
+
+
+def _places(supposed: Supposed) -> Iterator[str]:
+    window, asked = supposed.window, supposed.asked
+    if asked.window is not None and window is not None:
+        try:
+            first, end = window.phys_range
+        except WindowError:
+            return
+        memstart = signed(window.memstart or 0)
+        sign = "-" if memstart < 0 else ""
+        yield (
+            f"With memstart_addr {sign}0x{abs(memstart):x} that window has the pages of physical"
+            f" 0x{first:x} to 0x{end:x} ({size(end - first)})."
+        )
+        if (window.va_bits or 0) > 48:
+            used = window.vabits_actual
+            cpu = f"with {used} in use"
+            if used is None:
+                cpu = "by what is in use whatever the CPU"
+            yield f"A kernel for {window.va_bits} bits, judged {cpu}."
+            if told := blindness(window):
+                yield told
+    if asked.physmem_end is None:
+        return
+    moves = supposed.moves
+    if not moves:
+        yield "No region of the recording reaches above that: nothing would be placed elsewhere."
+        return
+    shift = window.page_shift if window is not None else 0
+    for move in moves[:_NAMED]:
+        to = "to no known place" if move.to is None else f"to 0x{move.to << shift:x}"
+        to = "nowhere: no place is free" if move.full else to
+        yield f"{size(move.nr_pages << shift)} at physical 0x{move.pfn << shift:x} would go {to}."
+    if len(moves) > _NAMED:
+        yield f"{count(len(moves) - _NAMED)} more regions would be placed elsewhere."
+    yield (
+        "That holds for drivers that ask request_free_mem_region() for a place (eeb8fdfcf090,"
+        " 6.12); a driver that names the addresses itself stays where it is."
+    )
+
+
+def _refusals(supposed: Supposed) -> Iterator[str]:
+    refused = supposed.refused
+    if refused is None or not refused.populate_refused:
+        yield "No call would be refused."
+        return
+    if refused.adds:
+        first = "its first section" if refused.at_first == 1 else "their first section"
+        where = f"{count(refused.at_first)} of them at {first}"
+        if refused.at_first == refused.adds_refused:
+            where = f"at {first}"
+        yield (
+            f"{count(refused.adds_refused)} of {_number(refused.adds, 'hot-add')} would be refused,"
+            f" {where}: the device would not work."
+        )
+    else:
+        yield "No hot-add call is in the recording: each populate call is taken by itself."
+    yield (
+        f"{_number(refused.populate_refused, 'populate call')} would return the error;"
+        f" {calls(refused.not_made)} would not happen:"
+        f" {count(refused.populate_not_made)} populate, {count(refused.free_not_made)} free."
+    )
+
+
+def _warnings(fired: Fired, asked: WhatIf) -> Iterator[str]:
+    if not fired.recorded and not fired.would:
+        return
+    would = "No WARN" if not fired.would else _number(fired.would, "WARN")
+    yield f"{would} would fire in place of {count(fired.recorded)} recorded."
+    if fired.more_ns is not None:
+        yield (
+            f"By the mean of {count(fired.timed)} timed, these would cost about"
+            f" {duration(fired.more_ns)} more: an estimate."
+        )
+    if fired.saved_ns:
+        sides = [
+            f"{duration(s.saved_ns)} ({share(s.saved_ns / s.total_ns)}) of the {s.what}"
+            for s in fired.savings
+            if s.saved_ns
+        ]
+        of = f": {', '.join(sides)}" if sides else ""
+        yield f"That saves at least {duration(fired.saved_ns)} of WARN time{of}."
+    elif fired.saved_ns is None and fired.would < fired.recorded:
+        yield "What that saves is not known: no WARN was timed."
+    if asked.warn is Warn.ONCE and fired.would:
+        yield "The struct pages would lie where they lie all the same: only the noise goes."
+
+
+def supposed_dict(supposed: Supposed) -> dict[str, Any]:
+    """Return everything about the answer, ready for ``json.dumps``."""
+    asked, refused, fired = supposed.asked, supposed.refused, supposed.fired
+    return {
+        "hypothetical": True,
+        "supposed": {
+            "window_of": asked.whose or None,
+            "physmem_end": None if asked.physmem_end is None else f"0x{asked.physmem_end:x}",
+            "warn": asked.warn.value if asked.warn else None,
+        },
+        "window": supposed.window.to_dict() if supposed.window else None,
+        "verdict": supposed.verdict.value,
+        "verdict_reasons": list(supposed.reasons),
+        "calls": {"populate": supposed.populate, "free": supposed.free},
+        "hits": supposed.regimes.hits,
+        "would_warn": supposed.would_warn,
+        "silent": supposed.silent,
+        "regimes": asdict(supposed.regimes),
+        "extents": extents_list(supposed.extents),
+        "extents_total": supposed.extents_total,
+        "warnings": None
+        if fired is None
+        else {
+            "recorded": fired.recorded,
+            "would_fire": fired.would,
+            "saved_at_least_ns": fired.saved_ns,
+            "more_about_ns": fired.more_ns,
+            "timed": fired.timed,
+            "sides": [
+                {"of": s.what, "saved_at_least_ns": s.saved_ns, "total_ns": s.total_ns}
+                for s in fired.savings
+            ],
+        },
+        "refused": None
+        if refused is None
+        else {
+            "hot_adds": refused.adds,
+            "hot_adds_refused": refused.adds_refused,
+            "at_first_section": refused.at_first,
+            "populate_refused": refused.populate_refused,
+            "populate_not_made": refused.populate_not_made,
+            "free_not_made": refused.free_not_made,
+            "silent_made": refused.silent_made,
+        },
+        "moves": [
+            {
+                "pfn": f"0x{move.pfn:x}",
+                "nr_pages": move.nr_pages,
+                "to_pfn": None if move.to is None else f"0x{move.to:x}",
+                "no_place": move.full,
+            }
+            for move in supposed.moves
+        ],
+    }
+
+
+def _range(start: int, end: int) -> str:
+    return f"{address(start)} - {address(end)}"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{count(number)} {what}" + ("" if number == 1 else "s")

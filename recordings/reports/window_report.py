@@ -1,0 +1,216 @@
+"""What is known of one kernel's window, ready to be shown: ``vmemscope window [--json]``.
+
+Promises: the JSON keys below only ever grow; virtual addresses are "0x" and 16 digits, physical
+ones and pfns "0x" and as many as they need, sizes whole bytes; what is not known is null, and
+``missing`` or ``problems`` say why. Text of kernels and files stands as it is: JSON's own
+escapes keep it harmless.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from recordings.wording.units import address
+from tracers.constants.found import Found
+from tracers.cover import PA_BITS, Cover, Span, lpa2, pfn_spans, upper_space
+from tracers.formulas import WindowError
+from tracers.layout import Layout, marks
+from tracers.window import Window
+
+if TYPE_CHECKING:
+    from tracers.constants.image.warn_sites import WarnSite
+
+
+@dataclass(frozen=True, slots=True)
+class WindowReport:
+    """One kernel's window, where it is from and what it means.
+
+    ``methods`` empty: the window was computed from numbers somebody gave. ``agree`` is False
+    where methods contradict each other, and then ``window`` may be one of several.
+    """
+
+    source: str  # a file's name, or how the numbers were given
+    window: Window | None = None
+    layout: Layout | None = None
+    release: str | None = None
+    build_id: str | None = None
+    methods: Mapping[str, Found] = field(default_factory=dict)
+    agree: bool = True
+    problems: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)  # method or fact -> why
+    warn_sites: tuple["WarnSite", ...] = ()
+    probeable: Mapping[str, str] = field(default_factory=dict)  # function -> traceable or why not
+    cover: Cover | None = None
+
+    @property
+    def conclusive(self) -> bool:
+        """Say whether there is one window and nobody contradicts it."""
+        return self.window is not None and self.agree
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Every pfn an arm64 CPU can have, by where its struct page lies; none if not known."""
+        window, layout = self.window, self.layout
+        if window is None or layout is None:
+            return ()
+        try:
+            return pfn_spans(window, layout, 0, 1 << (PA_BITS - window.page_shift))
+        except WindowError:
+            return ()
+
+
+def page_offset(window: Window) -> int | None:
+    """Return PAGE_OFFSET as the kernel was built; with fewer bits in use the linear map is higher.
+
+    None: no known formula.
+    """
+    return marks(replace(window, vabits_actual=None)).get("PAGE_OFFSET")
+
+
+def window_dict(report: WindowReport) -> dict[str, Any]:
+    """Return everything the text says, and more, ready for ``json.dumps``."""
+    window, layout = report.window, report.layout
+    told: dict[str, Any] = window.to_dict() if window else dict.fromkeys(_WINDOW_KEYS)
+    provenance = told.pop("provenance", None) or {}
+    return {
+        **told,
+        **_derived(window),
+        "release": report.release,
+        "build_id": report.build_id,
+        "source": report.source,
+        "agree": report.agree,
+        "methods": {name: _found(found) for name, found in report.methods.items()},
+        "missing": dict(report.missing),
+        "problems": list(report.problems),
+        "provenance": provenance,
+        "warn_sites": [
+            {
+                "site": site.site,
+                "function": site.function,
+                "once": site.once,
+                "address": address(site.va),
+            }
+            for site in report.warn_sites
+        ],
+        "probeable": dict(report.probeable),
+        "layout": layout.to_dict() if layout else None,
+        "pfns": [_span(span) for span in report.spans],
+        "cover": _cover(report.cover, window) if report.cover and window else None,
+    }
+
+
+def side_by_side(reports: Mapping[str, WindowReport]) -> dict[str, Any]:
+    """Return ``window_dict`` of each family, for numbers that were given without a release.
+
+    The keys that the families share stand at the top as usual; the window is null there, as
+    which of them it is was not said.
+    """
+    every = {name: window_dict(report) for name, report in reports.items()}
+    shared = dict.fromkeys(next(iter(every.values())))
+    for key in _GIVEN:
+        shared[key] = next(iter(every.values()))[key]
+    empty: dict[str, Any] = {
+        "methods": {},
+        "problems": [],
+        "missing": {"release": "not given"},
+        "warn_sites": [],
+        "probeable": {},
+    }
+    return {**shared, **empty, "families": every}
+
+
+_GIVEN: Final = ("va_bits", "page_size", "struct_page", "memstart", "vabits_actual", "source")
+_WINDOW_KEYS: Final = (
+    "start", "end", "va_bits", "page_size", "struct_page", "memstart", "section_size_bits",
+    "vabits_actual", "family",
+)  # fmt: skip
+_DERIVED_KEYS: Final = ("size", "vmemmap", "page_offset", "used", "blind", "phys", "upper_space")
+
+
+def _derived(window: Window | None) -> dict[str, Any]:
+    """Return what follows from the window, null where a fact for it is missing."""
+    told: dict[str, Any] = dict.fromkeys(_DERIVED_KEYS)
+    if window is None:
+        return told
+    told["size"] = window.size
+    told["page_offset"] = None if (at := page_offset(window)) is None else address(at)
+    told["upper_space"] = upper_space(window)
+    if window.use_known:
+        told["used"] = dict(zip(("start", "end"), map(address, window.used), strict=True))
+        told["blind"] = _blind(window)
+    try:
+        told["vmemmap"] = address(window.vmemmap)
+        first, end = window.phys_range
+        told["phys"] = {"start": f"0x{first:x}", "end": f"0x{end:x}"}
+    except WindowError:
+        pass
+    return told
+
+
+def _blind(window: Window) -> dict[str, Any] | None:
+    """Return what the kernel's WARN takes for vmemmap and is not; None: nothing."""
+    start, end = window.blind
+    if start == end:
+        return None
+    told: dict[str, Any] = {"start": address(start), "end": address(end), "phys_below": None}
+    with suppress(WindowError):
+        told["phys_below"] = f"0x{window.phys_range[0]:x}"
+    return told
+
+
+def _found(found: Found) -> dict[str, Any]:
+    return {
+        "start": None if found.start is None else address(found.start),
+        "end": None if found.end is None else address(found.end),
+        "va_bits": found.va_bits,
+        "page_size": found.page_size,
+        "struct_page": found.struct_page,
+        "detail": found.detail,
+    }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {
+        "pfn": f"0x{span.first_pfn:x}",
+        "end_pfn": f"0x{span.end_pfn:x}",
+        "start": address(span.start),
+        "end": address(span.end),
+        "regime": span.regime.value,
+        "silent": span.silent,
+        "in_use": span.in_use,
+        "lands_on": span.lands_on,
+    }
+
+
+def _cover(cover: Cover, window: Window) -> dict[str, Any]:
+    growth = cover.growth
+    return {
+        "start": f"0x{cover.first:x}",
+        "end": f"0x{cover.end:x}",
+        "covered": cover.covered,
+        "use_known": cover.use_known,
+        "start_page": address(cover.start_page),
+        "end_page": address(cover.end_page),
+        "spans": [_span(span) for span in cover.spans],
+        "needed": {
+            "size": growth.size,
+            "more": growth.more,
+            "below": growth.below,
+            "from_hole": growth.hole,
+            "from_vmalloc": growth.taken,
+            "vmalloc": growth.vmalloc,
+            "fits": growth.fits,
+        },
+        "pa_bits": cover.pa_bits,
+        "lpa2": lpa2(window),
+        "va_bits": [
+            {
+                "va_bits": choice.va_bits,
+                "size": choice.size,
+                "start": hex(choice.first),
+                "end": hex(choice.end),
+            }
+            for choice in cover.choices
+        ],
+    }

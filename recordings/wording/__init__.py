@@ -1,0 +1,1 @@
+"""Words: numbers with units, addresses, and text of kernels made safe to show."""

@@ -1,0 +1,248 @@
+"""Comparisons: the thread's slowdown out of the kernels' own text, and all that forbids one."""
+
+import io
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from recordings.analysis.alignment import aligned
+from recordings.analysis.compare import Outcome, compare, side
+from recordings.format.header import Header
+from recordings.format.reader import open_recording
+from recordings.reports.compare_json import comparison_dict
+from recordings.reports.compare_text import headline, render
+from tests.recordings import made, plain
+from tracers.events import Kind
+from tracers.machine import read_machine
+
+STORM, ONCE, NEW = (
+    "6.1.192-vmemlab-39bit",
+    "6.1.192-vmemlab-once-39bit",
+    "6.12.117-vmemlab-48bit",
+)
+
+
+def sample(samples, name):
+    with open_recording(samples / f"{name}.arrows") as recording:
+        return side(f"sample:{name}", recording)
+
+
+def measure(comparison, kind):
+    (found,) = [m for m in comparison.measures if m.kind is kind]
+    return found
+
+
+def shown(comparison, width=80):
+    out = io.StringIO()
+    render(Console(file=out, width=width, color_system=None), comparison)
+    return out.getvalue()
+
+
+# -- the thread's slowdown ----------------------------------------------------------------------
+
+
+def test_the_slowdown_of_the_thread(captures, samples):
+    found = compare(sample(samples, "storm"), sample(samples, "storm-once"))
+    assert found.outcome is Outcome.SLOWER
+    assert found.obstacles == ()
+    a, b = (plain.lasted(captures / kernel / "hole.ftrace.txt", "free") for kernel in (STORM, ONCE))
+    frees = measure(found, Kind.FREE)
+    assert frees.totals == (sum(a), sum(b)) == (79_624_000, 4_043_000)
+    assert frees.paired
+    assert frees.counts == (128, 128)
+    assert frees.ratio.value == pytest.approx(sum(a) / sum(b))  # 20 times
+    assert frees.ratio.low < 17.1 < frees.ratio.high  # and so was __add_pages
+    # pairs drawn again by the plain loop; both captures free the same sections in one order
+    rng = random.Random(4)  # noqa: S311
+    drawn = []
+    for _ in range(3000):
+        at = [rng.randrange(128) for _ in a]
+        drawn.append(sum(a[i] for i in at) / sum(b[i] for i in at))
+    drawn.sort()
+    assert frees.ratio.low == pytest.approx(drawn[75], rel=0.03)
+    assert frees.ratio.high == pytest.approx(drawn[2924], rel=0.03)
+    for kind, times in ((Kind.ADD_PAGES, 17.1), (Kind.REMOVE_PAGES, 15.9)):
+        (one,), (other,) = (
+            plain.lasted(captures / kernel / "hole.ftrace.txt", kind.label)
+            for kernel in (STORM, ONCE)
+        )
+        told = measure(found, kind)
+        assert told.ratio.value == pytest.approx(one / other)
+        assert told.ratio.value == pytest.approx(times, abs=0.1)
+        assert told.ratio.low is None  # one call each says nothing about their spread
+        assert told.per_section == (one // 128, other // 128)
+    for quantile, percent in zip(frees.quantiles, (50, 90, 99), strict=True):
+        rank = -(-percent * 128 // 100) - 1
+        assert (quantile.a, quantile.b) == (sorted(a)[rank], sorted(b)[rank])
+
+
+def test_it_is_said_first_and_as_an_interval(samples):
+    found = compare(sample(samples, "storm"), sample(samples, "storm-once"))
+    text = shown(found)
+    low, high = (f"{x:.1f}" for x in (measure(found, Kind.FREE).ratio.low,
+                                      measure(found, Kind.FREE).ratio.high))  # fmt: skip
+    assert text.splitlines()[0] == (
+        f"SLOWER  vmemmap_free takes {low} to {high} times as long in A as in B (95 %)."
+    )
+    said = " ".join(text.split())
+    assert "Too few calls for an interval: __add_pages took 17.1 times as long" in said
+    assert "WARNs 256, 119.9 ms 2, 2.322 ms" in said
+    assert "in WARN, hot-add 91 % 52 %" in said
+    assert max(map(cell_len, text.splitlines())) <= 80
+    back = compare(sample(samples, "storm-once"), sample(samples, "storm"))
+    assert back.outcome is Outcome.FASTER
+    assert "as long in B as in A (95 %)" in headline(back)
+
+
+def test_a_recording_is_like_itself(samples):
+    one = sample(samples, "storm")
+    found = compare(one, one)
+    assert found.outcome is Outcome.ALIKE
+    assert measure(found, Kind.FREE).ratio.value == 1
+    assert found.outcome.exit_code == 0
+
+
+# -- what forbids it ----------------------------------------------------------------------------
+
+
+def test_few_calls_are_not_given_a_number(samples):
+    found = compare(sample(samples, "below-6.1"), sample(samples, "below-6.12"))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert found.outcome.exit_code == 3
+    assert headline(found).startswith("too few calls")
+    assert measure(found, Kind.FREE).ratio.low is None
+
+
+def test_different_rungs_are_loud_and_not_divided(samples):
+    found = compare(sample(samples, "in-range-6.1"), sample(samples, "in-range-6.12"))
+    assert "vmemmap_populate is known by derived in A, by kprobe in B." in found.obstacles
+    populate = measure(found, Kind.POPULATE)
+    assert populate.ratio is None
+    assert populate.why_not == "A has it derived: not timed"
+    assert measure(found, Kind.SECTION_ADD).why_not == "A did not time it"
+    add = measure(found, Kind.ADD_PAGES)  # B's has three probes a section in it, A's has none
+    assert add.ratio is None
+    assert "probes inside" in add.why_not
+    assert measure(found, Kind.FREE).why_not is None
+    text = " ".join(shown(found).split())
+    assert "NOT ALIKE vmemmap_populate is known by derived in A" in text
+    assert "__add_pages: not compared, the probes inside of it differ" in text
+
+
+def synthetic(tmp_path, captures, name, *, ways="kprobe", slow=1, sections=30, base=0x200_0000,
+              threads=1, **machine):  # fmt: skip
+    """A kernel that adds and removes ``sections`` sections, on several threads at once."""
+    step, rows, ts = 32768, [], 0
+    rng = random.Random(9)  # noqa: S311
+    for kind, inner in (("add_pages", "section_add"), ("remove_pages", "free")):
+        for thread in range(threads):
+            pages = {"pfn": base + thread * sections * step, "nr_pages": sections * step}
+            rows.append({"kind": kind, "phase": "entry", "ts_ns": ts, "tid": 10 + thread} | pages)
+        for at in range(sections):
+            for thread in range(threads):
+                pfn = base + (thread * sections + at) * step
+                who = {"kind": inner, "ts_ns": ts, "tid": 10 + thread, "source": ways}
+                start = (0xFFFF_FFFD_FF00_0000 + pfn * 64) % 2**64
+                where = {"start": start, "end": start + step * 64}
+                where = where if inner == "free" else {"pfn": pfn, "nr_pages": step}
+                rows.append(who | where | {"phase": "entry"})
+                ts += slow * rng.randint(900, 1100)
+                rows.append(who | {"phase": "exit", "ts_ns": ts, "ret": 0})
+        end = {"kind": kind, "phase": "exit", "ts_ns": ts, "ret": 0}
+        rows += [end | {"tid": 10 + thread} for thread in range(threads)]
+    for row in rows:
+        row.setdefault("source", "kprobe")
+    path = tmp_path / name
+    header = Header(machine=replace(read_machine(captures / STORM), **machine))
+    made.record(path, [plain.batch(rows)], header)
+    with open_recording(path) as recording:
+        return side(name, recording)
+
+
+def test_sections_are_aligned_by_place_on_every_thread(tmp_path, captures):
+    one = synthetic(tmp_path, captures, "a", threads=3)
+    other = synthetic(tmp_path, captures, "b", threads=3, slow=5, base=0x300_0000)
+    for kind in (Kind.SECTION_ADD, Kind.FREE):
+        pairs = aligned(other.durations, one.durations, kind)
+        assert len(pairs.a) == len(pairs.b) == 90
+        assert (pairs.a == 5 * pairs.b).all()
+    found = compare(other, one)
+    assert found.outcome is Outcome.SLOWER
+    ratio = measure(found, Kind.SECTION_ADD).ratio
+    assert (ratio.low, ratio.value, ratio.high) == pytest.approx((5, 5, 5))
+    assert "sparse_add_section takes 5.00 to 5.00 times as long in A as in B" in headline(found)
+
+
+def test_other_work_is_compared_section_by_section_and_said(tmp_path, captures):
+    one = synthetic(tmp_path, captures, "a", sections=30)
+    other = synthetic(tmp_path, captures, "b", sections=60, slow=3)
+    found = compare(other, one)
+    sections = measure(found, Kind.SECTION_ADD)
+    assert not sections.paired
+    assert sections.counts == (60, 30)
+    assert sections.ratio.value == pytest.approx(3, rel=0.05)
+    assert any(text.startswith("The work differs") for text in found.differences)
+    add = measure(found, Kind.ADD_PAGES)
+    assert (add.ratio, add.why_not) == (None, "the operations are not the same")
+
+
+def test_call_sites_against_kprobes_are_not_divided(tmp_path, captures):
+    one = synthetic(tmp_path, captures, "a")
+    other = synthetic(tmp_path, captures, "b", ways="callsite", slow=9)
+    found = compare(one, other)
+    told = measure(found, Kind.SECTION_ADD)
+    assert told.ratio is None
+    assert told.why_not == "timed in different ways: A by kprobe, B by callsite"
+    assert found.outcome is Outcome.INCONCLUSIVE
+
+
+def test_sections_of_another_size_are_not_divided(tmp_path, captures):
+    window = read_machine(captures / STORM).window
+    one = synthetic(tmp_path, captures, "a")
+    other = synthetic(tmp_path, captures, "b", window=replace(window, section_size_bits=30))
+    found = compare(one, other)
+    assert "Sections differ in size: A 128 MiB, B 1 GiB." in found.obstacles
+    assert measure(found, Kind.SECTION_ADD).why_not == "sections differ in size"
+    assert found.outcome is Outcome.INCONCLUSIVE
+
+
+def test_losses_leave_it_open(tmp_path, captures, samples):
+    path = tmp_path / "torn.arrows"
+    path.write_bytes((samples / "storm.arrows").read_bytes()[:-100])
+    with open_recording(path) as recording:
+        torn = side("torn", recording)
+    found = compare(torn, sample(samples, "storm-once"))
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert found.obstacles[0].startswith("A has losses")
+    assert headline(found).startswith("events are missing")
+
+
+# -- shape --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_text_fits_and_says_nothing_a_kernel_made_up(tmp_path, captures, width):
+    dirty = "\x1b]0;x\x07[bold]\u202e" + "x" * 300
+    one = replace(synthetic(tmp_path, captures, "a", release=dirty), name=dirty)
+    text = shown(compare(one, one), width)
+    assert "\x1b" not in text
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_json_is_whole(samples):
+    found = comparison_dict(compare(sample(samples, "storm"), sample(samples, "storm-once")))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["outcome"] == "slower"
+    (frees,) = [m for m in found["measures"] if m["kind"] == "free"]
+    assert frees["a"]["total_ns"] == 79_624_000
+    assert frees["aligned"] is True
+    assert len(frees["ratio"]["interval"]) == 2
+    (add,) = [m for m in found["measures"] if m["kind"] == "add_pages"]
+    assert add["ratio"]["interval"] is None
+    (populate,) = [m for m in found["measures"] if m["kind"] == "populate"]
+    assert (populate["ratio"], populate["not_compared"]) == (None, "A has it derived: not timed")
+    assert found["a"]["sources"]["populate"] == ["derived"]

@@ -1,0 +1,171 @@
+"""Every kind of log into a recording, whole, packed, piped and broken."""
+
+import gzip
+import hashlib
+import lzma
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from recordings.capture.importing import Imported, import_log
+from recordings.format.reader import open_recording
+from recordings.ledger.ledger import fold
+from recordings.ledger.snapshot import Snapshot, Verdict
+from tests.conftest import TESTS
+from tracers.batch import Losses
+from tracers.logs.kprobe_text import trace_cmd_file
+from tracers.logs.kprobe_text.text_log import LogError
+
+LAB = TESTS / "captures" / "6.1.192-vmemlab-39bit"
+LAB_612 = TESTS / "captures" / "6.12.117-vmemlab-48bit"
+needs_trace_cmd = pytest.mark.skipif(
+    trace_cmd_file.shutil.which("trace-cmd") is None,
+    reason="the program trace-cmd is not installed",
+)
+
+
+def folded(trace: Path, out: Path, **options) -> tuple[Imported, Snapshot, dict]:
+    done = import_log(trace, out, **options)
+    with open_recording(out) as recording:
+        assert recording.problems == ()
+        return done, fold(recording), {
+            "header": recording.header, "closing": recording.closing_notes
+        }  # fmt: skip
+
+
+# 1 GiB in the hole, 8 sections: 8 + 8 calls, all above the window, and a WARN for each.
+@pytest.mark.parametrize(
+    ("name", "importer"),
+    [
+        pytest.param("trace-cmd-hole.dat", "trace.dat", marks=needs_trace_cmd),
+        ("trace-cmd-hole.report.txt", "trace-cmd"),
+        ("trace-cmd-hole.report-l.txt", "trace-cmd"),
+        ("perf.script.txt", "perf"),
+        ("bpftrace.txt", "bpftrace"),
+        ("bpftrace.jsonl", "bpftrace"),
+    ],
+)
+def test_all_importers_tell_of_the_same_scene_the_same(tmp_path: Path, name: str, importer: str):
+    done, snapshot, told = folded(LAB / name, tmp_path / "x.arrows", machine_dir=LAB)
+    assert (done.events, done.derived, done.losses) == (56 + 8, 8, Losses())
+    assert (snapshot.populate, snapshot.free, snapshot.hits, snapshot.warnings) == (8, 8, 16, 16)
+    assert snapshot.regimes.above == 16
+    assert snapshot.verdict is Verdict.OUT_OF_RANGE
+    header = told["header"]
+    assert header.origin == {
+        "importer": importer,
+        "file": name,
+        "sha256": hashlib.sha256((LAB / name).read_bytes()).hexdigest(),
+    }
+    assert header.clock["name"] == {"trace.dat": "mono", "bpftrace": "boot"}.get(
+        importer, "unknown"
+    )
+    assert header.machine.release == "6.1.192-vmemlab"
+
+
+@pytest.mark.parametrize("name", ["perf.script.txt", "bpftrace.txt"])
+def test_in_range_is_clean(tmp_path: Path, name: str):
+    done, snapshot, _ = folded(LAB_612 / name, tmp_path / "x.arrows", machine_dir=LAB_612)
+    sections = 32 if name.startswith("perf") else 8
+    assert done.derived == 0
+    # The lab's KASLR moves the window's content, never the window.
+    assert (snapshot.populate, snapshot.free) == (sections, sections)
+    assert (snapshot.hits, snapshot.warnings) == (0, 0)
+    assert snapshot.verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize("name", ["perf-lost.script.txt.xz", "bpftrace-lost.txt.xz"])
+def test_losses_are_in_the_recording(tmp_path: Path, name: str):
+    done, snapshot, _ = folded(LAB / name, tmp_path / "x.arrows", machine_dir=LAB)
+    assert done.losses.lost == snapshot.losses.lost == (5 if name.startswith("perf") else 557)
+
+
+def test_a_packed_log_is_the_log(tmp_path: Path):
+    raw = (LAB / "below.ftrace.txt").read_bytes()
+    plain = import_log(LAB / "below.ftrace.txt", tmp_path / "plain", machine_dir=LAB)
+    for name, pack in {"gz": gzip.compress, "xz": lzma.compress}.items():
+        (tmp_path / name).write_bytes(pack(raw))
+        done, _, told = folded(tmp_path / name, tmp_path / f"{name}.arrows", machine_dir=LAB)
+        assert done == plain
+        assert told["header"].origin["importer"] == "ftrace"
+        (tmp_path / name).write_bytes(pack(raw)[:-9])  # the checksum is gone, the text is not
+        done, snapshot, _ = folded(tmp_path / name, tmp_path / f"{name}2.arrows", machine_dir=LAB)
+        assert done.losses == snapshot.losses == Losses(torn=1)
+        assert any("damaged or cut short" in note for note in done.notes)
+
+
+@pytest.mark.parametrize(
+    "name", ["below.ftrace.txt", pytest.param("trace-cmd-hole.dat", marks=needs_trace_cmd)]
+)
+def test_a_log_through_a_pipe(tmp_path: Path, name: str):
+    raw = (LAB / name).read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(raw))
+    thread.start()
+    done, _, told = folded(tmp_path / "pipe", tmp_path / "x.arrows", machine_dir=LAB)
+    thread.join()
+    assert done == import_log(LAB / name, tmp_path / "y.arrows", machine_dir=LAB)
+    digest = hashlib.sha256(raw).hexdigest()
+    # known before the first event only where the pipe had to end first
+    known = told["header"].origin.get("sha256")
+    assert (known, told["closing"]) in ((digest, ()), (None, (f"sha256 of the log: {digest}",)))
+
+
+@needs_trace_cmd
+def test_a_trace_of_another_kernel_than_the_machine_has_no_verdict(tmp_path: Path):
+    _, snapshot, told = folded(
+        LAB / "trace-cmd-hole.dat", tmp_path / "x.arrows", machine_dir=LAB_612
+    )
+    assert snapshot.verdict is Verdict.INCONCLUSIVE
+    assert any("6.1.192-vmemlab" in line for line in told["header"].machine.problems)
+    _, _, told = folded(LAB / "trace-cmd-hole.dat", tmp_path / "y.arrows")
+    assert told["header"].machine.release == "6.1.192-vmemlab"
+
+
+def test_other_events_only_are_imported_with_a_note(tmp_path: Path):
+    line = b"          insmod-85    [001]     8.107110: sched_switch:         a:1 [120] D ==> b:2\n"
+    (tmp_path / "x").write_bytes(b"cpus=2\n" + line)
+    done, snapshot, _ = folded(tmp_path / "x", tmp_path / "x.arrows", machine_dir=LAB)
+    assert (done.events, done.notes) == (0, ("no event of a function we watch in 2 lines",))
+    assert snapshot.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"PERFILE2" + bytes(99), "perf script --ns"),
+        (b"\x7fELF" + bytes(99), "an ELF file"),
+        (b"\xff\xff\xff\xff" + bytes(99), "vmemscope report"),
+        (b"BZh9" + bytes(99), "unpack it first"),
+        (gzip.compress(gzip.compress(b"# tracer: nop\n")), "packed twice"),
+        (gzip.compress(b"")[:5], "nothing of it can be unpacked"),
+        (b"\n\n", "no log of a kind we know"),
+        (lzma.compress(b"# tracer: nop\n")[:9], "nothing of it can be unpacked"),
+        (b"hello\n", "--format NAME"),
+        (b"# tracer: nop\n# nop latency trace v1.1.5 on 6.1\n", "latency-format"),
+        (b"\x17\x08\x44tracing6\0", "trace-cmd"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_cannot_be_imported_is_one_line_and_leaves_no_file(
+    tmp_path: Path, content: bytes, says: str
+):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(LogError) as told:
+        import_log(tmp_path / "x", tmp_path / "x.arrows")
+    assert says in str(told.value)
+    assert str(told.value).startswith(str(tmp_path / "x"))
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "x.arrows").exists()
+
+
+def test_a_format_by_name(tmp_path: Path):
+    (tmp_path / "x").write_bytes((LAB / "below.ftrace.txt").read_bytes())
+    with pytest.raises(LogError, match="perf script"):
+        import_log(tmp_path / "x", tmp_path / "x.arrows", form="perf")
+    with pytest.raises(LogError, match=r"there are trace\.dat"):
+        import_log(tmp_path / "x", tmp_path / "x.arrows", form="nope")
+    assert import_log(tmp_path / "x", tmp_path / "y.arrows", form="ftrace").events

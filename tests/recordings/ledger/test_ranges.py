@@ -1,0 +1,176 @@
+"""Ranges: pairing by exact range, and the merging of what lies outside."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recordings.ledger.ranges import Sections
+from recordings.ledger.snapshot import Pairing
+from tests.recordings import oracle, traces
+from tracers.layout import Layout, Region, layout_for
+from tracers.window import Window
+
+START, END = traces.WINDOW
+LAB = Window(start=START, end=END)
+TOP = 2**64
+MIB2 = 2**21
+
+
+def folded(calls, *, layout=False, at_once=True):
+    """``calls``: (start, end, is it a free)."""
+    sections = Sections(LAB, layout_for(LAB) if layout else None)
+    for part in [calls] if at_once else [[call] for call in calls]:
+        start, end = (np.array([call[i] % TOP for call in part], np.uint64) for i in (0, 1))
+        sections.fold(start, end, np.array([call[2] for call in part], np.bool_))
+    return sections
+
+
+def told(sections):
+    extents, total = sections.extents()
+    assert total >= len(extents)
+    return [(e.start, e.end, e.regime, e.populate, e.free) for e in extents]
+
+
+def test_a_range_populated_and_freed_is_paired():
+    calls = [(END, END + MIB2, False), (END, END + MIB2, True)]
+    assert folded(calls).pairing == Pairing(paired=1)
+
+
+def test_each_kind_of_mismatch():
+    one, two, three = ((END + n * MIB2, END + (n + 1) * MIB2) for n in range(3))
+    calls = [
+        (*one, False),
+        (*one, False),
+        (*two, True),
+        (*three, False),
+        (*three, True),
+        (*three, True),
+    ]
+    assert folded(calls).pairing == Pairing(
+        paired=1, never_freed=1, never_populated=2, populated_twice=1
+    )
+
+
+def test_an_overlapping_range_is_another_range():
+    """The kernel undoes and frees exactly what it populated (mm/sparse.c)."""
+    calls = [(END, END + 2 * MIB2, False), (END, END + MIB2, True)]
+    assert folded(calls).pairing == Pairing(never_freed=1, never_populated=1)
+
+
+def test_touching_ranges_merge_and_count_their_calls():
+    calls = [(END + n * MIB2, END + (n + 1) * MIB2, free) for free in (0, 1) for n in (2, 0, 1)]
+    assert told(folded(calls)) == [(END, END + 3 * MIB2, "above", 3, 3)]
+
+
+def test_a_gap_of_one_byte_parts_them():
+    calls = [(END, END + 5, False), (END + 6, END + 9, False)]
+    assert told(folded(calls)) == [(END, END + 5, "above", 1, 0), (END + 6, END + 9, "above", 1, 0)]
+
+
+def test_overlap_merges_and_does_not_shrink():
+    calls = [(END, END + 100, False), (END + 10, END + 20, False), (END + 90, END + 120, True)]
+    assert told(folded(calls)) == [(END, END + 120, "above", 2, 1)]
+
+
+def test_both_ends_of_the_address_space():
+    calls = [(TOP - 20, TOP, False), (TOP - 30, TOP, False), (0, 10, False), (0, 20, False)]
+    assert told(folded(calls)) == [(0, 20, "wrapped", 2, 0), (TOP - 30, 0, "above", 2, 0)]
+
+
+def test_silent_hits_do_not_merge_with_others():
+    # what ends at 2^64 compares as small: the kernel says nothing
+    calls = [(TOP - 10, TOP, False), (TOP - 30, TOP - 10, False)]
+    extents, _ = folded(calls).extents()
+    assert [(e.start, e.end, e.silent) for e in extents] == [
+        (TOP - 30, TOP - 10, False),
+        (TOP - 10, 0, True),
+    ]
+
+
+def test_a_range_across_the_top_stays_alone():
+    calls = [(TOP - 10, TOP, False), (TOP - 10, 10, False), (TOP - 5, 10, False)]
+    assert told(folded(calls)) == [
+        (TOP - 10, 0, "above", 1, 0),
+        (TOP - 10, 10, "straddling", 1, 0),
+        (TOP - 5, 10, "straddling", 1, 0),
+    ]
+
+
+def test_regimes_do_not_merge():
+    calls = [(START - 10, START, False), (START - 20, START + 5, False), (START, START + 5, False)]
+    assert told(folded(calls)) == [
+        (START - 20, START + 5, "straddling", 1, 0),
+        (START - 10, START, "below", 1, 0),
+    ]
+
+
+def test_regions_do_not_merge():
+    border = END + 2**20
+    layout = Layout((Region("low", 0, border), Region("high", border, TOP)), "made up")
+    sections = Sections(LAB, layout)
+    start, end = (np.array(v, np.uint64) for v in ([border - 10, border], [border, border + 10]))
+    sections.fold(start, end, np.zeros(2, np.bool_))
+    extents, total = sections.extents()
+    assert total == 2
+    assert [extent.lands_on for extent in extents] == ["low", "high"]
+
+
+def test_only_the_busiest_are_listed_by_address():
+    calls = [(END + n * 100, END + n * 100 + 10, False) for n in range(100)]
+    calls += [(END + 100 * 99, END + 100 * 99 + 10, True)] * 3
+    extents, total = folded(calls).extents()
+    assert (total, len(extents)) == (100, 64)
+    assert [e.start for e in extents] == sorted(e.start for e in extents)
+    assert extents[-1].free == 3
+
+
+def test_a_kernel_blind_spot_is_a_hit_without_a_warning():
+    """Start < END fails and end == 0 > END fails: a range that ends at 2^64 warns no one."""
+    sections = folded([(TOP - MIB2, TOP, False), (END, END + MIB2, False)])
+    assert sections.regimes.above == 2
+    assert sections.would_warn == 1
+
+
+RANGE = st.tuples(
+    st.sampled_from([0, START - 8, START, END - 8, END, END + 8, TOP - 8]),
+    st.sampled_from([0, 8, START, START + 8, END, END + 8, END + 16, TOP - 4]),
+    st.booleans(),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(RANGE, max_size=40))
+def test_pairing_as_retold(calls):
+    rows = [
+        {"kind": "free" if free else "populate", "phase": "point", "ts_ns": 0, "source": "kprobe",
+         "start": start, "end": end}
+        for start, end, free in calls
+    ]  # fmt: skip
+    pairing = oracle.tell(rows, traces.WINDOW)["pairing"]
+    expected = Pairing(
+        pairing["paired"], pairing["never_freed"], pairing["never_populated"], pairing["twice"]
+    )
+    for at_once in (True, False):
+        sections = folded(calls, at_once=at_once)
+        assert sections.pairing == expected
+        assert len(sections) == len({call[:2] for call in calls})
+
+
+@settings(deadline=None)
+@given(st.lists(RANGE, max_size=40))
+def test_extents_hold_every_hit_once(calls):
+    sections = folded(calls, layout=True)
+    extents, _ = sections.extents()
+    assert sum(e.populate + e.free for e in extents) == sections.regimes.hits
+    regimes = {oracle.regime(start, end, traces.WINDOW) for start, end, _ in calls}
+    assert {e.regime for e in extents} == regimes - {"inside"}
+
+
+def test_a_copy_is_not_written_to():
+    calls = [(END, END + MIB2, False)]
+    sections = folded(calls)
+    other = sections.copy()
+    other.fold(*(np.array([v], np.uint64) for v in calls[0][:2]), np.array([True]))
+    assert sections.pairing == Pairing(never_freed=1)
+    assert other.pairing == Pairing(paired=1)
+    assert [e.free for e in sections.extents()[0]] == [0]

@@ -1,0 +1,232 @@
+"""The engine over a BCC and a kernel that are made up: slots, sites, losses, missed returns."""
+
+import ctypes
+import mmap
+import os
+import struct
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tracers.events import Kind, Phase
+from tracers.live.bcc import engine as module
+from tracers.live.bcc.engine import BccEngine
+from tracers.live.bcc.program import SLOTS, TALLY
+from tracers.live.engine import AttachError
+from tracers.live.probes.points import Filters, Place, Probe, Rung
+from tracers.live.rows import RAW
+
+RING = 1 << 16
+FILE = 0xFFFFFFC008A00000  # where the kernel has the name of a source file
+ENTRY, EXIT = Phase.ENTRY, Phase.EXIT
+
+
+class Kernel:
+    """What the engine calls of libbcc, and the perf events it opens."""
+
+    def __init__(self, path) -> None:
+        path.write_bytes(bytes(2 * mmap.PAGESIZE + 2 * RING))
+        self.file = path.open("r+b")
+        self.memory = mmap.mmap(self.file.fileno(), 0)
+        self.fds = {"ring": self.file.fileno(), "control": -2, "tallies": -3, "files": -4}
+        self.tallies = np.zeros(3, TALLY)
+        self.control = b""
+        self.opened: list[tuple[str, bool]] = []
+        self.refuse = ""
+        self.produced = 0
+        self.cleaned = 0
+        self.funcs: dict[bytes, SimpleNamespace] = {}
+        self.module, self.KPROBE, self.PERF_EVENT, self.TRACEPOINT = 0, 2, 7, 5
+
+    def bpf_table_fd(self, module, name):
+        return self.fds[name.decode()]
+
+    def bpf_update_elem(self, fd, key, value, flags):
+        self.control = ctypes.string_at(value, 8 + 8 * SLOTS)
+        return 0
+
+    def bpf_lookup_elem(self, fd, key, memory):
+        if fd == self.fds["files"]:
+            if key._obj.value != FILE:
+                return -1
+            memory.value = b"arch/arm64/mm/mmu.c"
+            return 0
+        ctypes.memmove(memory, self.tallies.tobytes(), self.tallies.nbytes)
+        return 0
+
+    def load_func(self, name, kind):
+        return self.funcs.setdefault(name, SimpleNamespace(fd=os.open(os.devnull, os.O_RDONLY)))
+
+    def cleanup(self):
+        self.cleaned += 1
+        while self.funcs:
+            os.close(self.funcs.popitem()[1].fd)
+
+    def open(self, place, *, returns, program):
+        if place.symbol == self.refuse and not returns:
+            raise AttachError("refused")
+        self.opened.append((str(place), returns))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    def send(self, *told):
+        """Put records of (probe, phase, tid, args) into the ring."""
+        for probe, phase, tid, *args in told:
+            record = np.zeros(1, RAW)
+            record["probe"], record["phase"], record["tid"], record["known"] = probe, phase, tid, 7
+            record["site"], record["args"][0, : len(args)] = -1, args
+            at = 2 * mmap.PAGESIZE + self.produced
+            self.memory[at : at + 88] = struct.pack("<II", 80, 0) + record.tobytes()
+            self.produced += 88
+        self.memory[mmap.PAGESIZE : mmap.PAGESIZE + 8] = struct.pack("<Q", self.produced)
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    made = Kernel(tmp_path / "ring")
+    monkeypatch.setattr(module, "find_bcc", lambda root: SimpleNamespace(__name__="fake", BPF=None))
+    monkeypatch.setitem(sys.modules, "fake.libbcc", SimpleNamespace(lib=made))
+    monkeypatch.setattr(module, "compile_program", lambda bpf, text: made)
+    monkeypatch.setattr(module, "Kprobes", lambda root, cpu: made)
+    monkeypatch.setattr(module, "open_tracepoint", lambda *_: os.open(os.devnull, os.O_RDONLY))
+    cpu = tmp_path / "sys/devices/system/cpu"
+    cpu.mkdir(parents=True)
+    (cpu / "online").write_text("0-1\n")
+    (cpu / "possible").write_text("0-1,6\n")
+    made.root = tmp_path
+    yield made
+    made.memory.close()
+    made.file.close()
+
+
+def probe(kind: Kind, name: str, registers=(), **more) -> Probe:
+    return Probe(kind, Rung.KPROBE, name, (Place(name, 0, 0x1000),), (), registers, **more)
+
+
+WARN = probe(Kind.WARN, "__warn", (("file", 0), ("line", 1), ("caller", 2)))
+FREE = probe(Kind.FREE, "vmemmap_free", (("start", 0), ("end", 1)))
+SECTION = Probe(
+    Kind.SECTION_ADD,
+    Rung.CALLSITE,
+    "sparse_add_section",
+    (Place("__add_pages", 0xAC, 0x20AC),),
+    (Place("__add_pages", 0xB0, 0x20B0),),
+    (("nid", 0), ("pfn", 1), ("nr_pages", 2)),
+    "int",
+)
+
+
+def slot(kernel: Kernel, number: int) -> tuple[int, ...]:
+    return struct.unpack_from("<H6B", kernel.control, 8 + 8 * number)
+
+
+def test_what_is_opened_and_what_the_program_is_told(kernel) -> None:
+    engine = BccEngine(kernel.root, filters=Filters(window=(1, 2)), ring_bytes=RING)
+    assert [engine.attach(each) for each in (FREE, WARN, SECTION)] == [None, None, None]
+    assert kernel.opened == [
+        ("vmemmap_free", True),  # the return first: no entry shall lack its exit
+        ("vmemmap_free", False),
+        ("__warn", True),
+        ("__warn", False),
+        ("__add_pages+0xb0", False),
+        ("__add_pages+0xac", False),
+    ]
+    assert slot(kernel, 1) == (0, 1, 0, 1, 255, 255, 0)  # probe, window, start, end, file, caller
+    assert slot(kernel, 0) == (1, 0, 255, 255, 0, 2, 0)
+    assert slot(kernel, 2) == (2, 0, 255, 255, 255, 255, 0)
+    assert kernel.control[:8] == bytes(8)
+    engine.start()
+    assert kernel.control[:8] == struct.pack("<Q", 1)
+    engine.stop()
+    assert kernel.control[:8] == bytes(8)
+    engine.close()
+    engine.close()
+    assert kernel.cleaned == 1
+
+
+def test_a_refused_probe_leaves_nothing_and_its_slot_is_free(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    kernel.refuse = "vmemmap_free"
+    with pytest.raises(AttachError):
+        engine.attach(FREE)
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    engine.attach(SECTION)
+    assert slot(kernel, 1)[0] == 0
+    engine.close()
+
+
+def test_a_second_warn_probe_and_one_probe_too_many_are_refused(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    engine.attach(WARN)
+    with pytest.raises(AttachError):
+        engine.attach(WARN)
+    for _ in range(SLOTS - 1):
+        engine.attach(FREE)
+    with pytest.raises(AttachError):
+        engine.attach(FREE)
+    engine.close()
+
+
+def test_rows_with_sites_of_warns(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    engine.attach(FREE)
+    engine.attach(WARN)
+    kernel.send((0, ENTRY, 5, 2**64 - 4096, 0), (1, ENTRY, 5, FILE, 1268, 99))
+    kernel.send((1, EXIT, 5, 7), (1, ENTRY, 6, 0xDEAD, 12, 99), (0, EXIT, 5))
+    batch = engine.poll(0)
+    assert batch is not None
+    rows = batch.events.to_pylist()
+    told = [(r["kind"], r["phase"], r["start"], r["site"], r["line"], r["tid"]) for r in rows]
+    assert told == [
+        ("free", "entry", 2**64 - 4096, None, None, 5),
+        ("warn", "entry", None, "arch/arm64/mm/mmu.c", 1268, 5),
+        ("warn", "exit", None, None, None, 5),
+        ("warn", "entry", None, None, 12, 6),  # a name the program could not keep
+        ("free", "exit", None, None, None, 5),
+    ]
+    assert engine.poll(0) is None
+    engine.close()
+
+
+def test_losses_come_once_with_the_poll_that_notices_them(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    engine.attach(FREE)
+    kernel.tallies["lost"][2, 1] = 5  # the third of CPUs 0, 1 and 6
+    kernel.tallies["lost"][0, 1] = 2
+    batch = engine.poll(0)
+    assert batch is not None
+    assert (batch.losses.lost, batch.events.num_rows) == (7, 0)
+    assert engine.poll(0) is None
+    kernel.tallies["lost"][2, 1] = 6
+    last = engine.stop()
+    assert last is not None
+    assert last.losses.lost == 1
+    engine.close()
+    assert engine.counts().lost == {("vmemmap_free", 6): 6, ("vmemmap_free", 0): 2}
+
+
+def test_returns_are_missed_where_no_call_is_under_way(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    engine.attach(FREE)
+    kernel.send((0, ENTRY, 5), (0, ENTRY, 5), (0, EXIT, 5), (0, ENTRY, 6))
+    kernel.tallies["entries"][0, 1] = 3
+    kernel.tallies["exits"][1, 1] = 1
+    engine.poll(0)
+    assert engine.counts().missed_returns == {"vmemmap_free": 1}  # and thread 6 is inside
+    engine.close()
+
+
+def test_witnesses_are_none_where_nobody_asked(kernel, monkeypatch) -> None:
+    kernel.tallies["warns"][:] = 2
+    kernel.tallies["other_reported"][:] = 1
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    assert (engine.counts().warns, engine.counts().other_reported) == (None, 3)
+    engine.attach(WARN)
+    assert (engine.counts().warns, engine.counts().reported) == (6, 0)
+    engine.close()
+    monkeypatch.setattr(module, "open_tracepoint", lambda *_: None)
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    assert engine.counts().reported is None
+    engine.close()

@@ -1,0 +1,178 @@
+"""trace-cmd files through the program, and what happens when the program does not do its part."""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tracers.logs import tools
+from tests.tracers.logs.kprobe_text.test_trace_cmd_report import parse as parse_report
+from tests.tracers.logs.tools import LAB
+from tracers.logs.kprobe_text import trace_cmd_file
+from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.kprobe_text.trace_cmd_file import MAGIC, TraceCmdFile, looks_like_trace_cmd_file
+
+needs_trace_cmd = pytest.mark.skipif(
+    trace_cmd_file.shutil.which("trace-cmd") is None,
+    reason="the program trace-cmd is not installed",
+)
+SHARED = Path(__file__).parents[5] / "shared" / "captures" / LAB / "trace-cmd.dat"
+
+
+def parse(path: Path):
+    with path.open("rb") as file:
+        log = TraceCmdFile(file.fileno())
+        rows, missing = tools.read(log)
+    return rows, log, missing
+
+
+@needs_trace_cmd
+@pytest.mark.parametrize("scene", ["hole", "instance", "lost", "lost-unnumbered"])
+def test_the_file_and_its_report_tell_the_same(captures: Path, scene: str):
+    path = captures / LAB / f"trace-cmd-{scene}.dat"
+    assert looks_like_trace_cmd_file(path.read_bytes()[:64])
+    rows, log, _ = parse(path)
+    packed = captures / LAB / f"trace-cmd-{scene}.report-t.txt.xz"
+    name = f"trace-cmd-{scene}.report{'-t' if packed.is_file() or scene == 'hole' else ''}.txt"
+    told, _, _ = parse_report(tools.raw(captures / LAB, name))
+    if "-t" not in name:
+        for row in rows:
+            row["ts_ns"] = (row["ts_ns"] + 500) // 1000 * 1000
+    assert rows == told
+    assert (log.clock, log.release) == ("mono", "6.1.192-vmemlab")
+    assert log.notes == ()  # the symbols are in the file: no name had to be believed
+
+
+@needs_trace_cmd
+def test_the_kernel_saw_the_same_calls(captures: Path):
+    calls = tools.truth(tools.raw(captures / LAB, "trace-cmd-hole.truth.txt"))
+    rows, _, missing = parse(captures / LAB / "trace-cmd-hole.dat")
+    assert (tools.like_truth(rows, calls), missing) == (calls, {})
+    lossy, _, missing = parse(captures / LAB / "trace-cmd-lost.dat")
+    rest = iter(tools.truth(tools.raw(captures / LAB, "trace-cmd-lost.truth.txt")))
+    assert all(call in rest for call in tools.like_truth(lossy, calls))
+    assert missing == {"lost": 107}
+
+
+@needs_trace_cmd
+def test_the_kernels_own_count_of_what_its_marks_do_not_number(captures: Path):
+    # trace-cmd record said: CPU 0: 178 events lost, CPU 1: 179 events lost
+    assert parse(captures / LAB / "trace-cmd-lost-unnumbered.dat")[2] == {"lost": 178 + 179}
+
+
+@needs_trace_cmd
+@pytest.mark.skipif(not SHARED.is_file(), reason="the shared capture is not here")
+def test_the_shared_capture_tells_what_its_report_tells(captures: Path):
+    rows, log, missing = parse(SHARED)
+    told, _, _ = parse_report(tools.raw(captures / LAB, "trace-cmd.report.txt"))
+    for row in rows:
+        row["ts_ns"] = (row["ts_ns"] + 500) // 1000 * 1000
+    assert (rows, missing, log.clock) == (told, {}, "local")
+
+
+@needs_trace_cmd
+def test_a_clock_that_counts_is_refused(captures: Path):
+    with pytest.raises(LogError, match="-C mono"):
+        parse(captures / LAB / "trace-cmd-counter.dat")
+
+
+@needs_trace_cmd
+def test_a_file_cut_anywhere_is_an_error_or_complete(captures: Path, tmp_path: Path):
+    whole = (captures / LAB / "trace-cmd-hole.dat").read_bytes()
+    rows, _, _ = parse(captures / LAB / "trace-cmd-hole.dat")
+    path = tmp_path / "cut.dat"
+    for size in (len(MAGIC), 100, 4000, 8000, len(whole) - 512, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        try:
+            found, _, _ = parse(path)
+        except LogError as error:
+            assert "trace-cmd cannot read it" in str(error)  # noqa: PT017
+        else:
+            assert found == rows
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A program of that name, whose report is what the given Python code does."""
+
+    def make(code: str) -> Path:
+        path = tmp_path / "bin" / "trace-cmd"
+        path.parent.mkdir()
+        path.write_text(
+            f"#!{sys.executable}\nimport os, sys, time\nif '-t' in sys.argv:\n"
+            + "".join(f"    {line}\n" for line in code.splitlines())
+        )
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", str(path.parent))
+        file = tmp_path / "x.dat"
+        file.write_bytes(MAGIC + b"6\0")
+        return file
+
+    return make
+
+
+LINE = (
+    "          insmod-85    [001]     8.107110: vmemmap_free:         "
+    "(ffffffc008028690) start=0x1 end=0x2"
+)
+
+
+def test_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LogError, match=r"package trace-cmd .* trace-cmd report -t"):
+        TraceCmdFile(0)
+
+
+def test_a_program_that_stops_half_way(stand_in):
+    file = stand_in(
+        f"print('cpus=2\\n{LINE}', flush=True)\nprint('x' * 9999, 'no memory', file=sys.stderr)\n"
+        "sys.exit(12)"
+    )
+    rows, log, missing = parse(file)
+    assert (len(rows), missing) == (1, {"torn": 1})
+    assert log.notes[-1].startswith("trace-cmd stopped: xxx")
+    assert log.notes[-1].endswith("no memory")
+    assert len(log.notes[-1]) < 5000
+
+
+def test_a_program_that_was_killed(stand_in):
+    rows, log, missing = parse(
+        stand_in(f"print('cpus=2\\n{LINE}', flush=True)\nos.kill(os.getpid(), 9)")
+    )
+    assert (len(rows), missing) == (1, {"torn": 1})
+    assert log.notes[-1] == "trace-cmd stopped: killed by signal 9"
+
+
+def test_a_program_that_says_why_it_cannot(stand_in):
+    with pytest.raises(LogError, match="cannot read it: no such section"):
+        parse(stand_in("print('no such\\n  section', file=sys.stderr)\nsys.exit(1)"))
+
+
+def test_the_program_ends_when_reading_does(stand_in, tmp_path: Path):
+    file = stand_in(
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        f"print('cpus=2\\n' + {LINE + chr(10)!r} * 100_000, flush=True)\ntime.sleep(600)"
+    )
+    with file.open("rb") as opened:
+        batches = TraceCmdFile(opened.fileno(), block=1000).batches()
+        assert next(batches).events.num_rows
+        batches.close()
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "trace-cmd"]
+
+
+def test_questions_that_hang_are_given_up(stand_in, monkeypatch: pytest.MonkeyPatch):
+    file = stand_in(f"print('cpus=2\\n{LINE}')")
+    program = Path(os.environ["PATH"]) / "trace-cmd"
+    program.write_text(program.read_text() + "elif '-f' in sys.argv:\n    time.sleep(600)\n")
+    monkeypatch.setattr(trace_cmd_file, "_SIDE_S", 0.5)
+    began = time.monotonic()
+    rows, log, missing = parse(file)
+    assert (len(rows), missing) == (1, {})
+    assert log.clock is None
+    assert time.monotonic() - began < 60

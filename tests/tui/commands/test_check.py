@@ -1,0 +1,82 @@
+"""``check`` as CI runs it: one line a file, and the exit code."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
+
+
+def test_one_line_a_file_and_the_worst_code(tmp_path: Path) -> None:
+    done = vmemscope("check", "sample:in-range-6.12", "sample:storm", tmp_path / "none")
+    assert done.returncode == 2
+    first, second, third = done.stdout.splitlines()
+    assert first == (
+        "sample:in-range-6.12: CLEAN, all 32 calls lie inside the window; no WARN seen"
+    )
+    assert second.startswith("sample:storm: OUT OF RANGE, 256 of 256 calls outside the window;")
+    assert third == f"{tmp_path}/none: UNREADABLE"
+    assert len(done.stderr.splitlines()) == 1
+    assert "no such file" in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("sample:in-range-6.12",), 0),
+        (("sample:in-range-6.12", "sample:in-range-6.1"), 0),
+        (("sample:storm",), 1),
+        (("sample:in-range-6.12", "--expect-sections", "23"), 1),
+        (("sample:in-range-6.12", "--expect-sections", "16"), 0),
+        (("sample:in-range-6.1", "--expect-sections", "16"), 3),
+        (("sample:in-range-6.12", "--max-p99", "1ms"), 1),
+        (("sample:in-range-6.12", "--max-p99", "1.142ms"), 0),
+        (("sample:in-range-6.1", "--max-p99", "2s"), 3),
+        (("sample:in-range-6.1", "--max-warn-share", "0"), 0),
+        (("sample:in-range-6.1", "sample:in-range-6.12", "--max-p99", "1ms"), 1),
+        (("sample:nope", "sample:storm"), 2),
+    ],
+)
+def test_exit_codes(args: tuple[str, ...], code: int) -> None:
+    assert vmemscope("check", *args).returncode == code
+
+
+def test_what_failed_and_what_cannot_be_told_is_on_the_line() -> None:
+    done = vmemscope("check", "sample:storm", "--max-warn-share", "10", "--expect-sections", "128")
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    assert "; FAILED --max-warn-share 10: 91.2 % of hot-add and 82.9 % of hot-remove in W" in line
+    assert line.endswith("; CANNOT TELL --expect-sections 128: 128 sections are derived, not "
+                         "observed")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("sample:storm", "--max-p99", "fast"),
+        ("sample:storm", "--max-p99", "5"),
+        ("sample:storm", "--max-warn-share", "101"),
+        ("sample:in-range-6.12", "--max-warn-share", "nan"),
+        ("sample:storm", "--expect-sections", "-1"),
+    ],
+)
+def test_usage_errors_are_one_line(args: tuple[str, ...]) -> None:
+    done = vmemscope("check", *args)
+    assert done.returncode == 2
+    assert one_line(done).endswith("--help)")
+
+
+def test_a_hostile_name_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "x\x1b]0;x\x07\n"
+    path.write_bytes(b"hello\n" * 9)
+    done = vmemscope("check", path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == len(done.stderr.splitlines()) == 1
+
+
+def test_it_loads_neither_textual_nor_pandas() -> None:
+    loaded = loaded_by("check", "sample:in-range-6.12", "--max-p99", "1s")
+    assert "pyarrow" in loaded
+    assert not {"textual", "pandas"} & loaded

@@ -1,0 +1,128 @@
+"""``doctor`` as a person runs it: exit codes, JSON, and on this very machine, root and nobody."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import tracers.live.doctor.examine
+import tracers.live.doctor.steps
+from tests.tui.commands.test_main import loaded_by
+from tests.tui.processes import ROOT
+from tracers.events import Kind
+from tracers.live.doctor.examine import NO, Check, Diagnosis, Trial
+from tracers.live.probes.ladder import Attached
+from tracers.live.probes.points import Place, Probe, Rung
+from tracers.machine import Machine
+from tracers.window import Window
+from tui.commands.doctor import doctor
+
+NOBODY = 65534
+SEEN = Attached(
+    Kind.FREE,
+    "vmemmap_free",
+    Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (Place("vmemmap_free", 0, 4),)),
+)
+UNSEEN = Attached(Kind.WARN, "__warn", None, ((Rung.KPROBE, "refused"),))
+CHECK = Check("BCC", NO, "missing", {"debian": "apt install x", "fedora": "dnf install x"})
+
+
+def examined(monkeypatch, *trials: Trial) -> None:
+    machine = Machine(window=Window(0xFFFFFFFE00000000, 0xFFFFFFFF00000000))
+    made = Diagnosis("6.1", "aarch64", (CHECK,), trials, machine)
+    monkeypatch.setattr(tracers.live.doctor.examine, "examine", lambda: made)
+    monkeypatch.setattr(tracers.live.doctor.steps, "distribution", lambda: "fedora")
+
+
+@pytest.mark.parametrize(
+    ("trial", "code", "word"),
+    [
+        (Trial("bcc", (SEEN,)), 0, "READY  "),
+        (Trial("bcc", (SEEN, UNSEEN)), 3, "WITH GAPS  "),
+        (Trial("bcc", failed="no BCC"), 2, "NOT POSSIBLE  "),
+    ],
+)
+def test_the_exit_code_is_the_answer(monkeypatch, trial, code, word):
+    examined(monkeypatch, trial)
+    done = CliRunner().invoke(doctor, [])
+    assert (done.exit_code, done.stderr) == (code, "")
+    assert done.stdout.startswith(word)
+    assert "→ fedora: dnf install x" in done.stdout
+    assert "apt install" not in done.stdout
+    done = CliRunner().invoke(doctor, ["--json"])
+    assert (done.exit_code, done.stderr) == (code, "")
+    told = json.loads(done.stdout)
+    assert told["exit_code"] == code
+    assert told["checks"][0]["steps"] == dict(CHECK.steps)
+
+
+def test_arguments_are_a_usage_error():
+    done = CliRunner().invoke(doctor, ["now"])
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+# -- this machine --------------------------------------------------------------------------------
+
+# Whatever is imported late is imported before the rights are given up: nobody may not read
+# everybody's Python.
+AS_NOBODY = f"""
+import os, sys
+from click.testing import CliRunner
+from tui.commands.main import cli, main
+CliRunner().invoke(cli, sys.argv[1:])
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
+    os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+main()
+"""
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def sound(done: subprocess.CompletedProcess[str]) -> dict:
+    """What was said as JSON; no traceback, nothing on stderr, a code of the documented ones."""
+    assert done.stderr == ""
+    told = json.loads(done.stdout)
+    assert done.returncode == told["exit_code"]
+    assert done.returncode in {0, 2, 3}
+    assert (told["release"], told["arch"]) == (os.uname().release, os.uname().machine)
+    for check in told["checks"]:
+        assert check["status"] in {"ok", "no", "unknown"}
+        assert bool(check["steps"]) is (check["status"] == "no")
+    return told
+
+
+def rights(told: dict) -> str:
+    (status,) = [check["status"] for check in told["checks"] if check["name"] == "rights"]
+    return status
+
+
+def test_on_this_machine():
+    told = sound(run("-m", "tui", "doctor", "--json"))
+    if os.getuid() != 0:
+        assert rights(told) == "no"
+    done = run("-m", "tui", "doctor")
+    assert (done.returncode, done.stderr) == (told["exit_code"], "")
+    first = done.stdout.splitlines()[0]
+    assert first.startswith(("READY", "WITH GAPS", "NOT POSSIBLE"))
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_on_this_machine_as_nobody():
+    told = sound(run("-c", AS_NOBODY, "doctor", "--json"))
+    assert rights(told) == "no"
+    assert told["exit_code"] != 0
+
+
+def test_it_loads_neither_textual_nor_pandas():
+    loaded = loaded_by("doctor")
+    assert "pyarrow" in loaded
+    assert not {"textual", "pandas"} & loaded

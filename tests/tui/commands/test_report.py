@@ -1,0 +1,126 @@
+"""``report`` in its formats and its what-ifs, as a person types them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recordings.format.header import Header
+from recordings.format.writer import Writer
+from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
+
+
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "lkml"])
+def test_every_format_has_the_verdict_s_code(form: str) -> None:
+    done = vmemscope("report", "sample:storm", "--format", form)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "0xffffffff3f000000" in done.stdout
+    assert vmemscope("report", "sample:in-range-6.12", "--format", form).returncode == 0
+
+
+def test_json_is_the_same_by_either_name() -> None:
+    by_format, alias = (
+        vmemscope("report", "sample:storm", *args).stdout
+        for args in (("--format", "json"), ("--json",))
+    )
+    assert by_format == alias
+    assert json.loads(alias)["what_if"] is None
+
+
+def test_a_mail_is_made_to_be_pasted() -> None:
+    text = vmemscope("report", "sample:storm", "--format", "lkml").stdout
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 75
+    assert "device region\nstarts at 320 GiB" in text
+
+
+@pytest.mark.parametrize(
+    ("sample", "args", "code", "verdict"),
+    [
+        ("storm", ("--warn", "once"), 1, "out-of-range"),
+        ("storm", ("--warn", "error"), 0, "clean"),
+        ("storm", ("--physmem-end", "linear"), 0, "clean"),
+        ("storm", ("--physmem-end", "0x5400_0000_00"), 1, "out-of-range"),
+        ("storm", ("--physmem-end", "8G"), 3, "inconclusive"),
+        ("storm", ("--va-bits", "48"), 0, "clean"),
+        ("storm", ("--memstart", "0x8000000000"), 1, "out-of-range"),
+        ("storm", ("--memstart", "0x5000000000"), 0, "clean"),
+        ("storm", ("--window-of", "sample:in-range-6.12"), 0, "clean"),
+        ("in-range-6.12", ("--window-of", "sample:below-6.1"), 0, "clean"),
+        ("below-6.12", ("--window-of", "sample:below-6.1"), 1, "out-of-range"),
+        ("in-range-6.12", ("--va-bits", "39"), 0, "clean"),
+    ],
+)
+def test_the_code_is_the_hypothetical_verdict_s(sample, args, code, verdict) -> None:
+    done = vmemscope("report", f"sample:{sample}", *args, "--json")
+    assert (done.returncode, done.stderr) == (code, "")
+    told = json.loads(done.stdout)
+    assert told["what_if"]["hypothetical"] is True
+    assert told["what_if"]["verdict"] == verdict
+    # the recording's own stays what it was
+    plain = json.loads(vmemscope("report", f"sample:{sample}", "--json").stdout)
+    assert {**told, "what_if": None} == plain
+
+
+def test_a_kernel_s_image_gives_the_window_and_the_recording_the_ram(captures: Path) -> None:
+    image = captures.parent / "kernels" / "debian-6.1.0-56-48bit-4k.elf"
+    done = vmemscope("report", "sample:storm", "--window-of", image, "--json")
+    told = json.loads(done.stdout)["what_if"]
+    assert done.returncode == 0
+    # kernel-facts: Debian's 6.1.0-56-arm64
+    assert told["window"]["start"] == "0xfffffc0000000000"
+    assert told["window"]["end"] == "0xfffffe0000000000"
+    # System RAM begins at 0x40000000 in the capture's iomem
+    assert told["window"]["memstart"] == "0x0000000040000000"
+    assert told["window"]["provenance"]["memstart"] == (
+        "the recording's RAM, formula without KASLR"
+    )
+    assert told["supposed"]["window_of"] == str(image)
+
+
+def test_text_says_first_that_it_is_hypothetical() -> None:
+    text = vmemscope("report", "sample:storm", "--warn", "error").stdout
+    first, *_ = text.splitlines()
+    assert first == "WHAT IF    populating outside of the window were an error"
+    above, below = text.split("As recorded:\n")
+    assert "hypothetical verdict CLEAN" in above
+    assert below == vmemscope("report", "sample:storm").stdout
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--va-bits", "48", "--window-of", "sample:storm"), "give one or other"),
+        (("--window-of", "sample:nope"), "no such sample"),
+        (("--window-of", "/nonexistent"), "/nonexistent"),
+        (("--va-bits", "99"), "va_bits"),
+        (("--physmem-end", "high"), "is no number"),
+        (("--warn", "twice"), "twice"),
+        (("--memstart", "1G", "--ram", "1G"), "give one"),
+        (("--format", "html"), "html"),
+        (("--format", "lkml", "--json"), "give one or other"),
+    ],
+)
+def test_bad_suppositions_are_one_line(args: tuple[str, ...], said: str) -> None:
+    done = vmemscope("report", "sample:storm", *args)
+    assert done.returncode == 2
+    assert said in one_line(done)
+
+
+@pytest.mark.parametrize(
+    "args", [("--va-bits", "48"), ("--memstart", "0"), ("--physmem-end", "linear")]
+)
+def test_a_recording_that_knows_nothing_says_what_to_give(tmp_path: Path, args) -> None:
+    path = tmp_path / "bare.arrows"
+    with Writer(path, Header()):
+        pass
+    done = vmemscope("report", path, *args)
+    assert done.returncode == 2
+    assert one_line(done).startswith("vmemscope: ")
+    assert vmemscope("report", path, "--format", "lkml").returncode == 3
+
+
+@pytest.mark.parametrize("args", [("--format", "lkml"), ("--va-bits", "48"), ("--warn", "once")])
+def test_no_format_loads_textual_or_pandas(args: tuple[str, ...]) -> None:
+    assert not {"textual", "pandas"} & loaded_by("report", "sample:storm", *args)

@@ -1,0 +1,305 @@
+"""The keys, pressed; every test starts paused, so that no clock matters."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from textual.pilot import Pilot
+
+from recordings.format.header import Header
+from recordings.format.reader import Recording, RecordingError
+from tests.tui.conftest import Make
+from tests.tui.made import MACHINE, storm_rows
+from tui.dashboard.app import EXIT_ERROR, ReplayApp
+from tui.dashboard.themes import DARK, LIGHT
+from tui.playback.player import MAX_SPEED
+from tui.screens.explain import ExplainScreen
+from tui.screens.help import HelpScreen
+from tui.widgets.calls import CallsTable
+from tui.widgets.operations import OperationsTable
+from tui.widgets.panel import Panel
+
+HOSTILE = "\x1b]0;x\x07[bold]"
+
+Press = Callable[..., "asyncio.Future[None]"]
+
+
+@asynccontextmanager
+async def running(
+    recording: Recording, *keys: str, size: tuple[int, int] = (160, 50), **options
+) -> AsyncIterator[tuple[ReplayApp, Pilot[None]]]:
+    """An app on a recording, paused at the start, with keys pressed and their effect shown."""
+    app = ReplayApp(recording, paused=True, **options)
+    async with app.run_test(size=size) as pilot:
+        await settle(app, pilot)
+        await press(app, pilot, *keys)
+        yield app, pilot
+
+
+async def settle(app: ReplayApp, pilot: Pilot[None]) -> None:
+    """Wait until the player has done everything asked of it and the screen shows it."""
+    await pilot.pause()
+    await asyncio.to_thread(app.player.join)
+    await pilot.pause()
+
+
+async def press(app: ReplayApp, pilot: Pilot[None], *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await settle(app, pilot)
+
+
+def screen_text(app: ReplayApp) -> str:
+    """What stands on the screen, line by line."""
+    width, height = app.size
+    lines = app.screen._compositor.render_strips()
+    assert len(lines) == height
+    assert all(line.cell_length == width for line in lines)
+    return "\n".join(line.text for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("keys", "row"),
+    [
+        ((), 0),
+        (("end",), 288),
+        (("end", "home"), 0),
+        (("n",), 3),
+        (("n", "n"), 6),
+        (("n", "n", "N"), 3),
+        (("full_stop", "full_stop", "comma"), 1),
+        (("right", "right"), 10),  # 19.92 ms of 199.2: 6 section rows and what is before
+        (("right", "right", "left", "left"), 0),
+        (("shift+right",), 1),  # 0.996 ms: only the first event
+        (("end", "shift+left", "shift+right"), 288),
+    ],
+)
+async def test_keys_that_move(storm, keys, row):
+    async with running(storm, *keys) as (app, _):
+        if keys[:2] == ("right", "right") and len(keys) == 2:
+            row = sum(r["ts_ns"] - 4_461_353_000 <= 19_920_000 for r in storm_rows(40, 0))
+        assert app.view.row == row
+        assert app.view.paused
+
+
+async def test_speed_keys(storm):
+    async with running(storm) as (app, pilot):
+        await press(app, pilot, "plus", "equals_sign")
+        assert app.view.speed == 4
+        await press(app, pilot, *["minus"] * 5)
+        assert app.view.speed == 0.25
+        await press(app, pilot, *["plus"] * 9)
+        assert app.view.speed == MAX_SPEED
+        assert "max" in screen_text(app)
+
+
+async def test_space_pauses_and_goes_on_and_time_passes(storm):
+    now = 0
+    async with running(storm, clock=lambda: now) as (app, pilot):
+        await press(app, pilot, "space")
+        assert not app.view.paused
+        now = 100_000_000
+        await press(app, pilot, "space")
+        assert app.view.paused
+        assert app.view.elapsed_ns == 100_000_000
+        assert "paused" in screen_text(app)
+
+
+async def test_enter_explains_a_call(storm):
+    async with running(storm, "n", "enter") as (app, pilot):
+        assert isinstance(app.screen, ExplainScreen)
+        shown = screen_text(app)
+        assert "vmemmap_populate, event #2" in shown
+        assert "0xffffffff40000000 - 0xffffffff40200000" in shown
+        assert "0xffffffff40000000" in shown
+        assert "derived, not observed" in shown
+        assert "vmcoreinfo" in shown
+        await press(app, pilot, "escape")
+        assert app.screen is app.dashboard
+
+
+async def test_keys_do_not_reach_the_player_through_a_modal(storm):
+    async with running(storm, "n", "enter", "end") as (app, _):
+        assert app.view.row == 3
+
+
+async def test_help_opens_and_closes(storm):
+    async with running(storm, "question_mark") as (app, pilot):
+        assert isinstance(app.screen, HelpScreen)
+        shown = screen_text(app)
+        for word in ("window", "regime", "hit", "warning", "derived", "space", "shift"):
+            assert word in shown
+        await press(app, pilot, "question_mark")
+        assert app.screen is app.dashboard
+
+
+async def test_tab_moves_between_the_tables_and_enter_on_an_operation_goes_there(storm):
+    async with running(storm, "end", "tab") as (app, pilot):
+        assert isinstance(app.focused, OperationsTable)
+        await press(app, pilot, "enter")  # the newest: memunmap, 135.1 ms in
+        assert app.view.elapsed_ns == 135_100_000
+        await press(app, pilot, "tab")
+        assert isinstance(app.focused, CallsTable)
+
+
+async def test_the_cursor_stays_on_its_call_while_newer_ones_arrive(storm):
+    async with running(storm, *["n"] * 5, "down", "down") as (app, pilot):
+        calls = app.dashboard.query_one(CallsTable)
+        chosen = calls.chosen_row
+        assert calls.index == 2
+        for _ in range(30):
+            app.player.send(lambda replay: replay.seek_row(replay.row + 3))
+        await settle(app, pilot)
+        assert calls.chosen_row.row == chosen.row
+        assert calls.index == 32
+        await press(app, pilot, "home")
+        assert calls.chosen_row is None
+        await press(app, pilot, "end")
+        assert calls.index == 0  # its call went away: it follows again
+
+
+async def test_only_new_lines_are_drawn(storm):
+    async with running(storm, "end") as (app, pilot):
+        calls = app.dashboard.query_one(CallsTable)
+        before = calls.drawn
+        app.dashboard.show(app.view)
+        app.dashboard.show(replace(app.view, speed=2.0))
+        await pilot.pause()
+        assert calls.drawn == before
+        await press(app, pilot, "down")
+        assert calls.drawn == before + 2  # the row the cursor left and the one it is on
+
+
+async def test_a_panel_repaints_only_lines_that_changed(storm):
+    async with running(storm, "end") as (app, _):
+        panels = list(app.dashboard.query(Panel))
+        asked = []
+        for panel in panels:
+            panel.refresh = lambda *regions, name=panel.id, **_: asked.append((name, regions))
+        app.dashboard.show(app.view)
+        assert asked == []
+        app.dashboard.show(replace(app.view, speed=2.0))
+        assert [(name, len(regions)) for name, regions in asked] == [("replay", 1)]
+
+
+async def test_theme_key(storm):
+    async with running(storm) as (app, pilot):
+        assert app.theme == DARK.name
+        await press(app, pilot, "t")
+        assert app.theme == LIGHT.name
+
+
+async def test_pages_of_a_low_screen(storm):
+    async with running(storm, "end", size=(80, 24)) as (app, pilot):
+        for title in ("Newest calls", "Operations", "How long a", "Over time", "Newest calls"):
+            assert title in screen_text(app)
+            await press(app, pilot, "v")
+
+
+SIZES = [
+    (160, 50), (80, 24), (120, 40), (80, 50), (160, 24), (250, 70), (72, 22), (100, 30),
+    (71, 40), (100, 21), (40, 10), (20, 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("position", ["home", "end"])
+async def test_the_answer_is_on_every_screen(storm, size, position):
+    async with running(storm, position, size=size) as (app, _):
+        shown = screen_text(app)
+        assert ("NOTHING YET" if position == "home" else "OUT OF RANGE") in shown
+        if size[0] >= 72 and size[1] >= 22:
+            assert "WINDOW" in shown
+            assert "0xfffffffe00000000 - 0xffffffff00000000" in shown
+            assert "quit" in shown
+        elif size[1] > 6:
+            assert "q quits" in shown
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_a_new_size_is_filled_at_once(storm, size):
+    async with running(storm, "end", size=(40, 10)) as (app, pilot):
+        await pilot.resize_terminal(*size)
+        await settle(app, pilot)
+        assert "Newest calls" in screen_text(app)
+        await pilot.resize_terminal(40, 10)
+        await settle(app, pilot)
+        assert "q quits" in screen_text(app)
+
+
+async def test_hostile_text_is_shown_and_not_obeyed(make: Make):
+    machine = replace(MACHINE, release=f"6.1{HOSTILE}", problems=(f"problem {HOSTILE}",))
+    rows = storm_rows(4, 0xFFFF_FFFF_4000_0000, comm=HOSTILE)
+    for each in rows:
+        if each["kind"] == "warn" and each["phase"] == "entry":
+            each["site"] = HOSTILE
+    recording = make(rows, header=Header(machine=machine, notes=(HOSTILE,)))
+    async with running(recording, *["n"] * 4) as (app, pilot):
+        shown = screen_text(app)
+        assert shown.count(r"\x1b]0;x\x07[bold]") == 3  # release, problem, WARN site
+        assert shown.count(r"\x1b]0;x\x07[") == 8  # and, clipped: four calls, one operation
+        await press(app, pilot, "enter")
+        assert r"\x1b]0;x\x07[bold]" in screen_text(app)
+        assert "\x1b" not in app.export_screenshot()
+
+
+async def test_losses_are_on_the_screen(make: Make):
+    async with running(make(storm_rows(4, 0xFFFF_FFFF_4000_0000), lost=12), "end") as (app, _):
+        assert "counts are lower bounds: 12 events lost" in screen_text(app)
+
+
+async def test_derived_calls_are_marked(storm):
+    async with running(storm, "n") as (app, _):
+        shown = screen_text(app)
+        assert "populate†" in shown
+        assert "† 1 call derived" in shown
+
+
+async def test_an_error_in_the_player_is_shown_and_gives_the_exit_code(storm):
+    async with running(storm, "end") as (app, pilot):
+
+        def broken(_: object) -> None:
+            raise RecordingError(f"storm.arrows: batch 2 is damaged {HOSTILE}")
+
+        app.player.send(broken)
+        while app.failure is None:
+            await pilot.pause()
+        await pilot.pause()
+        shown = screen_text(app)
+        assert r"ERROR storm.arrows: batch 2 is damaged \x1b]0;x\x07[bold]" in shown
+        assert "OUT OF RANGE" in shown
+        await pilot.press("q")
+    assert app.return_code == EXIT_ERROR
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+async def test_quit_ends_the_thread(storm, key):
+    async with running(storm, "space", key) as (app, _):
+        pass
+    assert app.return_code == 0
+    assert all(worker.is_finished for worker in app.workers)
+
+
+async def test_start_at_the_end_or_at_a_time(storm):
+    async with running(storm, start="end") as (app, _):
+        assert app.view.at_end
+    async with running(storm, start=0.1) as (app, _):
+        assert app.view.elapsed_ns == 100_000_000
+
+
+async def test_a_recording_without_events(make: Make):
+    async with running(make(), "space", "n", "right", "end", "enter") as (app, _):
+        assert "INCONCLUSIVE" in screen_text(app)
+
+
+async def test_the_probes_of_a_recording_are_told(make: Make):
+    probes = {"vmemmap_free": "entry+return", f"x{HOSTILE}": f"no: {HOSTILE}"}
+    recording = make(storm_rows(4, 0xFFFF_FFFF_4000_0000), header=Header(probes=probes))
+    async with running(recording, "p") as (app, pilot):
+        shown = screen_text(app)
+        assert "entry+return" in shown
+        assert shown.count(r"\x1b]0;x\x07[bold]") == 2
+        await press(app, pilot, "escape")
+        assert app.screen is app.dashboard

@@ -1,0 +1,349 @@
+"""The live dashboard: its keys, its empty state, and that nothing it does touches the capture."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from benchmarks.feed import Feed
+from recordings.capture.drain import Capture, header_of
+from recordings.capture.rotation import Rotation
+from recordings.format.reader import open_recording
+from tests.recordings.made import PATIENCE_S, wait_for
+from tests.tui.dashboard.test_app import HOSTILE, screen_text
+from tests.tui.processes import ROOT, command, whole
+from tui.dashboard.live_app import LiveApp
+from tui.playback.live_player import LivePlayer
+from tui.screens.help import HelpScreen
+from tui.screens.probes import ProbesScreen
+
+PROBES = {
+    "vmemmap_populate": "breakpoint entry+return",
+    "vmemmap_free": "kprobe entry+return",
+    "sparse_add_section": "callsite entry+return (bl at __add_pages+0x90)",
+    "section_deactivate": "no: kprobe: not in available_filter_functions; callsite: inlined",
+    "__add_pages": "kprobe entry+return",
+    "__remove_pages": "kprobe entry+return",
+    "memremap_pages": "kprobe entry+return",
+    "memunmap_pages": "kprobe entry+return",
+    "__warn": "kprobe entry+return",
+}
+REFUSED = "vmemmap_populate: kprobe: Could not probe notrace function vmemmap_populate"
+
+
+def feed_of(samples: Path, name: str = "storm", **options) -> Feed:
+    feed = Feed(samples / f"{name}.arrows", **options)
+    feed.probes = PROBES
+    feed.notes = (REFUSED,)
+    return feed
+
+
+def live_app(feed: Feed, out: Path | None = None) -> LiveApp:
+    """An app on a running capture, all of what the feed gives having come, 83 s in."""
+    capture = Capture(feed, out and Rotation(out, header_of(feed), fsync=False))
+    capture.start()
+    due = feed._due
+    wait_for(lambda: not due() and capture.events == feed.sent)
+    began = capture.started
+    return LiveApp(capture, make=lambda capture: LivePlayer(capture, clock=lambda: began + 83.5))
+
+
+@asynccontextmanager
+async def running(
+    feed: Feed, *keys: str, size: tuple[int, int] = (160, 50), out: Path | None = None
+) -> AsyncIterator[tuple[LiveApp, Pilot[None]]]:
+    app = live_app(feed, out)
+    try:
+        async with app.run_test(size=size) as pilot:
+            await settle(app, pilot)
+            for key in keys:
+                await pilot.press(key)
+                await settle(app, pilot)
+            yield app, pilot
+    finally:
+        app.player.capture.stop()
+
+
+async def settle(app: LiveApp, pilot: Pilot[None]) -> None:
+    """Wait until a view was made of all that has come, and is on the screen."""
+    await pilot.pause()
+    app.player.send(lambda _: None)
+    await asyncio.to_thread(app.player.join)
+    await pilot.pause()
+
+
+SIZES = [(160, 50), (80, 24), (120, 40), (80, 50), (72, 22), (71, 40), (40, 10), (20, 5)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_answer_is_on_every_screen(samples, size):
+    async with running(feed_of(samples), size=size) as (app, _):
+        shown = screen_text(app)
+        assert "OUT OF RANGE" in shown
+        if size[0] >= 72 and size[1] >= 22:
+            assert "LIVE" in shown
+            assert "1:23" in shown
+            assert "904 events" in shown
+            assert "not recorded" in shown
+            assert "populate: breakpoint, section_add: callsite, section_" in shown
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_before_any_event_it_says_what_it_waits_for(samples, size):
+    async with running(feed_of(samples, held=0), size=size) as (app, _):
+        shown = screen_text(app)
+        assert "NOTHING YET" in shown
+        if size[0] >= 72 and size[1] >= 22:
+            assert "waiting for memory hot-add" in shown
+            assert "probes on: populate: breakpoint" in shown
+
+
+async def test_what_comes_appears_by_itself(samples):
+    feed = feed_of(samples, held=0)
+    async with running(feed) as (app, pilot):
+        feed.release()
+        while app.view.row < 904:
+            await pilot.pause(0.02)
+        await pilot.pause()
+        assert "256 of 256 calls so far outside the window" in screen_text(app)
+
+
+async def test_space_freezes_the_view_and_not_the_capture(samples, tmp_path):
+    feed = feed_of(samples, held=200)
+    path = tmp_path / "a.arrows"
+    async with running(feed, "space", out=path) as (app, pilot):
+        before = screen_text(app)
+        assert "PAUSED, 0 events since" in before
+        feed.release()
+        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 904)
+        await settle(app, pilot)
+        frozen = screen_text(app)
+        assert "PAUSED, 704 events since" in frozen
+        assert frozen.splitlines()[:-2] == before.splitlines()[:-2]
+        await pilot.press("space")
+        await settle(app, pilot)
+        assert "256 of 256 calls so far" in screen_text(app)
+    assert whole(path).rows == 904
+
+
+async def test_a_seek_key_does_nothing(samples):
+    keys = ("left", "right", "home", "n", "N", "comma", "plus")
+    async with running(feed_of(samples), *keys) as (app, _):
+        assert app.view.row == 904
+        shown = screen_text(app)
+        assert "LIVE" in shown
+        assert "seek" not in shown
+        assert "speed" not in shown
+
+
+async def test_enter_explains_a_call_and_an_operation_stays(samples):
+    async with running(feed_of(samples), "enter") as (app, pilot):
+        assert "vmemmap_free, event #" in screen_text(app)
+        await pilot.press("escape", "tab", "enter")
+        await settle(app, pilot)
+        assert app.screen is app.dashboard
+
+
+async def test_the_probes_are_told_with_what_was_refused(samples):
+    async with running(feed_of(samples), "p") as (app, pilot):
+        assert isinstance(app.screen, ProbesScreen)
+        shown = screen_text(app)
+        assert "bl at __add_pages+0x90" in shown
+        assert "not in available_filter_functions" in shown
+        assert REFUSED in shown
+        await pilot.press("p")
+        await settle(app, pilot)
+        assert app.screen is app.dashboard
+
+
+async def test_help_is_of_the_live_keys(samples):
+    async with running(feed_of(samples), "question_mark") as (app, _):
+        assert isinstance(app.screen, HelpScreen)
+        shown = screen_text(app)
+        assert "the capture never stops" in shown
+        assert "next and previous hit" not in shown
+
+
+async def test_a_disk_that_failed_is_on_the_screen(samples, tmp_path):
+    async with running(feed_of(samples), out=tmp_path / "a.arrows") as (app, pilot):
+        app.player.capture._fail(OSError(28, "No space left on device"))
+        await settle(app, pilot)
+        shown = screen_text(app)
+        assert "ERROR OSError: [Errno 28] No space left on device" in shown
+        assert "REC stopped" in shown
+        assert "OUT OF RANGE" in shown
+
+
+async def test_hostile_text_is_shown_and_not_obeyed(samples):
+    feed = feed_of(samples, held=0)
+    feed.probes = {f"f{HOSTILE}": f"no: {HOSTILE}"}
+    feed.notes = (HOSTILE,)
+    feed.origin = {"live": HOSTILE}
+    async with running(feed, "p") as (app, pilot):
+        assert screen_text(app).count(r"\x1b]0;x\x07[bold]") >= 4
+        await pilot.press("escape")
+        await settle(app, pilot)
+        assert r"engine \x1b]0;x\x07[bold]" in screen_text(app)
+        assert "\x1b" not in app.export_screenshot()
+
+
+SCENES = {
+    "live-waiting": ("storm", {"held": 0}, ()),
+    "live-midway": ("storm", {"held": 200}, ()),
+    "live-paused": ("storm", {}, ("space",)),
+    "live-clean": ("in-range-6.12", {}, ()),
+    "live-probes": ("storm", {}, ("p",)),
+}
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", SCENES)
+def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
+    """Pictures, as in test_snapshots; a file's size depends on when it was flushed."""
+    monkeypatch.setattr(Rotation, "size", property(lambda _: 15_408))
+    sample, options, keys = SCENES[scene]
+    app = live_app(feed_of(samples, sample, **options), tmp_path / f"{sample}.arrows")
+
+    async def run_before(pilot: Pilot[None]) -> None:
+        await settle(app, pilot)
+        await pilot.press(*keys)
+        await settle(app, pilot)
+
+    try:
+        assert snap_compare(app, terminal_size=size, run_before=run_before)
+    finally:
+        app.player.capture.stop()
+
+
+class Terminal:
+    """The command on a pseudo-terminal of its own, 80x24."""
+
+    def __init__(self, *args: object) -> None:
+        self.main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        self.process = subprocess.Popen(
+            command(*args),
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            cwd=ROOT,
+            start_new_session=True,
+            env=os.environ | {"TERM": "xterm-256color"},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
+        os.close(side)
+
+    def read_until(self, text: bytes) -> bytes:
+        got = b""
+        while text not in got:
+            got += os.read(self.main, 1 << 16)
+        return got
+
+    def drain(self) -> bytes:
+        """What it writes until it ends."""
+        got = b""
+        try:
+            while piece := os.read(self.main, 1 << 16):
+                got += piece
+        except OSError:  # EIO: nobody has the terminal open any more
+            pass
+        return got
+
+
+@pytest.mark.parametrize("how", ["q", "ctrl+c", "SIGTERM", "SIGHUP", "SIGINT", "closed"])
+def test_however_it_ends_the_file_is_whole(tmp_path, how):
+    path = tmp_path / "a.arrows"
+    spec = {"rate": 2000, "rounds": None}
+    terminal = Terminal(spec, "live", "-o", path)
+    try:
+        terminal.read_until(b"LIVE")
+        wait_for(lambda: path.stat().st_size > 20_000)
+        said = b""
+        if how == "closed":
+            os.close(terminal.main)
+        else:
+            if how.startswith("SIG"):
+                terminal.process.send_signal(signal.Signals[how])
+            else:
+                os.write(terminal.main, b"q" if how == "q" else b"\x03")
+            said = terminal.drain()
+        assert terminal.process.wait(PATIENCE_S) == 1
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
+        if how != "closed":
+            os.close(terminal.main)
+    recording = whole(path)
+    reasons = {"q": "closed", "ctrl+c": "closed", "closed": "SIGHUP"}
+    assert recording.ended == reasons.get(how, how)
+    assert recording.closing_notes == (f"{recording.rows} events were sent by the feed",)
+    if how != "closed":
+        assert b"OUT OF RANGE: " in said
+        assert b"Traceback" not in said
+
+
+def test_without_a_terminal_it_names_the_way_out(tmp_path):
+    done = subprocess.run(
+        command({}, "live", "-o", tmp_path / "a.arrows"),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2
+    assert "vmemscope record" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stream_and_a_file_that_exists_are_refused_at_once(tmp_path):
+    path = tmp_path / "a.arrows"
+    path.touch()
+    for output, said in (("-", b"record -o -"), (path, b"exists already")):
+        terminal = Terminal({}, "live", "-o", output)
+        assert said in terminal.drain()
+        assert terminal.process.wait(PATIENCE_S) == 2
+        os.close(terminal.main)
+
+
+def test_without_a_file_the_exit_code_is_the_verdict_too():
+    terminal = Terminal({"sample": "in-range-6.12"}, "live")
+    terminal.read_until(b"104 events")
+    os.write(terminal.main, b"q")
+    assert b"104 events, not recorded" in terminal.drain()
+    assert terminal.process.wait(PATIENCE_S) == 0
+    os.close(terminal.main)
+
+
+def test_open_recording_reads_it_while_it_is_written(tmp_path, samples):
+    path = tmp_path / "a.arrows"
+    app = live_app(feed_of(samples), path)
+    wait_for(lambda: app.player.capture.out.rows == 904)
+    with open_recording(path) as recording:
+        assert recording.rows == 904
+        assert recording.ended is None
+    app.player.capture.stop()
+
+
+async def test_a_refused_rung_is_no_caveat_but_an_unknown_window_is(samples):
+    async with running(feed_of(samples)) as (app, _):
+        assert REFUSED not in screen_text(app)
+    feed = feed_of(samples)
+    feed.machine = replace(feed.machine, window=None, layout=None)
+    feed.notes = ("the window is not known: /proc/kcore: Operation not permitted",)
+    async with running(feed) as (app, _):
+        shown = screen_text(app)
+        assert feed.notes[0] in shown
+        assert "not known here, so no call can be judged: see vmemscope doctor" in shown
+        assert "INCONCLUSIVE" in shown

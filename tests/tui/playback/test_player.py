@@ -1,0 +1,98 @@
+"""The thread around the core: commands in order, views only on change, errors raised."""
+
+import threading
+
+import pytest
+
+from tests.tui.made import MS
+from tui.playback.player import MAX_SPEED, Player, PlayerView, Replay
+
+
+class Running:
+    """A player in a thread, its clock under the test's control."""
+
+    def __init__(self, replay: Replay, tick_s: float = 0.0) -> None:
+        self.now = 0
+        self.views: list[PlayerView] = []
+        self.error: BaseException | None = None
+        self.player = Player(replay, clock=lambda: self.now, tick_s=tick_s)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.player.run(self.views.append)
+        except OSError as error:
+            self.error = error
+
+    def do(self, command) -> PlayerView:
+        self.player.send(command)
+        self.player.join()
+        return self.views[-1]
+
+    def stop(self) -> None:
+        self.player.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def running(storm):
+    runner = Running(Replay(storm, paused=True))
+    yield runner
+    runner.stop()
+
+
+def test_commands_are_done_in_order_and_shown(running):
+    for command, row in ((Replay.end, 288), (Replay.home, 0), (Replay.next_hit, 3)):
+        assert running.do(command).row == row
+    assert [view.row for view in running.views] == [0, 288, 0, 3]
+
+
+def test_what_changes_nothing_publishes_nothing(running):
+    running.do(Replay.home)
+    running.do(Replay.home)
+    assert len(running.views) == 1
+
+
+def test_time_passes_before_a_command_not_after_it(running):
+    running.do(Replay.toggle)
+    running.now += 30 * MS
+    view = running.do(Replay.toggle)
+    assert (view.elapsed_ns, view.paused) == (30 * MS, True)
+    running.now += 1000 * MS
+    assert running.do(Replay.toggle).elapsed_ns == 30 * MS
+
+
+def test_the_end_is_shown_though_no_tick_is_due(storm):
+    ended = threading.Event()
+    player = Player(Replay(storm, speed=MAX_SPEED), clock=lambda: 0, tick_s=3600)
+    thread = threading.Thread(
+        target=player.run, args=[lambda view: view.at_end and ended.set()], daemon=True
+    )
+    thread.start()
+    assert ended.wait(30)
+    player.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_an_error_ends_the_thread_with_it(storm):
+    def broken(_: Replay) -> None:
+        raise OSError(5, "Input/output error")
+
+    running = Running(Replay(storm, paused=True))
+    running.player.send(broken)
+    running.thread.join(30)
+    assert not running.thread.is_alive()
+    assert isinstance(running.error, OSError)
+
+
+def test_checkpoints_are_made_while_idle(storm):
+    replay = Replay(storm, paused=True, stride=32)
+    running = Running(replay)
+    for _ in range(12):  # a slice is folded before each command is taken
+        running.do(Replay.home)
+    running.stop()
+    assert replay.row == 0
+    assert replay.checkpoints == tuple(range(0, 288, 32))

@@ -1,0 +1,43 @@
+"""What is seen how, in one line: the texts are those of ``tracers.live`` and of the importers."""
+
+import pytest
+
+from tui.widgets.probe_summary import rung, summary
+
+
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("kprobe entry+return", "kprobe"),
+        ("callsite entry+return (bl at __add_pages+0x90)", "callsite"),
+        ("breakpoint entry; no return: slots are used up", "breakpoint"),
+        ("derived from __add_pages (kprobe: notrace)", "derived"),
+        ("no: kprobe: notrace; callsite: not found", "not seen"),
+        ("absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)", "absent"),
+        ("", "not seen"),
+        ("entry+return", "kprobe"),
+        ("return", "kprobe"),
+        ("kprobes are nice", "not seen"),
+    ],
+)
+def test_rung(how, word):
+    assert rung(how) == word
+
+
+def test_summary_names_what_is_not_plain():
+    probes = {
+        "vmemmap_populate": "breakpoint entry",
+        "vmemmap_free": "kprobe entry+return",
+        "sparse_add_section": "callsite entry+return (bl at __add_pages+0x90)",
+        "section_deactivate.isra.0": "no: kprobe: gone",
+        "__warn": "kprobe entry+return",
+    }
+    assert summary(probes) == (
+        "populate: breakpoint, section_add: callsite, section_remove: not seen, all others: kprobe"
+    )
+    assert summary({"__warn": "kprobe entry"}) == "all: kprobe"
+    assert summary({"__warn": "kprobe entry", "memremap_pages": "absent: no such function"}) == (
+        "memremap: absent, all others: kprobe"
+    )
+    assert summary({"x\x1b[0m": "no: y"}) == r"x\x1b[0m: not seen"
+    assert summary({}) == "none"

@@ -1,0 +1,200 @@
+"""Opens the memory of a kernel: /proc/kcore, a vmcore, or a text copy of its VMCOREINFO note.
+
+Promises: what is read is bounded by caps, never by what a header claims; every reason for which
+the note cannot be had is one ``ConstantsError`` line with the way out.
+
+Source: fs/proc/kcore.c (the note: 23c85094fe18, 4.19), kernel/vmcore_info.c, include/uapi/linux/
+elf.h. Addresses in the note are of the running kernel, KASLR included.
+"""
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from tracers.constants.errors import ConstantsError
+from tracers.constants.image.elf import AARCH64, MACHINES
+from tracers.machine_files import CAPS
+
+KCORE: Final = Path("/proc/kcore")
+_TEXT_CAP: Final = CAPS["kcore-vmcoreinfo"]
+_NOTES_CAP: Final = 16 << 20  # all notes: a dump has about 1.5 KB for every CPU
+_HEADERS_CAP: Final = 65535  # e_phnum's most; dumps with more have their notes first, too
+_READ_CAP: Final = 1 << 20  # of memory, at once
+_ET_CORE: Final = 4
+_PT_LOAD: Final = 1
+_PT_NOTE: Final = 4
+_ELF_HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
+_SEGMENT: Final = struct.Struct("<IIQQQQQQ")
+_NOTE: Final = struct.Struct("<III")
+_WAY_OUT: Final = "or read its vmlinux or Image instead"
+
+
+class Core:
+    """An open core file: the text of its VMCOREINFO note, and memory by virtual address."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path`` and find the note.
+
+        Raises:
+            ConstantsError: unreadable, not of an arm64 kernel, damaged, or without the note.
+        """
+        self.path = path
+        self._segments: list[tuple[int, int, int]] = []  # address, offset, size
+        self._handle = _opened(path)
+        try:
+            head = self._at(0, _ELF_HEADER.size)
+            self.is_memory = head.startswith(b"\x7fELF")
+            self.vmcoreinfo = self._elf(head) if self.is_memory else self._text(head)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; reading memory is over."""
+        os.close(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, va: int, size: int) -> bytes | None:
+        """Return ``size`` bytes at kernel address ``va``, None where there is no such memory."""
+        if not 0 < size <= _READ_CAP:
+            return None
+        for start, offset, length in self._segments:
+            if start <= va and va + size <= start + length:
+                with suppress(ConstantsError):
+                    data = self._at(offset + va - start, size)
+                    return data if len(data) == size else None
+                return None
+        return None
+
+    def read_u64(self, va: int) -> int | None:
+        """Return the little-endian u64 at ``va``, None where the file has no such memory."""
+        data = self.read(va, 8)
+        return None if data is None else int.from_bytes(data, "little")
+
+    def _at(self, offset: int, size: int) -> bytes:
+        """Read ``size`` bytes, fewer only at the end of the file."""
+        parts: list[bytes] = []
+        while size:
+            try:
+                part = os.pread(self._handle, size, offset)
+            except (OSError, OverflowError) as error:  # an offset past 2^63
+                reason = getattr(error, "strerror", None) or "an impossible offset"
+                raise ConstantsError(
+                    f"{self.path}: reading failed: {reason}; {_WAY_OUT}"
+                ) from error
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _text(self, head: bytes) -> str:
+        if head.startswith((b"KDUMP   ", b"DISKDUMP", b"makedumpfile")):
+            raise ConstantsError(
+                f"{self.path} is a compressed dump, which this version does not read; make it an"
+                " ELF file with makedumpfile -E, or read the kernel's vmlinux instead"
+            )
+        text = self._at(0, _TEXT_CAP).decode("utf-8", "backslashreplace")
+        if not any(key in text for key in ("OSRELEASE=", "NUMBER(", "PAGESIZE=")):
+            raise ConstantsError(
+                f"{self.path} is neither a core file nor the text of a VMCOREINFO note"
+                " (lines such as NUMBER(VA_BITS)=48)"
+            )
+        return text
+
+    def _elf(self, head: bytes) -> str:
+        if len(head) < _ELF_HEADER.size:
+            raise ConstantsError(f"{self.path}: ends inside its ELF header")
+        ident, kind, machine, _, _, table, _, _, _, entry, count, *_ = _ELF_HEADER.unpack(head)
+        if machine != AARCH64 or ident[4:6] != b"\2\1":
+            what = MACHINES.get(machine, f"machine {machine}")
+            if ident[5:6] == b"\2":
+                what = "a big-endian machine"
+            elif machine == AARCH64:
+                what = "a 32-bit program"
+            raise ConstantsError(
+                f"{self.path} is of {what}: the vmemmap window exists on 64-bit little-endian"
+                " arm64 only; give a file of such a kernel"
+            )
+        if kind != _ET_CORE:
+            raise ConstantsError(f"{self.path} is no core file: give it as the vmlinux")
+        if entry != _SEGMENT.size:
+            raise ConstantsError(f"{self.path}: program headers of {entry} bytes: damaged")
+        headers = self._at(table, min(count, _HEADERS_CAP) * entry)
+        whole = len(headers) // entry * entry
+        notes: list[tuple[int, int]] = []
+        for segment, _, offset, va, _, size, _, _ in _SEGMENT.iter_unpack(headers[:whole]):
+            if segment == _PT_LOAD:
+                self._segments.append((va, offset, size))
+            elif segment == _PT_NOTE:
+                notes.append((offset, size))
+        return self._noted(notes)
+
+    def _noted(self, places: list[tuple[int, int]]) -> str:
+        left = _NOTES_CAP
+        for offset, size in places:
+            data = self._at(offset, min(size, left))
+            for name, content in walk_notes(data):
+                if name == b"VMCOREINFO":
+                    return content[:_TEXT_CAP].decode("utf-8", "backslashreplace")
+            left -= len(data)
+            if left <= 0:
+                break
+        raise ConstantsError(
+            f"{self.path} has no VMCOREINFO note (a kernel before 4.19, CONFIG_VMCORE_INFO=n, or a"
+            f" dump made without it): {_WAY_OUT.removeprefix('or ')}"
+        )
+
+
+def walk_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (name, content) of each whole ELF note in ``data``; a note cut short ends it."""
+    at = 0
+    while at + _NOTE.size <= len(data):
+        name_size, size, _ = _NOTE.unpack_from(data, at)
+        name_at = at + _NOTE.size
+        content_at = name_at + (name_size + 3 & ~3)
+        end = content_at + size
+        if end > len(data):
+            return
+        yield data[name_at : name_at + name_size].rstrip(b"\0"), data[content_at:end]
+        at = content_at + (size + 3 & ~3)
+
+
+def _opened(path: Path) -> int:
+    try:
+        # O_NONBLOCK: opening a pipe must not wait for its writer
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise ConstantsError(_refusal(path, error)) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ConstantsError(f"{path}: not a regular file")
+    return handle
+
+
+def _refusal(path: Path, error: OSError | ValueError) -> str:
+    code = getattr(error, "errno", None)
+    reason = getattr(error, "strerror", None) or str(error)
+    if path != KCORE:
+        return f"{path}: {reason}"
+    if code == errno.ENOENT:
+        return f"{path}: not there: the kernel has no CONFIG_PROC_KCORE; {_WAY_OUT}"
+    if code in (errno.EPERM, errno.EACCES):
+        if os.geteuid() != 0:
+            return f"{path}: {reason}: run as root, {_WAY_OUT}"
+        return (
+            f"{path}: {reason}: the kernel is locked down (/sys/kernel/security/lockdown) or"
+            f" CAP_SYS_RAWIO is missing: have either lifted, {_WAY_OUT}"
+        )
+    return f"{path}: {reason}: {_WAY_OUT}"

@@ -1,0 +1,1 @@
+"""Values followed through arm64 code: which constants a function compares with or passes on."""

@@ -1,0 +1,238 @@
+"""VMEMMAP_START and VMEMMAP_END as the kernel's own code has them: three independent readings.
+
+`from_compare` reads the range check of vmemmap_free or vmemmap_populate, `from_call` the two bounds
+that vmemmap_free hands to free_empty_tables, `from_vmcoreinfo` the numbers the kernel writes into
+its VMCOREINFO note at boot (5.18 and later). None of them knows a formula or a release. Each
+answers None when the code does not say beyond doubt; `read_compare`, `read_call`, `read_vmcoreinfo`
+tell why as well. Whatever is loaded from memory at run time (vabits_actual) is never given.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from tracers.constants.dataflow.follow import Call, Follower
+from tracers.constants.dataflow.values import Value
+from tracers.constants.found import Found
+
+PAGE: Final = 4096  # bounds are multiples of every kernel's page; 4K is the smallest
+LOWEST: Final = (1 << 64) - (1 << 52)  # the kernel half with 52 VA bits, the most there is
+STRING_CAP: Final = 128
+CALLEE: Final = "free_empty_tables"
+APPEND: Final = "vmcoreinfo_append_str"
+REPORTERS: Final = ("arch_crash_save_vmcoreinfo", "crash_save_vmcoreinfo_init")
+
+#: What a build decides. Others (KERNELPACMASK, TCR_EL1_T1SZ) look constant until the kernel patches
+#: itself at boot: alternatives and static keys are branches in the file that later go elsewhere.
+_FIXED = re.compile(
+    r"^(?:VMEMMAP_(?:START|END)|MODULES_(?:VADDR|END)|VMALLOC_(?:START|END)|VA_BITS|PAGESIZE"
+    r"|SECTION_SIZE_BITS|MAX_PHYSMEM_BITS|SIZE\(\w+\))$"
+)
+_LABEL = re.compile(r"^(?:NUMBER|SIZE)\(([\w%]+)\)=(0x)?%l*[dux]\n$")
+_PAGESIZE = re.compile(r"^PAGESIZE=%l*[du]\n$")
+
+
+class Named(Protocol):
+    """A symbol."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def va(self) -> int: ...  # noqa: D102
+
+
+class Body(Protocol):
+    """A function: name, u64 address, code."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def va(self) -> int: ...  # noqa: D102
+    @property
+    def bytes(self) -> bytes: ...  # noqa: D102
+
+
+class Image(Protocol):
+    """What is asked of a kernel image (image.KernelImage has it)."""
+
+    def read(self, va: int, size: int) -> bytes | None: ...  # noqa: D102
+    def symbols(self, names: Iterable[str]) -> Mapping[str, Named]: ...  # noqa: D102
+    def function(self, name: str) -> Body | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading: the answer, or one line why there is none."""
+
+    found: Found | None
+    reason: str
+
+
+def _method(body: Body) -> str:
+    return "code:" + body.name.split(".")[0]
+
+
+def _implausible(start: int | None, end: int | None) -> str:
+    """Why these can not be the window's bounds; empty if they can."""
+    for name, bound in (("start", start), ("end", end)):
+        if bound is not None and (bound < LOWEST or bound % PAGE):
+            return f"{name} {bound:#018x} is no page of the kernel half"
+    if start is not None and end is not None and start >= end:
+        return f"start {start:#018x} is not below end {end:#018x}"
+    return ""
+
+
+def read_compare(body: Body) -> Reading:
+    """`WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END)` of a function(start, end, ...).
+
+    One bound alone is answered as such, with the other None; `reason` is then set too.
+    """
+    follower = Follower(body.bytes, body.va)
+    guard = follower.guard()
+    if guard.low is None and guard.high is None:
+        return Reading(None, f"{body.name}: {guard.reason}")
+    wrong = _implausible(guard.low, guard.high)
+    if wrong:
+        return Reading(None, f"{body.name}: {wrong}")
+    detail = "; ".join(follower.text(pc) for pc in guard.rests_on)
+    reason = f"{body.name}: {guard.reason}" if guard.reason else ""
+    return Reading(Found(guard.low, guard.high, _method(body), detail), reason)
+
+
+def read_call(body: Body, image: Image) -> Reading:
+    """Floor and ceiling in `free_empty_tables(start, end, floor, ceiling)` of vmemmap_free.
+
+    A callee the compiler rewrote (.constprop, .isra) may take other arguments: not read. Every
+    call must pass the caller's own start and end first, and all calls the same bounds.
+    """
+    callee = image.symbols([CALLEE]).get(CALLEE)
+    if callee is None:
+        return Reading(None, f"no {CALLEE} in the image: inlined, or no names")
+    if re.search(r"\.(constprop|isra|part|specialized)\b", callee.name):
+        return Reading(None, f"{callee.name} may take other arguments than its source says")
+    follower = Follower(body.bytes, body.va)
+    calls = [call for call in follower.calls() or () if call.target == callee.va]
+    bounds = {(_number(call.args[2]), _number(call.args[3])) for call in calls}
+    start, end = next(iter(bounds), (None, None))
+    if not calls:
+        why = f"no call of {CALLEE} is found"
+    elif any(call.args[:2] != (("f", 0, ()), ("f", 1, ())) for call in calls):
+        why = f"{CALLEE} is not called with start and end"
+    elif len(bounds) != 1 or start is None or end is None:
+        why = f"floor and ceiling of {CALLEE} are not constants"
+    else:
+        why = _implausible(start, end)
+    if why:
+        return Reading(None, f"{body.name}: {why}")
+    detail = "; ".join(f"{follower.text(call.at)} ({CALLEE}): x2, x3" for call in calls)
+    return Reading(Found(start, end, f"{_method(body)}:{CALLEE}", detail), "")
+
+
+def read_vmcoreinfo(image: Image) -> Reading:
+    """Constants that the kernel prints into its VMCOREINFO note, labelled by their format strings.
+
+    Every labelled number is in `Found.facts`; VMEMMAP_START and _END, VA_BITS, PAGESIZE and
+    SIZE(page) also in their fields. A label printed with two different numbers is left out.
+    """
+    append = image.symbols([APPEND]).get(APPEND)
+    bodies = [body for name in REPORTERS if (body := image.function(name)) is not None]
+    if append is None or not bodies:
+        missing = APPEND if append is None else REPORTERS[0]
+        return Reading(None, f"no {missing} in the image: CONFIG_VMCORE_INFO=n, or no names")
+    facts: dict[str, int] = {}
+    places: dict[str, str] = {}
+    doubtful: set[str] = set()
+    for body in bodies:
+        for call in Follower(body.bytes, body.va).calls() or ():
+            labelled = _labelled(call, image) if call.target == append.va else None
+            if labelled is None:
+                continue
+            label, number = labelled
+            if not _FIXED.match(label):
+                continue
+            if number is None or facts.setdefault(label, number) != number:
+                doubtful.add(label)
+            places.setdefault(label, f"{call.at:#x} in {body.name}")
+    facts = {label: number for label, number in facts.items() if label not in doubtful}
+    start, end = facts.get("VMEMMAP_START"), facts.get("VMEMMAP_END")
+    if start is None and end is None:
+        return Reading(None, "VMCOREINFO has no constant VMEMMAP_START: kernels before 5.18")
+    wrong = _implausible(start, end)
+    if wrong:
+        return Reading(None, f"VMCOREINFO: {wrong}")
+    named = [name for name in ("VMEMMAP_START", "VMEMMAP_END") if name in facts]
+    detail = "; ".join(f"NUMBER({name}) at {places[name]}" for name in named)
+    return Reading(
+        Found(
+            start,
+            end,
+            "code:vmcoreinfo",
+            detail,
+            va_bits=_within(facts.get("VA_BITS"), range(36, 53)),
+            page_size=_within(facts.get("PAGESIZE"), (4 << 10, 16 << 10, 64 << 10)),
+            struct_page=_within(facts.get("SIZE(page)"), range(32, 257, 8)),
+            facts=tuple(sorted(facts.items())),
+        ),
+        "" if len(named) == 2 else "VMCOREINFO has one of the two bounds only",
+    )
+
+
+def from_compare(code: Body, image: Image | None = None) -> Found | None:
+    """`read_compare` as gather wants it: both bounds or None."""
+    found = read_compare(code).found
+    return found if found is not None and found.window is not None else None
+
+
+def from_call(code: Body, image: Image) -> Found | None:
+    """`read_call` as gather wants it."""
+    return read_call(code, image).found
+
+
+def from_vmcoreinfo(image: Image) -> Found | None:
+    """`read_vmcoreinfo` as gather wants it: both bounds or None."""
+    found = read_vmcoreinfo(image).found
+    return found if found is not None and found.window is not None else None
+
+
+def _number(value: Value) -> int | None:
+    return value[1] if value is not None and value[0] == "c" else None
+
+
+def _within(number: int | None, good: Iterable[int]) -> int | None:
+    return number if number is not None and number in good else None
+
+
+def _string(value: Value, image: Image) -> str | None:
+    """The C string at a constant address, printable ASCII only."""
+    if value is None or value[0] not in ("p", "c"):
+        return None
+    data = b""
+    for size in (STRING_CAP, 64, 32, 16, 8):  # the last strings of a section end before the cap
+        data = image.read(value[1], size) or b""
+        if data:
+            break
+    text, end, _ = data.partition(b"\0")
+    good = end and all(32 <= byte < 127 or byte == 10 for byte in text)
+    return text.decode("ascii") if good else None
+
+
+def _labelled(call: Call, image: Image) -> tuple[str, int | None] | None:
+    """Label and number of one vmcoreinfo_append_str(format, ...); None: another kind of line."""
+    text = _string(call.args[0], image)
+    if text is None:
+        return None
+    if _PAGESIZE.match(text):
+        return "PAGESIZE", _number(call.args[1])
+    match = _LABEL.match(text)
+    if match is None:
+        return None
+    label, values = match[1], call.args[1:]
+    if label == "%s":
+        name = _string(values[0], image)
+        if name is None:
+            return None
+        label, values = name, values[1:]
+    elif "%" in label:
+        return None
+    return f"SIZE({label})" if text.startswith("SIZE") else label, _number(values[0])

@@ -1,0 +1,1 @@
+"""A kernel's image: any file it comes in, read by address and by name."""

@@ -1,0 +1,1 @@
+"""Engine bcc: BPF programs, compiled by BCC."""

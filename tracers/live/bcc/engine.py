@@ -1,0 +1,341 @@
+"""Engine "bcc": a BPF program on kprobes and breakpoints, its records through one ring buffer.
+
+Promises: everything lives in file descriptors of this process, so nothing outlives it; no record
+is dropped without being counted (per probe and CPU, by the program itself); no kernel header is
+needed, though BCC asks for them. What BCC prints goes into errors, never to the terminal.
+"""
+
+import atexit
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tracers.batch import Batch, Losses
+from tracers.events import Kind, Phase
+from tracers.live.bcc.breakpoint_repeats import TIMED, UNTIMED, Doubles
+from tracers.live.bcc.find_module import find_bcc
+from tracers.live.bcc.perf_events import Kprobes, check_stepping, open_breakpoint, open_tracepoint
+from tracers.live.bcc.program import (
+    FILE_BYTES,
+    NONE,
+    SLOTS,
+    TALLY,
+    TO_TRACEFS,
+    WARN_SLOT,
+    compile_program,
+    one_line,
+    program,
+    quiet,
+)
+from tracers.live.bcc.ring_buffer import Ring
+from tracers.live.engine import AttachError, Counts, LiveError
+from tracers.live.probes.points import Filters, Probe, Rung
+from tracers.live.rows import RAW, rows
+
+
+class BccEngine:
+    """See ``tracers.live.engine.Engine``. ``ours``: where the WARNs lie whose rows are wanted."""
+
+    name = "bcc"
+
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        *,
+        filters: Filters = Filters(),  # noqa: B008 (frozen)
+        ours: Sequence[tuple[int, int]] = (),
+        ring_bytes: int = 16 << 20,
+    ) -> None:
+        """Compile and prepare. ``ring_bytes``: a power of two. Raises ``LiveError``."""
+        self._fds: list[int] = []
+        self._ring: Ring | None = None
+        self._bpf: Any = None
+        self._probes: list[Probe] = []
+        self._slots: list[int] = []  # the slot of each probe
+        self._sites: list[str] = []
+        self._files: dict[int, int] = {}  # address of a file's name -> index of its site
+        self._filters = filters
+        self._doubles = Doubles()
+        self._open: set[int] = set()  # calls under way: probe << 32 | thread
+        self._running = False
+        self._stepping = False  # breakpoints of programs were seen to let go
+        self._possible = _cpus(root, "possible")
+        self._last = np.zeros(len(self._possible), TALLY)  # one for each of these, in their order
+        self._told = 0  # lost that some batch has told
+        self._reports = False
+        self._cpus = _cpus(root, "online")
+        self._kprobes = Kprobes(root, self._cpus[0])
+        module = find_bcc(root)
+        self._lib = sys.modules[f"{module.__name__}.libbcc"].lib
+        self._module = module
+        try:
+            self._bpf = compile_program(module.BPF, program(filters, ours, ring_bytes))
+            self._ring = Ring.map(self._map("ring"), ring_bytes, RAW)
+            self._control(running=False)
+            self._witness(root)
+        except (LiveError, AttachError, OSError) as error:
+            self.close()
+            raise LiveError(one_line(error)) from None
+
+    def attach(self, probe: Probe) -> str | None:
+        """Attach a probe, not yet heard. Raises ``AttachError`` and leaves nothing of it behind."""
+        registers = dict(probe.registers)
+        if probe.kind is Kind.WARN and "caller" not in registers:
+            raise AttachError(f"{probe.function}: unknown which register holds the caller")
+        slot = self._free_slot(probe)
+        kind = self._bpf.PERF_EVENT if probe.rung is Rung.BREAKPOINT else self._bpf.KPROBE
+        opened: list[int] = []
+        try:
+            entry = self._load(f"on_entry_{slot}", kind)
+            if probe.rung is Rung.BREAKPOINT and not self._stepping:
+                check_stepping(entry)
+                self._stepping = True
+            exit_ = self._load(f"on_exit_{slot}", kind) if probe.timed else -1
+            for fd in self._events(probe, entry, exit_):
+                opened.append(fd)  # noqa: PERF402 - those opened before a failure are closed
+        except AttachError:
+            _close(opened)
+            for name in (f"on_entry_{slot}", f"on_exit_{slot}"):
+                function = self._bpf.funcs.pop(name.encode(), None)
+                if function is not None:
+                    os.close(function.fd)
+            raise
+        self._fds += opened
+        self._probes.append(probe)
+        self._slots.append(slot)
+        self._control(running=self._running)
+        if self._filters.window and _windowed(probe) and not {"start", "end"} <= set(registers):
+            return "the window filter does not reach it: unknown which registers hold the range"
+        return None
+
+    def start(self) -> None:
+        """Hear all probes from now on, at once."""
+        self._warm()
+        self._running = True
+        self._control(running=True)
+
+    def _warm(self) -> None:
+        """Go through everything once: what loads at first use must not hold up the first events."""
+        records = np.zeros(len(self._probes), RAW)
+        records["probe"] = np.arange(len(self._probes))
+        if len(records):
+            Doubles().leave_out(records, [_doubled(probe) for probe in self._probes])
+            self._follow(records)
+            rows(records, self._probes, self._sites)
+        self._open.clear()
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """Return what was sent, waiting up to ``timeout_s`` for something; it may be earlier."""
+        if self._ring is None:
+            return None
+        records = self._ring.drain()
+        if not len(records):
+            self._ring.wait(timeout_s)
+            records = self._ring.drain()
+        return self._batch(records)
+
+    def stop(self) -> Batch | None:
+        """Stop hearing, detach everything, return the rest and the last losses."""
+        if self._ring is None:
+            return None
+        if self._running:
+            self._running = False
+            self._control(running=False)
+        _close(self._fds)  # waits for programs that still run
+        return self._batch(self._ring.drain())
+
+    def counts(self) -> Counts:
+        """Return the program's own accounting; ``warns`` and ``reported`` know no filter.
+
+        ``missed_returns`` is entries less exits less calls under way, a call at most a thread.
+        """
+        if self._bpf is not None:
+            self._tallies()
+        witnesses = ("warns", "other_warns", "reported", "other_reported")
+        sums = {name: int(self._last[name].sum()) for name in witnesses}
+        lost: dict[tuple[str, int], int] = {}
+        missed: dict[str, int] = {}
+        for index, (probe, slot) in enumerate(zip(self._probes, self._slots, strict=True)):
+            for cpu, number in zip(
+                self._possible, self._last["lost"][:, slot].tolist(), strict=True
+            ):
+                if number:
+                    lost[probe.function, cpu] = number
+            if probe.timed and probe.rung is Rung.KPROBE:
+                under_way = sum(call >> 32 == index for call in self._open)
+                gone = self._last["entries"][:, slot].sum() - self._last["exits"][:, slot].sum()
+                missed[probe.function] = max(0, int(gone) - under_way)
+        warned = WARN_SLOT in self._slots
+        return Counts(
+            lost,
+            missed,
+            sums["warns"] if warned else None,
+            sums["other_warns"] if warned else None,
+            sums["reported"] if self._reports else None,
+            sums["other_reported"] if self._reports else None,
+        )
+
+    def close(self) -> None:
+        """Release everything; also after a failure, also again."""
+        _close(self._fds)
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+        if self._bpf is not None:
+            bpf, self._bpf = self._bpf, None
+            with quiet():
+                bpf.cleanup()  # closes programs and maps
+            atexit.unregister(bpf.cleanup)  # which would keep LLVM's memory until the end
+
+    def _free_slot(self, probe: Probe) -> int:
+        if probe.kind is Kind.WARN:
+            if WARN_SLOT in self._slots:
+                raise AttachError("one WARN probe is all there can be")
+            return WARN_SLOT
+        free = set(range(SLOTS)) - {WARN_SLOT} - set(self._slots)
+        if not free:
+            raise AttachError(f"no room for more than {SLOTS - 1} probes")
+        return min(free)
+
+    def _events(self, probe: Probe, entry: int, exit_: int) -> Iterator[int]:
+        """Open a probe's events one by one; exits first, so that no entry lacks its exit."""
+        if probe.rung is Rung.BREAKPOINT:
+            for places, function in (
+                (probe.exits if probe.timed else (), exit_),
+                (probe.entries, entry),
+            ):
+                for place in places:
+                    for cpu in self._cpus:
+                        yield open_breakpoint(place, cpu, function)
+            return
+        if probe.timed and probe.rung is Rung.KPROBE:
+            for place in probe.entries:
+                yield self._kprobes.open(place, returns=True, program=exit_)
+        for place in probe.exits if probe.timed else ():
+            yield self._kprobes.open(place, returns=False, program=exit_)
+        for place in probe.entries:
+            yield self._kprobes.open(place, returns=False, program=entry)
+
+    def _load(self, name: str, kind: int) -> int:
+        with quiet() as said:
+            try:
+                return int(self._bpf.load_func(name.encode(), kind).fd)
+            except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
+                failed = error
+        raise AttachError(one_line(failed, said))
+
+    def _witness(self, root: Path) -> None:
+        """Count error_report_end as well, where the kernel has it (5.12)."""
+        with suppress(AttachError):
+            function = self._load("on_report", self._bpf.TRACEPOINT)
+            fd = open_tracepoint(root, "error_report/error_report_end", self._cpus[0], function)
+            if fd is not None:
+                self._fds.append(fd)
+                self._reports = True
+
+    def _map(self, name: str) -> int:
+        return int(self._lib.bpf_table_fd(self._bpf.module, name.encode()))
+
+    def _control(self, *, running: bool) -> None:
+        """Tell the program which slot is which probe, and whether to send at all."""
+        slots = np.full((SLOTS, 8), NONE, np.uint8)
+        slots[:, :3] = 0
+        for index, (probe, slot) in enumerate(zip(self._probes, self._slots, strict=True)):
+            registers = dict(probe.registers)
+            start, end = registers.get("start", NONE), registers.get("end", NONE)
+            filtered = self._filters.window and _windowed(probe) and NONE not in (start, end)
+            file, caller = registers.get("file", NONE), registers.get("caller", NONE)
+            slots[slot] = (*divmod(index, 256)[::-1], bool(filtered), start, end, file, caller, 0)
+        value = struct.pack("<Q", running) + slots.tobytes()
+        if self._lib.bpf_update_elem(
+            self._map("control"), ctypes.byref(ctypes.c_uint32(0)), ctypes.c_char_p(value), 0
+        ):
+            raise LiveError(f"the kernel does not take the BPF program's settings: {TO_TRACEFS}")
+
+    def _tallies(self) -> int:
+        """Read the counters of all CPUs; return the losses among them."""
+        memory = ctypes.create_string_buffer(self._last.nbytes)
+        key = ctypes.c_uint32(0)
+        if not self._lib.bpf_lookup_elem(self._map("tallies"), ctypes.byref(key), memory):
+            self._last = np.frombuffer(memory.raw, TALLY)
+        return int(self._last["lost"].sum())
+
+    def _batch(self, records: npt.NDArray[np.void]) -> Batch | None:
+        lost = self._tallies() - self._told
+        if not len(records) and not lost:
+            return None
+        self._told += lost
+        records = self._doubles.leave_out(records, [_doubled(probe) for probe in self._probes])
+        self._name_sites(records)
+        self._follow(records)
+        return Batch(rows(records, self._probes, self._sites), Losses(lost=lost))
+
+    def _follow(self, records: npt.NDArray[np.void]) -> None:
+        """Keep which calls are under way: those whose last record is an entry."""
+        calls = records["probe"].astype(np.int64) << 32 | records["tid"]
+        last, where = np.unique(calls[::-1], return_index=True)
+        entered = records["phase"][::-1][where] == Phase.ENTRY
+        self._open.difference_update(last[~entered].tolist())
+        self._open.update(last[entered].tolist())
+
+    def _name_sites(self, records: npt.NDArray[np.void]) -> None:
+        """Give WARN entries their site and line, which the program sends as raw registers."""
+        if WARN_SLOT not in self._slots:
+            return
+        index = self._slots.index(WARN_SLOT)
+        registers = dict(self._probes[index].registers)
+        warns = np.flatnonzero((records["probe"] == index) & (records["phase"] == Phase.ENTRY))
+        args = records["args"][warns]
+        if "line" in registers:
+            records["line"][warns] = args[:, registers["line"]].astype(np.uint32)
+        if "file" in registers:
+            files, which = np.unique(args[:, registers["file"]], return_inverse=True)
+            sites = [self._site(address) for address in files.tolist()]
+            records["site"][warns] = np.array(sites, np.int32)[which]
+
+    def _site(self, file: int) -> int:
+        """Return the index of the source file whose name is at ``file``, -1 if unknown."""
+        if file not in self._files:
+            memory = ctypes.create_string_buffer(FILE_BYTES)
+            key = ctypes.c_uint64(file)
+            if self._lib.bpf_lookup_elem(self._map("files"), ctypes.byref(key), memory):
+                return -1
+            self._files[file] = len(self._sites)
+            self._sites.append(memory.value.decode("utf-8", "backslashreplace"))
+        return self._files[file]
+
+
+def _doubled(probe: Probe) -> int:
+    if probe.rung is not Rung.BREAKPOINT:
+        return 0
+    return TIMED if probe.timed else UNTIMED
+
+
+def _windowed(probe: Probe) -> bool:
+    return probe.kind in (Kind.POPULATE, Kind.FREE)
+
+
+def _cpus(root: Path, which: str) -> list[int]:
+    """Return the CPUs of /sys/devices/system/cpu/``which``, such as "0-3,6"."""
+    try:
+        text = (root / "sys/devices/system/cpu" / which).read_text("ascii").strip()
+        found: list[int] = []
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except (OSError, ValueError):
+        raise LiveError(f"/sys does not tell which CPUs are {which}: mount sysfs") from None
+    return found
+
+
+def _close(fds: list[int]) -> None:
+    while fds:
+        os.close(fds.pop())

@@ -1,0 +1,131 @@
+"""The BPF program as text, and BCC made to compile it without kernel headers and in silence.
+
+BCC compiles inside a kernel source tree and includes its own helpers, which need kernel headers.
+program.c needs neither: the tree it gets is an empty one, its one header switches both off. So
+the engine works on stock kernels with no headers package, and compiles in a fraction of the time.
+"""
+
+import ctypes
+import os
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from tracers.live.engine import LiveError
+from tracers.live.probes.points import Filters
+
+SLOTS: Final = 10  # probes at a time; each costs a tenth of the compile
+WARN_SLOT: Final = 0
+NONE: Final = 255  # no such register
+TO_TRACEFS: Final = "use --engine tracefs"
+
+#: What hides BCC's own helpers and its copy of bpf.h, the only users of kernel headers.
+_GUARDS: Final = "#define __BPF_HELPERS_H\n#define _UAPI__LINUX_BPF_H__\n"
+_PROBE: Final = """\
+int on_entry_{n}(struct registers *ctx)
+{{
+	u64 x0 = ctx->x0, x1 = ctx->x1, x2 = ctx->x2, x3 = ctx->x3;
+	return entered({n}, x0, x1, x2, x3);
+}}
+int on_exit_{n}(struct registers *ctx)
+{{
+	u64 x0 = ctx->result;
+	return returned({n}, x0);
+}}
+"""
+#: struct tally of program.c
+TALLY: Final = np.dtype(
+    [
+        *((name, "<u8", (SLOTS,)) for name in ("entries", "exits", "lost")),
+        *((name, "<u8") for name in ("warns", "other_warns", "reported", "other_reported")),
+    ]
+)
+FILE_BYTES: Final = 128  # struct name
+
+
+def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) -> str:
+    """Return the C text: the filters as constants, program.c, and two functions a slot."""
+    wanted, inside = ["1"], "0"
+    if filters.pid is not None:
+        wanted.append(f"(who) >> 32 == {filters.pid}")
+    if filters.comm is not None:
+        name = filters.comm.encode("utf-8", "surrogateescape")[:15].ljust(16, b"\0")
+        wanted += [
+            f"(comm)[{i}] == 0x{word:x}ull" for i, word in enumerate(struct.unpack("<2Q", name))
+        ]
+    if filters.window is not None:
+        # modulo 2^64, as the window may end there: a range that runs backwards is not inside
+        first, end = filters.window
+        size = (end - first) % 2**64
+        inside = (
+            f"((start) - 0x{first:x}ull < 0x{size:x}ull"
+            f" && (end) - (start) <= 0x{end:x}ull - (start))"
+        )
+    ranges = [f"(address) - 0x{a:x}ull < 0x{(b - a) % 2**64:x}ull" for a, b in ours]
+    return "\n".join(
+        [
+            f"#define RING_BYTES {ring_bytes}",
+            f"#define SLOTS {SLOTS}",
+            f"#define WANTED(who, comm) ({' && '.join(wanted)})",
+            f"#define INSIDE(start, end) ({inside})",
+            f"#define OURS(address) ({' || '.join(ranges) or '0'})",
+            Path(__file__).with_name("program.c").read_text("ascii"),
+            *(_PROBE.format(n=n) for n in range(SLOTS)),
+        ]
+    )
+
+
+def compile_program(bpf: Any, text: str) -> Any:  # noqa: ANN401 - BCC ships no types
+    """Return BCC's object of a program, compiled in a kernel source tree that holds nothing."""
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    with tempfile.TemporaryDirectory(prefix="vmemscope-") as directory, quiet() as said:
+        include = Path(directory) / "include/linux"
+        include.mkdir(parents=True)
+        (include / "kconfig.h").write_text(_GUARDS)
+        os.environ["BCC_KERNEL_SOURCE"] = directory  # BCC compiles there, and looks no further
+        try:
+            return bpf(text=text.encode(), cflags=["-g0"])  # half the time, no types for BTF
+        except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
+            failed = error
+        finally:
+            if before is None:
+                del os.environ["BCC_KERNEL_SOURCE"]
+            else:
+                os.environ["BCC_KERNEL_SOURCE"] = before
+    raise LiveError(f"BCC cannot compile the program ({one_line(failed, said)}): {TO_TRACEFS}")
+
+
+@contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Keep what C code prints off the terminal; yields the lines, filled in at the end."""
+    said: list[str] = []
+    sys.stdout.flush()
+    sys.stderr.flush()
+    flush = ctypes.CDLL(None).fflush
+    saved = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file:
+        try:
+            for fd in (1, 2):
+                os.dup2(file.fileno(), fd)
+            yield said
+        finally:
+            flush(None)
+            for fd, old in zip((1, 2), saved, strict=True):
+                os.dup2(old, fd)
+                os.close(old)
+            file.seek(0)
+            said += file.read().decode("utf-8", "backslashreplace").splitlines()
+
+
+def one_line(error: BaseException, said: Sequence[str] = ()) -> str:
+    """Return an error as one line, with the last thing of sense that was printed beside it."""
+    texts = [" ".join(line.split()) for line in said]
+    wanted = [text for text in texts if "error" in text.lower()] or [text for text in texts if text]
+    told = f"{error}".replace("b'", "'")
+    return " ".join(f"{told}: {wanted[-1]}".split()) if wanted else told

@@ -1,0 +1,1 @@
+"""Doctor: what of live capture works on this machine, and the next step where it does not."""

@@ -1,0 +1,1 @@
+"""What can be probed in the running kernel, and the ways to do it, most direct first."""

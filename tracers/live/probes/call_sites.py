@@ -1,0 +1,119 @@
+"""Finds who calls a function: the call instructions, decoded from arm64 kernel text.
+
+A kernel before 6.11 refuses a probe on a __meminit function (73db3abdca58), but not on the ``bl``
+that calls it from a function it lets us trace. Promises: every direct call in the kernel's own
+text is found, or the answer is nothing; modules are not looked through. An instruction behind a
+call that a direct jump leads to as well is told apart: it does not mean that a call returned.
+
+Source: Arm Architecture Reference Manual, C6.2 "B", "BL", "B.cond", "CBZ", "TBZ".
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tracers.constants.image.kernel_image import KernelImage
+
+_CHUNK: Final = 4 << 20
+_TEXT_CAP: Final = 256 << 20  # bytes; a defconfig kernel's text has 20 MB
+#: Direct branches: mask and value of the opcode, where the offset's bits are and how many.
+_BRANCHES: Final = (
+    (0x7C000000, 0x14000000, 0, 26),  # B, BL
+    (0xFF000000, 0x54000000, 5, 19),  # B.cond, BC.cond
+    (0x7E000000, 0x34000000, 5, 19),  # CBZ, CBNZ
+    (0x7E000000, 0x36000000, 5, 14),  # TBZ, TBNZ
+)
+_LINK: Final = np.uint32(1 << 31)  # set in BL, clear in B
+
+_U64 = npt.NDArray[np.uint64]
+_Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Addresses of the instructions that lead into a function: calls, and tail calls (jumps).
+
+    ``jumped``: those right behind a call that a jump leads to, too.
+    """
+
+    calls: tuple[int, ...] = ()
+    tails: tuple[int, ...] = ()
+    jumped: tuple[int, ...] = ()
+
+
+def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> dict[str, Calls]:
+    """Return the calls into each target, given as [start, end); jumps inside it are none.
+
+    Empty if the image's text is not known or cannot be read.
+    """
+    ends = image.symbols(["_stext", "_etext"])
+    if len(ends) < 2 or not 0 < ends["_etext"].va - ends["_stext"].va <= _TEXT_CAP:
+        return {}
+    text = (ends["_stext"].va, ends["_etext"].va)
+    calls: dict[str, list[int]] = {name: [] for name in targets}
+    tails: dict[str, list[int]] = {name: [] for name in targets}
+    for start, code in _pieces(image, *text):
+        if code is None:
+            return {}
+        for linked, where, goes in _branches(start, code):
+            for name, (first, end) in targets.items():
+                into = goes == np.uint64(first)
+                inside = (where >= np.uint64(first)) & (where < np.uint64(end))
+                calls[name] += where[into & linked].tolist()
+                tails[name] += where[into & ~linked & ~inside].tolist()
+    behind = np.array([place + 4 for places in calls.values() for place in places], np.uint64)
+    # Of all the text: a function's cold part lies elsewhere, and jumps back into it.
+    jumped: set[int] = set()
+    for start, code in _pieces(image, *text) if len(behind) else ():
+        if code is None:
+            return {}
+        for linked, _, goes in _branches(start, code):
+            jumped.update(goes[~linked & np.isin(goes, behind)].tolist())
+    return {
+        # /proc/kcore shows the text twice: once as such, once as a part of vmalloc's area
+        name: Calls(
+            _sorted(calls[name]),
+            _sorted(tails[name]),
+            _sorted([place + 4 for place in calls[name] if place + 4 in jumped]),
+        )
+        for name in targets
+    }
+
+
+def _pieces(image: KernelImage, first: int, end: int) -> Iterator[tuple[int, bytes | None]]:
+    """Yield the code of [first, end), piece by piece, with the address of each."""
+    for region in image.regions:
+        low, high = max(region.va, first), min(region.va + region.size, end)
+        for start in range(low & ~3, high & ~3, _CHUNK):
+            yield start, image.read(start, min(_CHUNK, (high & ~3) - start))
+
+
+def _branches(va: int, code: bytes) -> Iterator[tuple[_Mask, _U64, _U64]]:
+    """Yield, kind by kind, which branches are calls, where they are and where they go.
+
+    A pointer's low half is none, whatever it looks like: ahead of every function lies one to its
+    ftrace_ops since baaf553d3bc3 (6.3). Its high half, 0xffff…, is no instruction (unallocated).
+    """
+    words = np.frombuffer(code, "<u4")
+    for mask, value, shift, bits in _BRANCHES:
+        places = np.flatnonzero((words & np.uint32(mask)) == np.uint32(value))
+        behind = words[np.minimum(places + 1, len(words) - 1)]
+        places = places[(behind >> np.uint32(16)) != np.uint32(0xFFFF)]
+        found = words[places]
+        where = np.uint64(va) + places.astype(np.uint64) * np.uint64(4)
+        linked = ((found & _LINK) != 0) & (bits == 26)
+        yield linked, where, where + _offsets(found, shift, bits)
+
+
+def _sorted(places: list[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(places)))
+
+
+def _offsets(words: npt.NDArray[np.uint32], shift: int, bits: int) -> _U64:
+    """Return the signed byte offsets of branches, modulo 2^64."""
+    field = (words.astype(np.int64) >> shift) & ((1 << bits) - 1)
+    signed = field - ((field >> (bits - 1)) << bits)
+    return (signed * 4).view(np.uint64)

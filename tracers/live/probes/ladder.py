@@ -1,0 +1,157 @@
+"""The attach ladder: per probe point every rung this kernel might allow, and the climb.
+
+Rungs are tried, never inferred from a version: what the kernel refuses is remembered with its
+own reason and the next rung is tried.
+
+Linux 6.11, commit 73db3abdca58 ("init/modpost: conditionally check section mismatch to
+__meminit*"): before it, __meminit functions are notrace and entry kprobes are refused.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tracers.events import Kind
+from tracers.live.engine import AttachError
+from tracers.live.probes.call_sites import Calls, find_calls
+from tracers.live.probes.points import Probe, Rung
+from tracers.live.probes.rungs import POINTS, RUNGS, Point
+from tracers.live.probes.running_kernel import RunningKernel
+
+#: The points that kernels refuse entry kprobes on: those a forced rung is for.
+_FORCED: Final = (Kind.POPULATE, Kind.SECTION_ADD)
+#: An exported function cannot be inlined away: not listed, it is not there, and nobody calls it.
+_ABSENT: Final = "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """One point's rungs on this kernel, in the order they are tried, and those it cannot have.
+
+    ``absent``: the kernel has no such function, so no rung is needed.
+    """
+
+    kind: Kind
+    function: str
+    probes: tuple[Probe, ...]
+    impossible: tuple[tuple[Rung, str], ...] = ()
+    absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """How the climb of one point ended. ``probe`` None: derived, absent, or not seen at all.
+
+    ``absent``: there is no such function in this kernel, hence no call that could be missed.
+    """
+
+    kind: Kind
+    function: str
+    probe: Probe | None
+    refused: tuple[tuple[Rung, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    derived: bool = False
+    absent: bool = False
+
+    @property
+    def how(self) -> str:
+        """How it is seen, or why not: what the recording's header says."""
+        if self.probe is not None:
+            return "; ".join((str(self.probe), *self.notes))
+        if self.absent:
+            return _ABSENT
+        told = "; ".join(f"{rung.value}: {why}" for rung, why in self.refused)
+        return f"derived from __add_pages ({told})" if self.derived else f"no: {told}"
+
+
+def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder, ...]:
+    """Return every point's ladder, most important first; ``first`` leaves out the rungs above.
+
+    ``first`` holds for populate and section-add, which kernels before 6.11 refuse; everything
+    else has its entry kprobe.
+    """
+    order = list(Rung)
+    chosen = [(point, _chosen(kernel, point)) for point in POINTS]
+    calls = _calls(kernel, (name for point, name in chosen if point.kind is not Kind.WARN and name))
+    built = []
+    for point, name in chosen:
+        if name is None and point.exported:
+            built.append(Ladder(point.kind, point.functions[0], (), absent=True))
+            continue
+        lowest = order.index(first) if point.kind in _FORCED else 0
+        probes, impossible = [], []
+        for rung in (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT):
+            if order.index(rung) < lowest:
+                impossible.append((rung, f"left out: --rung {first.value}"))
+                continue
+            probe = RUNGS[rung](kernel, point, name, calls.get(name or "", None))
+            if isinstance(probe, Probe):
+                probes.append(probe)
+            else:
+                impossible.append((rung, probe))
+        built.append(
+            Ladder(point.kind, name or point.functions[0], tuple(probes), tuple(impossible))
+        )
+    return tuple(built)
+
+
+def climb(
+    every: Sequence[Ladder],
+    attach: Callable[[Probe], str | None],
+    traceable: Mapping[str, str] | None = None,
+) -> tuple[Attached, ...]:
+    """Try each point's rungs in order with ``attach``, an engine's, until one holds.
+
+    ``traceable``: of each function "traceable" or why not, to explain a refusal with.
+    """
+    ends = [_climb_one(ladder, attach, traceable or {}) for ladder in every]
+    seen = {end.kind for end in ends if end.probe is not None}
+    return tuple(
+        Attached(end.kind, end.function, None, end.refused, (), derived=True)
+        if end.kind is Kind.POPULATE and end.probe is None and Kind.ADD_PAGES in seen
+        else end
+        for end in ends
+    )
+
+
+def _climb_one(
+    ladder: Ladder, attach: Callable[[Probe], str | None], traceable: Mapping[str, str]
+) -> Attached:
+    why = dict(ladder.impossible)
+    for probe in ladder.probes:
+        try:
+            note = attach(probe)
+        except AttachError as error:
+            told = str(error)
+            if probe.rung is Rung.KPROBE and traceable.get(ladder.function) == "notrace":
+                told += "" if "notrace" in told else " (notrace)"
+            why[probe.rung] = told
+        else:
+            held = replace(probe, timed=False) if note else probe
+            notes = (note,) if note else ()
+            above = _in_order(why, until=probe.rung)
+            return Attached(ladder.kind, probe.function, held, above, notes)
+    return Attached(ladder.kind, ladder.function, None, _in_order(why), absent=ladder.absent)
+
+
+def _in_order(
+    why: Mapping[Rung, str], *, until: Rung = Rung.DERIVED
+) -> tuple[tuple[Rung, str], ...]:
+    order = list(Rung)
+    return tuple((rung, why[rung]) for rung in order[: order.index(until)] if rung in why)
+
+
+def _chosen(kernel: RunningKernel, point: Point) -> str | None:
+    """Return the first of the point's functions that the kernel has, None if it has none."""
+    if kernel.names is None:
+        return point.functions[0]  # tried by name
+    found = kernel.names.find(point.functions)
+    return next((name for name in point.functions if name in found), None)
+
+
+def _calls(kernel: RunningKernel, names: Iterable[str]) -> Mapping[str, Calls]:
+    text = kernel.text
+    if text is None:
+        return {}
+    found = text.symbols(names)
+    return find_calls(text, {name: text.extent(symbol) for name, symbol in found.items()})

@@ -1,0 +1,106 @@
+"""The running kernel as the ladder needs it: addresses, text, prototypes, and who may be probed.
+
+Promises: what is not readable here (lockdown, no root, no BTF) is None, with the reason in
+``missing``; addresses are the running kernel's own, whatever file the code was read from.
+"""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tracers.constants.btf import Prototype, prototypes
+from tracers.constants.errors import ConstantsError
+from tracers.constants.image.elf import parse_notes
+from tracers.constants.image.kernel_image import KernelImage, open_kernel
+from tracers.constants.image.symbols import SymbolTable, read_map
+
+_BTF_CAP: Final = 256 << 20
+_BUILD_ID: Final = ("GNU", 3)  # NT_GNU_BUILD_ID
+#: Ends of the memory through which the kernel shows its own text.
+KCORE: Final = "proc/kcore"
+
+
+@dataclass(slots=True)
+class RunningKernel:
+    """What is known. ``text`` holds code at its own addresses; ``slide`` leads to running ones."""
+
+    arch: str
+    names: SymbolTable | None = None
+    text: KernelImage | None = None
+    slide: int = 0  # running address minus the text's, modulo 2^64
+    prototypes: dict[str, Prototype] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # what -> why
+
+    def close(self) -> None:
+        """Close the text."""
+        if self.text is not None:
+            self.text.close()
+
+
+def read_kernel(
+    functions: tuple[str, ...], *, vmlinux: Path | None = None, root: Path = Path("/")
+) -> RunningKernel:
+    """Read what the running kernel shows of itself; ``vmlinux``: its own file, for the code.
+
+    Raises:
+        ConstantsError: ``vmlinux`` cannot be read, or is another kernel's than the running one.
+    """
+    kernel = RunningKernel(os.uname().machine)
+    symbols = root / "proc/kallsyms"
+    try:
+        kernel.names = read_map(symbols)
+    except ConstantsError as error:
+        kernel.missing["kallsyms"] = str(error)
+    try:
+        kernel.prototypes = _prototypes(root / "sys/kernel/btf/vmlinux", functions)
+    except (OSError, ConstantsError) as error:
+        kernel.missing["btf"] = getattr(error, "strerror", None) or str(error)
+    if kernel.arch != "aarch64":
+        kernel.missing["text"] = f"code is decoded for arm64, this machine runs {kernel.arch}"
+        return kernel
+    try:
+        if vmlinux is not None:
+            kernel.text = open_kernel(vmlinux)
+            _same_build(kernel.text, root)
+            kernel.slide = _slide(kernel)
+        else:
+            kernel.text = open_kernel(root / KCORE, system_map=symbols)
+    except ConstantsError as error:
+        kernel.close()
+        if vmlinux is not None:
+            raise
+        kernel.missing["text"] = str(error)
+    return kernel
+
+
+def _prototypes(path: Path, functions: tuple[str, ...]) -> dict[str, Prototype]:
+    with path.open("rb") as file:
+        return prototypes(file.read(_BTF_CAP), functions)
+
+
+def _same_build(text: KernelImage, root: Path) -> None:
+    """Raise if ``text`` is not the running kernel's: its call instructions lie elsewhere."""
+    try:
+        notes = (root / "sys/kernel/notes").read_bytes()
+    except OSError:
+        return
+    running = {
+        note.desc.hex() for note in parse_notes(notes) if (note.name, note.kind) == _BUILD_ID
+    }
+    if running and text.build_id and text.build_id not in running:
+        raise ConstantsError(
+            f"{text.path}: another kernel's than the running one, whose build id is {min(running)}"
+        )
+
+
+def _slide(kernel: RunningKernel) -> int:
+    """Return how far the running kernel lies from its file (KASLR)."""
+    own = kernel.text.symbol("_stext") if kernel.text else None
+    here = kernel.names.find(["_stext"]).get("_stext") if kernel.names else None
+    if own is None or here is None:
+        raise ConstantsError(
+            f"{kernel.text.path if kernel.text else ''}: where the running kernel lies is not"
+            " known: read /proc/kallsyms as root"
+        )
+    return (here.va - own.va) % (1 << 64)

@@ -1,0 +1,69 @@
+"""What a kernel shows of itself before anything is attached: read once, for every engine.
+
+Promises: nothing is attached or enabled; what cannot be known is left out, with the reason.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tracers.constants.errors import ConstantsError
+from tracers.constants.gather import gather
+from tracers.constants.image.warn_sites import FUNCTIONS as WARNING
+from tracers.live.probes.ladder import Ladder, ladders
+from tracers.live.probes.points import Rung
+from tracers.live.probes.running_kernel import RunningKernel
+from tracers.machine import Machine
+
+_ALL: Final = ((0, (1 << 64) - 1),)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The machine, and what there is to attach.
+
+    ``ours``: [start, end) of the code whose WARNs are ours. ``traceable``: of each function
+    "traceable" or why not. ``why``: why the window is not known, if it is not.
+    """
+
+    machine: Machine
+    warn_sites: tuple[str, ...] = ()
+    traceable: Mapping[str, str] = field(default_factory=dict)
+    ladders: tuple[Ladder, ...] = ()
+    ours: tuple[tuple[int, int], ...] = _ALL
+    notes: tuple[str, ...] = ()
+    why: str = ""
+
+
+def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Path("/")) -> Survey:
+    """Return what ``kernel`` shows; ``first`` leaves out the rungs above (see ``ladders``)."""
+    rungs, ours = ladders(kernel, first=first), _ours(kernel)
+    try:
+        known = gather(kernel.text, live=True, root=root)
+    except ConstantsError as error:
+        own = Machine(release=os.uname().release, arch=os.uname().machine)
+        told = f"the window is not known: {error}"
+        return Survey(own, ladders=rungs, ours=ours, notes=(told,), why=str(error))
+    return Survey(
+        known.machine(),
+        tuple(f"{site.file}:{site.line}" for site in known.warn_sites),
+        known.probeable,
+        rungs,
+        ours,
+        why=next(iter(known.missing.values()), "no source says"),
+    )
+
+
+def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
+    """Return where the code of our functions lies: WARNs of these addresses are ours."""
+    if kernel.text is None:
+        return _ALL
+    wanted = [name for each in WARNING for name in (each, f"{each}.cold")]
+    spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
+    mask = (1 << 64) - 1
+    return (
+        tuple(((first + kernel.slide) & mask, (end + kernel.slide) & mask) for first, end in spans)
+        or _ALL
+    )

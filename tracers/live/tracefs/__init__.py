@@ -1,0 +1,1 @@
+"""Engine tracefs: kprobe events and perf breakpoints, with nothing installed."""

@@ -1,0 +1,333 @@
+"""Engine "tracefs": live events without BCC, LLVM or kernel headers.
+
+kprobe events into a private instance, read as raw ring pages; breakpoints as perf samples; one
+clock (CLOCK_MONOTONIC) for both. Filters: comm and pid drop in the kernel what kprobes see, and
+here what breakpoints see; the window is looked at here, since an exit carries no arguments and
+goes the way of its entry. A loss in a ring is of any probe: the kernel counts it by CPU alone.
+"""
+
+import os
+import platform
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tracers.batch import Batch, Losses
+from tracers.events import Kind, Phase
+from tracers.live.engine import AttachError, Counts, LiveError
+from tracers.live.probes.points import Filters, Probe, Rung
+from tracers.live.rows import KNOWN_COMM, KNOWN_PID, RAW, rows
+from tracers.live.tracefs import cleanup
+from tracers.live.tracefs.breakpoints import Breakpoints, Mark
+from tracers.live.tracefs.instance import Instance
+from tracers.live.tracefs.kprobe_events import ARGUMENTS, Decoder, Event, events
+from tracers.live.tracefs.ring_pages import compose, walk
+from tracers.live.tracefs.threads import Threads
+from tracers.live.tracefs.whole_calls import Pairs
+
+ANY: Final = "any probe"  # in Counts.lost: a ring overran, whose events is not known
+NO_CPU: Final = -1  # …: the kernel does not say where
+_REPORT: Final = "error_report/error_report_end"  # since 5.12
+_WARNING: Final = 2  # enum error_detector, include/trace/events/error_report.h
+
+_LOOK_S: Final = 0.02
+_PACE_S: Final = 0.002  # between two drains: in a storm one drain of many costs less than many
+_EVERYTHING: Final = Filters()
+
+_Records = npt.NDArray[np.void]
+_Mask = npt.NDArray[np.bool_]
+
+
+class TracefsEngine:
+    """The engine protocol over tracefs and perf_event_open; see ``tracers.live.engine``."""
+
+    name = "tracefs"
+
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        *,
+        filters: Filters = _EVERYTHING,
+        ours: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Make a private instance. Raises ``LiveError`` where that cannot be.
+
+        ``ours``: [start, end) of the functions whose WARNs become rows.
+        """
+        if platform.machine() not in ARGUMENTS:
+            raise LiveError(f"engine tracefs does not know the registers of {platform.machine()}")
+        if filters.comm is not None and '"' in filters.comm:
+            raise LiveError('a comm filter cannot contain ": tracefs has no way to write it')
+        self._filters = filters
+        self._ours = ours
+        self._threads = Threads(root)
+        cleanup.remove(cleanup.find(root), root)
+        self._breakpoints = Breakpoints(_online(root))
+        self._instance = Instance(root)
+        self._probes: list[Probe] = []
+        self._events: list[Event] = []
+        self._decoder = Decoder({}, (), ())
+        self._enabled: list[str] = []
+        self._pairs = Pairs()
+        self._held = np.zeros(0, RAW)
+        self._epoll = select.epoll()
+        self._began = 0  # ns: breakpoints are enabled one by one, and count from here
+        self._drained = 0.0
+        self._lost: dict[tuple[str, int], int] = {}
+        self._missed: dict[str, int] = {}
+        self._announced = 0
+        self._warns = self._other_warns = self._reported = self._other_reported = 0
+
+    def attach(self, probe: Probe) -> str | None:
+        """Prepare a probe; see ``Engine.attach``."""
+        number = len(self._probes)
+        if probe.rung is Rung.BREAKPOINT:
+            note = self._break(probe, number)
+        else:
+            note = self._define(probe, number)
+        self._probes.append(replace(probe, timed=False, exits=()) if note else probe)
+        return note
+
+    def _break(self, probe: Probe, number: int) -> str | None:
+        if not self._threads.global_ids:
+            raise AttachError("breakpoints number threads by pid namespace: run in the first one")
+        entries = {place.address: Mark(number, _entry(probe)) for place in probe.entries}
+        exits = {place.address: Mark(number, Phase.EXIT) for place in probe.exits}
+        if exits:
+            try:
+                self._breakpoints.attach(entries | exits)
+            except AttachError as error:
+                point = dict.fromkeys(entries, Mark(number, Phase.POINT))
+                self._breakpoints.attach(point)
+                return f"entry only: {error}"
+        else:
+            self._breakpoints.attach(entries)
+        return None
+
+    def _define(self, probe: Probe, number: int) -> str | None:
+        entries, exits = events(probe, number, self._instance.name)
+        self._define_all(entries)
+        try:
+            self._define_all(exits)
+        except AttachError as error:
+            entries = [replace(each, phase=Phase.POINT) for each in entries]
+            self._events += entries
+            return f"entry only: {error}"
+        self._events += [*entries, *exits]
+        return None
+
+    def _define_all(self, wanted: Sequence[Event]) -> None:
+        made: list[Event] = []
+        try:
+            for each in wanted:
+                self._instance.define(each.definition)
+                made.append(each)
+        except AttachError:
+            for each in made:
+                self._instance.undefine(each.name)
+            raise
+
+    def start(self) -> None:
+        """Enable all probes at once; see ``Engine.start``."""
+        group = self._instance.name
+        formats = {
+            each.name: made
+            for each in self._events
+            if (made := self._instance.format(f"{group}/{each.name}"))
+        }
+        report = self._instance.format(_REPORT)
+        kinds = [probe.kind for probe in self._probes]
+        self._decoder = Decoder(
+            formats, self._events, kinds, (report, _WARNING) if report else None
+        )
+        self._enabled = [group] * bool(self._events) + [_REPORT] * bool(report)
+        self._warm()
+        for descriptor in [*self._instance.descriptors, *self._breakpoints.descriptors]:
+            self._epoll.register(descriptor, select.EPOLLIN)
+        try:
+            self._breakpoints.enable()
+        except OSError as error:
+            raise LiveError(f"breakpoints: {error.strerror}") from error
+        self._began = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._instance.enable(self._enabled, self._filters.comm, self._filters.pid)
+
+    def _warm(self) -> None:
+        """Go through everything once: what loads at first use must not hold up the first events."""
+        pages = compose(self._decoder.blanks(), self._instance.layout)
+        walked = walk(pages, self._instance.layout)
+        decoded = self._decoder.decode(walked, np.zeros(1, np.int64)).records
+        records = np.concatenate([decoded, self._breakpoints.rehearse()])
+        records["tid"] = os.getpid()
+        self._threads.fill(records)
+        if self._probes:
+            rows(self._chosen(records), self._probes, [""])
+        self._pairs, self._warns, self._other_warns = Pairs(), 0, 0
+
+    def poll(self, timeout_s: float) -> Batch | None:
+        """Wait for events; see ``Engine.poll``."""
+        self._wait(0 if len(self._held) else timeout_s)
+        # What is written from now on may be in one ring already and not yet in another.
+        return self._batch(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+
+    def _wait(self, timeout_s: float) -> None:
+        """Wait for records: kprobe events wake us, breakpoints must be looked at."""
+        end = time.monotonic() + timeout_s
+        early = self._drained + _PACE_S - time.monotonic()
+        if early > 0:
+            time.sleep(min(early, timeout_s))
+        while True:
+            left = max(end - time.monotonic(), 0)
+            looked = min(left, _LOOK_S) if self._breakpoints.descriptors else left
+            if self._breakpoints.waiting or self._epoll.poll(looked) or looked >= left:
+                return
+
+    def stop(self) -> Batch | None:
+        """Disable all probes and return the rest; see ``Engine.stop``."""
+        if not self._began:
+            return None
+        self._breakpoints.disable()
+        self._instance.disable(self._enabled)
+        return self._batch(None)
+
+    def _batch(self, until: int | None) -> Batch | None:
+        """Drain all rings; release what was written up to ``until``, in the order of time."""
+        torn = -self._breakpoints.torn
+        self._drained = time.monotonic()
+        parts: list[_Records] = []
+        flagged: set[int] = set()
+        for pages, cpus, short in self._instance.drain(until):
+            walked = walk(pages, self._instance.layout)
+            decoded = self._decoder.decode(walked, cpus)
+            parts.append(decoded.records)
+            torn += short + walked.torn + decoded.torn
+            flagged |= set(cpus[: len(pages)][walked.marked].tolist())
+            mine = self._mine(decoded.reports)
+            self._reported += int(np.count_nonzero(mine))
+            self._other_reported += int(np.count_nonzero(~mine))
+        hits = self._breakpoints.drain(until)
+        parts.append(hits[hits["ts_ns"] >= self._began])
+        torn += self._breakpoints.torn
+        new = np.concatenate(parts)
+        if until is not None and not (len(new) or len(self._held) or torn):
+            return None
+        self._threads.fill(new)
+        records = np.concatenate([self._held, new[self._passing(new)]])
+        records = records[np.argsort(records["ts_ns"], kind="stable")]
+        ready = len(records)
+        if until is not None:
+            ready = int(np.searchsorted(records["ts_ns"], until, "right"))
+        self._held = records[ready:].copy()
+        records = self._chosen(records[:ready])
+        lost = self._losses(None if until is None else flagged)
+        if not (len(records) or lost or torn):
+            return None
+        decoded_rows = rows(records, self._probes, self._decoder.sites)
+        return Batch(decoded_rows, Losses(lost=lost, torn=torn))
+
+    def _passing(self, records: _Records) -> _Mask:
+        """Say which records the thread filters let pass; breakpoints have no filter."""
+        passing = np.ones(len(records), np.bool_)
+        if self._filters.comm is not None:
+            passing &= (records["known"] & KNOWN_COMM) != 0
+            passing &= records["comm"] == self._filters.comm.encode()
+        if self._filters.pid is not None:
+            passing &= (records["pid"] == self._filters.pid) | ((records["known"] & KNOWN_PID) == 0)
+        return passing
+
+    def _chosen(self, records: _Records) -> _Records:
+        """Drop WARNs of others, and populate and free calls inside the window; count the WARNs."""
+        kinds = np.array([probe.kind for probe in self._probes], np.int8)[records["probe"]]
+        entry = records["phase"] != Phase.EXIT
+        wanted = np.ones(len(records), np.bool_)
+        judged = kinds == Kind.WARN
+        mine = self._mine(records["args"][:, 2])
+        wanted[judged] = mine[judged]
+        self._warns += int(np.count_nonzero(judged & entry & mine))
+        self._other_warns += int(np.count_nonzero(judged & entry & ~mine))
+        if self._filters.window is not None:
+            first, last = map(np.uint64, self._filters.window)
+            for number, probe in enumerate(self._probes):
+                registers = dict(probe.registers)
+                if {"start", "end"} <= registers.keys():
+                    here = records["probe"] == number
+                    start = records["args"][here, registers["start"]]
+                    end = records["args"][here, registers["end"]]
+                    wanted[here] = (start < first) | (end > last) | (end < start)
+                    judged |= here
+        paired = judged & (records["phase"] != Phase.POINT)
+        thread = records["tid"].astype(np.int64)
+        thread = np.where(thread == 0, (1 << 32) + records["cpu"].astype(np.int64), thread)
+        key = (records["probe"].astype(np.int64) << 40) + thread
+        wanted[paired] = self._pairs.choose(key[paired], entry[paired], wanted[paired])
+        return records[wanted]
+
+    def _mine(self, address: npt.NDArray[np.uint64]) -> _Mask:
+        mine = np.zeros(len(address), np.bool_)
+        for first, last in self._ours:
+            mine |= (address >= np.uint64(first)) & (address < np.uint64(last))
+        return mine
+
+    def _losses(self, cpus: set[int] | None) -> int:
+        """Return what was lost since the last call; ``None``: everything, the end was reached."""
+        more = 0
+        for cpu, lost in self._instance.losses(cpus).items():
+            self._lost[ANY, cpu] = self._lost.get((ANY, cpu), 0) + lost
+            more += lost
+        if cpus is not None:
+            more += self._breakpoints.announced - self._announced
+            self._announced = self._breakpoints.announced
+            return more
+        hits = self._breakpoints.lost()
+        for (probe, cpu), lost in hits.items():
+            self._lost[self._probes[probe].function, cpu] = lost
+        more += max(sum(hits.values()) - self._announced, 0)
+        missed = self._instance.misses()
+        for event in self._events:
+            number = missed.get(event.name, 0)
+            point = self._probes[event.probe]
+            if event.phase is Phase.EXIT and point.rung is Rung.KPROBE:
+                self._missed[point.function] = number
+            elif number:  # a kprobe hit inside another one's handler; on which CPU is not told
+                key = point.function, NO_CPU
+                self._lost[key] = self._lost.get(key, 0) + number
+                more += number
+        return more
+
+    def counts(self) -> Counts:
+        """Return the accounting so far; see ``Engine.counts``."""
+        warned = any(probe.kind is Kind.WARN for probe in self._probes)
+        reported = _REPORT in self._enabled
+        return Counts(
+            dict(self._lost),
+            dict(self._missed),
+            self._warns if warned else None,
+            self._other_warns if warned else None,
+            self._reported if reported else None,
+            self._other_reported if reported else None,
+        )
+
+    def close(self) -> None:
+        """Remove everything; see ``Engine.close``."""
+        self._epoll.close()
+        self._breakpoints.close()
+        self._instance.remove()
+
+
+def _entry(probe: Probe) -> Phase:
+    return Phase.ENTRY if probe.timed else Phase.POINT
+
+
+def _online(root: Path) -> list[int]:
+    """Return the CPUs online, as in "0-3,5". One that comes later has no breakpoints."""
+    try:
+        text = (root / "sys/devices/system/cpu/online").read_text().strip()
+    except OSError as error:
+        raise LiveError(f"no /sys: {error}; run: mount -t sysfs sys /sys") from error
+    ends = [part.partition("-") for part in text.split(",")]
+    return [cpu for first, _, last in ends for cpu in range(int(first), int(last or first) + 1)]

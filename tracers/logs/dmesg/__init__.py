@@ -1,0 +1,1 @@
+"""Kernel logs: WARN splats as events, with arguments only where they are proven."""

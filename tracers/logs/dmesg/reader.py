@@ -1,0 +1,280 @@
+"""Reads kernel logs (dmesg, /dev/kmsg, syslog, journal, serial consoles, mails) into events.
+
+Promises: one row a WARN splat, and one a call of vmemmap_populate or vmemmap_free that the splat is
+of, with start and end where they are proven (``tracers.logs.dmesg.registers``) and null where they
+are not; memory stays flat; the result does not depend on how the stream is cut into reads. A splat
+cut short is a torn row's worth, a damaged one is rejected, and every gap the log shows is counted
+as a loss without a number: a log tells no more than lower bounds.
+
+Lines that are no part of a splat are passed over in columns; only splats are looked at one by
+one. What a line can look like: ``dmesg_lines``; how splats are put together: ``console``.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracers import arrow
+from tracers.batch import Batch, Losses
+from tracers.logs import byte_text
+from tracers.logs.byte_text import Bytes, Index
+from tracers.logs.dmesg.lines import begins_like_kmsg, column_of_time, kmsg_numbers, times_at
+from tracers.logs.dmesg.notes import Account
+from tracers.logs.dmesg.proofs import Proofs
+from tracers.logs.dmesg.registers import Arguments
+from tracers.logs.dmesg.reports import ENDS, Console, What
+from tracers.logs.dmesg.rows import batch_of
+from tracers.logs.dmesg.splats import parse
+from tracers.logs.kprobe_text.rows import NO_ROWS
+from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
+from tracers.window import Window
+
+_JUMP: Final = 1_000_000  # microseconds back that CPUs printing at once do not explain
+#: Lines that begin or end a report, or tell of a boot or of lines that are missing.
+_SIGNS: Final = (
+    r"WARNING:|---\[ |Internal error: |Unable to handle kernel|Kernel panic - "
+    r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
+)
+_DROPPED: Final = re.compile(
+    rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
+)
+_VERSION: Final = re.compile(rb"^Linux version (\d[!-~]{0,63}) ")
+#: A line no other log has, for ``re`` and RE2 both.
+_HEAD: Final = (
+    r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
+    r"(?:[^\n]{0,120}?\[ {0,5}\d{1,10}\.\d{6}\]"  # the kernel's time, whatever stands before
+    r"|\d{1,3},\d{1,19},\d{1,16},[-c+*][^;\n]{0,80};"  # /dev/kmsg
+    r"|\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]"
+    r"|[^\n]{0,120}?(?:------------\[ cut here \]-|---\[ end trace |Linux version \d)"
+    r"|[^\n]{0,120}?WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[^\s:]{1,255}:\d{1,9} at )"
+    r"|(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\dT)\d\d:\d\d:\d\d[^\n]{0,80} kernel:)"
+)
+_ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
+
+
+def looks_like_dmesg(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` holds a kernel's log, in any form."""
+    return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None
+
+
+class DmesgLog:
+    """One pass over a log. The facts are complete once ``batches`` is exhausted.
+
+    ``arguments``: of the log's kernel's vmlinux. ``window``: of its machine, with the sizes the
+    arithmetic needs. ``release``: that machine's; splats of another kernel get no arguments.
+    ``lines``: of the log; ``torn``, ``rejected``, ``lost_unknown``: as in ``Batch``.
+    """
+
+    def __init__(
+        self,
+        stream: Readable,
+        *,
+        arguments: Arguments | None = None,
+        window: Window | None = None,
+        release: str | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        self._blocks = Blocks(stream, block, _cut)
+        self._recognised = False
+        self._console = Console()
+        self._account = Account()
+        self._proofs = Proofs(arguments, window, release)
+        self._now = 0  # time of the last splat, nanoseconds
+        self._told = Losses()  # of the batches so far
+        self._numbered: bool | None = None  # whether it is /dev/kmsg's; None: not looked yet
+        self._column: int | None = None  # of the kernel's time in most lines
+        self._micros: int | None = None  # the last of the kernel's times
+        self._number: int | None = None  # the last of /dev/kmsg's sequence numbers
+        self.lines = self.torn = self.rejected = self.lost_unknown = 0
+
+    @property
+    def release(self) -> str | None:
+        """The kernel's, from its banner or its splats; the first, if there are several."""
+        return self._account.release
+
+    @property
+    def clock(self) -> str:
+        """What the rows' times are."""
+        return self._account.clock.value
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else the log says, a sentence each; printable as far as it is ours: escape it."""
+        return (*self._account.notes(self.lines), *self._proofs.notes())
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the events block by block, with what is missing around them.
+
+        Raises:
+            LogError: nothing of a kernel's log is in it.
+            OSError: the stream cannot be read.
+        """
+        for data, overlong in self._blocks:
+            if overlong:
+                self._overlong()
+            self._take(data)
+            yield from self._settled(final=False)
+        self._last(self._blocks.rest, overlong=self._blocks.overlong)
+        yield from self._settled(final=True)
+        if self.lines and not self._recognised:
+            raise LogError(
+                "this is no kernel log; expected dmesg, journalctl -k, syslog, /dev/kmsg or a "
+                "serial console's text"
+            )
+
+    def _last(self, rest: bytes, *, overlong: bool) -> None:
+        """Take what follows the last newline: a number cut short would be a wrong number."""
+        cut = 0 if overlong else rest.rfind(b"\r") + 1
+        self._take(rest[:cut])
+        rest = rest[cut:]
+        if overlong:
+            self._overlong()
+        elif rest:
+            self.lines += 1
+            self._recognised = self._recognised or looks_like_dmesg(rest)
+            if ENDS.search(rest):
+                self._console.line(rest)
+            elif b"WARNING:" in rest:
+                self.torn += 1
+        self._console.close()
+
+    def _overlong(self) -> None:
+        """Count a line no kernel writes; what it began with is not looked at."""
+        self.lines += 1
+        self.rejected += 1
+        self._console.gap()
+
+    def _take(self, data: bytes) -> None:
+        """Take whole lines."""
+        if b"\r" in data:  # a serial console's, or a log that went through Windows
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not data:
+            return
+        buffer = np.frombuffer(data + bytes(byte_text.PAD), np.uint8)
+        size = len(data)
+        ends = np.flatnonzero(buffer[:size] == ord("\n"))
+        starts = np.append(0, ends[:-1] + 1)
+        whole = byte_text.consecutive(buffer, starts, size)
+        if not self._recognised:
+            found = pc.match_substring_regex(whole, pattern=_HEAD)
+            self._recognised = bool(arrow.true(found).any())
+        signs = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_SIGNS)))
+        long = set(np.flatnonzero(ends - starts > LONGEST).tolist())
+        self.lines += len(starts) - len(long)
+        gaps = self._gaps(buffer, data, whole, starts, ends)
+        at = 0
+        for row in sorted({*signs.tolist(), *gaps, *long}):
+            start, end = int(starts[row]), int(ends[row])
+            if self._console.busy:
+                self._console.body(data[at:start])
+            if row in gaps:
+                self._gap(gaps[row])
+            if row in long:
+                self._overlong()
+            else:
+                self._sign(data[start:end])
+            at = end + 1
+        if self._console.busy:
+            self._console.body(data[at:])
+
+    def _sign(self, raw: bytes) -> None:
+        """Take one line that may say more than it is."""
+        line = self._console.line(raw)
+        if found := _VERSION.match(line.text):
+            self._console.close()
+            self._reports()
+            self._proofs.boot()
+            self._account.boot(found[1].decode("ascii"))
+        elif found := _DROPPED.search(line.text):
+            self._console.gap()
+            self.lost_unknown += 1
+            self._account.dropped += int(found[1] or found[2])
+
+    def _gap(self, missing: int | None) -> None:
+        self._console.gap()
+        self.lost_unknown += 1
+        if missing is None:
+            self._account.back += 1
+        else:
+            self._account.missing += missing
+
+    def _gaps(
+        self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
+    ) -> dict[int, int | None]:
+        """Return the rows that lines are missing before: how many, None where time ran back."""
+        if self._column is None:
+            if self._numbered is None:
+                self._numbered = begins_like_kmsg(data)
+            if self._numbered:
+                return self._kmsg_gaps(whole)
+            self._column = column_of_time(data)
+        if self._column is None:
+            return {}
+        micros, rows = times_at(buffer, starts, ends, self._column)
+        if not len(micros):
+            return {}
+        self._account.begins(int(micros[0]))
+        before = int(micros[0]) if self._micros is None else self._micros
+        steps = np.diff(micros, prepend=before)
+        self._micros = int(micros[-1])
+        # A boot begins at 0: that is no gap.
+        return dict.fromkeys(rows[(steps < -_JUMP) & (micros > 0)].tolist())
+
+    def _kmsg_gaps(self, whole: pa.BinaryArray) -> dict[int, int | None]:
+        numbers, rows = kmsg_numbers(whole)
+        if not len(numbers):
+            return {}
+        before = -1 if self._number is None else self._number
+        steps = np.diff(numbers, prepend=before)
+        self._number = int(numbers[-1])
+        odd = np.flatnonzero(steps != 1).tolist()
+        # From 0 again is another boot's.
+        return {
+            int(rows[i]): int(steps[i]) - 1 if steps[i] > 0 else None for i in odd if numbers[i]
+        }
+
+    def _settled(self, *, final: bool) -> Iterator[Batch]:
+        """Read the reports that are finished, and yield the rows that are settled."""
+        self._reports()
+        rows = list(self._proofs.rows(final=final))
+        self._account.torn, self._account.rejected = self.torn, self.rejected
+        losses = Losses(0, self.lost_unknown, self.torn, self.rejected)
+        new, self._told = losses.beyond(self._told), losses
+        if rows or new:
+            yield Batch(batch_of(rows) if rows else NO_ROWS, new)
+
+    def _reports(self) -> None:
+        """Read the reports that are finished."""
+        console, account = self._console, self._account
+        self.torn += console.orphans
+        self.lost_unknown += console.orphans
+        account.orphans += console.orphans
+        console.orphans = 0
+        for report in console.done:
+            if report.what is What.OOPS:
+                account.oops(report)
+                continue
+            splat = parse(report.text)
+            ts_ns = self._now if report.ts_ns is None else report.ts_ns
+            if splat is None or not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
+                self.rejected += 1
+                continue
+            self._now = ts_ns
+            self.torn += not report.whole
+            account.splat(splat, report)
+        console.done.clear()
+        account.panics = console.panics
+
+
+def _cut(data: bytes, /, *, first: bool = False) -> int:
+    """Return where the last whole line of ``data`` ends, or the first; 0 if there is none.
+
+    A carriage return ends a line, too, unless a newline may follow it.
+    """
+    find = data.find if first else data.rfind
+    return find(b"\n") + 1 or find(b"\r", 0, -1) + 1

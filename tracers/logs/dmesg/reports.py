@@ -1,0 +1,207 @@
+"""Puts the lines of a kernel log together to the reports the kernel printed: splats and Oopses.
+
+A report is all lines of one printer from its first to its end marker. Printers are told apart by
+the caller ids of CONFIG_PRINTK_CALLER; without them all lines are taken as one printer's, and two
+that print at once show as a report that begins before the last one ended. Promises: a report
+without its end marker is never called whole; an end marker whose report did not begin here is
+counted; a report reaches over at most ``_MOST_BYTES``, and at most ``_MOST_OPEN`` are open.
+"""
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from tracers.logs.dmesg.lines import Clock, Line, read_line
+from tracers.logs.dmesg.splats import BEGINS
+
+_MOST_BYTES: Final = 256 << 10  # of the log; a splat has 2 to 3 KB, with many modules 8
+_MOST_OPEN: Final = 256  # reports at once; a CPU or a thread has one
+_WARNING: Final = b"WARNING:"
+_CUT_HERE: Final = b"---[ cut here ]"
+#: How a report ends.
+ENDS: Final = re.compile(rb"---\[ end trace(?: [0-9a-f]{1,16})? \]---")
+_OOPS: Final = (b"Unable to handle kernel", b"Internal error: ")
+_PANIC: Final = b"Kernel panic - "
+_PANIC_BYTES: Final = 160
+_TRACE: Final = b"Call trace:"
+_BRACKET: Final = ord("[")
+
+
+class What(Enum):
+    """What a report is."""
+
+    CUT = "begun, and not known what it is"  # BUG(), UBSAN and others begin the same way
+    WARN = "a WARN splat"
+    OOPS = "an Oops"
+
+
+@dataclass(slots=True)
+class Report:
+    """One report: its lines without prefixes, and the time of the first that tells what it is."""
+
+    what: What
+    ts_ns: int | None
+    clock: Clock
+    lines: list[bytes] = field(default_factory=list)
+    began: int = 0  # bytes of the log before it
+    whole: bool = False  # its end marker was there
+    #: Some of its lines may be another's, or some are missing: the printer's last report had not
+    #: ended, or the log has a gap here.
+    mixed: bool = False
+    owed: bool = False  # the last report's end marker may still come
+
+    @property
+    def text(self) -> bytes:
+        """The lines, newlines between them."""
+        return b"\n".join(self.lines)
+
+
+class Console:
+    """The reports under way. ``done`` is what is finished, in the order of their ends."""
+
+    def __init__(self) -> None:
+        self.done: list[Report] = []
+        self.orphans = 0  # end markers whose beginning is not in the log
+        self.panics: list[bytes] = []
+        self._open: dict[bytes, Report] = {}
+        self._last = b""  # whose line the last one was
+        self._passed = 0  # bytes
+        self._width: int | None = None  # bytes of the prefix, where all lines have the same
+
+    @property
+    def busy(self) -> bool:
+        """Whether a report is under way."""
+        return bool(self._open)
+
+    def body(self, chunk: bytes) -> None:
+        """Take whole lines that neither begin nor end a report."""
+        if not self._open:
+            return
+        if self._passed + len(chunk) - next(iter(self._open.values())).began <= _MOST_BYTES:
+            self._passed += len(chunk)
+            for raw in filter(None, chunk.split(b"\n")):
+                self._plain(raw)
+            return
+        at = 0
+        while self._open and at < len(chunk):  # no further than a report reaches
+            end = chunk.find(b"\n", at)
+            end = len(chunk) if end < 0 else end
+            self._plain(chunk[at:end])
+            self._pass(end + 1 - at)
+            at = end + 1
+
+    def _plain(self, raw: bytes) -> None:
+        """Take one of these lines."""
+        width = self._width
+        if width and raw[width - 2 : width] == b"] " and raw[0] == _BRACKET:
+            self._last = b""
+            text = raw[width:]
+        else:
+            line = read_line(raw)
+            if line.prefixed:
+                self._last = line.caller
+            text = line.text
+        if text and (report := self._open.get(self._last)) is not None:
+            report.lines.append(text)
+
+    def line(self, raw: bytes) -> Line:
+        """Take a line that may begin or end a report; return it read."""
+        line = read_line(raw)
+        if line.prefixed:
+            self._last = line.caller
+        self._pass(len(raw) + 1)
+        text, caller = line.text, self._last
+        at = text.find(_WARNING)
+        if at >= 0 and BEGINS.match(text, at):
+            self._begin(What.WARN, line, text[at:])
+            self._learn(raw, line)
+        elif ENDS.search(text):
+            self._end(caller, text)
+        elif _CUT_HERE in text:
+            self._begin(What.CUT, line, b"")
+        elif any(sign in text for sign in _OOPS):
+            report = self._open.get(caller)
+            if report is not None and report.what is What.OOPS:
+                self._add(line)
+            else:
+                self._begin(What.OOPS, line, text)
+        else:
+            if _PANIC in text:
+                self._panic(caller, text[text.find(_PANIC) :])
+            self._add(line)
+        return line
+
+    def gap(self) -> None:
+        """Note that lines are missing here."""
+        for report in self._open.values():
+            report.mixed = True
+
+    def close(self) -> None:
+        """End every report under way: a reboot, or the end of the log."""
+        for caller in list(self._open):
+            self._finish(caller)
+
+    def _begin(self, what: What, line: Line, text: bytes) -> None:
+        caller = self._last
+        before = self._open.get(caller)
+        mixed = False
+        if before is not None:
+            if before.what is What.CUT:
+                mixed = before.mixed
+                del self._open[caller]
+            else:
+                mixed = True
+                self._finish(caller)
+        if len(self._open) >= _MOST_OPEN:
+            self._finish(next(iter(self._open)))
+        self._open[caller] = Report(
+            what, line.ts_ns, line.clock, [text], self._passed, mixed=mixed, owed=mixed
+        )
+
+    def _end(self, caller: bytes, text: bytes) -> None:
+        report = self._open.get(caller)
+        if report is None:
+            self.orphans += 1
+        elif report.owed and not any(_TRACE in each for each in report.lines):
+            report.owed = False
+        else:
+            report.lines.append(text)
+            report.whole = True
+            self._finish(caller)
+
+    def _panic(self, caller: bytes, text: bytes) -> None:
+        """Note it; with panic_on_warn it takes the place of a splat's end (check_panic_on_warn)."""
+        if len(self.panics) < _MOST_OPEN:
+            self.panics.append(text[:_PANIC_BYTES])
+        report = self._open.get(caller)
+        if report is not None and any(_TRACE in each for each in report.lines):
+            report.whole = True
+            self._finish(caller)
+
+    def _finish(self, caller: bytes) -> None:
+        report = self._open.pop(caller)
+        if report.what is not What.CUT:
+            self.done.append(report)
+
+    def _add(self, line: Line) -> None:
+        if line.prefixed:
+            self._last = line.caller
+        report = self._open.get(self._last)
+        if report is not None and line.text:
+            report.lines.append(line.text)
+
+    def _pass(self, size: int) -> None:
+        """Count bytes of the log; a report that reaches too far is none any more."""
+        self._passed += size
+        while self._open:
+            caller, oldest = next(iter(self._open.items()))
+            if self._passed - oldest.began <= _MOST_BYTES:
+                break
+            self._finish(caller)
+
+    def _learn(self, raw: bytes, line: Line) -> None:
+        """Note how wide the prefix is, where it is the kernel's time alone."""
+        width = len(raw) - len(line.text)
+        plain = raw[:1] == b"[" and raw[width - 2 : width] == b"] " and not line.caller
+        self._width = width if plain and line.clock is Clock.BOOT and width >= 15 else None

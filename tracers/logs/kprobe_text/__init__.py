@@ -1,0 +1,1 @@
+"""Logs of kprobe events: ftrace, trace-cmd, perf and bpftrace."""

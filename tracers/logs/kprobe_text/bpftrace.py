@@ -1,0 +1,173 @@
+"""Reads what our bpftrace script, ``vmemscope.bt``, prints, as text and with ``-f json``.
+
+Promises: those of ``tracers.logs.kprobe_text.text_log``, and that no line cut short is read,
+wherever it was cut: each ends with " ;". The script counts its events apart from their lines and
+bpftrace prints the count when it ends, so what is missing is known even if nobody kept the "Lost …
+events" lines.
+
+Sources: vmemscope.bt beside this file; bpftrace's src/output.cpp (TextOutput, JsonOutput), tried
+with 0.17.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from importlib import resources
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from tracers import arrow
+from tracers.batch import Batch, Losses
+from tracers.logs import byte_text
+from tracers.logs.byte_text import Bytes, Index, Mask
+from tracers.logs.kprobe_text import lines
+from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, UNREADABLE
+from tracers.logs.kprobe_text.rows import NO_ROWS, Form, Found
+from tracers.logs.kprobe_text.text_log import COMM, Lines, Spans, TextLog, spans, times
+from tracers.logs.line_blocks import BLOCK, Readable
+
+_OPENS: Final = b'{"type": "printf", "data": "'
+_CLOSES: Final = b'\\n"}'
+_END: Final = b" ;"
+_HEAD: Final = re.compile(
+    rb'^(?:\{"type": "printf", "data": ")?'
+    rb"(?:# vmemscope\.bt \d"
+    rb"|.{16,}-\d+ +\( *\d+\) \[\d{3,}\] +\d+\.\d{9}: \w+: \((?:entry|exit)\) )",
+    re.MULTILINE,
+)
+#: "%16s-%-7d (%7d) [%03d] "; in JSON a name's escapes make it wider.
+_COLUMNS: Final = (
+    r"(?s)^(?P<comm>.{16,})-(?P<tid>\d{1,10}) +\( *(?P<tgid>\d{1,10})\) \[(?P<cpu>\d{3,5})\] +$"
+)
+_PIECE: Final = re.compile(rb"(?P<function>\w+): \((?P<side>entry|exit)\)")
+_OURS: Final = rf"\d: (?:{'|'.join(lines.FUNCTIONS)}): \("
+_LOST: Final = (
+    r"^(?:WARNING: )?Lost (?P<count>\d{1,19}) events\r?\n?$",
+    r'^\{"type": "lost_events", "data": \{"events": (?P<count>\d{1,19})\}\}\r?\n?$',
+)
+_COUNT: Final = (
+    r"^@events: (?P<count>\d{1,19})\r?\n?$",
+    r'^\{"type": "map", "data": \{"@events": (?P<count>\d{1,19})\}\}\r?\n?$',
+)
+#: str() gives 64 bytes with the 0 behind them unless told otherwise: 63 may have been more.
+_LONGEST_SITE: Final = 62
+_INDEX: Final = {name.encode(): index for index, name in enumerate(lines.FUNCTIONS)}
+
+
+def looks_like_bpftrace(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` is what ``vmemscope.bt`` printed."""
+    return _HEAD.search(head) is not None
+
+
+def script() -> str:
+    """Return ``vmemscope.bt``, the script whose output this module reads."""
+    return (resources.files("tracers.logs.kprobe_text") / "vmemscope.bt").read_text("utf-8")
+
+
+def unescaped(raw: pa.BinaryArray) -> pa.StringArray:
+    """Undo JSON's escapes; what is not JSON stays as it is."""
+    pieces = [_unescape(piece) for piece in raw.to_pylist()]
+    return byte_text.readable(arrow.strings(pieces, pa.binary()))
+
+
+def _unescape(piece: bytes) -> bytes:
+    if b"\\" in piece:
+        with contextlib.suppress(ValueError):
+            quoted = f'"{piece.decode("utf-8", "surrogateescape")}"'
+            return str(json.loads(quoted, strict=False)).encode("utf-8", "surrogateescape")
+    return piece
+
+
+class BpftraceLog(TextLog):
+    """One pass over what ``vmemscope.bt`` printed.
+
+    ``events``: how many lines of events were read; ``counted``: how many there were, as the script
+    says at its end, None if it does not; ``lost``: how many bpftrace says it lost.
+    """
+
+    _what = "what vmemscope.bt prints"
+    _otherwise = "expected the output of: bpftrace vmemscope.bt"
+    _counting = "the times are counts, not seconds"
+    _form = Form(_COLUMNS, bare_site=_LONGEST_SITE)
+    _meant = _OURS
+
+    def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
+        super().__init__(stream, block=block)
+        self._json = False
+        self.events = self.lost = 0
+        self.counted: int | None = None
+
+    def _notes(self) -> Iterator[str]:
+        yield from super()._notes()
+        if self.counted is None:
+            yield "the count of events that vmemscope.bt prints at its end is not in the log"
+
+    def _recognises(self, block: bytes) -> bool:
+        return looks_like_bpftrace(block)
+
+    def _header(self, block: Lines) -> tuple[int, int]:
+        lost = 0
+        # An event's line begins with the padding of its name, in JSON with {"type": "printf".
+        told = np.isin(block.first, list(b"LW@"))
+        told |= (block.first == ord("{")) & (block.buffer[block.starts + 10] != ord("p"))
+        for pattern in _LOST:
+            for mark in block.matches(told, pattern):
+                self.skipped -= 1
+                lost += int(mark["count"])
+        for pattern in _COUNT:
+            for mark in block.matches(told, pattern):
+                self.skipped -= 1
+                self.counted = (self.counted or 0) + int(mark["count"])
+        self.lost += lost
+        return lost, 0
+
+    def _events(self, block: Lines, event: Index) -> Found:
+        found = super()._events(block, event)
+        self.events += found.rows.num_rows + found.rejected
+        return found
+
+    def _spans(self, block: Lines, event: Index) -> Spans:
+        buffer = block.buffer
+        starts, ends = block.starts[event], block.ends[event]
+        wrapped = _has(buffer, starts, _OPENS) & _has(buffer, ends - len(_CLOSES), _CLOSES)
+        if wrapped.any() and not self._json:
+            self._json = True
+            self._form = Form(_COLUMNS, unescaped, _LONGEST_SITE)
+        starts = starts + np.where(wrapped, len(_OPENS), 0)
+        ends = ends - np.where(wrapped, len(_CLOSES), 0) - len(_END)
+        closed = (ends > starts) & _has(buffer, ends, _END)
+        ends = np.maximum(ends, starts)
+        found = spans(block, starts, ends, times(block), starts + COMM + 1, widest_gap=1)
+        found.shaped[~closed | (~wrapped & (buffer[starts + COMM] != ord("-")))] = False
+        return found
+
+    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        told = [_place(piece) for piece in pieces.to_pylist()]
+        function, side = np.array(told, np.int8).reshape(-1, 2).T
+        return function, side
+
+    def _last(self) -> Iterator[Batch]:
+        if self.counted is None:
+            # Without the count nobody can tell; a torn line has said so already.
+            if not self.torn:
+                yield Batch(NO_ROWS, Losses(lost_unknown=1))
+        elif (missing := self.counted - self.events - self.lost) > 0:
+            yield Batch(NO_ROWS, Losses(lost=missing))
+
+
+def _place(piece: bytes) -> tuple[int, int]:
+    found = _PIECE.fullmatch(piece)
+    if found is None:
+        return -1, UNREADABLE
+    function = _INDEX.get(found["function"], -1)
+    return function, FOREIGN if function < 0 else ENTRY if found["side"] == b"entry" else EXIT
+
+
+def _has(buffer: Bytes, places: Index, what: bytes) -> Mask:
+    """Tell at which of ``places`` (negative: nowhere) the buffer has the bytes ``what``."""
+    found = byte_text.gather(buffer, np.maximum(places, 0), len(what))
+    same: Mask = (found == np.frombuffer(what, np.uint8)).all(axis=1) & (places >= 0)
+    return same

@@ -1,0 +1,87 @@
+"""Reads what ``perf script`` prints of kprobe events into events.
+
+Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are told as
+``tracers.logs.kprobe_text.function_names`` says. Sources: tools/perf/builtin-script.c
+(print_sample_start, process_event), util/event.c (perf_event__fprintf), util/session.c
+(perf_session__warn_about_errors); checked against perf 6.1 on booted 6.1 and 6.12 kernels.
+
+Read: comm, tid, time, event and trace in perf's order, with or without pid and cpu, times with 6
+and (--ns) 9 places, call chains in between (passed over). perf says that it lost events only in
+its data (``--show-lost-events`` prints them) and on stderr: both are read where they are. Times
+of ``--deltatime`` cannot be told from others and would be believed.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import pyarrow.compute as pc
+
+from tracers import arrow
+from tracers.batch import Batch, Losses
+from tracers.logs.byte_text import Index
+from tracers.logs.kprobe_text.function_names import NamedLog, Names
+from tracers.logs.kprobe_text.rows import NO_ROWS, Form
+from tracers.logs.kprobe_text.text_log import Lines, Spans, spans, times
+from tracers.logs.line_blocks import BLOCK, Readable
+
+_HEAD: Final = re.compile(
+    rb"^ *[^\n]{0,16}? +(?:\d+/ *)?\d+ +(?:\[\d{3,}\] +)?(?:\S{3,10} +)?\d+\.(?:\d{6}|\d{9}): +"
+    rb"(?:[\w.-]+:\w[\w.-]*: |PERF_RECORD_)",
+    re.MULTILINE,
+)
+#: "%16s " (with call chains "%s "), "%5d/%-5d " or "%5d ", "[%03d] ".
+_COLUMNS: Final = (
+    r"(?s)^ *(?P<comm>.*?) +(?:(?P<tgid>\d{1,10})/ *)?(?P<tid>\d{1,10}) +"
+    r"(?:\[(?P<cpu>\d{3,5})\] +(?:[!-/:-~][!-~]{2,9} +)?)?$"
+)
+_LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d{1,19})\r?\n?$"
+_TRACE_LOST: Final = r"LOST (?P<count>\d{1,19}) events!"  # perf trace
+_CHUNKS: Final = r"^Processed \d+ (?:events and lost [1-9]\d* chunks|samples and lost [\d.]+%)!"
+
+
+def looks_like_perf(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` is what ``perf script`` printed."""
+    return _HEAD.search(head) is not None
+
+
+class PerfLog(NamedLog):
+    """One pass over what perf script printed. ``lost``: events it says were lost."""
+
+    _what = "what perf script prints"
+    _otherwise = (
+        "expected thread, time, event and trace, as from: perf script --ns --show-lost-events"
+    )
+    _counting = "the events have no times; print them again with: perf script --ns"
+    _form = Form(_COLUMNS)
+
+    _line = r"(?: |^)[\w.-]+:(?:%s): "
+
+    def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
+        super().__init__(stream, names=names, block=block)
+        self._unnumbered = False  # stderr, if it is in there, tells of a loss
+        self.lost = 0
+
+    def _recognises(self, block: bytes) -> bool:
+        return looks_like_perf(block)
+
+    def _header(self, block: Lines) -> tuple[int, int]:
+        lost = 0
+        there = arrow.true(pc.match_substring(block.whole, pattern="LOST "))
+        for pattern in (_LOST, _TRACE_LOST):
+            for mark in block.matches(there, pattern):
+                self.skipped -= 1
+                self.lost += int(mark["count"])
+                lost += int(mark["count"])
+        if block.matches(block.first == ord("P"), _CHUNKS):
+            self._unnumbered = True
+        return lost, 0
+
+    def _last(self) -> Iterator[Batch]:
+        # stderr says it again of what the data said where it happened
+        if self._unnumbered and not self.lost:
+            yield Batch(NO_ROWS, Losses(lost_unknown=1))
+
+    def _spans(self, block: Lines, event: Index) -> Spans:
+        starts, ends = block.starts[event], block.ends[event]
+        return spans(block, starts, ends, times(block), starts, widest_gap=1)

@@ -1,0 +1,283 @@
+"""Reads the columns of kprobe-event lines that are known to be of our functions.
+
+Promises: a line becomes a row whole or not at all; an argument is taken only under a name whose
+meaning is known for that function, else the column is null; nothing is guessed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracers import arrow
+from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
+from tracers.logs import byte_text
+from tracers.logs.byte_text import U64, Bytes, Index, Mask
+from tracers.logs.kprobe_text import lines
+
+NO_ROWS: Final = arrow.empty(SCHEMA)
+_NAME: Final = 16  # bytes before "=" that an argument's name and its space fit in
+_WIDEST_HEAD: Final = 128  # bytes before the time
+_WIDEST_SITE: Final = 1000  # bytes of a source file's name
+_NANOSECONDS: Final = np.uint64(10**9)
+_MOST_SECONDS: Final = np.uint64((1 << 64) // 10**9 - 1)
+_U32: Final = np.uint64((1 << 32) - 1)
+
+_RANGE: Final = (Kind.POPULATE, Kind.FREE)
+_SPAN: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES, Kind.SECTION_ADD, Kind.SECTION_REMOVE)
+_NODE: Final = (Kind.MEMREMAP, Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.POPULATE)
+#: Functions that return an int: the upper half of the register means nothing.
+_INT: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.POPULATE)
+
+
+def _having(kinds: tuple[Kind, ...]) -> Mask:
+    table = np.zeros(256, np.bool_)
+    table[list(kinds)] = True
+    return table
+
+
+#: Fetch-argument name → (column, functions that have it). The names are those of the kernel's
+#: parameters; what a function does not have is not believed, and other names stay unread.
+_ARGUMENTS: Final = {
+    b"start": ("start", _having(_RANGE)),
+    b"end": ("end", _having(_RANGE)),
+    b"start_pfn": ("pfn", _having(_SPAN)),
+    b"pfn": ("pfn", _having(_SPAN)),
+    b"nr_pages": ("nr_pages", _having(_SPAN)),
+    b"node": ("nid", _having(_NODE)),
+    b"nid": ("nid", _having(_NODE)),
+    b"ret": ("ret", _having((*_INT, Kind.MEMREMAP))),
+    b"line": ("line", _having((Kind.WARN,))),
+    b"file": ("site", _having((Kind.WARN,))),
+}
+
+_INTS: Final = _having(_INT)
+
+
+class CounterClockError(Exception):
+    """The first of our lines carries a count where its time should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a kind of text writes what every kind has."""
+
+    #: Of what stands before the time. Groups: comm, tid, and any of cpu or bare, tgid or late.
+    head: str
+    decode: Callable[[pa.BinaryArray], pa.StringArray] = byte_text.readable
+    #: Source files are in quotes; else they are last on the line, whole up to so many bytes.
+    bare_site: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of the event schema, and how many lines of ours could not be read."""
+
+    rows: pa.RecordBatch
+    rejected: int
+
+
+def read_rows(
+    buffer: Bytes, spans: Index, kind: Bytes, exits: Mask, form: Form, *, counts_are_fatal: bool
+) -> Found:
+    """Read lines given as ``spans`` int64[4, N]: line start, time's end, place's end, line end.
+
+    ``kind`` uint8[N] and ``exits`` bool[N] say what each line is. ``counts_are_fatal``: no line
+    with a time was read before.
+
+    Raises:
+        CounterClockError: ``counts_are_fatal`` and the first line's time has no fraction.
+    """
+    total = spans.shape[1]
+    if not total:
+        return Found(NO_ROWS, 0)
+    starts, time_end, place_end, ends = spans
+    ts, head_end, good = _times(buffer, time_end)
+    if counts_are_fatal and not good[0] and _is_count(buffer, int(time_end[0])):
+        raise CounterClockError
+    good &= head_end - starts <= _WIDEST_HEAD
+    codes, heads = byte_text.distinct(buffer, starts, np.where(good, head_end - starts, 0))
+    head, understood = _heads(heads, form)
+    good &= understood[codes]
+
+    columns = _Arguments(buffer, place_end, ends, kind, form)
+    good &= ~columns.bad
+    keep = np.flatnonzero(good)
+    values: dict[str, pa.Array] = {
+        "ts_ns": arrow.column(ts[keep]),
+        "kind": pa.DictionaryArray.from_arrays(
+            arrow.column(kind[keep].astype(np.int8)), KIND_NAMES
+        ),
+        "phase": pa.DictionaryArray.from_arrays(
+            arrow.column(np.where(exits[keep], Phase.EXIT, Phase.ENTRY).astype(np.int8)),
+            PHASE_NAMES,
+        ),
+        "source": pa.DictionaryArray.from_arrays(
+            arrow.column(np.full(len(keep), Source.KPROBE, np.int8)), SOURCE_NAMES
+        ),
+    }
+    picked = arrow.column(codes[keep])
+    for name, column in head.items():
+        values[name] = column.take(picked)
+    values |= columns.arrays(keep, exits)
+    rows = pa.RecordBatch.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
+    return Found(rows, total - len(keep))
+
+
+def _times(buffer: Bytes, ends: Index) -> tuple[U64, Index, Mask]:
+    """Read "seconds.fraction" ending at ``ends``: (ns u64[N], where it begins, good bool[N])."""
+    micro = buffer[ends - 7] == ord(".")  # "%5lu.%06lu", trace_print_time
+    nano = ~micro & (buffer[np.maximum(ends - 10, 0)] == ord("."))  # as other tools print it
+    places = np.where(nano, 9, 6)
+    dot = ends - places - 1
+    fraction, bad = byte_text.decimals(buffer, ends, places)
+    before = byte_text.gather(
+        buffer, np.maximum(dot - byte_text.MOST_DECIMAL, 0), byte_text.MOST_DECIMAL
+    )
+    other = before - np.uint8(ord("0")) > 9
+    digits = other[:, ::-1].argmax(axis=1).astype(np.int64)
+    seconds, wrong = byte_text.decimals(buffer, dot, digits)
+    good = (micro | nano) & ~bad & ~wrong & (seconds <= _MOST_SECONDS)
+    begins = dot - digits
+    good &= buffer[begins - 1] == byte_text.SPACE
+    scale = np.where(nano, np.uint64(1), np.uint64(1000))
+    return np.where(good, seconds, 0) * _NANOSECONDS + fraction * scale, begins, good
+
+
+def _is_count(buffer: Bytes, end: int) -> bool:
+    """Tell whether the time that ends at ``end`` is a bare integer ("%12llu")."""
+    word = buffer[max(end - byte_text.MOST_DECIMAL - 1, 0) : end].tobytes().rpartition(b" ")[2]
+    return word.isdigit()
+
+
+def _heads(heads: pa.BinaryArray, form: Form) -> tuple[dict[str, pa.Array], Mask]:
+    """Read the distinct heads of lines: columns, and which were understood."""
+    found = pc.extract_regex(heads, pattern=form.head)
+    columns = {}
+    good = arrow.valid(found)
+    for name, groups, kind in (
+        ("tid", ("tid",), pa.uint32()),
+        ("cpu", ("cpu", "bare"), pa.uint16()),
+        ("pid", ("tgid", "late"), pa.uint32()),
+    ):
+        digits = _either(found, groups)
+        # A process the kernel has forgotten is "(-------)" (trace_find_tgid).
+        known = arrow.true(pc.match_substring_regex(digits, pattern=r"^\d"))
+        values = pc.if_else(arrow.flags(known), digits, lines.ZERO)
+        wide = pc.cast(pc.cast(values, pa.utf8()), pa.uint64())
+        numbers = arrow.filled(wide, 0)
+        fits = numbers <= np.uint64((1 << kind.bit_width) - 1)
+        good &= fits
+        columns[name] = arrow.masked(numbers.astype(f"u{kind.bit_width // 8}"), known & fits)
+    # The kernel pads the name on the left: a name's own leading spaces cannot be told from it.
+    name = pc.extract_regex(found.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
+    columns["comm"] = form.decode(name)
+    return columns, good
+
+
+def _either(found: pa.StructArray, groups: tuple[str, ...]) -> pa.BinaryArray:
+    """Return the one of the ``groups`` that is not empty; a pattern need not have them all."""
+    there = [name for name in groups if found.type.get_field_index(name) >= 0]
+    if not there:
+        return pc.if_else(arrow.flags(np.ones(len(found), np.bool_)), lines.EMPTY, lines.EMPTY)
+    result = found.field(there[0])
+    for name in there[1:]:
+        result = pc.if_else(pc.not_equal(result, lines.EMPTY), result, found.field(name))
+    return result
+
+
+class _Arguments:
+    """The " name=value" pairs after the place, as columns over all lines."""
+
+    def __init__(self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes, form: Form) -> None:
+        size = int(ends[-1])
+        total = len(begins)
+        self.bad = np.zeros(total, np.bool_)
+        self._known: dict[str, Mask] = {}
+        self._values: dict[str, U64] = {}
+        self._site = pa.nulls(total, pa.utf8())
+        self._kind = kind
+        self._form = form
+        equals = np.flatnonzero(buffer[:size] == ord("="))
+        # Both are sorted: look up the few, not the many.
+        behind = np.append(np.searchsorted(equals, begins), len(equals))
+        equals = equals[behind[0] :]
+        row = np.repeat(np.arange(total), np.diff(behind))
+        quotes = np.flatnonzero(buffer[:size] == ord('"'))
+        inside = equals < ends[row]
+        if len(quotes):
+            # An "=" behind an odd number of quotes stands in a string.
+            count = np.searchsorted(quotes, equals) - np.searchsorted(quotes, begins)[row]
+            inside &= count % 2 == 0
+        equals, row = equals[inside], row[inside]
+        names = byte_text.gather(buffer, equals - _NAME, _NAME).view(np.uint64)
+        for name, (column, kinds) in _ARGUMENTS.items():
+            mine = np.flatnonzero(_named(names, name))
+            mine = mine[kinds[kind[row[mine]]]]
+            at, lines_ = equals[mine] + 1, row[mine]
+            if column == "site":
+                self._read_site(buffer, at, lines_, ends, quotes)
+            elif len(at):
+                self._read_number(column, buffer, at, lines_)
+
+    def _read_number(self, column: str, buffer: Bytes, at: Index, rows: Index) -> None:
+        known = self._known.setdefault(column, np.zeros(len(self.bad), np.bool_))
+        values = self._values.setdefault(column, np.zeros(len(self.bad), np.uint64))
+        values[rows], known[rows], bad = byte_text.numbers(buffer, at)
+        self.bad[rows] |= bad
+
+    def _read_site(self, buffer: Bytes, at: Index, rows: Index, ends: Index, quotes: Index) -> None:
+        bare = self._form.bare_site
+        if bare is not None:
+            begins, stops = at, ends[rows]
+            unread = stops - begins > bare  # it may have been cut there
+        else:
+            quoted = buffer[at] == ord('"')  # else "(fault)", or a type other than string
+            begins, rows = at[quoted] + 1, rows[quoted]
+            stops = byte_text.following(quotes, begins, int(ends[-1]))
+            unread = (stops >= ends[rows]) | (stops - begins > _WIDEST_SITE)
+            unread |= ~byte_text.ENDS_VALUE[buffer[stops + 1]]
+            self.bad[rows[unread]] = True
+        begins, stops, rows = begins[~unread], stops[~unread], rows[~unread]
+        if not len(rows):
+            return
+        codes, sites = byte_text.distinct(buffer, begins, stops - begins)
+        picked = np.full(len(self.bad), -1, np.int64)
+        picked[rows] = codes
+        self._site = self._form.decode(sites).take(arrow.masked(picked, picked >= 0))
+
+    def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
+        """Return the argument columns of the lines ``keep``, typed as the schema has them."""
+        arrays: dict[str, pa.Array] = {"site": self._site.take(arrow.column(keep))}
+        for column in ("start", "end", "pfn", "nr_pages", "nid", "ret", "line"):
+            kind = SCHEMA.field(column).type
+            if column not in self._known:
+                arrays[column] = pa.nulls(len(keep), kind)
+                continue
+            known, values = self._known[column][keep], self._values[column][keep]
+            if column in {"nid", "line"}:
+                values = values & _U32  # an int or u32: the register's upper half means nothing
+            elif column == "ret":
+                known = known & exits[keep]
+                ints = _INTS[self._kind[keep]]
+                low = (values & _U32).astype(np.uint32).view(np.int32).astype(np.int64)
+                values = np.where(ints, low, values.view(np.int64)).view(np.uint64)
+            typed = values.astype(np.uint32) if kind.bit_width == 32 else values
+            signed = typed.view(np.int32 if kind.bit_width == 32 else np.int64)
+            is_signed = pa.types.is_signed_integer(kind)
+            arrays[column] = arrow.masked(signed if is_signed else typed, known)
+        return arrays
+
+
+def _named(words: U64, name: bytes) -> Mask:
+    """Compare the bytes before each "=", as two u64 words, with " name"."""
+    tail = b" " + name
+    want = np.frombuffer(tail.rjust(_NAME, b"\0"), np.uint64)
+    mask = np.frombuffer((b"\xff" * len(tail)).rjust(_NAME, b"\0"), np.uint64)
+    same: Mask = (words[:, 1] & mask[1]) == want[1]
+    if mask[0]:
+        same &= (words[:, 0] & mask[0]) == want[0]
+    return same

@@ -1,0 +1,272 @@
+"""Reads a tracer's text, line by line of "thread cpu time: event: (place) name=value …".
+
+That is what the kernel's ftrace, trace-cmd, perf script and our bpftrace script print; they differ
+in the columns before the time, in what stands for the place, and in how they own up to losses:
+a class derived from ``TextLog`` says how.
+
+Promises: rows come in file order; every line is a row, or is counted (lost, torn, rejected) or,
+being of other events, in ``skipped``; memory stays flat; the result does not depend on how the
+stream is cut into reads. A last line without its newline is torn, whatever it looks like: a
+number cut short would be a wrong number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracers import arrow
+from tracers.batch import Batch, Losses
+from tracers.errors import VmemscopeError
+from tracers.logs import byte_text
+from tracers.logs.byte_text import Bytes, Index, Mask
+from tracers.logs.kprobe_text import lines
+from tracers.logs.kprobe_text.rows import NO_ROWS, CounterClockError, Form, Found, read_rows
+from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
+
+_WIDEST: Final = 768  # bytes of "event: (place)"; a symbol has at most 512 (KSYM_NAME_LEN)
+COMM: Final = 16  # columns of the thread's name: TASK_COMM_LEN, right-aligned, never full
+MOST_LOST: Final = (1 << 63) - 1
+
+
+class LogError(VmemscopeError):
+    """The log cannot be read as what it was taken for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The whole lines of a block: ``size`` bytes of ``buffer``, whose padding follows them."""
+
+    buffer: Bytes
+    size: int
+    starts: Index
+    ends: Index  # before the newline
+    first: Bytes  # first byte of each line
+    whole: pa.BinaryArray  # newlines included
+
+    @classmethod
+    def of(cls, buffer: Bytes, size: int) -> Self:
+        """Cut a block that ends with a newline into its lines."""
+        newlines = np.flatnonzero(buffer[:size] == ord("\n"))
+        starts = np.append(0, newlines[:-1] + 1)
+        ends = newlines - (buffer[newlines - 1] == ord("\r"))  # a log that went through Windows
+        whole = byte_text.consecutive(buffer, starts, size)
+        return cls(buffer, size, starts, ends, buffer[starts], whole)
+
+    def matches(self, which: Mask, pattern: str) -> list[dict[str, Any]]:
+        """Return the groups of ``pattern`` in each short line of ``which`` that matches."""
+        picked = np.flatnonzero(which & (self.ends - self.starts < _WIDEST))
+        found = pc.extract_regex(self.whole.take(arrow.column(picked)), pattern=pattern)
+        groups: list[dict[str, Any]] = found.drop_null().to_pylist()
+        return groups
+
+    def colons(self) -> Index:
+        """Return where the colons are."""
+        return np.flatnonzero(self.buffer[: self.size] == ord(":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Where the parts of each line are, int64[N] each; only ``shaped`` lines have them all."""
+
+    starts: Index
+    time_end: Index  # the colon behind the time
+    place_end: Index  # behind the ")" of the place
+    ends: Index
+    shaped: Mask
+
+
+class TextLog:
+    """One pass over a log. The facts are complete once ``batches`` is exhausted.
+
+    ``skipped``: lines of other events, other text and probes inside a function (``midway`` counts
+    those). ``torn``, ``rejected``: as in ``Batch``.
+    """
+
+    #: What it is, for errors; what to say when it is not, and when its times are counts.
+    _what: ClassVar[str]
+    _otherwise: ClassVar[str]
+    _counting: ClassVar[str]
+    _form: Form
+    _meant: str  # a pattern of lines that are meant to be events of our functions
+    _comment: ClassVar[int] = 0  # first byte of lines that are no events; 0: none
+
+    def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
+        self._blocks = Blocks(stream, block)
+        self._recognised = False
+        self.release: str | None = None  # no tracer's text tells it
+        self._seen: dict[str, set[str]] = {}
+        self.lines = self.skipped = self.midway = self.rejected = self.torn = 0
+
+    @property
+    def probes(self) -> dict[str, str]:
+        """Functions seen so far: "entry", "return" or "entry+return"."""
+        return {name: "+".join(sorted(sides)) for name, sides in self._seen.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the recording should know, a sentence each."""
+        return tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        if not self._seen:
+            yield f"no event of a function we watch in {self.lines:,} lines"
+        if self.midway:
+            yield f"{self.midway:,} events of probes inside our functions, not at entry: left out"
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the events block by block, with what is missing around them.
+
+        Raises:
+            LogError: this is no such text, or one whose times are not nanoseconds.
+            OSError: the stream cannot be read.
+        """
+        for block, overlong in self._blocks:
+            yield from self._batch(block, int(overlong))
+        if self._blocks.rest or self._blocks.overlong:
+            self.torn += 1
+            yield Batch(NO_ROWS, Losses(torn=1))
+        if self.lines and not self._recognised:
+            raise LogError(f"this is not {self._what}; {self._otherwise}")
+        yield from self._last()
+
+    def _batch(self, block: bytes, overlong: int) -> Iterator[Batch]:
+        self._recognised = self._recognised or self._recognises(block)
+        self.rejected += overlong
+        self.lines += overlong
+        if not block:
+            batch = Batch(NO_ROWS, Losses(rejected=overlong))
+        else:
+            buffer = np.frombuffer(block + bytes(byte_text.PAD), np.uint8)
+            batch = self._parse(Lines.of(buffer, len(block)), overlong)
+        if batch.events.num_rows or batch.losses:
+            yield batch
+
+    def _parse(self, block: Lines, overlong: int) -> Batch:
+        self.lines += len(block.starts)
+        lost, lost_unknown = self._header(block)
+        short = block.ends - block.starts <= LONGEST
+        picked = short & (block.first != self._comment) if self._comment else short
+        try:
+            found = self._events(block, np.flatnonzero(picked))
+        except CounterClockError as error:
+            raise LogError(self._counting) from error
+        rejected = found.rejected + int((~short).sum())
+        self.rejected += rejected
+        losses = Losses(min(lost, MOST_LOST), lost_unknown, rejected=rejected + overlong)
+        return Batch(found.rows, losses)
+
+    def _events(self, block: Lines, event: Index) -> Found:
+        """Find the lines of our functions' events among ``event`` and read them."""
+        buffer = block.buffer
+        fresh = not self._seen
+        spans = self._spans(block, event)
+        widths = spans.place_end - spans.time_end
+        shaped = spans.shaped & (spans.place_end <= spans.ends) & (widths <= _WIDEST)
+        side = np.full(len(event), lines.UNREADABLE, np.int8)
+        function = np.full(len(event), -1, np.int8)
+        rows = np.flatnonzero(shaped)
+        if len(rows):
+            begins = spans.time_end[rows] + 2
+            codes, pieces = byte_text.distinct(buffer, begins, spans.place_end[rows] - begins)
+            function[rows], side[rows] = (part[codes] for part in self._places(pieces))
+        self.midway += int((side == lines.MIDWAY).sum())
+        rows = np.flatnonzero((side == lines.ENTRY) | (side == lines.EXIT))
+        self._see(function[rows], side[rows])
+        unread = block.whole.take(arrow.column(event[side == lines.UNREADABLE]))
+        ours = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
+        rejected = int(ours.sum())
+        if rejected and fresh and not len(rows):
+            self._refuse(unread.filter(arrow.flags(ours)))
+        self.skipped += len(event) - len(rows) - rejected
+        found = read_rows(
+            buffer,
+            np.stack(
+                [spans.starts[rows], spans.time_end[rows], spans.place_end[rows], spans.ends[rows]]
+            ),
+            lines.KINDS[function[rows]],
+            side[rows] == lines.EXIT,
+            self._form,
+            counts_are_fatal=fresh,
+        )
+        return Found(found.rows, found.rejected + rejected)
+
+    def _see(self, function: np.ndarray, side: np.ndarray) -> None:
+        names = tuple(lines.FUNCTIONS)
+        pairs = np.bincount(function.astype(np.int64) * 2 + (side == lines.EXIT))
+        for pair in np.flatnonzero(pairs).tolist():
+            sides = self._seen.setdefault(names[pair // 2], set())
+            sides.add("return" if pair % 2 else "entry")
+
+    # What a kind of text says of itself.
+
+    def _recognises(self, block: bytes) -> bool:
+        """Tell whether these lines show that the text is what it was taken for."""
+        raise NotImplementedError
+
+    def _header(self, block: Lines) -> tuple[int, int]:
+        """Read the lines that are no events; return events lost and marks without a number.
+
+        What is understood is taken off ``skipped``.
+        """
+        raise NotImplementedError
+
+    def _spans(self, block: Lines, event: Index) -> Spans:
+        """Find the parts of the lines ``event``."""
+        raise NotImplementedError
+
+    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        """Tell function (index into ``lines.FUNCTIONS`` or -1) and side of "event: (place)"."""
+        raise NotImplementedError
+
+    def _refuse(self, ours: pa.BinaryArray) -> None:
+        """Raise ``LogError`` if these first lines of ours show a form that cannot be read."""
+
+    def _last(self) -> Iterator[Batch]:
+        """Yield what is known to be missing only at the end."""
+        yield from ()
+
+
+def spans(
+    block: Lines, starts: Index, ends: Index, times: Index, after: Index, *, widest_gap: int
+) -> Spans:
+    """Find time, name and place of lines "… time: [group:]name: (place) …".
+
+    ``times``: the colons that can end a time, ``after`` each of ``starts``. The name's colon is the
+    next that a space follows, and the place begins after up to ``widest_gap`` spaces.
+    """
+    buffer, size = block.buffer, block.size
+    colons = np.append(block.colons(), [size, size, size])
+    time_end = byte_text.following(times, after, size)
+    which = np.minimum(np.searchsorted(colons, time_end + 1), len(colons) - 2)
+    # A group and its name have one more colon between them.
+    name_end = colons[which + (buffer[colons[which] + 1] != byte_text.SPACE)]
+    if widest_gap == 1:
+        opening = name_end + 2
+    else:
+        gap = byte_text.gather(buffer, name_end + 1, widest_gap + 1) != byte_text.SPACE
+        opening = name_end + 1 + gap.argmax(axis=1)
+    place_end = 1 + byte_text.following(np.flatnonzero(buffer[:size] == ord(")")), opening, size)
+    shaped = (
+        (buffer[time_end + 1] == byte_text.SPACE)
+        & (buffer[name_end + 1] == byte_text.SPACE)
+        & (buffer[opening] == ord("("))
+    )
+    return Spans(starts, time_end, place_end, ends, shaped)
+
+
+def times(block: Lines) -> Index:
+    """Return the colons behind what looks like seconds with 6 or 9 places: where a time may end.
+
+    For lines in which a thread's name, which may hold colons, has no fixed width.
+    """
+    colons = block.colons()
+    far = block.buffer[np.maximum(colons - 10, 0)] == ord(".")
+    shaped = far | (block.buffer[np.maximum(colons - 7, 0)] == ord("."))
+    shaped &= block.buffer[colons + 1] == byte_text.SPACE
+    shaped &= block.buffer[np.maximum(colons - 1, 0)] - np.uint8(ord("0")) < 10
+    ends: Index = colons[shaped]
+    return ends

@@ -1,0 +1,193 @@
+"""Reads a trace-cmd file (trace.dat) through the trace-cmd program.
+
+Promises: the program is given the open file, never a name; no shell, no plugins; it ends when we
+stop reading; what it says on stderr is kept for the error, its exit code counts. Functions are
+told by the symbols that are in the file. trace-cmd 3.1.6 ends with 0 and says nothing on most files
+cut short: no report at all is an error.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Final, Self, cast
+
+from tracers.batch import Batch, Losses
+from tracers.logs.kprobe_text import lines
+from tracers.logs.kprobe_text.definitions import Place
+from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.rows import NO_ROWS
+from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog
+from tracers.logs.line_blocks import BLOCK
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+MAGIC: Final = b"\x17\x08\x44tracing"
+_PROGRAM: Final = "trace-cmd"
+_MISSING: Final = (
+    "a trace-cmd file is read through the program trace-cmd, which is not installed (package "
+    "trace-cmd of Debian, Ubuntu, Fedora, RHEL, openSUSE, Arch); or run it elsewhere, its text is "
+    "read too: trace-cmd report -t FILE > TEXT"
+)
+_SIDE_S: Final = 60  # longest a question about the file may take
+_MOST_SAID: Final = 64 << 20  # bytes of an answer; a large kernel's kallsyms are 10 MiB
+_STDERR: Final = 4096  # bytes kept
+_SYMBOL: Final = re.compile(
+    rb"^([0-9a-f]{8,16}) (%s)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*\r?$"
+    % b"|".join(name.encode() for name in lines.FUNCTIONS),
+    re.MULTILINE,
+)
+_CLOCK: Final = re.compile(
+    rb"\[(local|global|counter|uptime|perf|mono|mono_raw|boot|tai|x86-tsc)\]"
+)
+_UNAME: Final = re.compile(rb"^Linux \S* ?(\S+) (\S+)$", re.MULTILINE)
+#: The kernel's own counts of what its ring buffer dropped, each CPU (Option CPUSTAT).
+_DROPPED: Final = re.compile(
+    rb"^(?:overrun|commit overrun|dropped events): (\d{1,18})$", re.MULTILINE
+)
+
+
+def looks_like_trace_cmd_file(head: bytes) -> bool:
+    """Tell whether a file that begins with ``head`` is one that trace-cmd wrote."""
+    return head.startswith(MAGIC)
+
+
+class TraceCmdFile:
+    """One pass over an open trace-cmd file.
+
+    ``clock``: name of the trace clock, None if the file does not say; ``release``: of the kernel;
+    ``dropped``: events that its ring buffers lost, as the kernel counted them. ``probes``,
+    ``lines``, ``notes`` as in ``TextLog``, complete once ``batches`` is exhausted.
+
+    Raises:
+        LogError: trace-cmd is not installed.
+    """
+
+    def __init__(
+        self, file: int, *, places: Mapping[str, Place] | None = None, block: int = BLOCK
+    ) -> None:
+        """Take the descriptor ``file`` of a regular file; it stays the caller's to close."""
+        program = shutil.which(_PROGRAM)
+        if program is None:
+            raise LogError(_MISSING)
+        self._program = program
+        self._file = file
+        clock = _CLOCK.search(self._ask("dump", "--clock"))
+        self.clock = clock[1].decode() if clock else None
+        uname = _UNAME.search(self._ask("report", "-N", "--uname"))
+        self.release = uname[1].decode("utf-8", "backslashreplace") if uname else None
+        self.dropped = sum(map(int, _DROPPED.findall(self._ask("report", "-N", "--stat"))))
+        self._names = Names(places, self._symbols())
+        self._block = block
+        self._log: TraceCmdLog | None = None
+        self._failure: str | None = None
+
+    @property
+    def probes(self) -> dict[str, str]:
+        """Functions seen so far: "entry", "return" or "entry+return"."""
+        return self._log.probes if self._log else {}
+
+    @property
+    def lines(self) -> int:
+        """Lines of the report so far."""
+        return self._log.lines if self._log else 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the recording should know, a sentence each."""
+        stopped = (f"trace-cmd stopped: {self._failure}",) if self._failure else ()
+        return (*(self._log.notes if self._log else ()), *stopped)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the events block by block, with what is missing around them.
+
+        Raises:
+            LogError: trace-cmd cannot read the file, or its times are no nanoseconds.
+            OSError: trace-cmd cannot be run.
+        """
+        told = 0
+        with _Report(self._command("report", "-N", "-t"), self._file) as report:
+            self._log = TraceCmdLog(report.stdout, names=self._names, block=self._block)
+            for batch in self._log.batches():
+                told += batch.losses.lost
+                # The kernel's count knows the number of what a mark without one stands for.
+                counted = replace(batch.losses, lost_unknown=0) if self.dropped else batch.losses
+                yield replace(batch, losses=counted)
+            self._failure = report.failure()
+        if not self._log.lines:
+            why = self._failure or "it says nothing of it, as of a file that is cut short"
+            raise LogError(f"trace-cmd cannot read it: {why}")
+        if self._failure:
+            yield Batch(NO_ROWS, Losses(torn=1))
+        if self.dropped > told:
+            yield Batch(NO_ROWS, Losses(lost=self.dropped - told))
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [self._program, *arguments, "-i", f"/dev/fd/{self._file}"]
+
+    def _ask(self, *arguments: str) -> bytes:
+        """Return the beginning of what trace-cmd says; nothing if it fails or hangs."""
+        with _Report(self._command(*arguments), self._file) as report:
+            timer = threading.Timer(_SIDE_S, report.close)
+            timer.start()
+            try:
+                return report.stdout.read(_MOST_SAID)
+            finally:
+                timer.cancel()
+
+    def _symbols(self) -> dict[int, str]:
+        found = _SYMBOL.findall(self._ask("report", "-N", "-f"))
+        # All are 0 where kptr_restrict hid them.
+        return {int(address, 16): name.decode() for address, name in found if int(address, 16)}
+
+
+class _Report:
+    """A run of trace-cmd on an open file, ended when it is left."""
+
+    def __init__(self, command: Sequence[str], file: int) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 (a list, no shell)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(file,),
+            env=os.environ | {"LC_ALL": "C"},
+        )
+        self.stdout: IO[bytes] = cast("IO[bytes]", self._process.stdout)
+        self._stderr = cast("BufferedReader", self._process.stderr)
+        self._said = b""
+        self._listener = threading.Thread(target=self._listen, name="trace-cmd", daemon=True)
+        self._listener.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _listen(self) -> None:
+        """Keep the end of stderr: what was said last is why it ended."""
+        while said := self._stderr.read1(_STDERR):
+            self._said = (self._said + said)[-_STDERR:]
+
+    def failure(self) -> str | None:
+        """Wait for the end of the program; return why it failed, None if it did not."""
+        code = self._process.wait()
+        self._listener.join()
+        if not code:
+            return None
+        said = " ".join(self._said.decode("utf-8", "backslashreplace").split())
+        return said or (f"exit code {code}" if code > 0 else f"killed by signal {-code}")
+
+    def close(self) -> None:
+        """Kill it if it still runs."""
+        self._process.kill()
+        self._process.wait()
+        self._listener.join()
+        self.stdout.close()
+        self._stderr.close()

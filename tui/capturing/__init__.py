@@ -1,0 +1,1 @@
+"""A capture under a command: opened, watched, narrated and ended by signals."""

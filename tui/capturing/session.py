@@ -1,0 +1,254 @@
+"""Runs a capture for a command: opens the source and the file, watches, narrates, and ends it.
+
+stdout is data only with ``-o -``; everything said goes to stderr, and nobody listening there is
+no error.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypedDict, Unpack
+
+import click
+
+from recordings.capture.drain import Capture, Source, header_of
+from recordings.capture.rotation import Limits, Rotation
+from recordings.format.output_files import exists_already
+from recordings.ledger.headline import WORDS, answer
+from recordings.wording.escape import printable
+from recordings.wording.units import count, size
+from tracers.errors import VmemscopeError
+from tracers.live.doctor.panics import PANICS, panicking
+from tracers.live.probes.points import Filters, Rung
+from tracers.live.session import open_live
+from tui.capturing.pipe import Pipe
+from tui.capturing.signals import Signals
+from tui.capturing.systemd import notify
+from tui.streams import say
+from tui.widgets.probe_summary import summary
+
+EXIT_FAILED: Final = 2
+_LOOK_S: Final = 0.5  # between two looks at what was captured
+#: Events that may wait while more come: folding them shares the interpreter with the capture.
+_FOLD_AT: Final = 1 << 16
+_GRACE_S: Final = 5.0  # for COMMAND to end after it was sent a signal
+
+
+class Options(TypedDict):
+    """What the command line says of the source."""
+
+    engine: str
+    pid: int | None
+    comm: str | None
+    hits_only: bool
+    rung: str
+    vmlinux: Path | None
+
+
+def record(
+    output: str,
+    limits: Limits,
+    command: Sequence[str],
+    *,
+    duration: float | None,
+    **options: Unpack[Options],
+) -> int:
+    """Record until a signal, the end of ``command`` or of ``duration`` seconds; the exit code."""
+    target = _target(output, limits)
+    if command and shutil.which(command[0]) is None:
+        raise click.UsageError(f"{command[0]}: no such command, or it cannot be executed")
+    if isinstance(target, Path):
+        for line in panics():
+            say(f"warning: {line}")
+    with Signals() as signals:
+        capture = begin(open_source(signals, **options), target, limits)
+        process = None
+        try:
+            narrate_start(capture)
+            notify("READY=1", f"STATUS=recording to {output}")
+            process = _run(command, streaming=not isinstance(target, Path))
+            reason = _watch(capture, signals, process, duration)
+        except BaseException as error:
+            capture.stop(f"ended by {type(error).__name__}")
+            raise
+        notify("STOPPING=1")
+        if isinstance(target, Pipe):
+            target.give_up(_GRACE_S)
+        capture.stop(reason)
+        if process is not None:
+            say(_ended(process, command[0]))
+        return narrate_end(capture)  # no signal shall change the exit code now
+
+
+def open_source(signals: Signals, **options: Unpack[Options]) -> Source:
+    """Attach what the options ask for; every error is a ``VmemscopeError``."""
+    comm = options["comm"]
+    if comm is not None and not 0 < len(os.fsencode(comm)) <= 15:
+        raise click.UsageError("--comm: a thread's name has 1 to 15 bytes")
+    source = open_live(
+        engine=options["engine"],
+        first=Rung(options["rung"]),
+        filters=Filters(pid=options["pid"], comm=comm),
+        hits_only=options["hits_only"],
+        vmlinux=options["vmlinux"],
+    )
+    early = signals.take()
+    if early:
+        source.close()
+        raise VmemscopeError(f"{early.name} came before the probes were on: nothing was recorded")
+    return source
+
+
+def begin(source: Source, target: Path | Pipe | None, limits: Limits) -> Capture:
+    """Make the file and enable the probes; nothing is left of either if one cannot be."""
+    out: Rotation | None = None
+    try:
+        if target is not None:
+            out = Rotation(target, header_of(source), limits)
+        capture = Capture(source, out)
+        capture.start()
+    except BaseException as error:
+        source.close()
+        if out is not None:
+            out.discard()
+        if isinstance(error, OSError):
+            text = error.strerror or error
+            raise VmemscopeError(f"the capture cannot start: {text}") from error
+        raise
+    return capture
+
+
+def narrate_start(capture: Capture) -> None:
+    """Say that the probes are on, and which."""
+    header = capture.header
+    engine = printable(header.origin.get("live", "live"))
+    say(f"probes on (engine {engine}): {summary(header.probes)}")
+    for note in (*header.machine.problems, *header.notes):
+        say(f"note: {printable(note)}")
+
+
+def narrate_end(capture: Capture) -> int:
+    """Say what was recorded and what it amounts to; return the exit code."""
+    out = capture.out
+    if out is not None:
+        for line in _files(out):
+            say(line)
+    else:
+        say(f"{count(capture.events)} events, not recorded")
+    snapshot = capture.snapshot()
+    say(f"{WORDS[snapshot.verdict]}: {answer(snapshot)}")
+    for text in (*snapshot.verdict_reasons[1:], *capture.closing):
+        say(printable(text))
+    if not capture.failure:
+        return snapshot.verdict.exit_code
+    if out is not None and out.unwritten:
+        say(f"{count(out.unwritten)} events could not be written")
+    say(f"vmemscope: {printable(capture.failure)}")
+    return EXIT_FAILED
+
+
+def panics(root: Path = Path("/")) -> Iterator[str]:
+    """Yield a line for each setting that lets a WARN or Oops take the machine down."""
+    for name, on in panicking(root).items():
+        if on:
+            yield (
+                f"kernel.{name} is set: {PANICS[name]} ends this machine, and what is recorded "
+                "here may be lost with it; stream it away: "
+                "vmemscope record -o - | ssh HOST 'cat > FILE'"
+            )
+
+
+def _target(output: str, limits: Limits) -> Path | Pipe:
+    """Return the file to be made, or a way to stdout."""
+    closed = sys.stdout is None
+    # A file opened later must not become fd 1 or 2: COMMAND would write into it.
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    if limits.keep is not None and not limits:
+        raise click.UsageError("--keep needs --rotate-size or --rotate-time")
+    if output != "-":
+        return free(Path(output))
+    if limits:
+        raise click.UsageError("a stream cannot be rotated: name a FILE")
+    if closed:
+        raise VmemscopeError("stdout is closed: there is nowhere to stream to")
+    if sys.stdout.isatty():
+        raise click.UsageError("-o - is for a pipe or a file, not for a terminal")
+    return Pipe(os.dup(1))
+
+
+def free(path: Path) -> Path:
+    """Return ``path`` unless it exists: better said now than when the probes are attached."""
+    if os.path.lexists(path):
+        raise exists_already(path)
+    return path
+
+
+def _run(command: Sequence[str], *, streaming: bool) -> subprocess.Popen[bytes] | None:
+    if not command:
+        return None
+    try:
+        return subprocess.Popen(  # noqa: S603
+            command,
+            stdout=2 if streaming else None,
+            env={name: text for name, text in os.environ.items() if name != "NOTIFY_SOCKET"},
+        )
+    except OSError as error:
+        raise VmemscopeError(f"{command[0]}: cannot be run: {error.strerror}") from error
+
+
+def _watch(
+    capture: Capture,
+    signals: Signals,
+    process: subprocess.Popen[bytes] | None,
+    duration: float | None,
+) -> str:
+    """Fold what has come, in quiet moments, until there is a reason to stop; return it."""
+    reason = ""
+    seen = 0
+    until = None if duration is None else capture.started + duration
+    while capture.running:
+        now = time.monotonic()
+        number = signals.wait(_LOOK_S if until is None else min(_LOOK_S, until - now))
+        if capture.events == seen or capture.waiting >= _FOLD_AT:
+            capture.fold()
+        seen = capture.events
+        if process is not None and process.poll() is not None:
+            return reason or "command ended"
+        if number is not None and (reason or process is None):
+            return reason or number.name
+        if number is not None and process is not None:
+            process.send_signal(number)
+            reason, until = number.name, time.monotonic() + _GRACE_S
+        elif until is not None and time.monotonic() >= until:
+            return reason or "duration over"
+        if capture.failure and process is None:
+            return capture.failure
+    return capture.failure or "the source ended"
+
+
+def _ended(process: subprocess.Popen[bytes], name: str) -> str:
+    code, who = process.poll(), printable(name)
+    if code is None:
+        return f"{who} (pid {process.pid}) still runs: not waited for"
+    if code < 0:
+        return f"{who} was killed by {signal.Signals(-code).name}"
+    return f"{who} ended with status {code}"
+
+
+def _files(out: Rotation) -> Iterator[str]:
+    deleted = [part for part in out.parts if part.deleted]
+    if deleted:
+        events = sum(part.events for part in deleted)
+        yield f"{count(len(deleted))} older files deleted, with {count(events)} events"
+    for part in out.parts:
+        if not part.deleted:
+            yield f"{printable(part.name)}: {count(part.events)} events, {size(part.size)}"
+    if out.problem:
+        yield f"note: {printable(out.problem)}"

@@ -1,0 +1,1 @@
+"""The commands: options in, exit code out; each imports what it needs when it runs."""

@@ -1,0 +1,96 @@
+"""``vmemscope check``: the gate for CI. One line a file on stdout, and an exit code.
+
+Exit codes: 0 every file is clean and every threshold kept; 1 a file has calls out of range, or
+broke a threshold; 3 otherwise, if a verdict or a threshold is inconclusive; 2 usage, or a file
+that cannot be read. Of several files the worst counts, 2 before 1 before 3 before 0: see
+``recordings.analysis.thresholds.worst``. ``tui.commands.main`` registers it.
+"""
+
+# ruff: noqa: PLC0415
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+import recordings
+from tracers.errors import VmemscopeError
+from tui.commands.quantities import nanoseconds_of, percent_of
+from tui.streams import say, write
+
+if TYPE_CHECKING:
+    from recordings.analysis.thresholds import Thresholds
+
+EXIT_UNREADABLE = 2
+
+
+@click.command(
+    short_help="Gate for CI: one line a file, and an exit code.",
+    epilog="Exit codes: 0 clean and within the thresholds; 1 out-of-range calls, or a threshold is "
+    "broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be told. Of "
+    "several files the worst: 2, then 1, then 3.",
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--max-warn-share",
+    callback=percent_of,
+    metavar="PERCENT",
+    help="WARN may take at most so much of hot-add, and of hot-remove.",
+)
+@click.option(
+    "--max-p99",
+    metavar="DURATION",
+    callback=nanoseconds_of,
+    help="99 % of section-adds take at most so long: 500us, 2ms.",
+)
+@click.option(
+    "--expect-sections",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Exactly so many sections were added.",
+)
+def check(
+    files: tuple[str, ...],
+    *,
+    max_warn_share: float | None,
+    max_p99: int | None,
+    expect_sections: int | None,
+) -> None:
+    """Say of each FILE whether it is clean and within the thresholds; fail if one is not.
+
+    A threshold that cannot be evaluated (no section-add was observed, WARNs were not timed, events
+    are missing) is inconclusive, never kept.
+    """
+    from recordings.analysis.thresholds import Thresholds, worst
+    from recordings.wording.escape import printable
+
+    limits = Thresholds(max_warn_share, max_p99, expect_sections)
+    codes = []
+    for file in files:
+        try:
+            code, line = _checked(file, limits)
+        except (VmemscopeError, click.UsageError) as error:
+            text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+            say(f"vmemscope: {printable(text)}")
+            code, line = EXIT_UNREADABLE, "UNREADABLE"
+        codes.append(code)
+        write(partial(sys.stdout.write, f"{printable(file)}: {line}\n"))
+    sys.exit(worst(codes))
+
+
+def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
+    """Return a file's exit code and what its line says."""
+    from recordings.analysis.thresholds import State, check, exit_code
+    from recordings.ledger.headline import WORDS, answer
+    from recordings.ledger.ledger import fold
+    from recordings.wording.escape import printable
+
+    with recordings.open(file) as recording:
+        snapshot = fold(recording)
+        checks = check(recording, snapshot, limits)
+    parts = [f"{WORDS[snapshot.verdict]}, {answer(snapshot)}"]
+    for state, word in ((State.BROKEN, "FAILED"), (State.UNKNOWN, "CANNOT TELL")):
+        told = [f"{word} {each.option}: {each.said}" for each in checks if each.state is state]
+        parts += map(printable, told)
+    return exit_code(snapshot.verdict, checks), "; ".join(parts)

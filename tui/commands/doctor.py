@@ -1,0 +1,39 @@
+"""The command ``doctor``: what of live capture works here, and the next step for what does not.
+
+Exit codes: 0 every probe point that the kernel has is seen and timed and the window is known, 3
+capture works with gaps, 2 it does not work here. ``tui.commands.main`` registers it.
+"""
+
+import sys
+
+import click
+
+from tui.streams import write
+
+
+@click.command(
+    short_help="Say what of live capture works on this machine.",
+    epilog="Exit codes: 0 every call is seen and timed, 3 works with gaps, 2 not possible here.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def doctor(*, as_json: bool) -> None:
+    """Say what of live capture works on this machine, and what to do about the rest.
+
+    Every probe is attached, disabled, and removed again: what is shown is what record and live
+    would get. Run it as root.
+    """
+    from recordings.reports.doctor_text import diagnosis_dict, render  # noqa: PLC0415
+    from tracers.live.doctor.examine import examine  # noqa: PLC0415
+    from tracers.live.doctor.steps import distribution  # noqa: PLC0415
+
+    diagnosis = examine()
+    if as_json:
+        import json  # noqa: PLC0415
+
+        text = json.dumps(diagnosis_dict(diagnosis), indent=2) + "\n"
+        write(lambda: sys.stdout.write(text))
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        write(lambda: render(Console(), diagnosis, distribution()))
+    sys.exit(diagnosis.exit_code)

@@ -1,0 +1,118 @@
+"""``vmemscope export``: a recording for other programs, streamed into a new file or to stdout.
+
+Only the command line: what it does is in ``recordings.export``. The exit code says whether the
+export is whole, not what is in it: for the verdict there is ``vmemscope report``.
+"""
+
+# ruff: noqa: PLC0415
+
+import codecs
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+import recordings
+from tui.streams import say, say_problems, write
+
+if TYPE_CHECKING:
+    from recordings.export import Exported
+    from recordings.format.reader import Recording
+
+EXIT_INCOMPLETE: Final = 3
+_FORMATS: Final = ("parquet", "csv", "jsonl", "perfetto")
+_BINARY: Final = ("parquet", "perfetto")
+
+
+@click.command(
+    short_help="Write a recording as Parquet, CSV, JSON lines or Perfetto.",
+    epilog="Exit codes: 0 exported whole, 3 exported, but the recording misses something (events "
+    "lost, or its end torn off), 2 usage, unreadable input or an output that takes no more.",
+)
+@click.argument("file")
+@click.option("--to", type=click.Choice(_FORMATS), required=True, help="What to write.")
+@click.option("-o", "--output", required=True, help="New file; - streams to stdout.")
+def export(file: str, to: str, output: str) -> None:
+    """Write the events of FILE, a recording or sample:NAME, for other programs.
+
+    \b
+    parquet   types as they are (u64 stays u64); the file's metadata has the
+              recording's header, window, verdict and losses
+    csv       start and end as text, 0x and 16 digits; text that a
+              spreadsheet would run has a ' before it; an empty cell is null
+    jsonl     an object a line, ASCII; start and end as text, 0x and 16 digits
+    perfetto  for ui.perfetto.dev: calls and WARNs as nested slices of their
+              threads, hits as instants, counters (needs vmemscope[perfetto])
+
+    An existing file is never overwritten, and an export that fails leaves none. CSV and JSON
+    lines are data only: what the recording misses is said on stderr and by the exit code.
+    """  # noqa: D301 (click's mark for lines to be left as they are)
+    with recordings.open(file) as recording:
+        done = _to_stdout(recording, to) if output == "-" else _to_file(recording, to, output)
+        say_problems(file, recording.problems)
+    _narrate(done)
+    if done.losses:
+        sys.exit(EXIT_INCOMPLETE)
+
+
+def _to_file(recording: "Recording", to: str, output: str) -> "Exported":
+    from recordings.export import export as export_to
+    from recordings.export.new_file import new_file
+
+    # Else it would end the process with half a file under a strange name.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    with new_file(Path(output)) as sink:
+        done = export_to(recording, to, sink)
+    say(f"{output}: {done.rows} events")
+    return done
+
+
+def _to_stdout(recording: "Recording", to: str) -> "Exported":
+    from recordings.export import Exported, total_losses
+    from recordings.export import export as export_to
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    if terminal and to in _BINARY:
+        raise click.UsageError(f"{to} is binary, no text for a terminal: name a file with -o")
+    done = Exported(recording.rows, total_losses(recording), ())
+
+    def emit() -> None:
+        nonlocal done
+        done = export_to(recording, to, _Screen() if terminal else sys.stdout.buffer)
+
+    write(emit)
+    return done
+
+
+def _narrate(done: "Exported") -> None:
+    from recordings.wording.escape import printable
+
+    for name in done.left_out:
+        say(f"note: column {printable(name)} has a type that this format cannot hold: left out")
+    if done.losses:
+        say(f"missing from the recording: {done.losses.describe()}")
+
+
+def _end(number: int, _: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+class _Screen:
+    """A terminal: what a kernel wrote must not reach it as it is."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: memoryview) -> None:
+        """Write text, every control character but the ends of lines made visible."""
+        from recordings.wording.escape import printable
+
+        lines = self._decoder.decode(bytes(data)).split("\n")
+        sys.stdout.write("\n".join(map(printable, lines)))
+
+    def flush(self) -> None:
+        """The caller flushes stdout."""

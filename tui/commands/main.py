@@ -1,0 +1,158 @@
+"""The ``vmemscope`` command: arguments in, exit code out.
+
+stdout is data, stderr is narration. Exit codes: 0 clean, 1 out-of-range found, 2 usage or
+unreadable input, 3 inconclusive. Errors are one line that says what and the way out. Each
+command imports what it needs when it runs, so ``--help`` is quick and ``report`` never loads
+Textual.
+"""
+
+import io
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import recordings
+from tracers import __version__
+from tracers.errors import VmemscopeError
+from tui.commands.check import check
+from tui.commands.compare import compare
+from tui.commands.doctor import doctor
+from tui.commands.export import export
+from tui.commands.record import live, record
+from tui.commands.report import report
+from tui.commands.window import explain, window
+from tui.streams import say, write
+
+EXIT_UNREADABLE = 2
+EXIT_INCONCLUSIVE = 3
+_SPEEDS = ("0.25", "0.5", "1", "2", "4", "8", "16", "32", "64", "max")
+
+_EPILOG = (
+    "Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
+    "3 inconclusive (something is missing that the verdict needs)."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+@click.version_option(__version__, "-V", "--version", prog_name="vmemscope")
+def cli() -> None:
+    """See which struct pages an arm64 kernel maps outside its vmemmap window.
+
+    FILE is a recording, or sample:NAME for one of those that ship with the tool.
+    """
+
+
+def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from tracers.logs.kprobe_text.bpftrace import script
+
+        write(lambda: sys.stdout.write(script()))
+        context.exit()
+
+
+@cli.command("import")
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="New file.")
+@click.option(
+    "--machine",
+    type=click.Path(path_type=Path),
+    help="Folder with the traced machine's kcore-vmcoreinfo, iomem, config, uname, "
+    "kernel_page_tables, kprobe_events; each is optional.",
+)
+@click.option(
+    "--vmlinux",
+    type=click.Path(path_type=Path),
+    help="The traced kernel's image (vmlinux, Image, vmlinuz): its window, read from its code.",
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    help="What TRACE is, where its first lines do not tell; any wrong name lists them.",
+)
+@click.option(
+    "--bpftrace-script",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_script,
+    help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
+)
+def import_(
+    trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, form: str | None
+) -> None:
+    """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
+
+    TRACE is ftrace's text, a trace-cmd file or trace-cmd report's text, what perf script prints,
+    the output of vmemscope.bt (text or JSON), or a kernel log (dmesg, console, syslog, journal,
+    mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. Exits with 3
+    when the log itself says that something is missing.
+    """
+    from recordings.capture.importing import import_log
+    from recordings.wording.escape import printable
+
+    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, form=form)
+    say(f"{output}: {done.events} events, {done.derived} of them derived")
+    for note in done.notes:
+        say(f"note: {printable(note)}")
+    if machine is None and vmlinux is None:
+        say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
+    if done.losses:
+        say(f"missing: {done.losses.describe()}")
+        sys.exit(EXIT_INCONCLUSIVE)
+
+
+@cli.command(short_help="Open the dashboard; without FILE, on the bundled WARN storm.")
+@click.argument("file", default="sample:storm")
+@click.option(
+    "--speed",
+    type=click.Choice(_SPEEDS),
+    help="Of the trace's own time. [default: 0.25 for a sample, else 1]",
+)
+@click.option("--paused", is_flag=True, help="Start paused.")
+def replay(file: str, speed: str | None, paused: bool) -> None:
+    """Open the dashboard on FILE (the bundled WARN storm if none is named)."""
+    from recordings.samples import PREFIX
+
+    # Textual draws on stderr: redirected, the screen would stay empty.
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
+    speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
+    with recordings.open(file) as recording:
+        from tui.dashboard.app import run
+
+        sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
+
+
+cli.add_command(report)
+cli.add_command(check)
+cli.add_command(compare)
+cli.add_command(record)
+cli.add_command(live)
+cli.add_command(doctor)
+cli.add_command(window)
+cli.add_command(explain)
+cli.add_command(export)
+
+
+def main() -> NoReturn:
+    """Run the command and leave with an exit code of the documented set."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a latin-1 terminal has no dagger
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        way_out = f" (see {context.command_path} --help)" if context else ""
+        say(f"vmemscope: {' '.join(error.format_message().split())}{way_out}")
+        sys.exit(EXIT_UNREADABLE)
+    except click.Abort:
+        sys.exit(128 + 2)  # as a shell reports SIGINT
+    except VmemscopeError as error:
+        from recordings.wording.escape import printable
+
+        say(f"vmemscope: {printable(str(error))}")
+        sys.exit(EXIT_UNREADABLE)
+    sys.exit(code or 0)

@@ -1,0 +1,107 @@
+"""``vmemscope report``: what a recording says, or would say, in the form that is needed.
+
+Exit codes: that of the recording's verdict; with a what-if, of the hypothetical one.
+``tui.commands.main`` registers it; it imports what it needs when it runs, and never Textual nor
+pandas.
+"""
+
+# ruff: noqa: PLC0415
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import recordings
+from tui.commands.what_if_options import supposed_by, what_if_options
+from tui.streams import say_problems, write
+
+if TYPE_CHECKING:
+    from recordings.analysis.what_if import Supposed
+    from recordings.format.reader import Recording
+    from recordings.ledger.snapshot import Snapshot
+
+FORMATS: Final = ("text", "json", "markdown", "lkml")
+
+
+@click.command(
+    short_help="Print what FILE says: hits, warnings, costs.",
+    epilog="Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
+    "3 inconclusive; with a what-if, those of the hypothetical verdict.",
+)
+@click.argument("file")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="lkml: a mail of at most 75 columns. [default: text]",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@what_if_options
+def report(
+    file: str,
+    *,
+    form: str | None,
+    as_json: bool,
+    **options: Any,  # noqa: ANN401 (those of ``what_if_options``)
+) -> None:
+    """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
+
+    With a what-if (--window-of, --va-bits …, --memstart, --physmem-end, --warn) the same pages
+    are judged under another layout, placement or patch: would it have fixed it? That answer is
+    marked as hypothetical, and the exit code is its verdict's.
+    """
+    from recordings.analysis.what_if import suppose
+    from recordings.ledger.ledger import fold
+
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form}: give one or other")
+    form = "json" if as_json else form or "text"
+    with recordings.open(file) as recording:
+        snapshot = fold(recording)
+        asked = supposed_by(options, recording.header.machine)
+        supposed = suppose(recording, asked, snapshot) if asked else None
+        _print(form, recording, snapshot, supposed)
+        say_problems(file, recording.problems)
+    sys.exit((supposed or snapshot).verdict.exit_code)
+
+
+def _print(
+    form: str, recording: "Recording", snapshot: "Snapshot", supposed: "Supposed | None"
+) -> None:
+    header, closing = recording.header, recording.closing_notes
+    match form:
+        case "json":
+            import json
+
+            from recordings.reports.recording_json import report_dict
+            from recordings.reports.what_if_report import supposed_dict
+
+            told = report_dict(header, snapshot, closing=closing)
+            told["what_if"] = None if supposed is None else supposed_dict(supposed)
+            text = json.dumps(told, indent=2) + "\n"
+        case "text":
+            from rich.console import Console
+
+            from recordings.reports.recording_text import render
+
+            write(lambda: render(Console(), header, snapshot, closing=closing, supposed=supposed))
+            return
+        case _:
+            from recordings.analysis.what_if import remedies
+            from recordings.reports.lkml import lkml
+            from recordings.reports.markdown import markdown
+            from recordings.reports.recording_document import account
+
+            draw = lkml if form == "lkml" else markdown
+            text = draw(
+                account(
+                    header,
+                    snapshot,
+                    closing=closing,
+                    supposed=supposed,
+                    # who asked for one thing is told that one
+                    remedies=() if supposed else remedies(recording, snapshot),
+                )
+            )
+    write(lambda: sys.stdout.write(text))

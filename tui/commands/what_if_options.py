@@ -1,0 +1,163 @@
+"""The options of a what-if, and what they suppose: another layout, placement or patch.
+
+Promises: what was not given is the recording's own, and said to be; a window is never judged
+without memstart_addr, which decides where pages lie in it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from tui.commands.numbers import number
+from tui.commands.window import calculator, written
+
+if TYPE_CHECKING:
+    from recordings.analysis.what_if import WhatIf
+    from recordings.reports.window_report import WindowReport
+    from tracers.machine import Machine
+    from tracers.window import Window
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+#: Word for the end of this very machine's linear map.
+LINEAR: Final = "linear"
+_SIZES: Final = ("va_bits", "page_size", "struct_page")
+_PLACES: Final = ("memstart", "ram", "vabits_actual")
+
+
+def _end(text: str) -> int | str:
+    return LINEAR if text == LINEAR else number(text)
+
+
+def what_if_options(function: _F) -> _F:
+    """Give a command the options that suppose something."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--window-of",
+        metavar="SPEC",
+        help="What if the window were that of this kernel (vmlinux, Image), recording, sample or "
+        "machine's folder?",
+    ),
+    calculator,
+    click.option(
+        "--physmem-end",
+        metavar="ADDR|linear",
+        callback=written(_end),
+        help="What if device regions were placed at most up to this physical address? linear: "
+        "the end of the linear map, as kernels since 6.12 do.",
+    ),
+    click.option(
+        "--warn",
+        type=click.Choice(("once", "always", "error")),
+        help="What if the kernel warned once, warned always, or refused?",
+    ),
+)
+
+
+def supposed_by(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | None":
+    """Return what the options suppose of a recording of ``machine``; None if nothing.
+
+    Raises:
+        click.UsageError: the options contradict each other, or not enough is known.
+        VmemscopeError: a file that they name cannot be read, or a number is impossible.
+    """
+    from recordings.analysis.what_if import Warn, WhatIf  # noqa: PLC0415
+    from tracers.placement import physmem_end  # noqa: PLC0415
+
+    report = _layout(options, machine)
+    end, warn = options["physmem_end"], options["warn"]
+    if report is None and end is None and warn is None:
+        return None
+    window = report.window if report else None
+    if end == LINEAR:
+        judged = window or machine.window
+        if judged is None:
+            raise click.UsageError("--physmem-end linear: the recording's window is not known")
+        end = physmem_end(judged)
+    return WhatIf(
+        window=window,
+        layout=report.layout if report else None,
+        whose=report.source if report else "",
+        physmem_end=end,
+        warn=Warn(warn) if warn else None,
+    )
+
+
+def _layout(options: Mapping[str, Any], machine: "Machine") -> "WindowReport | None":
+    """Return the other layout, with memstart_addr; None if none is supposed."""
+    from recordings.reports.window_report import WindowReport  # noqa: PLC0415
+    from tui.commands.window_sources import of_spec, placed  # noqa: PLC0415
+
+    spec = options["window_of"]
+    numbers = {name: options[name] for name in (*_SIZES, *_PLACES, "release")}
+    sized = [name for name in (*_SIZES, "release") if numbers[name] is not None]
+    if spec is not None:
+        if sized:
+            told = ", ".join(f"--{name.replace('_', '-')}" for name in sized)
+            raise click.UsageError(f"{told}: --window-of says that itself; give one or other")
+        report = of_spec(spec)
+        if report.window is None:
+            raise click.UsageError(f"--window-of {spec}: its window is not known")
+    elif sized:
+        report = _computed(numbers, machine)
+    elif any(numbers[name] is not None for name in _PLACES):
+        report = WindowReport("the recording's own", machine.window, machine.layout)
+        if report.window is None:
+            raise click.UsageError("the recording's window is not known: give --window-of")
+    else:
+        return None
+    given = placed(report, numbers)
+    if given.window is None or given.window.memstart is not None:
+        return given
+    return replace(given, window=_memstart(given.window, machine))
+
+
+def _computed(numbers: dict[str, Any], machine: "Machine") -> "WindowReport":
+    """Return the window of the numbers given, the recording's own where none is."""
+    from tui.commands.window_sources import computed  # noqa: PLC0415
+
+    own = machine.window
+    filled = [n for n in _SIZES if numbers[n] is None and own and getattr(own, n) is not None]
+    every = numbers | {name: getattr(own, name) for name in filled}
+    every["release"] = numbers["release"] or machine.release
+    if every["release"] is None:
+        raise click.UsageError("the release decides the window: give --release")
+    (report,) = computed(every).values()
+    words = ", ".join(
+        f"{name.replace('_', ' ')} {every[name]}" for name in _SIZES if name not in filled
+    )
+    release = f"release {every['release']}"
+    return replace(report, source=", ".join(filter(None, (words, release))))
+
+
+def _memstart(window: "Window", machine: "Machine") -> "Window":
+    """Return the window with memstart_addr as the recorded machine has it, or would.
+
+    With addresses of as many bits the recording's own; else where its RAM begins, without KASLR.
+    """
+    from tracers.formulas import memstart_for  # noqa: PLC0415
+
+    own = machine.window
+    section = window.section_size_bits or (own.section_size_bits if own else None) or 27
+    ram = min((first for first, _, name in machine.iomem if name == "System RAM"), default=None)
+    same = own is not None and (own.va_bits, own.page_size) == (window.va_bits, window.page_size)
+    if own is not None and own.memstart is not None and (same or ram is None):
+        value, origin = own.memstart, "the recording"
+    elif ram is not None and window.page_size is not None:
+        value = memstart_for(
+            ram,
+            page_size=window.page_size,
+            section_size_bits=section,
+            va_bits=window.va_bits,
+            vabits_actual=window.vabits_actual,
+        )
+        origin = "the recording's RAM, formula without KASLR"
+    else:
+        raise click.UsageError("where RAM begins is not known: give --memstart or --ram")
+    return replace(window, memstart=value, provenance={**window.provenance, "memstart": origin})

@@ -1,0 +1,216 @@
+"""The commands ``window`` and ``explain``: a kernel's constants, and the arithmetic with them.
+
+Exit codes: 0 the window is known and nothing contradicts it, 3 methods contradict each other or
+none gives it, 2 usage or unreadable input. What ``--cover`` or ``explain`` answers does not
+change the code: the question was answered. Without --release the calculator shows all families
+of releases side by side, as the same numbers give four different windows and none is the
+natural one. ``tui.commands.main`` registers both commands; each imports what it needs when it runs.
+"""
+
+# ruff: noqa: PLC0415
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from tui.commands.numbers import KINDS, extent, number, signed_number, understand
+from tui.streams import say, write
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_INCONCLUSIVE: Final = 3
+_F = TypeVar("_F", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path)
+
+
+def written(read: Callable[[str], object]) -> Callable[..., object]:
+    """Return the callback that reads an option's text; click's own types hide the reason."""
+
+    def callback(context: click.Context, option: click.Parameter, text: str | None) -> object:
+        try:
+            return None if text is None else read(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error), context, option) from None
+
+    return callback
+
+
+_NUMBER: Final[Any] = {"callback": written(number), "metavar": "N"}
+_OPTIONS: Final = (
+    click.option("--va-bits", **_NUMBER, help="CONFIG_ARM64_VA_BITS: 36 to 52."),
+    click.option("--page-size", **_NUMBER, help="4K, 16K or 64K."),
+    click.option("--struct-page", **_NUMBER, help="sizeof(struct page), mostly 64."),
+    click.option("--release", help="Kernel release such as 6.1: decides the formula."),
+    click.option(
+        "--memstart",
+        metavar="N",
+        callback=written(signed_number),
+        help="memstart_addr (PHYS_OFFSET in vmcoreinfo); below 0 with KASLR.",
+    ),
+    click.option(
+        "--ram",
+        **_NUMBER,
+        help="Where RAM begins: memstart_addr as the kernel makes it of that without KASLR.",
+    ),
+    click.option(
+        "--vabits-actual",
+        **_NUMBER,
+        help="Bits in use by a kernel built for 52: 48 (16K pages: 47) where the CPU has no 52.",
+    ),
+)
+
+
+def calculator(function: _F) -> _F:
+    """Give a command the options that say a window in numbers."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(
+    short_help="Tell VMEMMAP_START and VMEMMAP_END of a kernel.",
+    epilog="Exit codes: 0 known and not contradicted, 3 methods contradict each other or none "
+    "gives the window, 2 usage or unreadable input.",
+)
+@click.argument("vmlinux", required=False, type=_FILE)
+@click.option("--live", is_flag=True, help="The running kernel, by /proc/kcore (root).")
+@click.option("--config", type=_FILE, help="The kernel's configuration, as /boot/config-*.")
+@click.option("--system-map", type=_FILE, help="Names for a file without: System.map, kallsyms.")
+@click.option("--vmcoreinfo", type=_FILE, help="The VMCOREINFO note as a text file.")
+@calculator
+@click.option(
+    "--cover",
+    "asked",
+    metavar="PHYS..PHYS",
+    callback=written(extent),
+    help="Can this physical range (also PHYS+SIZE) have struct pages in the window, and what "
+    "would it take?",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def window(
+    *,
+    vmlinux: Path | None,
+    live: bool,
+    config: Path | None,
+    system_map: Path | None,
+    vmcoreinfo: Path | None,
+    asked: tuple[int, int] | None,
+    as_json: bool,
+    **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
+) -> None:
+    """Tell VMEMMAP_START and VMEMMAP_END of a kernel, by every method there is.
+
+    VMLINUX is an arm64 kernel: vmlinux, Image, compressed or not, a vmcore or .BTF; with --live
+    it is compared with the running one. A recording or sample:NAME shows what it carries.
+    Without a kernel the window is computed from --va-bits, --page-size and --struct-page;
+    without --release for all families of releases, side by side.
+
+    Numbers may be written 0x80_0000_0000, 549755813888 or 512G.
+    """
+    from recordings.reports.window_report import side_by_side, window_dict
+    from recordings.reports.window_text import render, render_families
+    from tui.commands.window_sources import computed, covering, gathered, of_spec, placed
+
+    if live or any((vmlinux, config, system_map, vmcoreinfo)):
+        _no_sizes(numbers, "a kernel")
+        if system_map and not (vmlinux or live):
+            raise click.UsageError("--system-map names what is in a file: name that, too")
+        if vmlinux and not (live or config or system_map or vmcoreinfo):
+            found = of_spec(str(vmlinux))
+        else:
+            found = gathered(
+                vmlinux, live=live, config=config, system_map=system_map, vmcoreinfo=vmcoreinfo
+            )
+        reports = {"": covering(placed(found, numbers), asked)}
+    else:
+        reports = {name: covering(one, asked) for name, one in computed(numbers).items()}
+    report = next(iter(reports.values()))
+    alone = len(reports) == 1
+    if as_json:
+        _json(window_dict(report) if alone else side_by_side(reports))
+    elif alone:
+        _print(lambda console: render(console, report))
+    else:
+        _print(lambda console: render_families(console, reports))
+    if not report.conclusive:
+        sys.exit(EXIT_INCONCLUSIVE)
+
+
+@click.command()
+@click.argument("addresses", metavar="ADDR|PFN|PHYS...", nargs=-1, required=True)
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(KINDS),
+    help="What the arguments are, where their prefix does not say: struct pages' addresses, "
+    "page frame numbers, physical addresses.",
+)
+@click.option(
+    "--window",
+    "spec",
+    metavar="SPEC",
+    help="Whose window: a recording, sample:NAME, a machine's folder or a kernel; or give the "
+    "calculator's options instead.",
+)
+@calculator
+def explain(
+    *,
+    addresses: tuple[str, ...],
+    kind: str | None,
+    spec: str | None,
+    **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
+) -> None:
+    """Say where struct pages lie and why, step by step.
+
+    An argument is an address if it is in the kernel half or written with 16 digits; any other
+    number needs --as or one of the prefixes addr: pfn: phys:. Ranges are START..END or
+    START+SIZE.
+    """
+    try:
+        asked = [understand(text, kind) for text in addresses]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    from recordings.reports.explain_text import render
+    from recordings.wording.escape import printable
+    from tui.commands.window_sources import computed, of_spec, placed
+
+    if spec is None:
+        reports = computed(numbers)
+        if len(reports) > 1:
+            raise click.UsageError("the release decides the window: say --release or --window SPEC")
+        report = next(iter(reports.values()))
+    else:
+        _no_sizes(numbers, "--window")
+        report = placed(of_spec(spec), numbers)
+    found, layout = report.window, report.layout
+    if found is None or layout is None:
+        why = next(iter((*report.problems, *report.missing.values())), "nothing in it says it")
+        way = f"; for all that is known: vmemscope window {spec}" if spec else ""
+        say(printable(f"vmemscope: {spec}: its window is not known: {why}{way}"))
+        sys.exit(EXIT_INCONCLUSIVE)
+    for problem in report.problems:
+        say(f"problem: {printable(problem)}")
+    _print(lambda console: render(console, found, layout, asked))
+
+
+def _no_sizes(numbers: Mapping[str, Any], source: str) -> None:
+    """Refuse the calculator's numbers where the kernel says them itself."""
+    names = ("va_bits", "page_size", "struct_page", "release")
+    if told := [f"--{name.replace('_', '-')}" for name in names if numbers[name] is not None]:
+        raise click.UsageError(f"{', '.join(told)}: {source} says that itself; give one or other")
+
+
+def _json(told: Mapping[str, Any]) -> None:
+    import json
+
+    write(lambda: sys.stdout.write(json.dumps(told, indent=2) + "\n"))
+
+
+def _print(draw: "Callable[[Console], None]") -> None:
+    from rich.console import Console
+
+    write(lambda: draw(Console()))

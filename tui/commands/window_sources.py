@@ -1,0 +1,200 @@
+"""Where a window for the command line comes from: a kernel's files, a recording, or numbers.
+
+Promises: what was given wins over what was found and its provenance says so; a missing number is
+a usage error that names the option, everything else a ``VmemscopeError`` of one line.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from recordings.format.framing import MARKER
+from recordings.reports.window_report import WindowReport
+from recordings.samples import PREFIX, sample_names, sample_path
+from tracers.constants.errors import ConstantsError
+from tracers.cover import cover
+from tracers.formulas import (
+    Family,
+    family_for_release,
+    formula,
+    memstart_for,
+    section_size_bits_for,
+)
+from tracers.layout import layout_for
+from tracers.machine import Machine, read_machine
+from tracers.window import Window
+
+_SIZES: Final = ("va_bits", "page_size", "struct_page")
+
+
+def computed(numbers: Mapping[str, Any]) -> dict[str, WindowReport]:
+    """Return the windows that the given numbers make, by family: one with a release, else all."""
+    sizes = {name: numbers[name] for name in _SIZES}
+    if missing := [f"--{name.replace('_', '-')}" for name, value in sizes.items() if value is None]:
+        raise click.UsageError(
+            f"name a kernel, or give all of its numbers: {', '.join(missing)} missing"
+        )
+    release = numbers["release"]
+    families = tuple(Family) if release is None else (family_for_release(release),)
+    provenance = dict.fromkeys(sizes, "given")
+    provenance["window"] = "formula" if release is None else "release+formula"
+    reports: dict[str, WindowReport] = {}
+    for family in families:
+        start, end = formula(family, **sizes)
+        window = Window(start, end, family=family, provenance=provenance, **sizes)
+        report = WindowReport("numbers given", window, layout_for(window), release)
+        reports[family.value] = placed(report, numbers)
+    return reports
+
+
+def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
+    """Return the report with memstart_addr and the CPU's bits as they were given, if they were."""
+    memstart, ram, actual = (numbers[name] for name in ("memstart", "ram", "vabits_actual"))
+    if memstart is not None and ram is not None:
+        raise click.UsageError("--memstart and --ram say the same thing twice: give one")
+    window = report.window
+    if window is None or (memstart is None and ram is None and actual is None):
+        return report
+    facts: dict[str, Any] = {}
+    if actual is not None:
+        if window.va_bits is not None and actual > window.va_bits:
+            raise click.UsageError(f"a {window.va_bits}-bit kernel has no {actual} bits in use")
+        moved = window.with_bits(actual)
+        facts["vabits_actual"] = actual
+        if moved.memstart != window.memstart:
+            facts["memstart"] = moved.memstart
+    if ram is not None:
+        facts["memstart"] = _memstart(ram, report, window, actual)
+    elif memstart is not None:
+        facts["memstart"] = memstart
+    provenance = {**window.provenance, **dict.fromkeys(facts, "given")}
+    if "memstart" in facts and memstart is None:
+        own = window.provenance.get("memstart", "origin not known")
+        provenance["memstart"] = f"{own}, moved for {actual} bits in use"
+    if ram is not None:
+        provenance["memstart"] = "RAM given, formula without KASLR"
+    found = replace(window, provenance=provenance, **facts)
+    layout = layout_for(found) if actual is not None else report.layout
+    return replace(report, window=found, layout=layout)
+
+
+def _memstart(ram: int, report: WindowReport, window: Window, actual: int | None) -> int:
+    if window.page_size is None:
+        raise click.UsageError("--ram needs the page size, which is not known: give --memstart")
+    section = window.section_size_bits
+    if section is None and report.release is not None:
+        section = section_size_bits_for(report.release, window.page_size)
+    if section is None:  # the family says the same: 30 bits until 5.11, and no less after
+        section = 30 if window.family in (Family.V5_4, Family.V4_14) else 27
+    return memstart_for(
+        ram,
+        page_size=window.page_size,
+        section_size_bits=section,
+        va_bits=window.va_bits,
+        vabits_actual=window.vabits_actual if actual is None else actual,
+    )
+
+
+def gathered(
+    kernel: Path | None = None,
+    *,
+    live: bool = False,
+    config: Path | None = None,
+    system_map: Path | None = None,
+    vmcoreinfo: Path | None = None,
+) -> WindowReport:
+    """Return what every method finds in a kernel's files; a vmcore's note is read like a text's."""
+    # capstone and pyelftools: the calculator needs neither
+    from tracers.constants.gather import gather  # noqa: PLC0415
+    from tracers.constants.image.kernel_image import open_kernel  # noqa: PLC0415
+
+    note = vmcoreinfo
+    with ExitStack() as stack:
+        image = None
+        if kernel is not None and _is_core(kernel):
+            if note is not None:
+                raise click.UsageError("a core file has its own VMCOREINFO: leave --vmcoreinfo out")
+            note = kernel
+            with suppress(ConstantsError):  # its note may do; if not, that is told by gather
+                image = stack.enter_context(open_kernel(kernel, system_map=system_map))
+        elif kernel is not None:
+            image = stack.enter_context(open_kernel(kernel, system_map=system_map))
+        found = gather(image, config=config, system_map=system_map, kcore=note, live=live)
+    named = [str(path) for path in (kernel, vmcoreinfo, config) if path is not None]
+    return WindowReport(
+        ", ".join(["the running kernel"] * live + named),
+        found.window,
+        found.machine().layout,
+        found.release,
+        found.build_id,
+        found.methods,
+        agree=found.agree,
+        problems=found.problems,
+        missing=found.missing,
+        warn_sites=found.warn_sites,
+        probeable=found.probeable,
+    )
+
+
+def _is_core(path: Path) -> bool:
+    """Say whether a file is a vmcore or /proc/kcore; one that cannot be read is told later."""
+    if path.name == "kcore":
+        return True
+    head = _head(path, 18)
+    return head[:4] == b"\x7fELF" and head[16:18] == b"\x04\0"  # ET_CORE
+
+
+def _head(path: Path, number: int) -> bytes:
+    """Return the first bytes of a regular file, b"" of anything else."""
+    try:
+        if path.is_file():
+            with path.open("rb") as stream:
+                return stream.read(number)
+    except (OSError, ValueError):
+        pass
+    return b""
+
+
+def covering(report: WindowReport, asked: tuple[int, int] | None) -> WindowReport:
+    """Return the report with the answer for the physical range ``asked``."""
+    if asked is None or report.window is None or report.layout is None:
+        return report
+    if report.window.memstart is None:
+        raise click.UsageError("--cover needs --memstart, or --ram for where RAM begins")
+    return replace(report, cover=cover(report.window, report.layout, *asked))
+
+
+def of_spec(spec: str) -> WindowReport:
+    """Return the window of a recording, a sample, a machine's folder or a kernel."""
+    if spec.startswith(PREFIX):
+        try:
+            path = sample_path(spec.removeprefix(PREFIX))
+        except KeyError:
+            names = ", ".join(sample_names())
+            raise click.UsageError(f"no such sample; there are {names}") from None
+    else:
+        path = Path(spec)
+        if path.is_dir():
+            return _of_machine(spec, read_machine(path))
+        head = _head(path, 64)
+        if head and not head.startswith(MARKER):
+            return gathered(path)
+    from recordings.format.reader import open_recording  # noqa: PLC0415 (pyarrow: no kernel needs it)
+
+    with open_recording(path) as recording:
+        return _of_machine(spec, recording.header.machine)
+
+
+def _of_machine(source: str, machine: Machine) -> WindowReport:
+    return WindowReport(
+        source,
+        machine.window,
+        machine.layout,
+        machine.release,
+        machine.build_id,
+        problems=machine.problems,
+    )

@@ -1,0 +1,1 @@
+"""The dashboard application: keys, themes and the terminal it runs in."""

@@ -1,0 +1,297 @@
+"""The dashboard application: keys to commands, views to the screen, and a clean way out.
+
+``run`` is the entry point for a recording (``tui.dashboard.live_app`` has the one for live events).
+The application owns a player in a thread worker; keys become commands for it, and each view it
+publishes becomes one message, which replaces an older one still waiting. Nothing here or below
+touches an event.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Final, Literal, Protocol
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
+from textual.worker import Worker, WorkerState
+
+from recordings.format.header import Header
+from recordings.format.reader import Recording
+from recordings.ledger.snapshot import Call, Operation
+from tui.dashboard.terminal import TerminalDriver
+from tui.dashboard.themes import DARK, FALLBACK, LIGHT
+from tui.playback.player import MAX_SPEED, Command, Player, PlayerView, Replay
+from tui.screens.dashboard import Dashboard
+from tui.screens.explain import ExplainScreen
+from tui.screens.help import KEYS, HelpScreen
+from tui.screens.probes import ProbesScreen
+from tui.widgets.table import KeyedTable
+
+#: What a key press of ← → and of shift+← → seeks, as parts of the recording.
+SEEK: Final = 1 / 20
+SEEK_FINE: Final = 1 / 200
+#: Exit code when the recording could not be read on: as for unreadable input.
+EXIT_ERROR: Final = 2
+
+#: Where to begin: trace seconds after the first event, or the end.
+Start = float | Literal["end"]
+
+_SEEK_KEYS = Binding.Group("seek", compact=True)
+_SPEED_KEYS = Binding.Group("speed", compact=True)
+_HIT_KEYS = Binding.Group("hit", compact=True)
+
+
+#: What every application's last bindings are.
+COMMON_KEYS: Final = (
+    Binding("enter", "explain", "explain", show=False),
+    Binding("v", "page", "view"),
+    Binding("p", "probes", "probes", show=False),
+    Binding("t", "theme", "dark/light", show=False),
+    Binding("question_mark", "help", "help", key_display="?"),
+    Binding("q", "quit", "quit"),
+    Binding("ctrl+c", "quit", "quit", show=False, priority=True),  # as in any monitor
+)
+
+
+class Viewed(Message):
+    """The player's view of one moment."""
+
+    def __init__(self, view: PlayerView) -> None:
+        super().__init__()
+        self.view = view
+
+    def can_replace(self, message: Message) -> bool:
+        """Let a newer view take the place of one not yet shown."""
+        return isinstance(message, Viewed)
+
+
+class Runner(Protocol):
+    """What an application needs of its player, whatever it plays."""
+
+    def run(self, publish: Callable[[PlayerView], None]) -> None:
+        """Publish views until it is stopped."""
+        ...
+
+    def stop(self) -> None:
+        """End ``run``."""
+        ...
+
+
+class ScopeApp(App[None]):
+    """Shows the views of a player. ``return_code`` is 0, or 2 after an error in the player."""
+
+    CSS_PATH = "style.tcss"
+    TITLE = "vmemscope"
+    ENABLE_COMMAND_PALETTE = False
+
+    def __init__(
+        self, header: Header, problems: Sequence[str], keys: Sequence[tuple[str, str]]
+    ) -> None:
+        super().__init__()
+        self.header = header
+        self.view: PlayerView | None = None
+        self.failure: str | None = None
+        self.dashboard = Dashboard(header, problems)
+        self._keys = keys
+        self._runner: Runner | None = None
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        if "TEXTUAL_THEME" not in os.environ:
+            self.theme = DARK.name
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Give our own variables to themes that do not define them."""
+        return FALLBACK
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return Textual's choice, or ours in the place of its own for terminals."""
+        chosen = super().get_driver_class()
+        return TerminalDriver if chosen is LinuxDriver else chosen
+
+    def get_default_screen(self) -> Dashboard:
+        """Return the dashboard."""
+        return self.dashboard
+
+    # -- the player -------------------------------------------------------------------------
+
+    def start_player(self, runner: Runner) -> None:
+        """Show what ``runner`` publishes from now on."""
+        self._runner = runner
+        self._play(runner)
+
+    @work(thread=True, exclusive=True, exit_on_error=False, group="player")
+    def _play(self, runner: Runner) -> None:
+        """Be the player's thread."""
+        runner.run(self._publish)
+
+    def on_unmount(self) -> None:
+        """Let the player's thread end."""
+        if self._runner is not None:
+            self._runner.stop()
+
+    def _publish(self, view: PlayerView) -> None:
+        self.post_message(Viewed(view))
+
+    def on_viewed(self, message: Viewed) -> None:
+        """Show a view."""
+        self.view = message.view
+        self.dashboard.show(message.view)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Make a dead player visible; the last view stays on the screen."""
+        if event.state is WorkerState.ERROR and event.worker.group == "player":
+            error = event.worker.error
+            self.failure = str(error) or type(error).__name__
+            self.dashboard.fail(self.failure)
+
+    # -- keys -------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the turning of pages only where there are pages."""
+        return action != "page" or self.dashboard.has_pages
+
+    def action_page(self) -> None:
+        """Turn the page of a low screen."""
+        self.dashboard.turn_page()
+
+    def action_theme(self) -> None:
+        """Change between dark and light."""
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    def action_help(self) -> None:
+        """Show the help."""
+        self.push_screen(HelpScreen(self._keys))
+
+    def action_probes(self) -> None:
+        """Show what is seen how."""
+        self.push_screen(ProbesScreen(self.header))
+
+    def action_explain(self) -> None:
+        """Explain the calls table's row: enter where no table has the focus."""
+        self.dashboard.choose_call()
+
+    def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
+        """Explain a call, go to an operation."""
+        row = message.row
+        if isinstance(row, Call):
+            first = self.view.first_ns if self.view else None
+            self.push_screen(ExplainScreen(self.header, row, first or 0))
+        elif isinstance(row, Operation):
+            self.go_to(row.start_ns)
+
+    def go_to(self, time_ns: int) -> None:
+        """Show the moment ``time_ns`` of the trace's clock, where the past can be seen."""
+
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.exit(return_code=EXIT_ERROR if self.failure else 0)
+
+
+class ReplayApp(ScopeApp):
+    """Replays one recording."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "do('toggle')", "pause"),
+        Binding("left", "seek(-1)", "seek", group=_SEEK_KEYS, key_display="←"),
+        Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
+        Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
+        Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
+        Binding("n", "hit('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
+        Binding("N", "hit('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("shift+left", "seek_fine(-1)", "finer", show=False),
+        Binding("shift+right", "seek_fine(1)", "finer", show=False),
+        Binding("comma", "step(-1)", "event back", show=False),
+        Binding("full_stop", "step(1)", "event on", show=False),
+        Binding("home", "do('home')", "start", show=False),
+        Binding("end", "do('end')", "end", show=False),
+        *COMMON_KEYS,
+    ]
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        speed: float = 1.0,
+        start: Start = 0.0,
+        paused: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        problems = (*recording.header.machine.problems, *recording.problems)
+        super().__init__(recording.header, (*problems, *recording.header.notes), KEYS)
+        self.recording = recording
+        self._start = start
+        self._replay_options = (speed, paused)
+        self._clock = clock
+        self.player: Player | None = None
+
+    def on_ready(self) -> None:
+        """Start the player, now that there is a screen to show its views."""
+        speed, paused = self._replay_options
+        replay = Replay(self.recording, speed=speed, paused=paused)
+        self.player = Player(replay, clock=self._clock)
+        if self._start == "end":
+            self.player.send(Replay.end)
+        elif self._start > 0:
+            first = replay.timeline.first_ns or 0
+            self.player.send(partial(_seek_time, time_ns=first + round(self._start * 1e9)))
+        self.start_player(self.player)
+
+    def _send(self, command: Command) -> None:
+        if self.player is not None:
+            self.player.send(command)
+
+    def action_do(self, command: str) -> None:
+        """Have the player do something that takes no argument."""
+        self._send(getattr(Replay, command))
+
+    def action_seek(self, direction: int) -> None:
+        """Seek."""
+        self._send(partial(_seek, fraction=direction * SEEK))
+
+    def action_seek_fine(self, direction: int) -> None:
+        """Seek finely."""
+        self._send(partial(_seek, fraction=direction * SEEK_FINE))
+
+    def action_step(self, rows: int) -> None:
+        """Go by single events."""
+        self._send(partial(_step, rows=rows))
+
+    def action_hit(self, command: str) -> None:
+        """Go to a hit, and show it as the newest call."""
+        self.dashboard.follow_calls()
+        self._send(getattr(Replay, command))
+
+    def go_to(self, time_ns: int) -> None:
+        """Go there."""
+        self._send(partial(_seek_time, time_ns=time_ns))
+
+
+def _seek(replay: Replay, *, fraction: float) -> None:
+    replay.seek_by(fraction)
+
+
+def _seek_time(replay: Replay, *, time_ns: int) -> None:
+    replay.seek_time(time_ns)
+
+
+def _step(replay: Replay, *, rows: int) -> None:
+    replay.step(rows)
+
+
+def run(
+    recording: Recording, *, speed: float | None = 1.0, start: Start = 0.0, paused: bool = False
+) -> int:
+    """Show ``recording`` until the user leaves; return the exit code.
+
+    ``speed`` is a factor of true time (``None``: as fast as possible), ``start`` trace seconds
+    after the first event, or "end". 0 is a normal end, 2 an error while the recording was
+    being read, which the screen showed.
+    """
+    app = ReplayApp(recording, speed=speed or MAX_SPEED, start=start, paused=paused)
+    app.run()
+    return app.return_code or 0

@@ -1,0 +1,1 @@
+"""Playback: a position in a recording or in a live capture, and what moves it; draws nothing."""
