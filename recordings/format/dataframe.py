@@ -3,14 +3,8 @@
 Only imported when a DataFrame is asked for: pandas takes half a second to load.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from recordings.format.reader import Recording
 
 #: pandas' default turns a column with nulls into float64, in which addresses lose bits.
 _TYPES = {
@@ -26,12 +20,7 @@ _TYPES = {
 }
 
 
-def to_pandas(recording: "Recording", columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return all readable events: nullable integer types, text as string, names as categories."""
-    batches = [batch.events for batch in recording.batches(columns)]
-    if batches:
-        table = pa.Table.from_batches(batches)
-    else:
-        table = recording.schema.empty_table().select(recording.select(columns))
+def dataframe(table: pa.Table) -> pd.DataFrame:
+    """Return the events of a table: nullable integers, text as string, names as categories."""
     frame: pd.DataFrame = table.to_pandas(types_mapper=_TYPES.get)
     return frame

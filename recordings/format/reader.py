@@ -171,9 +171,11 @@ class Recording:
         So a ``start`` of 0xffffffff3f000000 is that number in a ``UInt64`` column, and a missing
         one ``<NA>``; names are categories. Everything is in memory at once.
         """
-        from recordings.format.dataframe import to_pandas  # noqa: PLC0415 (pandas is slow to import)
+        from recordings.format.dataframe import dataframe  # noqa: PLC0415 (pandas is slow to import)
 
-        return to_pandas(self, columns)
+        batches = [batch.events for batch in self.batches(columns)]
+        empty = self.schema.empty_table().select(self.select(columns))
+        return dataframe(pa.Table.from_batches(batches) if batches else empty)
 
     def close(self) -> None:
         """Close the file."""

@@ -18,7 +18,7 @@ from tracers.arrow import empty
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 from tracers.formulas import WindowError
-from tracers.live.engine import Engine, LiveError
+from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
 from tracers.live.probes.rungs import FUNCTIONS

@@ -20,6 +20,7 @@ from recordings.capture.drain import Capture, Source, header_of
 from recordings.capture.rotation import Limits, Rotation
 from recordings.format.output_files import exists_already
 from recordings.ledger.headline import WORDS, answer
+from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 from tracers.errors import VmemscopeError
@@ -30,7 +31,6 @@ from tui.capturing.pipe import Pipe
 from tui.capturing.signals import Signals
 from tui.capturing.systemd import notify
 from tui.streams import say
-from tui.widgets.probe_summary import summary
 
 EXIT_FAILED: Final = 2
 _LOOK_S: Final = 0.5  # between two looks at what was captured

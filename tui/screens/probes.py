@@ -11,9 +11,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from recordings.format.header import Header
+from recordings.reports.probe_summary import NOT_SEEN, rung
 from recordings.wording.escape import printable
 from tui.widgets.panel import MUTED, Line, content, line
-from tui.widgets.probe_summary import NOT_SEEN, rung
 
 
 def told(header: Header) -> Iterator[Line]:

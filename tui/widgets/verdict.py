@@ -11,13 +11,13 @@ from textwrap import wrap
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Regimes, Snapshot, Verdict
 from recordings.ledger.warn_shares import warn_shares
+from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
 from tracers.formulas import WindowError
 from tracers.window import Window
 from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
-from tui.widgets.probe_summary import summary
 
 #: The verdict in words, and the theme variable of its colour.
 WORDS = {

@@ -1,6 +1,6 @@
 """An engine made for the test, and the window of the lab's 6.1."""
 
-from tracers.live.engine import AttachError, Counts
+from tracers.live.probes.engine import AttachError, Counts
 from tracers.live.probes.points import Probe  # noqa: TC001 (an annotation of a test double)
 from tracers.window import Window
 

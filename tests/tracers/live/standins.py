@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.tracers.live import recorded
-from tracers.live.engine import AttachError
+from tracers.live.probes.engine import AttachError
 from tracers.live.rows import RAW
 from tracers.live.tracefs.ring_pages import Format
 

@@ -9,7 +9,7 @@ from tests.tracers.live.fakes import WINDOW, Fake
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA, Kind
 from tracers.formulas import WindowError
-from tracers.live.engine import Counts
+from tracers.live.probes.engine import Counts
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.points import Place, Probe, Rung
 from tracers.live.session import Live

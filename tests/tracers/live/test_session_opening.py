@@ -10,8 +10,8 @@ from tests.tracers.live.machines import BTF_6_12, running
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
 from tracers.live import session
-from tracers.live.engine import Counts, LiveError
 from tracers.live.probes import survey
+from tracers.live.probes.engine import Counts, LiveError
 from tracers.live.probes.points import Filters, Rung
 from tracers.live.session import open_live
 from tracers.machine import Machine

@@ -36,13 +36,13 @@ from tracers.live.bcc.program import (
     quiet,
 )
 from tracers.live.bcc.ring_buffer import Ring
-from tracers.live.engine import AttachError, Counts, LiveError
+from tracers.live.probes.engine import AttachError, Counts, LiveError
 from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.rows import RAW, rows
 
 
 class BccEngine:
-    """See ``tracers.live.engine.Engine``. ``ours``: where the WARNs lie whose rows are wanted."""
+    """See ``probes.engine.Engine``. ``ours``: where the WARNs lie whose rows are wanted."""
 
     name = "bcc"
 

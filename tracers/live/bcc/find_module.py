@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 #: Where Debian and Ubuntu; Fedora and Arch; and BCC's own "make install" put it.
 _PLACES: Final = (

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tracers.live.engine import AttachError, LiveError
+from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Place
 
 # include/uapi/linux/perf_event.h

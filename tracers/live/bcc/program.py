@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.probes.points import Filters
 
 SLOTS: Final = 10  # probes at a time; each costs a tenth of the compile

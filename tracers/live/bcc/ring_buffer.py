@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 BUSY: Final = 1 << 31  # BPF_RINGBUF_BUSY_BIT: reserved, not yet submitted
 DISCARD: Final = 1 << 30  # BPF_RINGBUF_DISCARD_BIT: submitted as void

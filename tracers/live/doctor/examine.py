@@ -18,7 +18,7 @@ from tracers.explain import bits_in_use, blindness
 from tracers.live.bcc import find_module
 from tracers.live.doctor.panics import panicking
 from tracers.live.doctor.steps import steps
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.rungs import FUNCTIONS
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel

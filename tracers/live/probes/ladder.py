@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tracers.events import Kind
-from tracers.live.engine import AttachError
 from tracers.live.probes.call_sites import Calls, find_calls
+from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import Probe, Rung
 from tracers.live.probes.rungs import POINTS, RUNGS, Point
 from tracers.live.probes.running_kernel import RunningKernel

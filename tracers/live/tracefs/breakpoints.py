@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.events import Phase
-from tracers.live.engine import AttachError
+from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import REGISTERS
 from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 _NAME: Final = re.compile(r"vmemscope_(\d+)_(\d+)_(\d+)_\d+")
 _EVENT: Final = re.compile(r"^[pr]\d*:(vmemscope_\d+_\d+_\d+_\d+)/(\S+)", re.MULTILINE)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
 from tracers.events import Kind, Phase
-from tracers.live.engine import AttachError, Counts, LiveError
+from tracers.live.probes.engine import AttachError, Counts, LiveError
 from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.rows import KNOWN_COMM, KNOWN_PID, RAW, rows
 from tracers.live.tracefs import cleanup
@@ -45,7 +45,7 @@ _Mask = npt.NDArray[np.bool_]
 
 
 class TracefsEngine:
-    """The engine protocol over tracefs and perf_event_open; see ``tracers.live.engine``."""
+    """The engine protocol over tracefs and perf_event_open; see ``tracers.live.probes.engine``."""
 
     name = "tracefs"
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tracers.live.engine import AttachError, LiveError
+from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.tracefs import cleanup
 from tracers.live.tracefs.ring_pages import Format, Layout
 

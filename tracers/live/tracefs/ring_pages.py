@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 U64 = npt.NDArray[np.uint64]
 Index = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from tracers.events import Kind, Phase
 from tracers.live.bcc import engine as module
 from tracers.live.bcc.engine import BccEngine
 from tracers.live.bcc.program import SLOTS, TALLY
-from tracers.live.engine import AttachError
+from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import Filters, Place, Probe, Rung
 from tracers.live.rows import RAW
 

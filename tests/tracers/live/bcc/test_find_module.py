@@ -7,7 +7,7 @@ import pytest
 
 from tracers.live.bcc import find_module
 from tracers.live.bcc.find_module import describe, find_bcc
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tracers.events import Phase
 from tracers.live.bcc.engine import BccEngine
 from tracers.live.bcc.program import NONE, SLOTS, TALLY, compile_program, program, quiet
-from tracers.live.engine import AttachError, LiveError
+from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Filters, Place
 from tracers.live.rows import RAW
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.live.bcc.ring_buffer import Ring
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 
 PAGE = 64
 BUSY, DISCARD = 1 << 31, 1 << 30  # include/uapi/linux/bpf.h: BPF_RINGBUF_*_BIT

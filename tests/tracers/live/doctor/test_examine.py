@@ -27,7 +27,7 @@ from tracers.events import Kind
 from tracers.live import session
 from tracers.live.doctor import examine as module
 from tracers.live.doctor.examine import NO, OK, UNKNOWN, examine
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.probes.points import Rung
 from tracers.live.tracefs import breakpoints, cleanup
 

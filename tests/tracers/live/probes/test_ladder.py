@@ -8,8 +8,8 @@ from tests.kernels.files import kernel
 from tests.tracers.live.machines import BTF_6_1, BTF_6_12, SLIDE, running
 from tests.tracers.live.oracle import symbols
 from tracers.events import Kind
-from tracers.live.engine import AttachError
 from tracers.live.probes.call_sites import Calls
+from tracers.live.probes.engine import AttachError
 from tracers.live.probes.ladder import Ladder, climb, ladders
 from tracers.live.probes.points import Place, Probe, Rung
 from tracers.live.probes.rungs import FUNCTIONS, POINTS, RUNGS

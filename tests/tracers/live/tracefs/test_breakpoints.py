@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.events import Phase
-from tracers.live.engine import AttachError
+from tracers.live.probes.engine import AttachError
 from tracers.live.rows import KNOWN_ARGS, KNOWN_PID
 from tracers.live.tracefs import breakpoints as module
 from tracers.live.tracefs.breakpoints import Breakpoints, Mark, split

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.tracefs import cleanup
 
 NAMESPACE = 4026531836

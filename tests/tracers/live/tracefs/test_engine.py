@@ -14,7 +14,7 @@ from tests.tracers.live import recorded
 from tests.tracers.live.standins import RELEASE, Hits, Recorded
 from tracers.batch import Batch
 from tracers.events import Kind
-from tracers.live.engine import AttachError, LiveError
+from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Filters, Place, Probe, Rung
 from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tracers.live import recorded
-from tracers.live.engine import AttachError, LiveError
+from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.tracefs import cleanup, instance
 from tracers.live.tracefs.instance import Instance
 from tracers.live.tracefs.ring_pages import walk

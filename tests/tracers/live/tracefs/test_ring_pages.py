@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracers.live import recorded
-from tracers.live.engine import LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.tracefs.ring_pages import Format, Layout, Walked, compose, walk
 
 EVERY = [(r, s, c) for r in recorded.RELEASES for s in recorded.SCENES for c in (0, 1)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tui.widgets.probe_summary import rung, summary
+from recordings.reports.probe_summary import rung, summary
 
 
 @pytest.mark.parametrize(
