@@ -14,7 +14,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 _WAYS = {
-    "window": ["-m", "tui", "window", "--json"],
+    "window": ["-m", "vmemscope", "window", "--json"],
     "plain": ["-m", "benchmarks.constants", "--plain"],
 }
 

@@ -75,7 +75,9 @@ def measure(*command: str | Path, out: Path = Path("/dev/null")) -> tuple[float,
 def imported(log: Path, out: Path) -> tuple[float, float]:
     """CPU seconds and peak RSS of ``vmemscope import``."""
     out.unlink(missing_ok=True)
-    return measure(sys.executable, "-m", "tui", "import", log, "-o", out, "--machine", _CAPTURES)
+    return measure(
+        sys.executable, "-m", "vmemscope", "import", log, "-o", out, "--machine", _CAPTURES
+    )
 
 
 def main() -> None:
@@ -117,7 +119,7 @@ def _trace_cmd(dat: Path, folder: Path) -> None:
     text = folder / "report"
     report, _ = measure("trace-cmd", "report", "-t", "-i", dat, out=text)
     lines = text.read_bytes().count(b"\n")
-    start, _ = measure(sys.executable, "-m", "tui", "import", "--help")
+    start, _ = measure(sys.executable, "-m", "vmemscope", "import", "--help")
     reading, _ = imported(text, folder / "a.arrows")
     both, peak = imported(dat, folder / "b.arrows")
     print(

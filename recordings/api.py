@@ -1,11 +1,11 @@
-"""Recordings for other people's programs: ``recordings.open`` and what it returns.
+"""Recordings for other people's programs: what ``vmemscope.open`` returns.
 
 Promises: what is here is the tool's own reading of a recording, so numbers are those of
 ``vmemscope report``; addresses stay u64 in Arrow and pandas alike; names and types here only
 ever grow. The examples below are run as tests.
 
->>> import recordings
->>> with recordings.open("sample:storm") as recording:
+>>> import vmemscope
+>>> with vmemscope.open("sample:storm") as recording:
 ...     print(recording.verdict.value, recording.snapshot.hits, recording.rows)
 out-of-range 256 904
 """
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from recordings.ledger.ledger import Ledger
 
 
-def open_named(path: str | os.PathLike[str]) -> "OpenRecording":
-    """Open a recording or ``sample:NAME``. Raises ``RecordingError``."""
+def open_recording_or_sample(path: str | os.PathLike[str]) -> "OpenRecording":
+    """Open a recording or ``sample:NAME``: programs call it as ``vmemscope.open``.
+
+    Raises:
+        RecordingError: it cannot be read, or there is no such sample.
+    """
     name = os.fspath(path)
     if not name.startswith(PREFIX):
         return OpenRecording(Path(name))
@@ -47,8 +51,8 @@ class OpenRecording(Recording):
     ``recordings.format.reader.Recording`` is here too: ``header``, ``rows``, ``losses``,
     ``problems``, ``batches()``, ``to_pandas()``.
 
-    >>> import recordings
-    >>> recording = recordings.open("sample:storm")
+    >>> import vmemscope
+    >>> recording = vmemscope.open("sample:storm")
     >>> recording.header.machine.release
     '6.1.192-vmemlab'
 
@@ -104,8 +108,8 @@ class OpenRecording(Recording):
     def ledger(self) -> "Ledger":
         """All events folded, once: ``copy()`` it to fold more.
 
-        >>> import recordings
-        >>> with recordings.open("sample:storm-once") as recording:
+        >>> import vmemscope
+        >>> with vmemscope.open("sample:storm-once") as recording:
         ...     once = recording.ledger.snapshot(final=True)
         >>> once.hits, once.warnings
         (256, 2)
@@ -129,8 +133,8 @@ class OpenRecording(Recording):
 
         Raises ``KeyError`` for a column that is not there.
 
-        >>> import recordings
-        >>> with recordings.open("sample:in-range-6.12") as recording:
+        >>> import vmemscope
+        >>> with vmemscope.open("sample:in-range-6.12") as recording:
         ...     table = recording.to_arrow(["kind", "phase", "ret"])
         >>> table.num_rows, table.schema.field("ret").type
         (104, DataType(int64))
@@ -142,8 +146,8 @@ class OpenRecording(Recording):
 
         Read it before the recording is closed. Errors as ``to_arrow``.
 
-        >>> import recordings
-        >>> with recordings.open("sample:storm") as recording:
+        >>> import vmemscope
+        >>> with vmemscope.open("sample:storm") as recording:
         ...     sum(batch.num_rows for batch in recording.reader(["ts_ns"]))
         904
         """

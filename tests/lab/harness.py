@@ -267,7 +267,7 @@ class Lab:
         source.mkdir(parents=True)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(TOP / name, source)
-        for name in ("recordings", "tracers", "tui"):
+        for name in ("recordings", "tracers", "tui", "vmemscope"):
             shutil.copytree(TOP / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         wheels = self._work / "wheels"

@@ -39,7 +39,7 @@ def test_the_verdict_says_so(panic: tuple[Boot, Recording]) -> None:
     boot, _ = panic
     (path,) = boot.out.glob("*.arrows")
     done = subprocess.run(
-        [sys.executable, "-m", "tui", "report", path],
+        [sys.executable, "-m", "vmemscope", "report", path],
         capture_output=True,
         text=True,
         check=False,

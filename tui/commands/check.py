@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-import recordings
 from tracers.errors import VmemscopeError
 from tui.commands.quantities import nanoseconds_of, percent_of
 from tui.streams import say, write
@@ -82,11 +81,12 @@ def check(
 def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
     """Return a file's exit code and what its line says."""
     from recordings.analysis.thresholds import State, check, exit_code
+    from recordings.api import open_recording_or_sample
     from recordings.ledger.headline import WORDS, answer
     from recordings.ledger.ledger import fold
     from recordings.wording.escape import printable
 
-    with recordings.open(file) as recording:
+    with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
         checks = check(recording, snapshot, limits)
     parts = [f"{WORDS[snapshot.verdict]}, {answer(snapshot)}"]

@@ -11,7 +11,6 @@ import sys
 
 import click
 
-import recordings
 from tui.streams import say_problems, write
 
 
@@ -32,10 +31,11 @@ def compare(a: str, b: str, *, as_json: bool) -> None:
     """
     from recordings.analysis.compare import compare as compared
     from recordings.analysis.compare import side
+    from recordings.api import open_recording_or_sample
 
     sides = []
     for file in (a, b):
-        with recordings.open(file) as recording:
+        with open_recording_or_sample(file) as recording:
             sides.append(side(file, recording))
             say_problems(file, recording.problems)
     comparison = compared(*sides)

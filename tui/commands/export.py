@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-import recordings
 from tui.streams import say, say_problems, write
 
 if TYPE_CHECKING:
@@ -49,7 +48,9 @@ def export(file: str, to: str, output: str) -> None:
     An existing file is never overwritten, and an export that fails leaves none. CSV and JSON
     lines are data only: what the recording misses is said on stderr and by the exit code.
     """  # noqa: D301 (click's mark for lines to be left as they are)
-    with recordings.open(file) as recording:
+    from recordings.api import open_recording_or_sample
+
+    with open_recording_or_sample(file) as recording:
         done = _to_stdout(recording, to) if output == "-" else _to_file(recording, to, output)
         say_problems(file, recording.problems)
     _narrate(done)

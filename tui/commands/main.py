@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import click
 
-import recordings
 from tracers import __version__
 from tracers.errors import VmemscopeError
 from tui.commands.check import check
@@ -114,13 +113,14 @@ def import_(
 @click.option("--paused", is_flag=True, help="Start paused.")
 def replay(file: str, speed: str | None, paused: bool) -> None:
     """Open the dashboard on FILE (the bundled WARN storm if none is named)."""
+    from recordings.api import open_recording_or_sample
     from recordings.samples import PREFIX
 
     # Textual draws on stderr: redirected, the screen would stay empty.
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
     speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
-    with recordings.open(file) as recording:
+    with open_recording_or_sample(file) as recording:
         from tui.dashboard.app import run
 
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-import recordings
 from tui.commands.what_if_options import supposed_by, what_if_options
 from tui.streams import say_problems, write
 
@@ -52,12 +51,13 @@ def report(
     marked as hypothetical, and the exit code is its verdict's.
     """
     from recordings.analysis.what_if import suppose
+    from recordings.api import open_recording_or_sample
     from recordings.ledger.ledger import fold
 
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form}: give one or other")
     form = "json" if as_json else form or "text"
-    with recordings.open(file) as recording:
+    with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
         asked = supposed_by(options, recording.header.machine)
         supposed = suppose(recording, asked, snapshot) if asked else None

@@ -106,10 +106,10 @@ def rights(told: dict) -> str:
 
 
 def test_on_this_machine():
-    told = sound(run("-m", "tui", "doctor", "--json"))
+    told = sound(run("-m", "vmemscope", "doctor", "--json"))
     if os.getuid() != 0:
         assert rights(told) == "no"
-    done = run("-m", "tui", "doctor")
+    done = run("-m", "vmemscope", "doctor")
     assert (done.returncode, done.stderr) == (told["exit_code"], "")
     first = done.stdout.splitlines()[0]
     assert first.startswith(("READY", "WITH GAPS", "NOT POSSIBLE"))

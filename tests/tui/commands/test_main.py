@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-m", "tui")
+COMMAND = (sys.executable, "-m", "vmemscope")
 KEYS = {
     "kernel", "window", "calls", "hits", "regimes", "warnings", "section_add", "operations",
     "pairing", "losses", "verdict",
@@ -93,7 +93,7 @@ def test_text_report_is_plain_when_piped() -> None:
 
 
 def test_a_closed_pipe_does_not_change_the_verdict() -> None:
-    code = f"{sys.executable} -m tui report sample:storm; echo $? >&2"
+    code = f"{sys.executable} -m vmemscope report sample:storm; echo $? >&2"
     done = subprocess.run(
         ["bash", "-c", f"({code}) | head -n 1"], capture_output=True, text=True, check=False
     )

@@ -36,7 +36,10 @@ def test_a_command_is_recorded_and_the_exit_code_is_the_verdict(tmp_path, sample
     assert recording.ended == "command ended"
     assert recording.closing_notes == (lines[-1],)
     report = subprocess.run(
-        [sys.executable, "-m", "tui", "report", path], capture_output=True, check=False, cwd=ROOT
+        [sys.executable, "-m", "vmemscope", "report", path],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
     )
     assert report.returncode == code
 

@@ -1,5 +1,0 @@
-"""``python -m tui`` is ``vmemscope``."""
-
-from tui.commands.main import main
-
-main()

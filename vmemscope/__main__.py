@@ -1,0 +1,6 @@
+"""``python -m vmemscope`` is the ``vmemscope`` command."""
+
+from tui.commands.main import main
+
+if __name__ == "__main__":
+    main()
