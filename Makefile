@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-lab lab-kernels lint format samples screenshots examples importers bench clean
+.PHONY: demo test test-lab lab-kernels lint format samples screenshots examples completions importers bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
@@ -48,6 +48,12 @@ screenshots:
 
 examples: $(VENV)/.dev
 	$(BIN)/python -m tests.examples
+
+# What shells load on TAB, by the names they look for; click writes it.
+completions: $(VENV)/.run
+	_VMEMSCOPE_COMPLETE=bash_source $(BIN)/vmemscope > docs/completions/vmemscope
+	_VMEMSCOPE_COMPLETE=fish_source $(BIN)/vmemscope > docs/completions/vmemscope.fish
+	_VMEMSCOPE_COMPLETE=zsh_source $(BIN)/vmemscope > docs/completions/_vmemscope
 
 importers: $(VENV)/.run
 	$(BIN)/python -m benchmarks.scenes tests/captures ../shared/captures > docs/importers.md.new

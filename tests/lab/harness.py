@@ -269,6 +269,7 @@ class Lab:
             shutil.copy(TOP / name, source)
         for name in ("recordings", "tracers", "tui", "vmemscope"):
             shutil.copytree(TOP / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(TOP / "docs", source / "docs")  # man page, unit and completions
         pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
         wheels = self._work / "wheels"
         subprocess.run(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracers.errors import VmemscopeError
+from tui.commands.completing import files_or_samples
 from tui.commands.quantities import nanoseconds_of, percent_of
 from tui.streams import say, write
 
@@ -30,7 +31,9 @@ EXIT_UNREADABLE = 2
     "broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be told. Of "
     "several files the worst: 2, then 1, then 3.",
 )
-@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, shell_complete=files_or_samples
+)
 @click.option(
     "--max-warn-share",
     callback=percent_of,

@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from tui.commands.completing import files_or_samples
 from tui.streams import say_problems, write
 
 
@@ -19,8 +20,8 @@ from tui.streams import say_problems, write
     epilog="Exit codes: 0 answered, whatever the answer; 3 inconclusive: too few calls, losses, or "
     "nothing that can be compared; 2 usage or unreadable input.",
 )
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=files_or_samples)
+@click.argument("b", metavar="B", shell_complete=files_or_samples)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def compare(a: str, b: str, *, as_json: bool) -> None:
     """Say whether recording A is slower than recording B, by how much, and how sure that is.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from tui.commands.completing import files, files_or_samples
 from tui.streams import say, say_problems, write
 
 if TYPE_CHECKING:
@@ -30,9 +31,11 @@ _BINARY: Final = ("parquet", "perfetto")
     epilog="Exit codes: 0 exported whole, 3 exported, but the recording misses something (events "
     "lost, or its end torn off), 2 usage, unreadable input or an output that takes no more.",
 )
-@click.argument("file")
+@click.argument("file", shell_complete=files_or_samples)
 @click.option("--to", type=click.Choice(_FORMATS), required=True, help="What to write.")
-@click.option("-o", "--output", required=True, help="New file; - streams to stdout.")
+@click.option(
+    "-o", "--output", required=True, shell_complete=files, help="New file; - streams to stdout."
+)
 def export(file: str, to: str, output: str) -> None:
     """Write the events of FILE, a recording or sample:NAME, for other programs.
 

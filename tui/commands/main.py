@@ -17,6 +17,7 @@ from tracers import __version__
 from tracers.errors import VmemscopeError
 from tui.commands.check import check
 from tui.commands.compare import compare
+from tui.commands.completing import files_or_samples
 from tui.commands.doctor import doctor
 from tui.commands.export import export
 from tui.commands.record import live, record
@@ -104,7 +105,7 @@ def import_(
 
 
 @cli.command(short_help="Open the dashboard; without FILE, on the bundled WARN storm.")
-@click.argument("file", default="sample:storm")
+@click.argument("file", default="sample:storm", shell_complete=files_or_samples)
 @click.option(
     "--speed",
     type=click.Choice(_SPEEDS),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from tui.commands.completing import files
 from tui.commands.quantities import seconds_of, size_of
 
 _OPTIONS: Final = (
@@ -55,7 +56,9 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     epilog="Exit codes: 0 clean, 1 out-of-range calls found, 2 the capture could not start or "
     "events could not be written, 3 inconclusive; with several files, of all of them together.",
 )
-@click.option("-o", "--output", required=True, help="New file; - streams to stdout.")
+@click.option(
+    "-o", "--output", required=True, shell_complete=files, help="New file; - streams to stdout."
+)
 @source_options
 @click.option(
     "--rotate-size",
@@ -80,7 +83,13 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     callback=seconds_of,
     help="Stop after this time, COMMAND or not: 30, 10min.",
 )
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[-- COMMAND…]",
+    shell_complete=files,
+)
 def record(
     *,
     output: str,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tui.commands.completing import files_or_samples
 from tui.commands.what_if_options import supposed_by, what_if_options
 from tui.streams import say_problems, write
 
@@ -28,7 +29,7 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
     epilog="Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
     "3 inconclusive; with a what-if, those of the hypothetical verdict.",
 )
-@click.argument("file")
+@click.argument("file", shell_complete=files_or_samples)
 @click.option(
     "--format",
     "form",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui.commands.completing import files_or_samples
 from tui.commands.numbers import number
 from tui.commands.window import calculator, written
 
@@ -41,6 +42,7 @@ _OPTIONS: Final = (
     click.option(
         "--window-of",
         metavar="SPEC",
+        shell_complete=files_or_samples,
         help="What if the window were that of this kernel (vmlinux, Image), recording, sample or "
         "machine's folder?",
     ),

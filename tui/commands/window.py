@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui.commands.completing import files_or_samples
 from tui.commands.numbers import KINDS, extent, number, signed_number, understand
 from tui.streams import say, write
 
@@ -153,6 +154,7 @@ def window(
     "--window",
     "spec",
     metavar="SPEC",
+    shell_complete=files_or_samples,
     help="Whose window: a recording, sample:NAME, a machine's folder or a kernel; or give the "
     "calculator's options instead.",
 )
