@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # make demo    a dashboard replaying a real arm64 WARN storm
 # make test    the tests          make lint    format, lint, types, floors
 # make test-lab   the tests in booted arm64 kernels (QEMU; docs/lab.md)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``make bench``: what reading costs, beside what trace-cmd takes for the same kernel's events.
 
 Every figure is CPU time of one process on one core, the median of several runs. The peer is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The window of a vmlinux, against the plain way: ``python -m benchmarks.constants VMLINUX…``.
 
 The plain way is what one writes with pyelftools in ten minutes: ``get_symbol_by_name`` for the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dmesg reader on a large log, beside ``grep -c``: ``python -m benchmarks.dmesg``.
 
 Two logs of the same size are grown from the lab kernels' own and thrown away: one of splats alone,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``python -m benchmarks.exports``: what each export costs, beside duckdb's and orjson's.
 
 Every figure is CPU time and peak RSS of one process, the median and maximum of several runs; all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A recording played as if it were live: the source of soak runs and of the tests of capture.
 
 Round after round of the recording's events, each 1 ms after the one before and moved by 0 to 7

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Grows a real recording to any number of events, so that large ones are of real shape.
 
 Copy after copy of the storm's events is laid behind the other: each copy starts 1 ms after the

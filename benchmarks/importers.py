@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What reading each kind of log costs: ``python -m benchmarks.importers --mb 1000 --dat FILE``.
 
 Each log is a real one, laid behind itself until it is as large as asked, its times going on from

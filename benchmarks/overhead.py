@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What probes cost the kernel a section, ours and bpftrace's: ``python -m benchmarks.overhead``.
 
 Boots lab kernels (docs/lab.md), adds and removes a device of 128 sections again and again, with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What every importer makes of every capture, side by side: ``make importers``.
 
     python -m benchmarks.scenes tests/captures ../shared/captures > docs/importers.md

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Hours of live capture, watched from outside: ``python -m benchmarks.soak --minutes 60``.
 
 The storm is played as a live feed, round after round, through the very capture that ``record``

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One measured piece of work, run as a process of its own: ``python -m benchmarks.work WHAT FILE``.
 
 Prints one line: events, CPU seconds of the work, peak RSS of the process in MiB.

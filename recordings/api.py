@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recordings for other people's programs: what ``vmemscope.open`` returns.
 
 Promises: what is here is the tool's own reading of a recording, so numbers are those of

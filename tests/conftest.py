@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Fixtures every test may use: the real captures and the samples made of them."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The transcripts in docs/examples: what each command printed, and what it prints now.
 
 A line "    $ COMMAND" (continued by "    > …") is a command, the indented lines after it are its

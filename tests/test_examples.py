@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The examples in docs/ are what the commands print: every one that can be run is run again."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The package that other programs import, and ``python -m vmemscope``."""
 
 import doctest

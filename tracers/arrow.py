@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """NumPy columns as Arrow columns and back, without a copy and without loading pandas.
 
 ``pyarrow.array`` and ``numpy.asarray`` do the same, but import pandas on the way: a third of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a source yields: a block of events with the losses the source reported beside it.
 
 A batch promises rows of ``tracers.events.SCHEMA`` in the order the source gave them, and that

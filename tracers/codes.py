@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns the dictionary columns kind, phase and source into small integer codes.
 
 Promises: names are matched by spelling, never by position, so any dictionary order and index

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Whether a physical range can have struct pages in the window, and what it takes if it cannot.
 
 Promises: exact integers; where a page's struct page crosses a border the page counts as beyond

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The one base of every error we raise on purpose: its text is one line for a person."""
 
 

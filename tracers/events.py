@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vocabulary: one row per thing a kernel did, in one Arrow schema for every source.
 
 A row is an entry into, an exit from, or a moment of a kernel function we watch. Spans are

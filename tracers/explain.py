@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Explains one range in the manner of the mail that started this: each step of the arithmetic.
 
 Promises: this machine's own numbers in every line, plain ASCII, and no line about what is not

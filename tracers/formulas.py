@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The formulas: VMEMMAP_START, VMEMMAP_END and memstart_addr, per family of arm64 releases.
 
 Promises: what a kernel of the family computes, from its configuration and sizeof(struct page)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which part of the window a kernel really maps struct pages in: its bits in use decide.
 
 A kernel built for 52-bit addresses runs on CPUs without them, too. Its linear map then begins

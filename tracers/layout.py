@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What lies where in a kernel's address space: the neighbours a stray struct page lands on.
 
 Promises: a layout covers 0 to 2^64 without gap or overlap, whatever the facts were. What no

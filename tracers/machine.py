@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The machine a trace is from: its kernel, window and address layout, read from side files.
 
 Promises: the kernel's own constants come before any formula; every source that disagrees with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 r"""Reads the files that lie beside a trace and describe its machine, each as far as it can be.
 
 Promises: no file is waited for (a pipe) or read beyond its cap, and no content of a file raises:

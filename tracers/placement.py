@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where request_free_mem_region() puts a device's pages, and where PHYSMEM_END would stop it.
 
 Promises: the kernel's own search, gap by gap instead of step by step, so that it ends quickly

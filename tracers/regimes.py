@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vector twin of ``Window``'s arithmetic, for columns of u64 addresses.
 
 Promises: element by element the same answers as the scalar methods (hypothesis proves it over

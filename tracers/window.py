@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vmemmap window and its arithmetic: what the kernel's WARN compares with, and what is in use.
 
 Promises: every address is an integer modulo 2^64 and every result is what the kernel itself

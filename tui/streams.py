@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """stdout is data, stderr is narration: how every command writes to either.
 
 Promises: a reader that has gone away changes no exit code; a stdout that cannot be written to is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """vmemscope for other people's programs: open a recording, read its events and its numbers.
 
 Promises: this package is all that a program imports; numbers are those of ``vmemscope report``;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``python -m vmemscope`` is the ``vmemscope`` command."""
 
 from tui.commands.main import main

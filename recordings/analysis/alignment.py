@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the same work in two recordings: operations by size and turn, sections by their place.
 
 Promises: nothing is aligned by time. The n-th hot-add of so many pages in one recording is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Two recordings against each other: is A slower than B, by how much, and how sure is that?
 
 Promises: a ratio has an interval or the reason why not; what makes two figures incomparable is

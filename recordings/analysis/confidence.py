@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How sure a comparison is: quantiles and ratios of totals with their 95 % intervals.
 
 The bootstrap (Efron 1979): the measured calls stand for all that could have been, so drawing as

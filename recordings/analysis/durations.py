@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every finished call of a recording by itself: exact durations, and which pages each was for.
 
 Promises: what the ledger pairs is paired here (``recordings.ledger.spans``), and no duration is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What would not have happened if the kernel's check of populate returned an error.
 
 Ard Biesheuvel, 7 April 2023: "Actually, it should be a hard error". vmemmap_populate() would then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The same pages elsewhere: a recording's calls as another layout or placement would have them.
 
 Promises: the pages stay, their struct pages' addresses are computed anew as vmemmap + pfn *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Thresholds on a recording, for a gate in CI: kept, broken, or not to be told.
 
 Promises: a threshold is "kept" only where everything it depends on was observed and nothing is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Would this patch, layout or placement have fixed it? A recording judged as it never happened.
 
 Promises: the answer is about the recorded pages, and is marked as hypothetical by its type: it is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Captures a live source: what it yields goes to a file first and into the numbers after.
 
 Promises: the source is drained by a thread of its own, which neither a screen nor a slow disk can

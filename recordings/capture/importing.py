@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns a log of a kernel's own tracer, and its machine's side files, into a recording.
 
 Promises: what the log says it lost, what was cut short and what could not be read is counted in

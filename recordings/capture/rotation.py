@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The files of one capture: FILE, then numbered siblings, each a whole recording of its own.
 
 Promises: at every moment exactly one file is being written; a file that holds an event ends with

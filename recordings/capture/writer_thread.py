@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keeps a capture's events in its files: a thread that writes, so that a slow disk holds up nobody.
 
 Promises: what is given after a quiet moment is on its way to the disk at once, for a kernel that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recordings in the formats of other programs: Parquet, CSV, JSON lines, Perfetto traces.
 
 Promises: every event that can be read is exported, in the recording's order and with its exact

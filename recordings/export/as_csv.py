@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """CSV: one header line, one line an event, quoted as RFC 4180 has it, lines ended by LF.
 
 Promises: integers in decimal with all their digits, addresses as text (0x and 16 digits), text

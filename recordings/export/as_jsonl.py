@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """JSON lines: one object an event, every column a key of every object, null where not known.
 
 Promises: plain ASCII (what a kernel wrote is escaped, so it is harmless on a terminal too);

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Parquet: the recording's own columns and types and ``judged.FIELDS``, zstd, what it says itself.
 
 Promises: u64 is UINT_64, names are dictionaries, null is null. The schema's metadata is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A Perfetto trace (ui.perfetto.dev): calls as slices of their threads, hits, and counters.
 
 What is drawn where:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Events in pieces of a size that suits, whatever the recording's batches are.
 
 Promises: rows in the recording's order; at most a piece and a batch in memory; a recording of

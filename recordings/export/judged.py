@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How each call of a batch is judged, and the two columns that exports have of it.
 
 Promises: ``regime`` and ``silent`` are null in every row that is no entry or point of a populate

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A file that is there whole or not at all.
 
 Promises: nothing that exists is ever overwritten, also when another process makes the same name

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a thread does, as slices inside slices: a begin for each entry, an end for each begin.
 
 Promises: on every thread begins and ends nest and their times never go back, whatever the rows

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Columns as text, for the formats that are text: numbers, addresses and names.
 
 Promises: vectorised (a name is turned once, however many rows have it); nulls stay nulls;

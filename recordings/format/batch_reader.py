@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Loads one batch of a recording: checked against its checksum, bounded, decoded, validated.
 
 Promises: nothing is decoded before its checksum and the sizes it announces were checked, and

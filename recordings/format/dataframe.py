@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Events as a pandas DataFrame, no number changed on the way.
 
 Only imported when a DataFrame is asked for: pandas takes half a second to load.

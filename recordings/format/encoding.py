@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Makes a recording's bytes: messages of an Arrow IPC stream, each batch signed.
 
 Promises: what ``Encoder`` returns, laid end to end and followed by ``framing.EOS``, is an Arrow

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Walks the messages of an Arrow IPC stream without decoding any of them.
 
 It tells where each message lies, what kind it is, how many rows it has and what its custom

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a recording says about itself, before any event: machine, probes, clock, origin.
 
 The header is one JSON object in the Arrow schema's metadata, under the key ``vmemscope``. It

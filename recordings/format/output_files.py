@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a recording's bytes go: a new file, or an open stream.
 
 Promises: a file is made by us and nobody else, and can be cut back to its last whole batch; what

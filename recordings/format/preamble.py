@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the opening of a recording: schema, header, dictionaries and the opening record.
 
 Promises: what follows is read only if every byte of the opening is as it was written and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a recording: any batch, any columns, nothing unverified, nothing missing unsaid.
 
 Promises: rows come only from batches whose checksum was verified; a cut or damaged file gives

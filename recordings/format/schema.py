@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which columns make a batch one of ours, and how another producer's becomes one.
 
 Promises: vectorised; what is not the schema's is refused with the column's name, or kept under

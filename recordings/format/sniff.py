@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Says what a file is that is no recording, or no log, so that the error can name the way out."""
 
 from typing import Final

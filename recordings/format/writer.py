@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writes a recording: one Arrow IPC stream, whole after every batch.
 
 Promises: what was given to ``write`` is in the file after ``flush``, and whenever ``max_rows`` have

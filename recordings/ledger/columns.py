@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One chunk of a batch as NumPy columns: what every part of the ledger folds.
 
 Promises: no value is widened or copied unless it must be, validity travels beside the values

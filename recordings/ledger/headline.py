@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A snapshot's answer in one sentence of plain text, for reports and for narration alike.
 
 Promises: no markup, no colour, nothing a kernel wrote: safe to print as it is.

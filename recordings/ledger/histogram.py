@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A mergeable histogram of durations: what is kept of a million calls of one kind.
 
 Bins are log-linear, 64 to an octave from 1 ns to 2^64 ns, and zero has a bin of its own. A bin

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Folds events into numbers: one pass, no memory of events, the same for any cut into batches.
 
 A ``Ledger`` takes batches in the order of the source and says at any moment, as a frozen

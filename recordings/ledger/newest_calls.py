@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Keeps the newest populate and free calls as columns, made into values only when asked."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Attributes what happens to the operation it happens in, thread by thread.
 
 An operation is the outermost memremap_pages or memunmap_pages of a thread, or an add_pages or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Forward fill, thread by thread: what the latest row of some sort said, at every row."""
 
 from typing import TypeVar

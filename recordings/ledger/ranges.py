@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ranges that were populated and freed: how often, by whom still held, and where they lie.
 
 One row per distinct (start, end), sorted; memory is bounded by those. A populate and a free

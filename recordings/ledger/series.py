@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counts over time in a bounded number of bins that do not depend on how batches were cut.
 
 Bins are multiples of a power-of-two width on the trace's own clock. The width is the smallest

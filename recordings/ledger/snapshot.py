@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the ledger says at one moment: frozen values that report, exports and the screen share.
 
 A snapshot holds plain Python values, never an Arrow buffer and never a reference into the

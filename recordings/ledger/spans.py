@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pairs entries with exits, per thread and kind, across any batch border.
 
 The rule: an exit ends the entry that comes right before it among the rows of its thread and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Says what the numbers amount to: clean, out of range, or not to be told from this recording.
 
 A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The slowdown in one number: which share of hot-add and hot-remove was spent inside WARN.
 
 Only said where it can be known: every operation is listed, and the WARNs of an operation fit

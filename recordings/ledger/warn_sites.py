@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Counts WARNs by their place in the source, with the time each place cost.
 
 Memory is bounded: after ``SITES`` places (a kernel has a few that fire, a forged file any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Why the calls out of the window are out of it, and what their WARNs cost, in sentences.
 
 Promises: plain words of ours with the machine's own numbers, nothing a kernel or a file wrote; a

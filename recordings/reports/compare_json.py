@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A comparison as a JSON dictionary: ``vmemscope compare --json``.
 
 Promises: the keys below only ever grow; times whole nanoseconds, ratios A / B; what is not known

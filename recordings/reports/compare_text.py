@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A comparison as text for people, and in sentences: ``vmemscope compare``.
 
 Promises: the first line is the answer, with its interval; "A" and "B" always are the first and the

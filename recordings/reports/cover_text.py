@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Ard's question answered in sentences: can this device region have struct pages, at what price.
 
 Promises: the first line is the answer; every sentence carries the numbers it rests on.

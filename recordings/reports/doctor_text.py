@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ``vmemscope doctor`` prints: the answer first, then the points, then each check.
 
 Promises: the first line says whether live capture works here and what is missing; every "no" is

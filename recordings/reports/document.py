@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A report as blocks without a look: what the mail and the Markdown of it share.
 
 Promises: text that a kernel, a file or a person gave is a ``Foreign`` and nothing else is, so that

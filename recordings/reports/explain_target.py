@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ``vmemscope explain`` is asked about, already understood."""
 
 from dataclasses import dataclass

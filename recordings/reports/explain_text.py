@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Each step from an address, a pfn or a physical address to what its struct page lands on.
 
 Promises: says first how each argument was understood; the steps are ``tracers.explain``'s, before

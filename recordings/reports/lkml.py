@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A report as a mail to a kernel list takes it: plain ASCII, at most 75 columns, nothing to trim.
 
 Promises: no line is wider than 75 columns, whatever kernels and files wrote; what is cut ends

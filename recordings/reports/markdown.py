@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A report as GitHub's Markdown: tables that stay tables, and text that stays text.
 
 Promises: what a kernel or a file wrote is shown as code and is nothing else: no table cell ends in

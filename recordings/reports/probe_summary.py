@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is seen how, in one line: for narration and for the dashboard."""
 
 from collections.abc import Mapping

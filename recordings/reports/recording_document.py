@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report in the order a kernel list reads it: cause, layout, example, costs, the unknown.
 
 Promises: one document for every format that is pasted somewhere; the model is Ard Biesheuvel's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A snapshot as a JSON dictionary: ``vmemscope report --json``.
 
 Promises: the keys below only ever grow; addresses are "0x" and 16 digits, times whole

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A snapshot as text for people: ``vmemscope report``.
 
 The first line is the answer. Plain text when piped, at most 80 columns wide there; colour on a

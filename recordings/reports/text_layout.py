@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The paper our text reports are written on: labelled lines and tables without rules.
 
 Promises: piped output is plain, without trailing blanks and at most as wide as the console (80

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A supposed verdict in words and as a JSON dictionary; both say that it is hypothetical.
 
 Promises: the JSON keys only ever grow and "hypothetical" is true in it; sentences are ours, and

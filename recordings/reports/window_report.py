@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What is known of one kernel's window, ready to be shown: ``vmemscope window [--json]``.
 
 Promises: the JSON keys below only ever grow; virtual addresses are "0x" and 16 digits, physical

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel's window as text for people: ``vmemscope window``.
 
 The first line is the answer: one window, several that contradict each other, or none. Below it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Makes the bundled recordings from the kernels' own captures: ``make samples``.
 
     python -m recordings.samples.make CAPTURES

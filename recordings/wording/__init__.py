@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Words: numbers with units, addresses, and text of kernels made safe to show."""

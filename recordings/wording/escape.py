@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Makes text that came from a kernel or a file safe to show.
 
 Promises: the result has no control, format (bidi, zero-width), surrogate or unassigned

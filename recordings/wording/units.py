@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Numbers as people read them: durations, counts, addresses and sizes, one way everywhere.
 
 Promises: integer arithmetic on integers (no float touches an address), at most 4 significant

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pages with Python in them: runs the blocks of a page in order, and what each should print."""
 
 import contextlib

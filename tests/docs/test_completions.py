@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """docs/completions is what click writes (``make completions``), and bash completes by it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The transcripts in docs/examples: each command prints what stands below it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The pages with Python in them do what they say."""
 
 import shutil

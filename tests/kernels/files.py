@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The reduced kernels, packed and laid out in every way a kernel comes."""
 
 import gzip

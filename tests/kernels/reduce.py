@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cuts an arm64 vmlinux down to the few kilobytes the window is read from.
 
     python -m tests.kernels.reduce VMLINUX REDUCED.elf

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Our recording of a scene against the kernel's own trace of it, call by call."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The lab's fixtures; ``make test-lab`` runs these tests, ``make test`` does not.
 
 Each boot is one fixture of the module that reads it, and all its scenes share it. What a machine

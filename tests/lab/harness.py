@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The lab from Python: find kernels, boot one with a script, read what it left behind.
 
 ``Lab.boot`` puts a script of guest/ and the whole installed project into a guest and waits for

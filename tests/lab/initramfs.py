@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
 """An initramfs that brings a distribution's kernel to a 9p root: busybox and a few modules.
 
 Promises: an uncompressed cpio archive (newc, as the kernel's usr/gen_init_cpio writes it) whose

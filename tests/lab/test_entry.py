@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.12, where every function takes an entry kprobe; and the kernel's own HMM test driver."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.1: ``vmemscope live`` in a terminal while the storm passes."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.1 under a generator of calls: nothing is lost unseen, however fast they come.
 
 vmemgen.ko calls vmemmap_free harmlessly and counts; every call of it must be in the recording or

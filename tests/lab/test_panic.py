@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.1 with oops=panic: the kernel wraps the device's addresses and does not survive it."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.1: shapes of load, and ways a recording can end."""
 
 import json

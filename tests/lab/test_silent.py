@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """7.3 with 64K pages, for 52 bits: the same calls warn on one CPU and are silent on the other."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Debian's own arm64 kernels: memory plugged and unplugged through virtio-mem."""
 
 import json

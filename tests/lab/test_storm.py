@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """6.1, where vmemmap_populate is notrace: the storm through each engine, from each rung on."""
 
 from collections.abc import Callable

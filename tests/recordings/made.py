@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Small recordings for tests, and a second way to look into a file, with pyarrow and zlib alone."""
 
 import time

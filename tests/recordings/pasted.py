@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the reports that are pasted are tested with: their blocks, and text that attacks them."""
 
 from pathlib import Path

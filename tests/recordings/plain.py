@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The kernel's ftrace text read the plain way, a regex and a loop, and rows made of it.
 
 This is the tests' own, second reading: it shares no code with tracers.logs. Populate calls that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What other programs get: the docstrings' examples, and the promises beside them."""
 
 import doctest

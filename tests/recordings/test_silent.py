@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Silent hits from end to end: two captures of one kernel on two CPUs, in everything we print."""
 
 import json

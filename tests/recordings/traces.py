@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Traces that no kernel wrote but a file may hold: for hypothesis."""
 
 from hypothesis import strategies as st

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Window reports for tests: the mail's machine, Debian's kernels, and kernels that lie."""
 
 from recordings.reports.window_report import WindowReport

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """NumPy to Arrow, by pyarrow's own account of the same values."""
 
 import subprocess

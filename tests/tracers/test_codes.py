@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names become codes by spelling, whatever a foreign writer did."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Ard's question in numbers: the mail's machine, Hubbard's, the lab kernels, Debian's 52 bits."""
 
 from dataclasses import replace

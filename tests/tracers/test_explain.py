@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The explanation of one range, line by line, on the machines of the captures and the mail."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The formulas by release family, against the kernels' sources and published constants."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The window in use: two booted CPUs, every family by hand, and what tells the bits."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Layouts against kernel_page_tables of real kernels, boot logs and the kernel's own tables."""
 
 import re

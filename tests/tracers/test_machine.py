@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Machines read from real kernels' side files, and from files that lie, stall or are rubbish."""
 
 import json

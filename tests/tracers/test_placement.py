@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The search for a free range: against the kernel's own steps, and where kernels really ended."""
 
 import re

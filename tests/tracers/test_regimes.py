@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vector arithmetic equals the scalar one, over all of u64 and at every border."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The window's arithmetic against the mail's example, Hubbard's machine and kernels' own notes."""
 
 import re

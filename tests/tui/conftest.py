@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Fixtures: small recordings, opened, and closed at the end."""
 
 from collections.abc import Callable, Iterator

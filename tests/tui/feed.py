@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command with a feed in the kernel's place: ``python -m tests.tui.feed JSON COMMAND…``.
 
 JSON: ``sample``, and the keyword arguments of ``benchmarks.feed.Feed``; ``fails``: a call of the

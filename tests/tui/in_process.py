@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs ``window`` and ``explain`` in this process, and looks at what they said."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Small recordings of the same shape as the kernels' own captures, and views of them."""
 
 from pathlib import Path

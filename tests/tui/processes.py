@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``record`` and ``live`` as processes, with a feed for a kernel."""
 
 import json

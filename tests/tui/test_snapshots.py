@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pictures of the real recordings, at fixed positions: ``pytest --snapshot-update`` renews them.
 
 Look at each before committing it. Paused, and with nothing on screen that depends on a clock.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Writing where nobody reads: full disks, closed pipes and closed streams."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The window by arithmetic: the method "btf+formula", and a formula solved for the VA bits.
 
 Promises: nothing is assumed; a number that no source gave, or that more than one value would fit,

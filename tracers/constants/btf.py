@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads struct sizes and function prototypes out of BTF, the kernel's compact type information.
 
 Promises: one pass over the records, in memory and time bounded by the bytes given; types are

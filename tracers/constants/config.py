@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds a kernel's configuration: a file, compressed or not, or inside the kernel's own image.
 
 Promises: no more is unpacked than a configuration has; one that is not of arm64 is refused.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Opens the memory of a kernel: /proc/kcore, a vmcore, or a text copy of its VMCOREINFO note.
 
 Promises: what is read is bounded by caps, never by what a header claims; every reason for which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The error of everything that reads a kernel's constants out of its bytes."""
 
 from tracers.errors import VmemscopeError

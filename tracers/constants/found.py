@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What one method found out about a kernel's constants: numbers, and what they rest on.
 
 A method that cannot say is `None`, one that knows only half says so with that half `None`: nothing

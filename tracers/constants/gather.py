@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """All the ways to a kernel's constants side by side: what each says, and whether they agree.
 
 Promises: a method that cannot say is in ``missing`` with the reason; methods that contradict each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The files about one kernel that a comparison rests on: given ones, and the running kernel's own.
 
 Promises: what was given first is used, another text for the same thing is named in ``problems``;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How many bits of addresses a program of the running kernel can map: found by mapping a page.
 
 Promises: works for any user and under any lockdown; maps one page that nobody can read or write,

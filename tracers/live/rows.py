@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Raw records of an engine to rows of the event schema, column-wise.
 
 ``RAW`` is the one record layout of all engines; the BPF program (program.c) writes it as it is.

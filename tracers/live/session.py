@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One live capture: the machine's facts, the engine, what it attached, and an honest account.
 
 ``open_live`` finds out what this kernel allows and attaches it, disabled; ``Live`` then starts,

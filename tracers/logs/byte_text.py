@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Vectorised reading of text held as one NumPy byte array: gather, tell apart, parse numbers.
 
 Promises: nothing here looks at a line by itself in Python; numbers are computed in u64 from

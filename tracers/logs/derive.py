@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Works out the vmemmap_populate calls that a kernel would not let anyone probe.
 
 Before 6.11 no kprobe goes on vmemmap_populate (73db3abdca58 changed that), but __add_pages tells

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds, in a run of events, the operations that map memory and what happened inside each.
 
 Promises: everything is decided per thread from what came before, never from what follows, in

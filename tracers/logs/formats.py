@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The logs we read: how to tell each by its beginning, and how to open it.
 
 A format is added by one line in ``FORMATS``; the order is that of asking, so the ones whose signs

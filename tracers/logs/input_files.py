@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Opens what a log is read from: a file, a pipe or stdin, packed or not.
 
 Promises: one pass, in flat memory, whatever the size; nothing is read twice but a regular file's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Cuts a stream of text into blocks of whole lines, in flat memory.
 
 Promises: no byte is given twice or left out, but those of a line longer than any kernel writes,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A stream to a reader that may be slow or hang: written in pieces, given up when told to.
 
 Promises: after ``give_up`` no write lasts longer than its grace, so that a capture streaming to a

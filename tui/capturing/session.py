@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Runs a capture for a command: opens the source and the file, watches, narrates, and ends it.
 
 stdout is data only with ``-o -``; everything said goes to stderr, and nobody listening there is

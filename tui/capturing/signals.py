@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Signals that ask a capture to stop, taken as events and never in the middle of anything.
 
 Promises: from entering to leaving, none of them ends the process; each can be waited for. What

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tells systemd how a service is doing (sd_notify(3)): one datagram, no library."""
 
 import contextlib

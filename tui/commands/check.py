@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope check``: the gate for CI. One line a file on stdout, and an exit code.
 
 Exit codes: 0 every file is clean and every threshold kept; 1 a file has calls out of range, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope compare``: is A slower than B, by how much, and how sure is that?
 
 Exit codes: 0 the question was answered, whatever the answer, as a comparison judges no kernel; 3 it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a shell offers on TAB where a file is named; click knows commands and options itself.
 
 Without these a shell that completes ``vmemscope`` would offer no file at all there.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command ``doctor``: what of live capture works here, and the next step for what does not.
 
 Exit codes: 0 every probe point that the kernel has is seen and timed and the window is known, 3

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope export``: a recording for other programs, streamed into a new file or to stdout.
 
 Only the command line: what it does is in ``recordings.export``. The exit code says whether the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ``vmemscope`` command: arguments in, exit code out.
 
 stdout is data, stderr is narration. Exit codes: 0 clean, 1 out-of-range found, 2 usage or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Numbers as people and mails write them: sizes, physical ranges, and what ``explain`` is asked.
 
 Promises: nothing is guessed; a number that could mean two things is refused with the ways to say

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope record`` and ``vmemscope live``: what the running kernel does, as it does it.
 
 Only the command lines: what they do is in ``tui.capturing.session`` and ``tui.dashboard.live_app``,

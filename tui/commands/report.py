@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope report``: what a recording says, or would say, in the form that is needed.
 
 Exit codes: that of the recording's verdict; with a what-if, of the hypothetical one.

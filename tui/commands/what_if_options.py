@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The options of a what-if, and what they suppose: another layout, placement or patch.
 
 Promises: what was not given is the recording's own, and said to be; a window is never judged

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The commands ``window`` and ``explain``: a kernel's constants, and the arithmetic with them.
 
 Exit codes: 0 the window is known and nothing contradicts it, 3 methods contradict each other or

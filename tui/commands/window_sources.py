@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a window for the command line comes from: a kernel's files, a recording, or numbers.
 
 Promises: what was given wins over what was found and its provenance says so; a missing number is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dashboard application: keys to commands, views to the screen, and a clean way out.
 
 ``run`` is the entry point for a recording (``tui.dashboard.live_app`` has the one for live events).

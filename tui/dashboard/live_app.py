@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dashboard on live events: a screen beside a capture that does not depend on it.
 
 ``run`` is the entry point. Promises: whatever ends the screen (a key, a signal, the terminal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Textual's terminal driver, made to outlive its terminal.
 
 Textual writes from a thread behind a short queue. A terminal that is closed fails that thread's

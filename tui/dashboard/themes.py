@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The two palettes, calm dark and calm light, and the regimes' colours for any other theme.
 
 Colour repeats what marks and words say, so a palette can be changed freely; these keep at

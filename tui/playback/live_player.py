@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Shows a live capture: the same frozen views as a replay's, of what has happened by now.
 
 No Textual here. ``LivePlayer.run`` is the body of a worker thread: it folds what the capture has

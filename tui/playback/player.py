@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Plays a recording in time: a thin thread around ``tui.playback.replay``'s synchronous core.
 
 No Textual here. ``Player.run`` is the body of a worker thread: it serves commands from a

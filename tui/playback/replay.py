@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Plays a recording, synchronously: a position, and everything that moves it.
 
 ``Replay`` owns the recording's timeline, one ledger at the current position and checkpoints

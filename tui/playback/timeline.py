@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where in a recording a moment is: time to row, row to time, slices, the next hit.
 
 A *position* is a number of rows, 0 to ``rows``: that many have happened. Time is the running

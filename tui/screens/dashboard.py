@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The one screen that matters: every panel of one frozen view.
 
 The screen hands each view to its panels and knows nothing of recordings or threads. Which

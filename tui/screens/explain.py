@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Explains one call: the arithmetic with this machine's numbers, and what is known of it."""
 
 from collections.abc import Iterator

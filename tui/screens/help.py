@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Help: the keys, and the words the screen uses."""
 
 from collections.abc import Sequence

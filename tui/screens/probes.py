@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Shows what is seen how: every probe point with its rung, what was refused and why, the notes."""
 
 from collections.abc import Iterator

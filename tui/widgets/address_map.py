@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The VA strip: the window among its neighbours in address order, and where the hits land.
 
 The whole 64-bit space cannot be drawn to scale (a user half is 2^31 times a PCI I/O area), so

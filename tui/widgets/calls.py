@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The newest populate and free calls, one line each, newest first."""
 
 from typing import ClassVar

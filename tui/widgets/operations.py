@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The operations: one memremap_pages or memunmap_pages each, with all it caused."""
 
 from typing import ClassVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Hits, WARNs and durations over the recording's time, filling in as the replay goes on."""
 
 from dataclasses import dataclass

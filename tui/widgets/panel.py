@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What every panel has in common: it shows one part of a view and repaints only what changed.
 
 A panel takes its *facts* (plain values) out of the frozen view; while they stay equal nothing

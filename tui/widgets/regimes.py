@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Hits by regime: how many calls fell inside the window, below, above, wrapped or across."""
 
 from dataclasses import astuple, dataclass, fields

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The bar at the bottom: how far the replay is, or what the live capture does."""
 
 from dataclasses import dataclass

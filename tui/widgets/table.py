@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A keyed table for rows that keep coming: it draws only the lines on screen, and only if new.
 
 Textual's DataTable lays itself out again for every removed row; a list of the newest calls

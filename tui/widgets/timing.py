@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How long the calls took: a table of all kinds and a histogram of one.
 
 The histogram is of section_add where it was traced; else it says why not and shows what comes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The answer, first on the screen: the verdict in words, its cost, the machine, the window.
 
 ``headline`` and ``cost`` are plain functions of a snapshot, so that their words are tested

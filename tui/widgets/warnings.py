@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The WARNs that fired: per site, how often and what they cost."""
 
 from dataclasses import dataclass

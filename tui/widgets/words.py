@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How numbers, regimes and kernel text look on screen: one place, so that they agree.
 
 Every function returns plain text of ASCII and a few CP437 characters (a Linux console has

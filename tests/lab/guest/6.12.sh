@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 6.12: entry kprobes everywhere; the kernel's own HMM test driver.
 . /lab/lib.sh
 scene doctor vmemscope doctor --json

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # A distribution's kernel: the host gives 1 GiB through virtio-mem, and takes it back.
 . /lab/lib.sh
 echo online_movable >/sys/devices/system/memory/auto_online_blocks # so that it can be taken back

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # For the scripts that run in the guest: `. /lab/lib.sh`. Everything they make goes to /out.
 #
 # scene NAME COMMAND…  runs COMMAND (a minute and a half at most) and keeps, as /out/NAME.*:

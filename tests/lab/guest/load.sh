@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 6.1: vmemmap_free called in a loop from two threads, at a rate that is to be had and flat out.
 . /lab/lib.sh
 echo 1 >/proc/sys/kernel/printk

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # What a section costs to add and to remove, with nothing probed, with us on each rung, and with
 # bpftrace on the same points: the same device, in one boot. The measure is always there: a probe on
 # entry and return of __add_pages and __remove_pages. ROUNDS devices of 128 sections each.

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 6.1: shapes of load, and ways to end.
 . /lab/lib.sh
 scene doctor vmemscope doctor --json

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 7.3-64k, on a CPU with 52-bit addresses or one with 48: a device at physical 0, below the RAM, and
 # one where the kernel puts it. The scripts of both boots are the same; what they find is not.
 . /lab/lib.sh

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 6.1 and 6.1-once: 128 sections outside the window, seen by each engine and from each rung on.
 . /lab/lib.sh
 for engine in tracefs bcc; do

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
 # 6.1 with oops=panic: the kernel places the device itself, wraps, and does not survive it.
 # Recorded into a file, and, where there is a virtio-serial port, into that.
 . /lab/lib.sh

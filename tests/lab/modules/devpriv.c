@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 #include <linux/module.h>
 #include <linux/memremap.h>
 #include <linux/ioport.h>

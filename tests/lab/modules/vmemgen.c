@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * A load generator: calls a kernel function, given by its address, from several threads at a
  * steady rate. insmod returns when it is done; /sys/module/vmemgen/parameters/calls then tells

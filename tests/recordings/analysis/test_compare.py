@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Comparisons: the thread's slowdown out of the kernels' own text, and all that forbids one."""
 
 import io

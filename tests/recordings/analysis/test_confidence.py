@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Intervals: against a bootstrap in plain Python, a formula, and what chance really does."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every call by itself: against the rules told row by row, for any trace and any cut."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a hard error would have refused: against the rules told once more, row by row."""
 
 from hypothesis import given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Calls moved to another layout, in plain Python: pages stay, addresses do not."""
 
 from itertools import pairwise

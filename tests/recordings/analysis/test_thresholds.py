@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Thresholds: kept, broken and not to be told, with the captures' own durations on the border."""
 
 import math

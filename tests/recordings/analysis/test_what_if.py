@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Verdicts of what never happened, held against kernels on which it did happen."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A source being captured: everything it gives is in file and numbers, whatever fails."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every kind of log into a recording, whole, packed, piped and broken."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Rotation: where files end, which names they get, what is kept, and that no event is lost."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The keeper: at once after a quiet moment, steadily in a storm, and never in the capture's way."""
 
 import os

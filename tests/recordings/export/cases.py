@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recordings to export, and their events as any Arrow library reads them: what exports equal."""
 
 import io

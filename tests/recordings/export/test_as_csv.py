@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """CSV read back with Python's csv and pyarrow's: quoting, nulls, numbers, formulas."""
 
 import csv

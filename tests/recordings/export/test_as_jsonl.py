@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """JSON lines read back with Python's json and with orjson, which is strict."""
 
 import json

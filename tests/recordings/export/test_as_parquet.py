@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Parquet read back with pyarrow and duckdb: the recording's types, values and metadata."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Perfetto traces as Perfetto's own trace processor reads them, held against the kernel's text."""
 
 from collections import Counter, defaultdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Events in pieces of a size that suits."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The columns regime and silent of exports, against the capture and a plain reading."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Begins and ends that nest, whatever the rows are: hypothesis, and the cases by name."""
 
 from hypothesis import given

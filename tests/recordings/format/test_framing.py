@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The walk over messages, held against what pyarrow says of the same stream."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The header and a batch's metadata: what goes in comes out, and nothing else gets through."""
 
 import json

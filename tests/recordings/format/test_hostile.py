@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recordings with right checksums that lie: sizes, indices, sequence, totals."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The reader: what it gives, what it refuses and with which line, and what it must not believe."""
 
 import os

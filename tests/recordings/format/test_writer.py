@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The writer: what is in the file and when, and what it does when the disk will not have it."""
 
 import json

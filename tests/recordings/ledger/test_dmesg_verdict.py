@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a recording made of a kernel log amounts to: out of range, or inconclusive; never clean."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The histogram against sorted lists, and its bins against exact arithmetic."""
 
 from fractions import Fraction

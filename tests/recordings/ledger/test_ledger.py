@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ledger against the kernels' own text, against a plain re-telling, and against itself."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What belongs to which operation."""
 
 from recordings.ledger.ledger import Ledger

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Ranges: pairing by exact range, and the merging of what lies outside."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Bins over time: nothing lost, nothing guessed, the same whatever the order and the cut."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """When a recording is clean, out of range, or neither."""
 
 import pytest

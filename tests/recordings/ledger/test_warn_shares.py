@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The share of hot-add and hot-remove spent in WARN, against a plain reading of the capture."""
 
 from dataclasses import replace

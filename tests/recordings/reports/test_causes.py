@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The sentence an engineer pastes: why, and what it cost; figures from the capture's own text."""
 
 import re

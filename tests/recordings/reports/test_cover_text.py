@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The sentences that answer the mail's question, with the numbers they must carry."""
 
 from recordings.reports.cover_text import percent, sentences, verdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What doctor prints: the answer and what is missing first, each step where it is needed."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The steps from a pfn, a physical address or an address, on the mail's and the lab's machine."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A mail: never wider than 75 columns, ASCII, and nothing foreign at the start of a line."""
 
 import re

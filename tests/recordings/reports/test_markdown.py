@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Markdown as a parser of GitHub's dialect reads it: foreign text is text and nothing else."""
 
 from pathlib import Path

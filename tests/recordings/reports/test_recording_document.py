@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The report that is pasted: what it says of real recordings, in the mail and in Markdown."""
 
 import json

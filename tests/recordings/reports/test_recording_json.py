@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The JSON: its keys and types, and its figures against the kernels' text."""
 
 import json

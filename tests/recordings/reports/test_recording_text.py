@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The text report: what it says first, that it fits, and that no kernel's text escapes it."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The paper of our reports: plain where piped, wrapped under itself, never read as markup."""
 
 import io

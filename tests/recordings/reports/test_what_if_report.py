@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a what-if says: in words of ours, and for programs."""
 
 import json

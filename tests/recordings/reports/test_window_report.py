@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The JSON of a window: its keys, and that numbers survive as the kernel writes them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The window as text: the mail's example in full, what it says first, and that it fits."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Nothing that can move a cursor, set a title or reorder a line comes out."""
 
 import unicodedata

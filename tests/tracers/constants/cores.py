@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Builds core files as fs/proc/kcore.c lays them out, sound or as damaged as a test wants."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reduce arm64 kernels to the functions the code tests decode, as one JSON line each.
 
     python -m tests.tracers.constants.reduce_code KERNEL START END VA_BITS COMPILER CONFIG

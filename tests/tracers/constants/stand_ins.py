@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """An image whose code answers what a test wants, and the captured kernels' own windows."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The formula as a method, against the windows kernels noted and the LKML mail's machine."""
 
 import pytest

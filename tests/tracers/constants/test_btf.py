@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """struct_size and prototypes against real kernels' BTF and BTF that lies or was cut."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Configurations as files and inside images: packed, cut, foreign, absurd."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Core files: real notes found in them, and everything that can be wrong with one."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """All methods side by side: agreement and contradiction.
 
 Expected windows are the captured kernels' own notes; the images' code is stood in for here and

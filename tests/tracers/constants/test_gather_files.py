@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the running kernel and the files given by name tell, and sources that refuse."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How far up this very process can map, against what the kernel says of it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The functions of real kernels that the code tests decode: variants.jsonl, see reduce_code.py."""
 
 import json

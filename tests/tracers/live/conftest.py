@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Fixtures: a booted machine made of files, and engines made for the test."""
 
 import os

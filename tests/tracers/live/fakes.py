@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """An engine made for the test, and the window of the lab's 6.1."""
 
 from tracers.live.probes.engine import AttachError, Counts

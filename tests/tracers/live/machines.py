@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A running kernel's files under a folder, made of a reduced kernel as KASLR might place it."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What objdump (binutils 2.40 for aarch64) says of the reduced kernels' calls, and their names.
 
 ``CALLS``: kernel -> function -> the places of the ``bl`` that lead to it; a star: some other

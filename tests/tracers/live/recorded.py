@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Ring pages of booted kernels, and what the same kernels' own `trace` file said of them.
 
 data/RELEASE: 2 GiB of device memory added and removed with probes on (plain), and six times over

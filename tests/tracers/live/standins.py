@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Stand-ins for what the tracefs engine reads: a recorded instance, and breakpoints by hand."""
 
 from collections.abc import Iterable, Iterator

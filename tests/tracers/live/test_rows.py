@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Raw records to rows: every field exact, whatever a kernel or a hostile comm put there."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A capture with an engine made for the test: what it says of what was and was not seen."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What open_live attaches, with engines made for the test: which engine, and what it says of it."""
 
 import os

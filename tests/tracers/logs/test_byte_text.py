@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vectorised number reading, against Python's own int()."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Derived populate calls, against the frees and populates that kernels themselves printed."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which log is taken for what."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a log is read from: files, pipes, packed or not, whole or not."""
 
 import gzip

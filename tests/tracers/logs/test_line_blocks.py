@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Blocks of whole lines: the same whatever the reads, and never more than a line too long held."""
 
 import io

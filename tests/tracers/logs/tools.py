@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the tests of all text importers share: captures, rows, and the kernel's own truth of them.
 
 ``truth`` reads what a second tracefs instance saw of the same moments (tests/lab/guest/lib.sh), one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What stops a recording, and who listens to it: signals, commands, readers, systemd."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Signals as events: real ones, sent to this process."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``check`` as CI runs it: one line a file, and the exit code."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``compare`` as a person types it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``doctor`` as a person runs it: exit codes, JSON, and on this very machine, root and nobody."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope export`` as a person types it: streams, exit codes, files that are there or not."""
 
 import json

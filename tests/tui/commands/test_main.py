@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The command as a person types it: a process, its two streams and its exit code."""
 
 import json

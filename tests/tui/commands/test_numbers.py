@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """How numbers are read: as the mail writes them, and never by guessing."""
 
 import pytest

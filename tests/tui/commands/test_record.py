@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``record`` as a person or a script runs it: its file, its words and its exit code."""
 
 import json

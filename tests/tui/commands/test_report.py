@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``report`` in its formats and its what-ifs, as a person types them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """``window`` and ``explain`` as a person types them: what they print, and their exit codes."""
 
 import os

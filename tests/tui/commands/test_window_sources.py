@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernels, recordings and numbers as the window's source, on the command line."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The keys, pressed; every test starts paused, so that no clock matters."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The live dashboard: its keys, its empty state, and that nothing it does touches the capture."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A terminal that has gone away ends nothing by itself."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The live player: views of what has happened, pausing, rate; no screen and no real clock."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The thread around the core: commands in order, views only on change, errors raised."""
 
 import threading

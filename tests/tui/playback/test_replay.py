@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The synchronous core: pacing, seeking, hits, checkpoints; no thread and no clock."""
 
 from dataclasses import replace

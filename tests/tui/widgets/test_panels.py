@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the panels write, for sizes a terminal has: nothing too wide, no number cut."""
 
 import re

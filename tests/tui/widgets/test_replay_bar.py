@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The bar's live line: what it says, and what goes first where there is little room."""
 
 from dataclasses import replace

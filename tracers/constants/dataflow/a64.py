@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What one arm64 instruction does to the values of registers, flags and stack slots.
 
 Whatever is loaded from memory, returned by a call or not modelled is unknown (`None`), never

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which registers hold a function's parameters at an address, as the compiler itself noted it.
 
 DWARF's location lists say so, per parameter and range of addresses. Promises: a register is named

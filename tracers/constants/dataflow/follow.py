@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Follows argument values through a function's arm64 code: to its WARN, and to the calls it makes.
 
 `guard` answers "for which (start, end) does this function run into its WARN?" by walking every way

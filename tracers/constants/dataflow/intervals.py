@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Sets of u64 numbers as intervals, and what an arm64 condition says about one argument.
 
 The kernel's range check is read by asking which argument values take which branch. A register

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where a kernel's WARNs in vmemmap_populate and vmemmap_free have start and end in registers.
 
 Two witnesses: the function's code, followed from its entry to the WARN's brk (``follow``), and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Values an arm64 register can hold as far as we follow them, arithmetic and flags on them.
 
 Values are small tuples: ("c", u64) a constant; ("p", u64) an address made with adr/adrp, which

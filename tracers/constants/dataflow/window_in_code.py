@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """VMEMMAP_START and VMEMMAP_END as the kernel's own code has them: three independent readings.
 
 `from_compare` reads the range check of vmemmap_free or vmemmap_populate, `from_call` the two bounds

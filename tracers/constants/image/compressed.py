@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Unpacks a compressed kernel: gzip, zstd, xz, lzma, and the payload of an EFI zboot image.
 
 Promises: unpacked piece by piece into an unnamed temporary file, never into memory; a bomb stops

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the ELF file of an arm64 kernel: sections, bytes by virtual address, notes.
 
 Promises: only little-endian AArch64 is accepted, everything else is named in the error; tables

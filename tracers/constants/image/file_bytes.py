@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The bytes of a file, or of a part of one, read where they are needed.
 
 Promises: only regular files are opened and none is waited for; a read never returns, nor

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Decodes the names built into a kernel (CONFIG_KALLSYMS), for files that have no symbol table.
 
 Promises: every step is checked against the next (token index, markers, ascending addresses, the

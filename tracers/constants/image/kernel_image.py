@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """One arm64 kernel's bytes, by virtual address and by name, whatever file it comes in.
 
 Promises: vmlinux, raw Image, both packed, EFI zboot, a memory dump's ELF and a .BTF blob open the

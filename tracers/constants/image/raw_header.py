@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Recognises the header of a raw arm64 Image, and of what is mistaken for one.
 
 Source: Documentation/arch/arm64/booting.rst, arch/arm64/include/asm/image.h (page size in flags

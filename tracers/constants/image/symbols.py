@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds a few names among the hundreds of thousands of a kernel, in one pass.
 
 Promises: time and memory are linear in the table's own bytes, whatever it says; a name two local

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which WARNs a kernel has in the functions we watch, and which of those functions can be traced.
 
 Promises: a site is reported only if its entry's file name really is one; where the kernel's tables

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Leaves out what a hardware breakpoint on arm64 says twice.
 
 After a hit the kernel disarms the breakpoint and steps over the instruction. An interrupt that

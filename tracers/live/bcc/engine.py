@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Engine "bcc": a BPF program on kprobes and breakpoints, its records through one ring buffer.
 
 Promises: everything lives in file descriptors of this process, so nothing outlives it; no record

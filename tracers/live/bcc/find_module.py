@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds the distribution's BCC module from any interpreter, also inside a virtual environment.
 
 ``bcc`` is no package of PyPI (the one there computes lattices): it comes with the distribution

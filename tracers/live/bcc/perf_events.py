@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Perf events that run a BPF program: kprobes, return probes, breakpoints, the tracepoint.
 
 BCC's own attach functions go on to tracefs when perf refuses, where a probe outlives its process,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Sends entries and exits of kernel functions as fixed-size records (tracers/live/rows.py: RAW).
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The BPF program as text, and BCC made to compile it without kernel headers and in silence.
 
 BCC compiles inside a kernel source tree and includes its own helpers, which need kernel headers.

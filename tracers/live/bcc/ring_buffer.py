@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a BPF ring buffer of fixed-size records column-wise, all that is committed in one go.
 
 Layout after Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c of the kernel (5.8, commit

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Says what of live capture works on this machine, and what to do about each thing that does not.
 
 Promises: what can be tried is tried, and taken back at once: every probe is attached, disabled,

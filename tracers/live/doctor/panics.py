@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The settings by which a WARN or an Oops takes the machine down, and with it what is recorded.
 
 Promises: what cannot be read is not known, never off.

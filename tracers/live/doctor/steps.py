@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What to do about each thing live capture misses, in the words of Debian, Ubuntu and Fedora.
 
 Promises: every step is a command or a setting that can be typed as it stands, with the running

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds who calls a function: the call instructions, decoded from arm64 kernel text.
 
 A kernel before 6.11 refuses a probe on a __meminit function (73db3abdca58), but not on the ``bl``

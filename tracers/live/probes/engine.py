@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What every live engine promises: attach probes, start, poll, stop, and account for all losses.
 
 An engine leaves nothing behind in the kernel after ``close``, however it got there. Between

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The attach ladder: per probe point every rung this kernel might allow, and the climb.
 
 Rungs are tried, never inferred from a version: what the kernel refuses is remembered with its

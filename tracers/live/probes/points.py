@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The vocabulary of live capture: what can be probed, where exactly, and on which rung.
 
 A *probe point* is a kernel function we want to see called (a ``Kind``). A *rung* is a way to see

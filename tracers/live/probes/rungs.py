@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Makes the rungs concrete: a probe of each kind for one function of the running kernel.
 
 Promises: a probe says which arguments it can read, and only those whose registers are known:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The running kernel as the ladder needs it: addresses, text, prototypes, and who may be probed.
 
 Promises: what is not readable here (lockdown, no root, no BTF) is None, with the reason in

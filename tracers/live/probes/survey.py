@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a kernel shows of itself before anything is attached: read once, for every engine.
 
 Promises: nothing is attached or enabled; what cannot be known is left out, with the reason.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Hardware execution breakpoints by perf_event_open(2): samples of registers, no BPF, no compiler.
 
 The kernel's own overflow handler writes the sample and steps over the instruction; only

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a run leaves in tracefs when it is killed, and who removes it.
 
 Instance and kprobe events of a run carry one name: vmemscope_PID_START_NAMESPACE_N, of the process

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Engine "tracefs": live events without BCC, LLVM or kernel headers.
 
 kprobe events into a private instance, read as raw ring pages; breakpoints as perf samples; one

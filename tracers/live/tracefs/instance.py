@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A private tracefs instance: its own rings and switches, apart from everybody else's tracing.
 
 Promises: after ``remove`` nothing of it is left; losses are the kernel's own numbers.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """kprobe events of tracefs: what to write for a probe, and records back to ``rows.RAW``.
 
 Arguments are fetched by register, so nothing here needs a prototype. Promises: a record too short

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pages of the kernel's trace ring buffer (trace_pipe_raw) as columns: no loop per event.
 
 Layouts come from the kernel's own descriptions (events/header_page, events/header_event and each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Who a thread is: thread group and name, from the events themselves and from /proc.
 
 Promises: never a guess. Where a thread is gone before anyone looked, its group stays unknown.

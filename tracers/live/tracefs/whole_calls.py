@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Exits go the way of their entries: what is chosen by a call's arguments stays a whole call.
 
 An exit carries no arguments, so it is paired with its entry, per thread and probe, last in first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 r"""The lines of a kernel log: what stands before the kernel's own text, whoever put it there.
 
 A line comes from /dev/kmsg, from dmesg in any of its forms, from syslog or the journal, from a

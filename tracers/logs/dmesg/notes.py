@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a kernel log says beside its events: call chains, what is missing, how it ended.
 
 Promises: every note is one printable sentence; however hostile the log, there are few.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Turns splats into rows, and waits where a later splat may settle an earlier one's arguments.
 
 Promises: rows come in the order of the splats, whether their arguments are known or not; none

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads kernel logs (dmesg, /dev/kmsg, syslog, journal, serial consoles, mails) into events.
 
 Promises: one row a WARN splat, and one a call of vmemmap_populate or vmemmap_free that the splat is

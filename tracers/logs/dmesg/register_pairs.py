@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Finds start and end among a splat's registers by arithmetic alone, where no vmlinux is at hand.
 
 The proof. (1) At the WARN start and end are still in registers: the comparison has just read them

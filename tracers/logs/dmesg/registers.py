@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Start and end of a call, out of the registers that a WARN's splat shows: proven, or not at all.
 
 With the kernel's vmlinux the registers are known (``tracers.constants.dataflow.parameters``); what

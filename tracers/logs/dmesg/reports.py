@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Puts the lines of a kernel log together to the reports the kernel printed: splats and Oopses.
 
 A report is all lines of one printer from its first to its end marker. Printers are told apart by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What splats say as rows of the event schema."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What one WARN splat of a kernel log says, in both forms the kernel prints it.
 
 Through 6.18 it begins "WARNING: CPU: 0 PID: 75 at file:line function+off/size", from 6.19 on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads what our bpftrace script, ``vmemscope.bt``, prints, as text and with ``-f json``.
 
 Promises: those of ``tracers.logs.kprobe_text.text_log``, and that no line cut short is read,

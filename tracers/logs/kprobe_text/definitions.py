@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a capture had probes on, read from its ``kprobe_events`` file.
 
 A probe that was never placed and a function that was never called leave the same trace: none.

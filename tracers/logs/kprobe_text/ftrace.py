@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the kernel's own kprobe-event text (tracefs ``trace`` and ``trace_pipe``) into events.
 
 Promises: those of ``tracers.logs.kprobe_text.text_log``. Formats and their sources:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Tells a function by its address or its probe's name, where a text shows no symbol.
 
 trace-cmd and perf script print a kprobe event as "name: (address) …" and a return as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The line formats of the kernel's ftrace text: what a line may look like, release by release.
 
 Promises: the patterns here follow what the kernel prints and nothing looser, so that a damaged

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads what ``perf script`` prints of kprobe events into events.
 
 Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are told as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads the columns of kprobe-event lines that are known to be of our functions.
 
 Promises: a line becomes a row whole or not at all; an argument is taken only under a name whose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a tracer's text, line by line of "thread cpu time: event: (place) name=value …".
 
 That is what the kernel's ftrace, trace-cmd, perf script and our bpftrace script print; they differ

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads a trace-cmd file (trace.dat) through the trace-cmd program.
 
 Promises: the program is given the open file, never a name; no shell, no plugins; it ends when we

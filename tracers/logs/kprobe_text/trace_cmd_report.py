@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Reads what ``trace-cmd report`` prints into events.
 
 Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are told as

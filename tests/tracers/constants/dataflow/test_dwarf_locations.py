@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Location lists, against what GCC wrote and readelf shows (data/parameters.c)."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The follower on hand-made code: every shape a compiler may choose, and those that say nothing.
 
 Each was assembled with GNU as from what its name tells; START is 0xfffffffe00000000 and END

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Sets of numbers, against the architecture's own definitions worked out number by number."""
 
 from hypothesis import given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where start and end are at a WARN, on every kernel there is here, by two witnesses."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The three readings of a kernel's code on real functions, against what is known from elsewhere.
 
 What is true comes from the kernels' VMCOREINFO note where they were booted (the two of the lab),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Packed kernels: bombs stop at a cap, damage is one line."""
 
 import zlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Files that are no arm64 kernel, or damaged: one line, or the answers that are still there."""
 
 import struct

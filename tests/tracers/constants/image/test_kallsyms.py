@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Built-in kallsyms, packed as scripts/kallsyms.c lays them out in each era."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """A kernel opens the same whatever file it comes in."""
 
 import gzip

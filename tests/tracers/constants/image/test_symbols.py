@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Names: exact or as the compiler changed them, never of another kernel, never guessed."""
 
 import struct

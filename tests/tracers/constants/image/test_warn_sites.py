@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """WARN sites and traceability: what the kernels themselves printed, and what they let us probe."""
 
 import re

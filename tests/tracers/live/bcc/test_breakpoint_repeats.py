@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What a breakpoint says twice is left out, and nothing else."""
 
 import numpy as np

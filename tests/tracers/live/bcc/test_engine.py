@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The engine over a BCC and a kernel that are made up: slots, sites, losses, missed returns."""
 
 import ctypes

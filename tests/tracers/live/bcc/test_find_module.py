@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Where BCC is looked for, and what is not taken for it. The packages here are made up."""
 
 import sys

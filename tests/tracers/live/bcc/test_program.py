@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The BPF program run as ordinary C, its layouts, and what the engine says where it cannot work.
 
 BCC's tables are structs of function pointers: a few lines of C stand in for the kernel's maps,

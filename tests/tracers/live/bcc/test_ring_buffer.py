@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ring's consumer against memory laid out as Documentation/bpf/ringbuf.rst describes it."""
 
 import mmap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Each thing doctor looks at, as kernels show it and as they hide it."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What doctor says of whole machines: what is tried, what is missing, and who may look."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What takes a machine down at a WARN or an Oops, as /proc/sys/kernel says it."""
 
 from pathlib import Path

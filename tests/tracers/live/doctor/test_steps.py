@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The next steps: for whom, with which release, and that none is left half filled."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Call sites against what objdump found, and against Capstone on random code."""
 
 import struct

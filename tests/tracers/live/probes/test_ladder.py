@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The rungs of real kernels, and the climb with engines that refuse."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Probes in words: what the dashboard, the header and doctor show."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What the running kernel shows of itself, and what is said when it does not."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Breakpoint samples, in a ring laid out as include/uapi/linux/perf_event.h says."""
 
 import mmap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What killed runs leave: found by name and start time, and removed; on folders like tracefs."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The engine over recorded pages: order, losses, filters, and what happens on refusal.
 
 The instance is a stand-in that hands out pages of booted kernels; the real one is tested in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The private instance's files: settings, pages in bounded parts, the kernel's numbers and reasons.
 
 On a folder with a real kernel's files; that tracefs itself takes all this is tested in the lab.

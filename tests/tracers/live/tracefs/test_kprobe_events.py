@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Decoded records against the kernel's own text of the same buffer, field by field."""
 
 import numpy as np

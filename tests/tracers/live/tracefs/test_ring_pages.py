@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The page walker against kernels' own text of the same buffer, and pages made by the book."""
 
 import struct

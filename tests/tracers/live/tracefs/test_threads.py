@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Thread groups and names: from samples and from /proc, and nothing made up."""
 
 from pathlib import Path

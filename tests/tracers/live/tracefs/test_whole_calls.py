@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Pairing against a stack per thread, one row at a time."""
 
 import numpy as np

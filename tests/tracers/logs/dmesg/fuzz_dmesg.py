@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What must hold of the dmesg reader for any bytes: checked by hypothesis, and by atheris.
 
 ``python -m tests.tracers.logs.dmesg.fuzz_dmesg CORPUS -max_total_time=600`` runs the latter (pip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Kernel logs for tests: real splats in every dress, and splats whose arguments are known.
 
 ``dressed`` puts the lines of a real capture behind the prefixes that other tools and kernels

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dmesg reader against kernels' own logs, and what their ftrace says of the same calls."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """What ``fuzz_dmesg`` checks of any bytes, with hypothesis; files that are no kernel log."""
 
 import pytest

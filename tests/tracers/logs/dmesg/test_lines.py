@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Every dress a kernel log comes in: the same splats, whoever printed, sent or quoted them."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Waiting for a proof: the order of rows, how long one waits, what a contradiction does."""
 
 from tests.tracers.logs.dmesg.fuzz_dmesg import WINDOW, check_text

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The dmesg reader on real logs cut, mixed, damaged, or of another kernel than the vmlinux."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The proof by arithmetic: what is struck out, what is left, and when nothing is told."""
 
 import pytest

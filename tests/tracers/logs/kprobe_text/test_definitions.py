@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """kprobe_events as the lab kernels wrote them."""
 
 from pathlib import Path

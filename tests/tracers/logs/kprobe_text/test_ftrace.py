@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The ftrace reader, against what kernels printed and what their sources say they print."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """Which function a bare address or a probe's name stands for."""
 
 import pyarrow as pa

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """perf script's text, against the kernel's own trace of the same moments."""
 
 import contextlib

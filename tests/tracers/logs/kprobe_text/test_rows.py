@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """The columns of a line, in every form that kernels' sources say they print."""
 
 import io

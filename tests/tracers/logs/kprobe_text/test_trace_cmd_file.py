@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 """trace-cmd files through the program, and what happens when the program does not do its part."""
 
 import os

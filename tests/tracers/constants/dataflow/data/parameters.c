@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * start and end around a WARN, as arm64's vmemmap_populate and vmemmap_free have them: for the
  * debug information of dwarf-4.elf and dwarf-5.elf, made with GCC 12.2 and N = 4, 5:
