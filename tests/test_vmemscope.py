@@ -64,3 +64,8 @@ def test_the_module_is_the_command() -> None:
 def test_types_of_ours_are_for_programs_too() -> None:
     packages = ("vmemscope", "recordings", "tracers")  # what vmemscope.open returns is of these
     assert all((ROOT / package / "py.typed").is_file() for package in packages)
+
+
+def test_the_man_page_is_of_this_version() -> None:
+    title = (ROOT / "docs" / "vmemscope.8").read_text().splitlines()[0]
+    assert f'"vmemscope {__version__}"' in title
