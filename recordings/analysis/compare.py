@@ -31,6 +31,7 @@ from recordings.ledger.warn_shares import WarnShare, warn_shares
 from recordings.wording.units import count, size
 from tracers.events import Kind, Source
 from tracers.formulas import WindowError
+from tracers.kernel_functions import name
 
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
@@ -41,14 +42,6 @@ KINDS: Final = (
     Kind.ADD_PAGES, Kind.REMOVE_PAGES,
 )  # fmt: skip
 PERCENTS: Final = (50, 90, 99)
-_FUNCTIONS: Final = {
-    Kind.SECTION_ADD: "sparse_add_section",
-    Kind.POPULATE: "vmemmap_populate",
-    Kind.SECTION_REMOVE: "section_deactivate",
-    Kind.FREE: "vmemmap_free",
-    Kind.ADD_PAGES: "__add_pages",
-    Kind.REMOVE_PAGES: "__remove_pages",
-}
 
 
 class Outcome(Enum):
@@ -117,7 +110,7 @@ class Measure:
     @property
     def function(self) -> str:
         """The kernel's name of it."""
-        return _FUNCTIONS[self.kind]
+        return name(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +182,10 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
 def _why_not(a: Side, b: Side, kind: Kind, ended: tuple[int, int], *, sections: bool) -> str | None:
     """Say why the figures of one kind must not be divided; None if they may."""
     ways = [_ways(side.durations, kind) for side in (a, b)]
-    for name, number, way in zip("AB", ended, ways, strict=True):
+    for side, number, way in zip("AB", ended, ways, strict=True):
         if not number:
             derived = way == {Source.DERIVED}
-            return f"{name} has it derived: not timed" if derived else f"{name} did not time it"
+            return f"{side} has it derived: not timed" if derived else f"{side} did not time it"
     if ways[0] != ways[1]:
         return f"timed in different ways: A by {_by(ways[0])}, B by {_by(ways[1])}"
     if not sections and kind in WITHIN:
@@ -250,15 +243,15 @@ def _outcome(a: Side, b: Side, measures: tuple[Measure, ...]) -> Outcome:
 
 
 def _obstacles(a: Side, b: Side) -> Iterator[str]:
-    for name, told in (("A", a), ("B", b)):
+    for side, told in (("A", a), ("B", b)):
         if told.snapshot.losses:
-            yield f"{name} has losses ({told.snapshot.losses.describe()}): its counts are too low."
+            yield f"{side} has losses ({told.snapshot.losses.describe()}): its counts are too low."
         if not told.header.machine.agree:
-            yield f"The sources of {name}'s window contradict each other: its hits are in doubt."
+            yield f"The sources of {side}'s window contradict each other: its hits are in doubt."
         if HITS_ONLY in told.header.origin:
-            yield f"{name} holds hits alone: its calls inside the window were not kept."
+            yield f"{side} holds hits alone: its calls inside the window were not kept."
         if told.header.machine.window is None:
-            yield f"The window of {name} is not known: its hits are not, either."
+            yield f"The window of {side} is not known: its hits are not, either."
     sizes = [told.section_bytes for told in (a, b)]
     if sizes[0] != sizes[1]:
         words = ["not known" if told is None else size(told) for told in sizes]
@@ -267,7 +260,7 @@ def _obstacles(a: Side, b: Side) -> Iterator[str]:
         ways = [_ways(told.durations, kind) for told in (a, b)]
         if all(ways) and ways[0] != ways[1]:
             by = [_by(way) for way in ways]
-            yield f"{_FUNCTIONS[kind]} is known by {by[0]} in A, by {by[1]} in B."
+            yield f"{name(kind)} is known by {by[0]} in A, by {by[1]} in B."
 
 
 def _differences(a: Side, b: Side) -> Iterator[str]:

@@ -135,7 +135,7 @@ def _columns(
 class Regions:
     """The regions of pages that were hot-plugged, merged where they overlap.
 
-    They are those of add_pages and remove_pages; where neither was seen, what the calls
+    They are those of __add_pages and __remove_pages; where neither was seen, what the calls
     themselves are the struct pages of, adjacent sections joined.
     """
 

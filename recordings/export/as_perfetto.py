@@ -3,7 +3,7 @@
 
 What is drawn where:
 
-- a track for each thread: memremap, add_pages, section_add, populate, free, WARN as nested
+- a track for each thread: the watched functions and WARNs as nested
   slices, with their arguments; what has no exit is marked ``unfinished``
 - on it, each hit as an instant ``hit: REGIME``, or ``silent hit: REGIME`` where the kernel's own
   check lets it pass; each derived call as an instant of its own
@@ -26,6 +26,7 @@ from recordings.ledger.snapshot import Snapshot
 from recordings.wording.units import address
 from tracers.batch import Losses
 from tracers.events import SCHEMA, Kind, Phase, Source
+from tracers.kernel_functions import name
 from tracers.regimes import REGIMES
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ _CPU_KEY: Final = 1 << 32  # of recordings.ledger.columns: not a thread but what
 _MAX_PID: Final = (1 << 31) - 1  # Perfetto's are s32, as the kernel's pid_t
 
 _NAMES: Final = (
-    *(kind.label for kind in Kind),
-    *(f"hit: {name}" for name in REGIMES),
-    *(f"silent hit: {name}" for name in REGIMES),
+    *(name(kind) for kind in Kind),
+    *(f"hit: {regime}" for regime in REGIMES),
+    *(f"silent hit: {regime}" for regime in REGIMES),
 )
 _FIRST_HIT: Final = len(Kind)
 _ANNOTATIONS: Final = (
@@ -111,26 +112,26 @@ class _Packets:
             (packet.interned_data.debug_annotation_names, _ANNOTATIONS),
             (packet.interned_data.debug_annotation_string_values, _VALUES),
         ):
-            for number, name in enumerate(names):
+            for number, word in enumerate(names):
                 entry = table.add()
                 entry.iid = number + 1
                 if table is packet.interned_data.debug_annotation_string_values:
-                    entry.str = name.encode()
+                    entry.str = word.encode()
                 else:
-                    entry.name = name
+                    entry.name = word
         self._clock(packet, recording)
         system = self._packet().system_info.utsname
         system.sysname = "Linux"
         system.release = header.machine.release or "unknown"
         system.machine = header.machine.arch or "unknown"
         self._track(_RECORDING, "vmemscope")
-        for uuid, name, unit in (
+        for uuid, counted, unit in (
             (_HITS, "hits", pb.CounterDescriptor.UNIT_COUNT),
             (_SILENT, "silent hits", pb.CounterDescriptor.UNIT_COUNT),
             (_WARNS, "WARNs", pb.CounterDescriptor.UNIT_COUNT),
             (_WARN_NS, "time in WARN", pb.CounterDescriptor.UNIT_TIME_NS),
         ):
-            self._track(uuid, name).counter.unit = unit
+            self._track(uuid, counted).counter.unit = unit
 
     def begin(self, ts: int, row: Row) -> None:
         """Draw an entry, and a hit's instant inside it."""

@@ -2,7 +2,7 @@
 """Attributes what happens to the operation it happens in, thread by thread.
 
 An operation is the outermost memremap_pages or memunmap_pages of a thread, or an add_pages or
-remove_pages outside those (memory hotplug). Everything the thread does between its entry and
+__remove_pages outside those (memory hotplug). Everything the thread does between its entry and
 its exit belongs to it: two CPUs adding memory at once stay apart. memremap_pages calls
 memunmap_pages on its own error path (mm/memremap.c), so that one is no operation of its own.
 

@@ -78,7 +78,7 @@ class WarnSite:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One memremap_pages / memunmap_pages (or a bare add_pages / remove_pages) and all in it."""
+    """One memremap_pages or memunmap_pages, or a bare __add_pages or __remove_pages; all in it."""
 
     kind: Kind
     pid: int | None  # thread group, or the thread where the log gives no group
@@ -86,7 +86,7 @@ class Operation:
     comm: str | None  # unescaped
     start_ns: int
     duration_ns: int | None  # None: still running, or its end was lost
-    pfn: int | None  # lowest pfn of its add_pages / remove_pages
+    pfn: int | None  # lowest pfn of its __add_pages / __remove_pages
     nr_pages: int | None  # pages from that to the highest end
     sections: int  # populate + free calls inside
     derived: int  # of those, derived and not observed

@@ -14,6 +14,7 @@ from recordings.ledger.snapshot import Regimes, Verdict, WarnSite
 from recordings.wording.units import count
 from tracers.batch import Losses
 from tracers.events import Kind
+from tracers.kernel_functions import name
 
 #: The file of the window's WARNs (arm64 since 4.14).
 MMU_C: Final = "arch/arm64/mm/mmu.c:"
@@ -40,7 +41,7 @@ class Seen:
     undecided: int  # of those unknown: inside or not as the bits in use decide, not known
     begun: Mapping[Kind, int]  # entries and points by kind
     derived: int
-    failed: Mapping[Kind, int]  # add_pages, section_add: ended, but not with a result of 0
+    failed: Mapping[Kind, int]  # __add_pages, sparse_add_section: ended, but not with a result of 0
     sites: tuple[WarnSite, ...]
     losses: Losses
     unfinished: int  # calls that never ended; not those that may still be running
@@ -77,7 +78,7 @@ def _silent(silent: int, hits: int) -> str:
 
 def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -> str:
     """Say why there is no timing of sparse_add_section in a recording."""
-    instead = "; add_pages timing is given instead" if add_pages else ""
+    instead = "; __add_pages timing is given instead" if add_pages else ""
     if begun:
         number = _number(begun, "sparse_add_section call")
         return f"{number} began in this recording and none was seen to end{instead}"
@@ -101,7 +102,7 @@ def _doubts(seen: Seen, calls: int) -> Iterator[str]:
     if not calls:
         yield "No populate or free call is in this recording."
     if seen.begun[Kind.ADD_PAGES] and not seen.begun[Kind.POPULATE]:
-        number = _number(seen.begun[Kind.ADD_PAGES], "add_pages call")
+        number = _number(seen.begun[Kind.ADD_PAGES], "__add_pages call")
         yield f"{number} but no populate call, neither observed nor derived: they were missed."
     if failed := _failed(seen):
         yield (f"{failed} failed or did not say how they ended: what they populated is not known.")
@@ -137,7 +138,7 @@ def _failed(seen: Seen) -> str:
         return ""  # populate itself was observed
     kind = Kind.SECTION_ADD if seen.begun[Kind.SECTION_ADD] else Kind.ADD_PAGES
     number = seen.failed.get(kind, 0)
-    return _number(number, f"{kind.label} call") if number else ""
+    return _number(number, f"{name(kind)} call") if number else ""
 
 
 def _missed(seen: Seen) -> int:

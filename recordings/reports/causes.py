@@ -15,6 +15,7 @@ from recordings.wording.units import count, duration, share, size
 from tracers.events import Kind
 from tracers.explain import why_silent
 from tracers.formulas import WindowError, signed
+from tracers.kernel_functions import name
 from tracers.window import Regime, Window
 
 _WHERE: Final = {
@@ -65,7 +66,7 @@ def cost(snapshot: Snapshot) -> str | None:
 
 def _of(part: WarnShare) -> str:
     spent, total = duration(part.warn_ns), duration(part.total_ns)
-    return f"{spent} of the {total} in __{part.kind.label}"
+    return f"{spent} of the {total} in {name(part.kind)}"
 
 
 def _because(window: Window, snapshot: Snapshot, extents: Sequence[Extent], regime: Regime) -> str:

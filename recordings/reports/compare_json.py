@@ -5,16 +5,21 @@ Promises: the keys below only ever grow; times whole nanoseconds, ratios A / B; 
 is null with its reason beside it; no NaN or infinity.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from recordings.analysis.compare import Comparison, Measure, Side
 from recordings.analysis.confidence import DRAWS, LEVEL, Ratio
 from recordings.reports.compare_text import headline
+from tracers.kernel_functions import name
+
+#: 2: kinds go by the kernel's names of the functions.
+VERSION: Final = 2
 
 
 def comparison_dict(comparison: Comparison) -> dict[str, Any]:
     """Return everything a comparison says, ready for ``json.dumps``."""
     return {
+        "version": VERSION,
         "outcome": comparison.outcome.value,
         "answer": headline(comparison),
         "obstacles": list(comparison.obstacles),
@@ -44,7 +49,7 @@ def _side(side: Side) -> dict[str, Any]:
         "warnings": {"total": snapshot.warnings, "total_ns": snapshot.warn_ns},
         "warn_shares": {what: part.share for what, part in side.shares.items()},
         "sources": {
-            kind.label: sorted(source.label for source in sources)
+            name(kind): sorted(source.label for source in sources)
             for kind, sources in side.durations.sources.items()
         },
         "losses": {
@@ -58,7 +63,7 @@ def _side(side: Side) -> dict[str, Any]:
 
 def _measure(measure: Measure) -> dict[str, Any]:
     return {
-        "kind": measure.kind.label,
+        "kind": name(measure.kind),
         "function": measure.function,
         "aligned": measure.paired,
         "a": {

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from recordings.reports import text_layout
 from recordings.wording.escape import printable
+from tracers.kernel_functions import name
 from tracers.live.doctor.examine import NO, OK, Check, Diagnosis, Trial
 from tracers.live.probes.ladder import Attached
 
@@ -52,7 +53,7 @@ def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def _point(each: Attached) -> dict[str, Any]:
     return {
-        "kind": each.kind.label,
+        "kind": name(each.kind),
         "function": each.function,
         "how": each.how,
         "rung": each.probe.rung.value if each.probe else "derived" if each.derived else None,
@@ -114,6 +115,6 @@ def _check(check: Check, distribution: str | None) -> Iterator[ConsoleRenderable
     shown = {distribution or "": own} if own and distribution else dict(check.steps)
     if "" in check.steps:
         shown = {"": check.steps[""], **shown}
-    for name, step in shown.items():
-        prefix = f"{name}: " if name else ""
+    for whose, step in shown.items():
+        prefix = f"{whose}: " if whose else ""
         yield text_layout.line("", Text(f"→ {prefix}{printable(step)}", "cyan"), width=_WIDTH)

@@ -5,20 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from recordings.wording.escape import printable
+from tracers.kernel_functions import KINDS, name
 
-#: Short names of the functions, as the panels call them.
-_NAMES: Final = {
-    "vmemmap_populate": "populate",
-    "vmemmap_free": "free",
-    "sparse_add_section": "section_add",
-    "sparse_remove_section": "section_remove",
-    "section_deactivate": "section_remove",
-    "__add_pages": "add_pages",
-    "__remove_pages": "remove_pages",
-    "memremap_pages": "memremap",
-    "memunmap_pages": "memunmap",
-    "__warn": "WARN",
-}
 _RUNGS: Final = ("kprobe", "callsite", "breakpoint", "tracepoint", "derived")
 NOT_SEEN: Final = "not seen"
 ABSENT: Final = "absent"  # this kernel has no such function: there is nothing to be seen
@@ -36,13 +24,15 @@ def rung(how: str) -> str:
 
 
 def summary(probes: Mapping[str, str]) -> str:
-    """Return "populate: breakpoint, section_remove: not seen, all others: kprobe"."""
-    told = {
-        _NAMES.get(name.partition(".")[0], printable(name)): rung(how)
-        for name, how in probes.items()
-    }
-    parts = [f"{name}: {how}" for name, how in told.items() if how != "kprobe"]
+    """Return "vmemmap_populate: breakpoint, WARN: not seen, all others: kprobe"."""
+    told = {_shown(function): rung(how) for function, how in probes.items()}
+    parts = [f"{function}: {how}" for function, how in told.items() if how != "kprobe"]
     plain = len(told) - len(parts)
     if plain:
         parts.append(f"{'all others' if parts else 'all'}: kprobe")
     return ", ".join(parts) or "none"
+
+
+def _shown(function: str) -> str:
+    kind = KINDS.get(function.partition(".")[0])
+    return printable(function) if kind is None else name(kind)

@@ -27,9 +27,9 @@ from recordings.reports.document import (
 from recordings.reports.what_if_report import LABEL, headline, sentences, supposition
 from recordings.wording.units import address, count, duration, share, size
 from tracers.cover import PA_BITS, pfn_spans
-from tracers.events import Kind
 from tracers.explain import bits_in_use, blindness, explain, judged
 from tracers.formulas import WindowError, signed
+from tracers.kernel_functions import name
 from tracers.layout import TOP, Layout
 from tracers.machine import Machine
 from tracers.window import Window
@@ -261,7 +261,7 @@ def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
             ("finished calls", "count", "total", "p50", "p99", "max"),
             tuple(
                 (
-                    _function(kind),
+                    name(kind),
                     count(t.count),
                     *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
                 )
@@ -274,7 +274,7 @@ def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
             ("operation", "by", "pages", "hits", "took", "WARN"),
             tuple(
                 (
-                    _function(op.kind),
+                    name(op.kind),
                     Foreign(f"{op.comm or '?'}-{'?' if op.pid is None else op.pid}"),
                     _region(machine.window, op),
                     count(op.hits),
@@ -302,20 +302,6 @@ def _site_time(total_ns: int, untimed: int) -> str:
     return " + ".join((*told, f"{count(untimed)} untimed") if untimed else told)
 
 
-def _function(kind: Kind) -> str:
-    names = {
-        Kind.MEMREMAP: "memremap_pages",
-        Kind.MEMUNMAP: "memunmap_pages",
-        Kind.ADD_PAGES: "__add_pages",
-        Kind.REMOVE_PAGES: "__remove_pages",
-        Kind.SECTION_ADD: "sparse_add_section",
-        Kind.POPULATE: "vmemmap_populate",
-        Kind.FREE: "vmemmap_free",
-        Kind.WARN: "WARN",
-    }
-    return names.get(kind, kind.label)
-
-
 def _chains(notes: Iterable[str]) -> Iterator[Block]:
     if chains := tuple(Foreign(note) for note in notes if _CHAIN in note):
         yield Heading("Call chain")
@@ -326,8 +312,8 @@ def _remedies(remedies: Sequence[tuple[str, Supposed]]) -> Iterator[Block]:
     if not remedies:
         return
     yield Heading("What would change it (hypothetical)")
-    for name, supposed in remedies:
-        yield Paragraph(f"{name}: {headline(supposed)}. {' '.join(sentences(supposed))}")
+    for remedy, supposed in remedies:
+        yield Paragraph(f"{remedy}: {headline(supposed)}. {' '.join(sentences(supposed))}")
 
 
 def _unknown(header: Header, snapshot: Snapshot, closing: Sequence[str]) -> Iterator[Block]:

@@ -8,7 +8,7 @@ kernels and files stands as it is: JSON's own escapes keep it harmless.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from recordings.format.header import Header
 from recordings.ledger.histogram import ERROR
@@ -16,7 +16,11 @@ from recordings.ledger.snapshot import Extent, Operation, Series, Snapshot, Timi
 from recordings.ledger.warn_shares import warn_shares
 from recordings.wording.units import address
 from tracers.events import Kind
+from tracers.kernel_functions import name
 from tracers.window import Window
+
+#: 2: kinds go by the kernel's names of the functions.
+VERSION: Final = 2
 
 
 def report_dict(
@@ -30,6 +34,7 @@ def report_dict(
     pairing, losses = snapshot.pairing, snapshot.losses
     section_add = snapshot.timings.get(Kind.SECTION_ADD)
     return {
+        "version": VERSION,
         "kernel": machine.release,
         "build_id": machine.build_id,
         "window": _window(machine.window),
@@ -64,7 +69,7 @@ def report_dict(
         "warn_shares": [
             {
                 "of": part.what,
-                "kind": part.kind.label,
+                "kind": name(part.kind),
                 "warn_ns": part.warn_ns,
                 "total_ns": part.total_ns,
                 "share": part.share,
@@ -73,7 +78,7 @@ def report_dict(
         ],
         "section_add": None if section_add is None else _timing(section_add),
         "section_add_reason": snapshot.section_add_reason,
-        "timings": {kind.label: _timing(timing) for kind, timing in snapshot.timings.items()},
+        "timings": {name(kind): _timing(timing) for kind, timing in snapshot.timings.items()},
         "timing_error": ERROR,
         "operations": [_operation(operation) for operation in snapshot.operations],
         "operations_total": snapshot.operations_total,
@@ -84,7 +89,7 @@ def report_dict(
             "populated_twice": pairing.populated_twice,
         },
         "unfinished": [
-            {"kind": call.kind.label, "ts_ns": call.ts_ns, "tid": call.tid, "comm": call.comm}
+            {"kind": name(call.kind), "ts_ns": call.ts_ns, "tid": call.tid, "comm": call.comm}
             for call in snapshot.unfinished
         ],
         "unfinished_total": snapshot.unfinished_total,
@@ -127,7 +132,7 @@ def _timing(timing: Timing) -> dict[str, Any]:
 
 def _operation(operation: Operation) -> dict[str, Any]:
     return {
-        "kind": operation.kind.label,
+        "kind": name(operation.kind),
         "pid": operation.pid,
         "tid": operation.tid,
         "comm": operation.comm,
@@ -153,7 +158,7 @@ def _series(series: Series | None) -> dict[str, Any] | None:
         "bin_ns": series.bin_ns,
         "hits": list(series.hits),
         "warnings": list(series.warnings),
-        "timing_kind": series.timing_kind.label,
+        "timing_kind": name(series.timing_kind),
         "timing_count": list(series.timing_count),
         "timing_ns": list(series.timing_ns),
     }

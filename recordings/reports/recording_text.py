@@ -24,8 +24,8 @@ from recordings.reports.text_layout import emit, hanging, line
 from recordings.reports.what_if_report import LABEL, headline, sentences, supposition
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, duration, share, size
-from tracers.events import Kind
 from tracers.explain import bits_in_use, blindness, judged, why_silent
+from tracers.kernel_functions import name
 from tracers.machine import Machine
 from tracers.window import Window
 
@@ -36,13 +36,6 @@ _STYLES: Final = {
     Verdict.OUT_OF_RANGE: "bold red",
     Verdict.INCONCLUSIVE: "bold yellow",
     Verdict.CLEAN: "bold green",
-}
-_FUNCTIONS: Final = {
-    Kind.MEMREMAP: "memremap_pages",
-    Kind.MEMUNMAP: "memunmap_pages",
-    Kind.SECTION_ADD: "section-add",
-    Kind.SECTION_REMOVE: "section-remove",
-    Kind.WARN: "WARN",
 }
 
 
@@ -126,7 +119,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         told = f"{share(part.share)} of {part.what}: {duration(part.warn_ns)} of the "
         yield (
             "" if at else "in WARN",
-            f"{told}{duration(part.total_ns)} in {_function(part.kind)}",
+            f"{told}{duration(part.total_ns)} in {name(part.kind)}",
         )
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
@@ -174,7 +167,7 @@ def _unfinished(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     for at, call in enumerate(shown):
         who = f"{printable(call.comm)}-{'?' if call.tid is None else call.tid}"
         when = _since(call.ts_ns, snapshot)
-        yield "" if at else "unfinished", f"{_function(call.kind)} by {who}, began at {when}"
+        yield "" if at else "unfinished", f"{name(call.kind)} by {who}, began at {when}"
     yield from _more("", len(shown), snapshot.unfinished_total, "unfinished call")
 
 
@@ -195,7 +188,7 @@ def _tables(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
     if snapshot.timings:
         timing = [
             (
-                _function(kind),
+                name(kind),
                 count(t.count),
                 *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
             )
@@ -213,7 +206,7 @@ def _tables(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
 def _operation(operation: Operation, snapshot: Snapshot) -> tuple[str, ...]:
     pid = "?" if operation.pid is None else str(operation.pid)
     return (
-        _function(operation.kind),
+        name(operation.kind),
         f"{printable(operation.comm)}-{pid}",
         _since(operation.start_ns, snapshot),
         count(operation.sections) + ("†" if operation.derived else ""),
@@ -263,7 +256,3 @@ def _and_more(number: int, what: str) -> str:
 
 def _since(ts_ns: int, snapshot: Snapshot) -> str:
     return f"+{duration(ts_ns - (snapshot.first_ns or 0))}"
-
-
-def _function(kind: Kind) -> str:
-    return _FUNCTIONS.get(kind, kind.label)

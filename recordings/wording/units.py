@@ -8,17 +8,24 @@ digits of a duration, and a unit on everything that has one.
 from typing import Final
 
 _STEPS: Final = ((1_000, "µs"), (1_000_000, "ms"), (1_000_000_000, "s"))
+_DAY: Final = 86_400_000_000_000  # ns
 
 
-def duration(ns: int | None) -> str:
-    """Return nanoseconds with the unit that suits: "950 ns", "13.4 µs", "119.9 ms", "57.2 s"."""
+def duration(ns: float | None) -> str:
+    """Return nanoseconds with the unit that suits: "950 ns", "13.4 µs", "119.9 ms", "57.2 s".
+
+    At most eight characters below 2^64 ns, as columns are that wide; from 100,000 s on in days.
+    """
     if ns is None:
         return "-"
-    if abs(ns) < 1000:
-        return f"{ns} ns"
+    if abs(ns) < 999.5:
+        return f"{ns:.0f} ns"
+    if abs(ns) >= 99_999.5e9:
+        return f"{ns / _DAY:.0f} d"
     scale, unit = next(step for step in _STEPS if abs(ns) / step[0] < 999.95 or step is _STEPS[-1])
     value = ns / scale
-    digits = 3 if abs(value) < 9.9995 else 2 if abs(value) < 99.995 else 1
+    small = abs(value)
+    digits = 3 if small < 9.9995 else 2 if small < 99.995 else 1 if small < 999.95 else 0
     return f"{_trim(f'{value:,.{digits}f}')} {unit}"
 
 
@@ -48,10 +55,15 @@ def size(number: int) -> str:
 
 
 def share(part: float | None) -> str:
-    """Return a share of 1 in percent: "93 %", "0.4 %", "-" when it is not known."""
+    """Return a share of 1 in percent: "93 %", "0.4 %", ">99 %"; "-" when it is not known.
+
+    What is not nothing is never "0 %", and what is not all is never "100 %".
+    """
     if part is None:
         return "-"
-    return f"{part * 100:.0f} %" if part >= 0.01 or part <= 0 else f"{part * 100:.1f} %"
+    if 0 < part < 0.01:
+        return f"{part * 100:.1f} %" if part >= 0.0005 else "<0.1 %"
+    return ">99 %" if 0.99 < part < 1 else f"{part * 100:.0f} %"
 
 
 def _trim(text: str) -> str:

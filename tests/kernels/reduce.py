@@ -21,7 +21,7 @@ import numpy as np
 from capstone import arm64
 
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
-from tracers.constants.image.warn_sites import FUNCTIONS as WATCHED
+from tracers.constants.image.warn_sites import PATH as WATCHED
 
 FUNCTIONS: Final = (
     "arch_crash_save_vmcoreinfo",

@@ -18,8 +18,9 @@ from tracers.constants.dataflow import window_in_code
 from tracers.constants.errors import ConstantsError
 from tracers.constants.found import Found
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
-from tracers.constants.image.warn_sites import FUNCTIONS, WarnSite, probeable, warn_sites
+from tracers.constants.image.warn_sites import PATH, WarnSite, probeable, warn_sites
 from tracers.constants.inputs import Inputs, read_symbols
+from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
 from tracers.window import Window
 
@@ -33,9 +34,8 @@ METHODS: Final = (
     "code:vmcoreinfo",
     "btf+formula",
 )
-_COMPARED: Final = ("vmemmap_free", "vmemmap_populate")
 #: What we may put probes on, directly or at a call site.
-PROBED: Final = (*FUNCTIONS, "__warn", "report_bug")
+PROBED: Final = (*PATH, "__warn", "report_bug")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class _Gathering:
             reason = self.inputs.missing.get("image", "no vmlinux or Image was given")
             self.missing |= dict.fromkeys((n for n in METHODS if n.startswith("code:")), reason)
             return
-        bodies = {name: image.function(name) for name in _COMPARED}
+        bodies = {name: image.function(name) for name in CHECKED}
         for name, body in bodies.items():
             absent = window_in_code.Reading(
                 None, f"no {name} in the image, or no names (--system-map)"

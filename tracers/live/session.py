@@ -19,10 +19,10 @@ from tracers.arrow import empty
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 from tracers.formulas import WindowError
+from tracers.kernel_functions import KINDS
 from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
-from tracers.live.probes.rungs import FUNCTIONS
 from tracers.live.probes.running_kernel import read_kernel
 from tracers.live.probes.survey import Survey, survey
 from tracers.logs.derive import Deriver
@@ -194,7 +194,7 @@ def open_live(
 
 
 def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
-    kernel = read_kernel(FUNCTIONS, vmlinux=vmlinux, root=root)
+    kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
     try:
         return survey(kernel, first=first, root=root)
     finally:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Call
 from recordings.wording.escape import printable
-from tracers.events import Kind, Source
+from tracers.events import Source
 from tracers.explain import explain, judged
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, content, line
@@ -28,11 +28,10 @@ SOURCES = {
     Source.TRACEPOINT: "observed by a tracepoint",
     Source.DERIVED: (
         "derived, not observed: no probe was on the function (kernels before 6.11 refuse it); "
-        "its range follows from the arguments of add_pages / remove_pages"
+        "its range follows from the arguments of __add_pages / __remove_pages"
     ),
     Source.DMESG: "read off a WARN in the kernel's log",
 }
-_NAMES = {Kind.POPULATE: "vmemmap_populate", Kind.FREE: "vmemmap_free"}
 
 
 def explanation(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
@@ -53,8 +52,8 @@ def explanation(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
     yield line("")
     yield line(("Where this comes from", "bold $primary"))
     yield line((f"{'event':<12}", MUTED), SOURCES[call.source])
-    function = _NAMES.get(call.kind)
-    if function and function in header.probes:
+    function = words.function(call.kind)
+    if function in header.probes:
         yield line((f"{'probe':<12}", MUTED), printable(header.probes[function]))
     if window is not None:
         origins: dict[str, list[str]] = {}
@@ -65,7 +64,7 @@ def explanation(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
 
 
 def _fields(call: Call, first_ns: int) -> Iterator[tuple[str, str]]:
-    yield "function", _NAMES.get(call.kind, call.kind.label)
+    yield "function", words.function(call.kind)
     yield "row", f"{call.row} of the recording"
     yield "time", f"{call.ts_ns} ns of the trace's clock, {(call.ts_ns - first_ns) / 1e9:.6f} s in"
     yield "task", f"{printable(call.comm)}, thread {'?' if call.tid is None else call.tid}"
@@ -90,7 +89,7 @@ class ExplainScreen(ModalScreen[None]):
     def __init__(self, header: Header, call: Call, first_ns: int) -> None:
         super().__init__()
         self._lines = list(explanation(header, call, first_ns))
-        self._title = f"{_NAMES.get(call.kind, call.kind.label)}, event #{call.row}"
+        self._title = f"{words.function(call.kind)}, event #{call.row}"
 
     def compose(self) -> ComposeResult:
         """Yield the scrolling box."""

@@ -54,8 +54,8 @@ WORDS: Final = tuple(
         "warning": """a WARN that really fired. Fewer than hits is normal: WARN_ON_ONCE fires
             once, and logs lose events""",
         "derived": """a call (marked †) not observed itself, as kernels before 6.11 refuse the
-            probe, but computed from the arguments of add_pages / remove_pages""",
-        "section_add": "one sparse_add_section: mapping the struct pages of one section",
+            probe, but computed from the arguments of __add_pages / __remove_pages""",
+        "sparse_add_section": "maps the struct pages of one section",
         "operation": "one memremap_pages or memunmap_pages with all it caused",
         "inconclusive": """events were lost or the window is not known: no hit was seen, but
             that proves nothing""",

@@ -35,12 +35,12 @@ class CallsTable(KeyedTable[Call]):
         self._first_ns = 0
         columns: list[Column[Call]] = [
             Column("time", 10, self._time, right=True),
-            Column("call", 9, _kind),
+            Column("call", 17, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
             Column("regime", 13, _regime),
-            Column("lands on", 10, lambda c: (printable(c.lands_on), ""), rank=1, grows=True),
-            Column("took", 8, lambda c: (words.duration(c.duration_ns), ""), rank=2, right=True),
+            Column("lands on", 10, lambda c: (printable(c.lands_on), ""), rank=2, grows=True),
+            Column("took", 8, lambda c: (words.duration(c.duration_ns), ""), rank=1, right=True),
             Column("task", 12, self._who, rank=3, grows=True),
             Column("cpu", 3, lambda c: ("-" if c.cpu is None else str(c.cpu), "muted"), 5, True),
             Column("known by", 10, lambda c: (c.source.label, "muted"), rank=6),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How long the calls took: a table of all kinds and a histogram of one.
 
-The histogram is of section_add where it was traced; else it says why not and shows what comes
-nearest: add_pages, and as that is one number per hot-add, the calls made for each section.
+The histogram is of sparse_add_section where it was traced; else it says why not and shows what
+comes nearest: __add_pages, and as that is one number per hot-add, the calls made for each section.
 """
 
 from bisect import bisect_right
@@ -13,7 +13,6 @@ from textwrap import wrap
 
 from recordings.ledger.snapshot import Timing
 from recordings.wording.escape import printable
-from recordings.wording.units import duration
 from tracers.events import Kind
 from tui.playback.replay import PlayerView
 from tui.widgets import words
@@ -31,6 +30,7 @@ ORDER = (
     Kind.MEMREMAP,
     Kind.MEMUNMAP,
 )
+_SECTION_ADD = words.function(Kind.SECTION_ADD)
 #: Bin edges within a decade, finest first.
 _STEPS = (
     tuple(round(10 ** (step / 40), 2) for step in range(40)),
@@ -46,6 +46,8 @@ _EDGES = tuple(
 )
 #: Fewer calls than this make no distribution.
 _FEW = 8
+#: Width of the table's first column: the longest name and a space.
+_NAME = max(len(words.function(kind)) for kind in ORDER) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,13 @@ class TimingTable(Panel[Facts]):
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return a heading and a line per kind, with the columns that fit whole."""
         columns = ["calls", "total", "p50", "p99", "max"]
-        while columns and 14 + 7 + 10 * (len(columns) - 1) > width:
+        while columns and _NAME + 7 + 10 * (len(columns) - 1) > width:
             columns.pop()
         heads = "".join(f"{name:>{7 if name == 'calls' else 10}}" for name in columns)
-        lines = [line((f"{'':14}{heads}", MUTED))]
+        lines = [line((f"{'':{_NAME}}{heads}", MUTED))]
         if facts.reason:
-            lines.append(line(f"{'section_add':<14}", (f"{'-':>7}", ""), ("  not traced", MUTED)))
+            name = f"{_SECTION_ADD:<{_NAME}}"
+            lines.append(line(name, ("not traced", MUTED)))
         for kind, timing in facts.timings:
             cells = {
                 "calls": f"{words.count(timing.count):>7}",
@@ -122,7 +125,7 @@ class TimingTable(Panel[Facts]):
                 "max": f"{words.duration(timing.max_ns):>10}",
             }
             lines.append(
-                line(f"{words.function(kind):<14}", "".join(cells[name] for name in columns))
+                line(f"{words.function(kind):<{_NAME}}", "".join(cells[name] for name in columns))
             )
         return lines[:height]
 
@@ -131,7 +134,7 @@ class Histogram(Panel[Facts]):
     """The distribution of one kind's durations, a bar per log bin."""
 
     def facts(self, view: PlayerView) -> Facts:
-        """Return the chosen kind's timing, add_pages' beside it, and why not section_add."""
+        """Return the chosen kind's timing, __add_pages' beside it, and why no section-add's."""
         found = view.snapshot.timings
         kind = chosen(found)
         kinds = dict.fromkeys([kind, Kind.ADD_PAGES] if kind else [])
@@ -142,14 +145,14 @@ class Histogram(Panel[Facts]):
 
     def titles(self, facts: Facts) -> None:
         """Name the kind, as it depends on the recording."""
-        name = words.function(facts.timings[0][0]) if facts.timings else "section_add"
-        self.border_title = f"How long a {name} took"
+        name = words.function(facts.timings[0][0]) if facts.timings else _SECTION_ADD
+        self.border_title = f"How long {name} took"
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
-        """Return why it is not section_add, quantiles and the bars."""
+        """Return why it is not sparse_add_section, quantiles and the bars."""
         lines: list[Line] = []
         if facts.reason:
-            lines += _wrapped(f"section_add: {printable(facts.reason)}", width, height // 4)
+            lines += _wrapped(f"{_SECTION_ADD}: {printable(facts.reason)}", width, height // 4)
         if not facts.timings:
             return [*lines, line(("no call has ended yet", MUTED))]
         kind, timing = facts.timings[0]
@@ -189,7 +192,7 @@ class Histogram(Panel[Facts]):
 
 def _edge(nanoseconds: float) -> str:
     """Return a bin's edge, short: "1.6 ms"."""
-    return duration(round(nanoseconds))
+    return words.duration(round(nanoseconds))
 
 
 def _wrapped(text: str, width: int, most: int) -> list[Line]:

@@ -244,7 +244,7 @@ class VerdictPanel(Panel[Facts]):
         if snapshot.derived:
             yield (
                 f"† {words.calls(snapshot.derived)} derived from the arguments of "
-                "add_pages / remove_pages"
+                "__add_pages / __remove_pages"
             )
         yield from (printable(problem) for problem in self._problems[1:])
 

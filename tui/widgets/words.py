@@ -9,13 +9,12 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from recordings.wording.units import address, count, size
-from tracers.events import Kind
+from recordings.wording.units import address, count, duration, share, size
+from tracers.kernel_functions import name as function
 
 __all__ = [
     "ADDRESS_WIDTH",
     "DURATION_WIDTH",
-    "FUNCTIONS",
     "MARKS",
     "SILENT",
     "address",
@@ -47,19 +46,6 @@ MARKS: Final = {
 #: Beside the mark of a hit that the kernel's own check lets pass.
 SILENT: Final = "○"
 
-#: Names of the functions behind the kinds, as a kernel developer knows them.
-FUNCTIONS: Final = {
-    Kind.MEMREMAP: "memremap_pages",
-    Kind.MEMUNMAP: "memunmap_pages",
-    Kind.ADD_PAGES: "add_pages",
-    Kind.REMOVE_PAGES: "remove_pages",
-    Kind.SECTION_ADD: "section_add",
-    Kind.SECTION_REMOVE: "section_remove",
-    Kind.POPULATE: "populate",
-    Kind.FREE: "free",
-    Kind.WARN: "WARN",
-}
-
 #: Width of ``duration``'s longest result, for aligned columns.
 DURATION_WIDTH: Final = 8
 #: Width of ``address``'s result.
@@ -79,51 +65,14 @@ def regime_style(regime: str) -> str:
     return f"$regime-{regime}" if regime in MARKS else "$regime-unknown"
 
 
-def function(kind: Kind) -> str:
-    """Return the short name of the function a kind stands for."""
-    return FUNCTIONS.get(kind, kind.label)
-
-
 def calls(number: int, noun: str = "call") -> str:
     """Return "1 call", "2 calls"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def duration(nanoseconds: float | None) -> str:
-    """Return a duration with four significant digits and its unit, at most 8 characters."""
-    if nanoseconds is None:
-        return "-"
-    value = float(nanoseconds)
-    if value < 999.5:
-        return f"{value:.0f} ns"
-    for unit in ("µs", "ms"):
-        value /= 1000
-        # Compared after rounding, so that 999.96 µs becomes 1.000 ms and not 1000.0 µs.
-        if round(value, 1) < 1000:
-            return f"{_four(value)} {unit}"
-    value /= 1000
-    return f"{_four(value)} s" if value < 99_999 else f"{value:.1e} s"
-
-
-def _four(value: float) -> str:
-    decimals = 3 if round(value, 3) < 10 else 2 if round(value, 2) < 100 else 1
-    return f"{value:.{decimals if round(value, 1) < 1000 else 0}f}"
-
-
 def seconds(nanoseconds: int | None) -> str:
     """Return a moment as seconds to the millisecond, or "-"."""
     return "-" if nanoseconds is None else f"{nanoseconds / 1e9:.3f} s"
-
-
-def share(fraction: float | None) -> str:
-    """Return a fraction as a whole percentage; small but not nothing is "<1 %"."""
-    if fraction is None:
-        return "-"
-    if 0 < fraction < 0.01:
-        return "<1 %"
-    if 0.99 < fraction < 1:
-        return ">99 %"
-    return f"{fraction:.0%}".replace("%", " %")
 
 
 def bar(value: float, peak: float, width: int) -> str:

@@ -238,12 +238,12 @@ def test_json_is_whole(samples):
     found = comparison_dict(compare(sample(samples, "storm"), sample(samples, "storm-once")))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["outcome"] == "slower"
-    (frees,) = [m for m in found["measures"] if m["kind"] == "free"]
+    (frees,) = [m for m in found["measures"] if m["kind"] == "vmemmap_free"]
     assert frees["a"]["total_ns"] == 79_624_000
     assert frees["aligned"] is True
     assert len(frees["ratio"]["interval"]) == 2
-    (add,) = [m for m in found["measures"] if m["kind"] == "add_pages"]
+    (add,) = [m for m in found["measures"] if m["kind"] == "__add_pages"]
     assert add["ratio"]["interval"] is None
-    (populate,) = [m for m in found["measures"] if m["kind"] == "populate"]
+    (populate,) = [m for m in found["measures"] if m["kind"] == "vmemmap_populate"]
     assert (populate["ratio"], populate["not_compared"]) == (None, "A has it derived: not timed")
-    assert found["a"]["sources"]["populate"] == ["derived"]
+    assert found["a"]["sources"]["vmemmap_populate"] == ["derived"]

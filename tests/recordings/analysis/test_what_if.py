@@ -289,7 +289,8 @@ def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, pla
         assert not regimes.hits or refused or found.refused.free_not_made
     if found.verdict is Verdict.OUT_OF_RANGE:
         assert regimes.hits
-        assert found.refused is None
+        # an error in place of the WARN refuses what the check sees: silent hits happen as before
+        assert found.refused is None or found.refused.silent_made
     assert found.reasons
     # nothing supposed of layout or place: the calls are judged as they were
     if asked.window is None and asked.physmem_end is None:

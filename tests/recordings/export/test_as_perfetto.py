@@ -39,6 +39,19 @@ from slice join track on slice.track_id = track.id join args on slice.arg_set_id
 where track.name = 'vmemscope'"""
 
 
+#: What the slice of a recording's kind is called: the kernel's function.
+FUNCTIONS = {
+    "memremap": "memremap_pages",
+    "memunmap": "memunmap_pages",
+    "add_pages": "__add_pages",
+    "remove_pages": "__remove_pages",
+    "section_add": "sparse_add_section",
+    "section_remove": "sparse_remove_section",
+    "populate": "vmemmap_populate",
+    "free": "vmemmap_free",
+}
+
+
 def args(condition: str) -> str:
     return (
         "select slice.id as id, flat_key as key, display_value as value from slice "  # noqa: S608
@@ -59,7 +72,11 @@ def expected(rows: list[dict]) -> Counter[tuple]:
     stacks: dict[int, list[tuple[int, str]]] = defaultdict(list)
     for row in rows:
         stack, ts = stacks[row["tid"]], row["ts_ns"]
-        name = f"WARN {row.get('site')}:{row.get('line')}" if row["kind"] == "warn" else row["kind"]
+        name = (
+            f"WARN {row.get('site')}:{row.get('line')}"
+            if row["kind"] == "warn"
+            else FUNCTIONS[row["kind"]]
+        )
         if row["phase"] == "entry":
             stack.append((ts, name))
         elif row["phase"] == "exit":
@@ -84,13 +101,15 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
     found = Counter(
         (row["ts"], row["dur"], row["name"], row["tid"], row["comm"], row["inside"])
         for row in slices
-        if not (row["dur"] == 0 and row["name"].startswith(("hit:", "silent hit:", "populate")))
+        if not (
+            row["dur"] == 0 and row["name"].startswith(("hit:", "silent hit:", "vmemmap_populate"))
+        )
     )
     assert found == expected(text)
     instants = Counter(row["name"] for row in slices if row["dur"] == 0)
     with open_recording(sample_path(sample)) as recording:
         snapshot = fold(recording)
-    assert instants["populate"] == snapshot.derived
+    assert instants["vmemmap_populate"] == snapshot.derived
     hits = {name: number for name, number in instants.items() if "hit:" in name}
     assert sum(hits.values()) == snapshot.hits
     assert set(hits) <= {"hit: above", "hit: below", "silent hit: below"}
@@ -106,7 +125,9 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
 @needs_reader
 def test_a_hit_says_where_it_is_with_all_its_bits() -> None:
     data, _ = exported(sample_path("storm"), "perfetto")
-    hits, frees = map(told, ask(data, args("slice.name like 'hit:%'"), args("name = 'free'")))
+    hits, frees = map(
+        told, ask(data, args("slice.name like 'hit:%'"), args("name = 'vmemmap_free'"))
+    )
     # hole.ftrace.txt: the first free, and the add_pages that the first populate is derived from
     first = {"start": "0xffffffff3f000000", "end": "0xffffffff3f200000", "pfn": "83886080"}
     where = {"regime": "above"}
@@ -155,7 +176,7 @@ def test_what_a_crash_left_open_ends_with_the_recording_and_says_so(
     ended = [(row["name"], row["depth"]) for row in slices if row["ts"] + row["dur"] == last]
     warn = "WARN arch/arm64/mm/mmu.c:1222"
     assert [each for each in ended if each[1] < 3 and "INCONCL" not in each[0]] == [
-        ("memremap", 0), ("add_pages", 1), (warn, 2),
+        ("memremap_pages", 0), ("__add_pages", 1), (warn, 2),
     ]  # fmt: skip
     assert sum(row["name"] == warn for row in slices) == 23
 

@@ -43,8 +43,8 @@ def test_clean_needs_every_call_inside_and_nothing_missing():
         ({"unfinished": 2}, "2 calls have no end"),
         ({"orphans": {Kind.FREE: 1}}, "1 call ended"),
         ({"orphans": {Kind.ADD_PAGES: 1}, "derived": 3}, "1 call ended"),
-        ({"failed": {Kind.ADD_PAGES: 2}, "derived": 3}, "2 add_pages calls failed"),
-        ({"begun": {Kind.ADD_PAGES: 2, Kind.FREE: 5}}, "2 add_pages calls but no populate"),
+        ({"failed": {Kind.ADD_PAGES: 2}, "derived": 3}, "2 __add_pages calls failed"),
+        ({"begun": {Kind.ADD_PAGES: 2, Kind.FREE: 5}}, "2 __add_pages calls but no populate"),
         ({"sites": (WarnSite("arch/arm64/mm/mmu.c:1222", 1, 0, 1),)}, "1 WARN fired"),
     ],
 )
@@ -72,8 +72,8 @@ def test_a_hit_is_proof_whatever_is_missing():
 
 def test_why_there_is_no_section_add_timing():
     assert "6.11" in section_add_reason(0, add_pages=True, probes={})
-    assert "add_pages timing" in section_add_reason(0, add_pages=True, probes={})
-    assert "add_pages timing" not in section_add_reason(0, add_pages=False, probes={})
+    assert "__add_pages timing" in section_add_reason(0, add_pages=True, probes={})
+    assert "__add_pages timing" not in section_add_reason(0, add_pages=False, probes={})
     unprobed = section_add_reason(0, add_pages=True, probes={"vmemmap_free": "entry"})
     assert "no probe was on" in unprobed
     placed = section_add_reason(0, add_pages=True, probes={"sparse_add_section": "entry+return"})

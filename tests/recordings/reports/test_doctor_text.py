@@ -230,11 +230,15 @@ def test_json_says_the_same():
     assert bcc == {"engine": "bcc", "failed": "BCC is not installed", "notes": [], "points": []}
     assert tracefs["failed"] is None
     derived, add, gone = tracefs["points"]
-    assert (derived["kind"], derived["rung"], derived["absent"]) == ("populate", "derived", False)
+    assert (derived["kind"], derived["rung"], derived["absent"]) == (
+        "vmemmap_populate",
+        "derived",
+        False,
+    )
     assert derived["refused"] == {"kprobe": "Invalid argument (notrace)"}
     assert (add["rung"], add["function"]) == ("callsite", "sparse_add_section")
     assert gone == {
-        "kind": "memremap",
+        "kind": "memremap_pages",
         "function": "memremap_pages",
         "how": ABSENT,
         "rung": None,

@@ -34,11 +34,12 @@ def test_summary_names_what_is_not_plain():
         "__warn": "kprobe entry+return",
     }
     assert summary(probes) == (
-        "populate: breakpoint, section_add: callsite, section_remove: not seen, all others: kprobe"
+        "vmemmap_populate: breakpoint, sparse_add_section: callsite, "
+        "sparse_remove_section: not seen, all others: kprobe"
     )
     assert summary({"__warn": "kprobe entry"}) == "all: kprobe"
     assert summary({"__warn": "kprobe entry", "memremap_pages": "absent: no such function"}) == (
-        "memremap: absent, all others: kprobe"
+        "memremap_pages: absent, all others: kprobe"
     )
     assert summary({"x\x1b[0m": "no: y"}) == r"x\x1b[0m: not seen"
     assert summary({}) == "none"

@@ -133,10 +133,10 @@ def test_the_storm(captures):
     assert report["warnings"]["total"] == 256
     assert report["warnings"]["total_ns"] == sum(cost.values()) == 119_901_000
     assert report["section_add"] is None
-    assert "add_pages timing is given instead" in report["section_add_reason"]
-    assert report["timings"]["add_pages"]["total_ns"] == 57_168_000
+    assert "__add_pages timing is given instead" in report["section_add_reason"]
+    assert report["timings"]["__add_pages"]["total_ns"] == 57_168_000
     first = report["operations"][0]
-    assert (first["kind"], first["pid"], first["comm"]) == ("memremap", 68, "insmod")
+    assert (first["kind"], first["pid"], first["comm"]) == ("memremap_pages", 68, "insmod")
     assert first["warn_share"] == pytest.approx(cost[1222] / first["duration_ns"])
 
 

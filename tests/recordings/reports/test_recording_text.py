@@ -78,7 +78,7 @@ def test_the_storm_in_full(captures):
         assert part in text
     assert re.search(r"mmu\.c:1222 +128 +52\.13 ms$", text, re.MULTILINE)
     assert re.search(r"mmu\.c:1268 +128 +67\.77 ms$", text, re.MULTILINE)
-    assert re.search(r"^  add_pages +1 +57\.17 ms", text, re.MULTILINE)
+    assert re.search(r"^  __add_pages +1 +57\.17 ms", text, re.MULTILINE)
     assert re.search(
         r"^  memremap_pages +insmod-68 +\+0 ns +128† +128 +776\.6 ms +7 %$", text, re.MULTILINE
     )

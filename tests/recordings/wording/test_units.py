@@ -20,7 +20,8 @@ from recordings.wording.units import address, count, duration, share, size
         (999_999, "1 ms"),
         (999_999_999, "1 s"),
         (1_500_000_000, "1.5 s"),
-        (2**63, "9,223,372,036.9 s"),
+        (3_600_000_000_000, "3,600 s"),
+        (2**63, "106752 d"),
     ],
 )
 def test_duration(ns, text):
@@ -38,6 +39,6 @@ def test_the_others():
     assert [size(n) for n in (0, 64, 4096, 3 << 29, 2 << 20)] == [
         "0 B", "64 B", "4 KiB", "1.5 GiB", "2 MiB",
     ]  # fmt: skip
-    assert [share(part) for part in (None, 0.0, 0.004, 0.93, 1.0)] == [
-        "-", "0 %", "0.4 %", "93 %", "100 %",
+    assert [share(part) for part in (None, 0.0, 1e-9, 0.004, 0.93, 0.9999, 1.0)] == [
+        "-", "0 %", "<0.1 %", "0.4 %", "93 %", ">99 %", "100 %",
     ]  # fmt: skip

@@ -36,7 +36,7 @@ PROBES = (
         Rung.KPROBE,
         "__warn",
         (),
-        registers=(("file", 0), ("line", 1), ("caller", 2)),
+        registers=(("site", 0), ("line", 1), ("caller", 2)),
     ),
     Probe(Kind.MEMREMAP, Rung.CALLSITE, "memremap_pages", (), (), (("nid", 1),), "pointer"),
 )

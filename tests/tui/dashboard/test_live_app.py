@@ -97,7 +97,7 @@ async def test_the_answer_is_on_every_screen(samples, size):
             assert "1:23" in shown
             assert "904 events" in shown
             assert "not recorded" in shown
-            assert "populate: breakpoint, section_add: callsite, section_" in shown
+            assert "vmemmap_populate: breakpoint, sparse_add_section: callsite" in shown
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -107,7 +107,7 @@ async def test_before_any_event_it_says_what_it_waits_for(samples, size):
         assert "NOTHING YET" in shown
         if size[0] >= 72 and size[1] >= 22:
             assert "waiting for memory hot-add" in shown
-            assert "probes on: populate: breakpoint" in shown
+            assert "probes on: vmemmap_populate: breakpoint" in shown
 
 
 async def test_what_comes_appears_by_itself(samples):

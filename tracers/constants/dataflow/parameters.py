@@ -15,8 +15,8 @@ from tracers.constants.dataflow.follow import BUG_BRK, Follower
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.kernel_image import Code, KernelImage
 from tracers.constants.image.warn_sites import warn_sites
+from tracers.kernel_functions import CHECKED
 
-FUNCTIONS: Final = ("vmemmap_populate", "vmemmap_free")
 NAMES: Final = ("start", "end")
 #: The witnesses, as notes name them.
 CODE, DWARF = "the code's own comparison", "DWARF location lists"
@@ -48,15 +48,15 @@ class Places:
 
 
 def warn_places(image: KernelImage) -> Places:
-    """Return what is known of every WARN in ``FUNCTIONS``.
+    """Return what is known of every WARN in ``CHECKED``.
 
     Raises:
         ConstantsError: the file is damaged.
     """
-    sites = {site.va: site.site for site in warn_sites(image, FUNCTIONS)}
+    sites = {site.va: site.site for site in warn_sites(image, CHECKED)}
     found: list[Place] = []
     problems: list[str] = []
-    for name in FUNCTIONS:
+    for name in CHECKED:
         body = image.function(name)
         if body is None:
             problems.append(f"{name} is not in {image.path.name}, or it names no functions")

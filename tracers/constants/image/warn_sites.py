@@ -19,24 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.image.kernel_image import KernelImage
+from tracers.events import Kind
+from tracers.kernel_functions import KINDS, ON_THE_WAY
 
 #: The functions a populate or free goes through, on any release.
-FUNCTIONS: Final = (
-    "vmemmap_free",
-    "vmemmap_populate",
-    "vmemmap_populate_hugepages",
-    "free_empty_tables",
-    "section_deactivate",
-    "sparse_add_section",
-    "sparse_remove_section",
-    "__populate_section_memmap",
-    "__add_pages",
-    "__remove_pages",
-    "arch_add_memory",
-    "arch_remove_memory",
-    "memremap_pages",
-    "memunmap_pages",
-)
+PATH: Final = (*(name for name, kind in KINDS.items() if kind is not Kind.WARN), *ON_THE_WAY)
 _TABLE_CAP: Final = 4 << 20  # bytes; a Debian kernel's has 130 KB
 _ENTRY: Final = np.dtype(
     [("addr", "<i4"), ("file", "<i4"), ("line", "<u2"), ("flags", "<u2")]
@@ -69,9 +56,7 @@ class WarnSite:
         return f"{self.file}:{self.line}"
 
 
-def warn_sites(
-    image: KernelImage, functions: Iterable[str] | None = FUNCTIONS
-) -> tuple[WarnSite, ...]:
+def warn_sites(image: KernelImage, functions: Iterable[str] | None = PATH) -> tuple[WarnSite, ...]:
     """Return the WARNs inside ``functions``, sorted by address; None: every WARN there is.
 
     Empty if the kernel has no __bug_table with file names (CONFIG_DEBUG_BUGVERBOSE).

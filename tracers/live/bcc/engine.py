@@ -253,7 +253,7 @@ class BccEngine:
             registers = dict(probe.registers)
             start, end = registers.get("start", NONE), registers.get("end", NONE)
             filtered = self._filters.window and _windowed(probe) and NONE not in (start, end)
-            file, caller = registers.get("file", NONE), registers.get("caller", NONE)
+            file, caller = registers.get("site", NONE), registers.get("caller", NONE)
             slots[slot] = (*divmod(index, 256)[::-1], bool(filtered), start, end, file, caller, 0)
         value = struct.pack("<Q", running) + slots.tobytes()
         if self._lib.bpf_update_elem(
@@ -297,8 +297,8 @@ class BccEngine:
         args = records["args"][warns]
         if "line" in registers:
             records["line"][warns] = args[:, registers["line"]].astype(np.uint32)
-        if "file" in registers:
-            files, which = np.unique(args[:, registers["file"]], return_inverse=True)
+        if "site" in registers:
+            files, which = np.unique(args[:, registers["site"]], return_inverse=True)
             sites = [self._site(address) for address in files.tolist()]
             records["site"][warns] = np.array(sites, np.int32)[which]
 

@@ -16,12 +16,12 @@ from typing import Final
 
 from tracers.errors import VmemscopeError
 from tracers.explain import bits_in_use, blindness
+from tracers.kernel_functions import KINDS
 from tracers.live.bcc import find_module
 from tracers.live.doctor.panics import panicking
 from tracers.live.doctor.steps import steps
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
-from tracers.live.probes.rungs import FUNCTIONS
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
 from tracers.live.session import ENGINES, open_live
@@ -108,7 +108,7 @@ class Diagnosis:
 def examine(root: Path = Path("/")) -> Diagnosis:
     """Look at everything and try every engine. Takes as long as BCC takes to compile."""
     left = _left(root)  # engine tracefs removes them
-    kernel = read_kernel(FUNCTIONS, root=root)
+    kernel = read_kernel(tuple(KINDS), root=root)
     try:
         found = survey(kernel, root=root)
         trials = tuple(_try(engine, found, root) for engine in ENGINES)

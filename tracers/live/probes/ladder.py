@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tracers.events import Kind
+from tracers.kernel_functions import TABLE, KernelFunction
 from tracers.live.probes.call_sites import Calls, find_calls
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import Probe, Rung
-from tracers.live.probes.rungs import POINTS, RUNGS, Point
+from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel
 
 #: The points that kernels refuse entry kprobes on: those a forced rung is for.
@@ -72,7 +73,7 @@ def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder
     else has its entry kprobe.
     """
     order = list(Rung)
-    chosen = [(point, _chosen(kernel, point)) for point in POINTS]
+    chosen = [(point, _chosen(kernel, point)) for point in TABLE]
     calls = _calls(kernel, (name for point, name in chosen if point.kind is not Kind.WARN and name))
     built = []
     for point, name in chosen:
@@ -142,7 +143,7 @@ def _in_order(
     return tuple((rung, why[rung]) for rung in order[: order.index(until)] if rung in why)
 
 
-def _chosen(kernel: RunningKernel, point: Point) -> str | None:
+def _chosen(kernel: RunningKernel, point: KernelFunction) -> str | None:
     """Return the first of the point's functions that the kernel has, None if it has none."""
     if kernel.names is None:
         return point.functions[0]  # tried by name

@@ -48,7 +48,7 @@ class Probe:
     ``exits``: where it ends, one for each entry of a call site; empty with KPROBE (a return probe
     is meant) and where the end cannot be seen (then ``timed`` is False).
     ``registers``: (schema field, number of the register that holds it at an entry); for WARN:
-    "file" (a C string), "line" and "caller" (address of the WARN).
+    "site" (a C string), "line" and "caller" (address of the WARN).
     ``ret``: what x0 holds at an exit: "int" (32 bits, signed), "pointer", or None for void.
     """
 

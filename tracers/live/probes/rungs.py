@@ -7,56 +7,14 @@ from the prototype in BTF, or, without BTF, where every release since 5.4 has th
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from tracers.events import Kind
+from tracers.kernel_functions import COLUMNS, KernelFunction
 from tracers.live.probes.call_sites import Calls
 from tracers.live.probes.points import REGISTERS, Place, Probe, Rung
 from tracers.live.probes.running_kernel import RunningKernel
 
-#: Parameter names that the kernel gives to what our schema has, on any release.
-_FIELDS: Final = {
-    "start": "start",
-    "end": "end",
-    "pfn": "pfn",
-    "start_pfn": "pfn",
-    "phys_start_pfn": "pfn",
-    "nr_pages": "nr_pages",
-    "nid": "nid",
-    "node": "nid",
-    "file": "file",
-    "line": "line",
-    "caller": "caller",
-}
 _MOST_SITES: Final = 4  # places of one function: more than that is no call-site job
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A probe point: its functions, newest first, and their arguments where BTF does not say."""
-
-    kind: Kind
-    functions: tuple[str, ...]
-    stable: tuple[str, ...] | None  # parameters the same on every release since 5.4; None: moved
-    ret: str | None = None
-    exported: bool = False  # modules call it, too, so it is never inlined away
-
-
-#: In order of importance: breakpoint slots are few.
-POINTS: Final = (
-    Point(Kind.POPULATE, ("vmemmap_populate",), ("start", "end", "node"), "int"),
-    Point(Kind.FREE, ("vmemmap_free",), ("start", "end")),
-    Point(Kind.SECTION_ADD, ("sparse_add_section",), ("nid", "start_pfn", "nr_pages"), "int"),
-    # between 6.1 and 6.12 it lost the parameters ms and map_offset; section_deactivate is static
-    Point(Kind.SECTION_REMOVE, ("sparse_remove_section", "section_deactivate"), None),
-    Point(Kind.WARN, ("__warn",), ("file", "line", "caller")),
-    Point(Kind.ADD_PAGES, ("__add_pages",), ("nid", "pfn", "nr_pages"), "int"),
-    Point(Kind.REMOVE_PAGES, ("__remove_pages",), ("pfn", "nr_pages")),
-    Point(Kind.MEMREMAP, ("memremap_pages",), ("pgmap", "nid"), "pointer", exported=True),
-    Point(Kind.MEMUNMAP, ("memunmap_pages",), ("pgmap",), exported=True),
-)
-FUNCTIONS: Final = tuple(name for point in POINTS for name in point.functions)
 
 
 def _place(kernel: RunningKernel, name: str) -> Place:
@@ -66,21 +24,22 @@ def _place(kernel: RunningKernel, name: str) -> Place:
 
 
 def _registers(
-    kernel: RunningKernel, point: Point, name: str, symbol: str
+    kernel: RunningKernel, point: KernelFunction, name: str, symbol: str
 ) -> tuple[tuple[str, int], ...]:
     described = kernel.prototypes.get(symbol)
     names = described.parameters if described else None
-    if names is None and symbol == name:
-        names = point.stable
+    if names is None and symbol == name and point.fixed:
+        names = point.parameters
+    known = {**COLUMNS, "caller": "caller"}
     return tuple(
-        (_FIELDS[parameter], number)
+        (known[parameter], number)
         for number, parameter in enumerate((names or ())[:REGISTERS])
-        if parameter in _FIELDS
+        if parameter in known
     )
 
 
 def _entry(
-    kernel: RunningKernel, point: Point, name: str | None, calls: Calls | None
+    kernel: RunningKernel, point: KernelFunction, name: str | None, calls: Calls | None
 ) -> Probe | str:
     del calls
     if name is None:
@@ -91,7 +50,7 @@ def _entry(
 
 
 def _callsite(
-    kernel: RunningKernel, point: Point, name: str | None, calls: Calls | None
+    kernel: RunningKernel, point: KernelFunction, name: str | None, calls: Calls | None
 ) -> Probe | str:
     if point.exported and name is not None:
         return "modules call it too, whose code is not looked through"
@@ -109,7 +68,7 @@ def _callsite(
 
 
 def _breakpoint(
-    kernel: RunningKernel, point: Point, name: str | None, calls: Calls | None
+    kernel: RunningKernel, point: KernelFunction, name: str | None, calls: Calls | None
 ) -> Probe | str:
     if name is None:
         return "inlined or absent in this kernel"
@@ -166,5 +125,5 @@ def _unique(kernel: RunningKernel, place: Place) -> bool:
 
 
 RUNGS: Final[
-    Mapping[Rung, Callable[[RunningKernel, Point, str | None, Calls | None], Probe | str]]
+    Mapping[Rung, Callable[[RunningKernel, KernelFunction, str | None, Calls | None], Probe | str]]
 ] = {Rung.KPROBE: _entry, Rung.CALLSITE: _callsite, Rung.BREAKPOINT: _breakpoint}

@@ -12,7 +12,7 @@ from typing import Final
 
 from tracers.constants.errors import ConstantsError
 from tracers.constants.gather import gather
-from tracers.constants.image.warn_sites import FUNCTIONS as WARNING
+from tracers.constants.image.warn_sites import PATH
 from tracers.live.probes.ladder import Ladder, ladders
 from tracers.live.probes.points import Rung
 from tracers.live.probes.running_kernel import RunningKernel
@@ -61,7 +61,7 @@ def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
     """Return where the code of our functions lies: WARNs of these addresses are ours."""
     if kernel.text is None:
         return _ALL
-    wanted = [name for each in WARNING for name in (each, f"{each}.cold")]
+    wanted = [name for each in PATH for name in (each, f"{each}.cold")]
     spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
     mask = (1 << 64) - 1
     return (

@@ -50,13 +50,13 @@ def events(
     fetch = [
         f"a{register}=%{ARGUMENTS[machine][register]}:u64"
         for name, register in probe.registers
-        if name != "file"
+        if name != "site"
     ]
     fetch.append("comm=$comm")
     fetch += [
         f"file=+0(%{ARGUMENTS[machine][register]}):string"
         for name, register in probe.registers
-        if name == "file"
+        if name == "site"
     ]
 
     def made(what: str, phase: Phase, place: Place, turn: int, arguments: Iterable[str]) -> Event:

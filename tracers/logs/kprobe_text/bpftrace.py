@@ -22,9 +22,9 @@ import pyarrow as pa
 
 from tracers import arrow
 from tracers.batch import Batch, Losses
+from tracers.kernel_functions import KINDS
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index, Mask
-from tracers.logs.kprobe_text import lines
 from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, UNREADABLE
 from tracers.logs.kprobe_text.rows import NO_ROWS, Form, Found
 from tracers.logs.kprobe_text.text_log import COMM, Lines, Spans, TextLog, spans, times
@@ -44,7 +44,7 @@ _COLUMNS: Final = (
     r"(?s)^(?P<comm>.{16,})-(?P<tid>\d{1,10}) +\( *(?P<tgid>\d{1,10})\) \[(?P<cpu>\d{3,5})\] +$"
 )
 _PIECE: Final = re.compile(rb"(?P<function>\w+): \((?P<side>entry|exit)\)")
-_OURS: Final = rf"\d: (?:{'|'.join(lines.FUNCTIONS)}): \("
+_OURS: Final = rf"\d: (?:{'|'.join(KINDS)}): \("
 _LOST: Final = (
     r"^(?:WARNING: )?Lost (?P<count>\d{1,19}) events\r?\n?$",
     r'^\{"type": "lost_events", "data": \{"events": (?P<count>\d{1,19})\}\}\r?\n?$',
@@ -55,7 +55,7 @@ _COUNT: Final = (
 )
 #: str() gives 64 bytes with the 0 behind them unless told otherwise: 63 may have been more.
 _LONGEST_SITE: Final = 62
-_INDEX: Final = {name.encode(): index for index, name in enumerate(lines.FUNCTIONS)}
+_INDEX: Final = {name.encode(): index for index, name in enumerate(KINDS)}
 
 
 def looks_like_bpftrace(head: bytes) -> bool:

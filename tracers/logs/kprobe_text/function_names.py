@@ -15,16 +15,17 @@ from typing import ClassVar, Final
 import numpy as np
 import pyarrow as pa
 
+from tracers.kernel_functions import KINDS
 from tracers.logs.kprobe_text import lines
 from tracers.logs.kprobe_text.definitions import Place
 from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, MIDWAY, UNREADABLE
 from tracers.logs.kprobe_text.text_log import TextLog
 from tracers.logs.line_blocks import BLOCK, Readable
 
-_INDEX: Final = {name: index for index, name in enumerate(lines.FUNCTIONS)}
-#: What README.md has the user call the probes of functions whose own names begin with "__".
+_INDEX: Final = {name: index for index, name in enumerate(KINDS)}
+#: What docs/capture-by-hand.md calls the probes of functions whose own names begin with "__".
 _RECIPE: Final = {"add_pages": "__add_pages", "remove_pages": "__remove_pages", "warn": "__warn"}
-_ANY: Final = "|".join((*lines.FUNCTIONS, *_RECIPE))
+_ANY: Final = "|".join((*KINDS, *_RECIPE))
 _NAME: Final = rf"(?:[pr]_)?(?:{_ANY})(?:{lines.SIDE})?"
 _EVENT: Final = re.compile(rf"(?:[pr]_)?(?P<name>{_ANY})(?:{lines.SIDE})?")
 _PIECE: Final = re.compile(

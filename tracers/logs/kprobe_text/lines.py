@@ -15,28 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracers import arrow
-from tracers.events import Kind
+from tracers.kernel_functions import KINDS
 from tracers.logs.byte_text import Mask
 
-#: Function → what it is. Static ones appear with a compiler's suffix (".isra.0").
-FUNCTIONS: Final = {
-    "memremap_pages": Kind.MEMREMAP,
-    "memunmap_pages": Kind.MEMUNMAP,
-    "__add_pages": Kind.ADD_PAGES,
-    "__remove_pages": Kind.REMOVE_PAGES,
-    "sparse_add_section": Kind.SECTION_ADD,
-    "sparse_remove_section": Kind.SECTION_REMOVE,
-    "section_deactivate": Kind.SECTION_REMOVE,
-    "vmemmap_populate": Kind.POPULATE,
-    "vmemmap_free": Kind.FREE,
-    "__warn": Kind.WARN,
-}
-_NAMES: Final = arrow.strings([name.encode() for name in FUNCTIONS], pa.binary())
+_NAMES: Final = arrow.strings([name.encode() for name in KINDS], pa.binary())
 # As scalars: pyarrow loads pandas to make one of a Python value.
 EMPTY, ZERO = arrow.strings([b"", b"0"], pa.binary())
-#: Index into ``FUNCTIONS`` → kind code; -1 → 0.
-KINDS: Final = np.array([*FUNCTIONS.values(), 0], np.uint8)
-_ANY: Final = "|".join(FUNCTIONS)
+#: Index into the names of ``KINDS`` → kind code; -1 → 0.
+CODES: Final = np.array([*KINDS.values(), 0], np.uint8)
+_ANY: Final = "|".join(KINDS)
 #: What an event's name has behind the function's: by hand, by perf probe, by the kernel (p_NAME_0).
 SIDE: Final = "_ret|_exit|__return|_0"
 
@@ -73,7 +60,7 @@ ENTRY, EXIT, MIDWAY, FOREIGN, UNREADABLE = range(5)
 def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     """Tell what each distinct "event: (place)" is.
 
-    Returns (function: index into ``FUNCTIONS`` or -1, side), each [N]; the side is
+    Returns (function: index into the names of ``KINDS`` or -1, side), each [N]; the side is
     ENTRY or EXIT, MIDWAY for a probe inside a function, FOREIGN for another function, UNREADABLE
     for text that is no kprobe event. The place decides, not the event's name, which the user
     chose; only where the kernel printed a bare address does a name exactly like ours count.

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
+from tracers.kernel_functions import COLUMNS, TABLE
 from tracers.logs import byte_text
 from tracers.logs.byte_text import U64, Bytes, Index, Mask
 from tracers.logs.kprobe_text import lines
@@ -27,12 +28,6 @@ _NANOSECONDS: Final = np.uint64(10**9)
 _MOST_SECONDS: Final = np.uint64((1 << 64) // 10**9 - 1)
 _U32: Final = np.uint64((1 << 32) - 1)
 
-_RANGE: Final = (Kind.POPULATE, Kind.FREE)
-_SPAN: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES, Kind.SECTION_ADD, Kind.SECTION_REMOVE)
-_NODE: Final = (Kind.MEMREMAP, Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.POPULATE)
-#: Functions that return an int: the upper half of the register means nothing.
-_INT: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.POPULATE)
-
 
 def _having(kinds: tuple[Kind, ...]) -> Mask:
     table = np.zeros(256, np.bool_)
@@ -40,22 +35,22 @@ def _having(kinds: tuple[Kind, ...]) -> Mask:
     return table
 
 
+def _kinds_with(column: str) -> Mask:
+    return _having(tuple(each.kind for each in TABLE if column in each.columns))
+
+
 #: Fetch-argument name → (column, functions that have it). The names are those of the kernel's
 #: parameters; what a function does not have is not believed, and other names stay unread.
 _ARGUMENTS: Final = {
-    b"start": ("start", _having(_RANGE)),
-    b"end": ("end", _having(_RANGE)),
-    b"start_pfn": ("pfn", _having(_SPAN)),
-    b"pfn": ("pfn", _having(_SPAN)),
-    b"nr_pages": ("nr_pages", _having(_SPAN)),
-    b"node": ("nid", _having(_NODE)),
-    b"nid": ("nid", _having(_NODE)),
-    b"ret": ("ret", _having((*_INT, Kind.MEMREMAP))),
-    b"line": ("line", _having((Kind.WARN,))),
-    b"file": ("site", _having((Kind.WARN,))),
+    **{
+        name.encode(): (column, _kinds_with(column))
+        for name, column in COLUMNS.items()
+        if name != "phys_start_pfn"  # longer than ``_NAME``
+    },
+    b"ret": ("ret", _having(tuple(each.kind for each in TABLE if each.ret))),
 }
-
-_INTS: Final = _having(_INT)
+#: Functions that return an int: the upper half of the register means nothing.
+_INTS: Final = _having(tuple(each.kind for each in TABLE if each.ret == "int"))
 
 
 class CounterClockError(Exception):

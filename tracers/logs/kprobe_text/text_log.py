@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
+from tracers.kernel_functions import KINDS
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index, Mask
 from tracers.logs.kprobe_text import lines
@@ -188,7 +189,7 @@ class TextLog:
             np.stack(
                 [spans.starts[rows], spans.time_end[rows], spans.place_end[rows], spans.ends[rows]]
             ),
-            lines.KINDS[function[rows]],
+            lines.CODES[function[rows]],
             side[rows] == lines.EXIT,
             self._form,
             counts_are_fatal=fresh,
@@ -196,7 +197,7 @@ class TextLog:
         return Found(found.rows, found.rejected + rejected)
 
     def _see(self, function: np.ndarray, side: np.ndarray) -> None:
-        names = tuple(lines.FUNCTIONS)
+        names = tuple(KINDS)
         pairs = np.bincount(function.astype(np.int64) * 2 + (side == lines.EXIT))
         for pair in np.flatnonzero(pairs).tolist():
             sides = self._seen.setdefault(names[pair // 2], set())
@@ -220,7 +221,7 @@ class TextLog:
         raise NotImplementedError
 
     def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell function (index into ``lines.FUNCTIONS`` or -1) and side of "event: (place)"."""
+        """Tell function (index into ``KINDS`` or -1) and side of "event: (place)"."""
         raise NotImplementedError
 
     def _refuse(self, ours: pa.BinaryArray) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from tracers.batch import Batch, Losses
-from tracers.logs.kprobe_text import lines
+from tracers.kernel_functions import KINDS
 from tracers.logs.kprobe_text.definitions import Place
 from tracers.logs.kprobe_text.function_names import Names
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -40,7 +40,7 @@ _MOST_SAID: Final = 64 << 20  # bytes of an answer; a large kernel's kallsyms ar
 _STDERR: Final = 4096  # bytes kept
 _SYMBOL: Final = re.compile(
     rb"^([0-9a-f]{8,16}) (%s)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*\r?$"
-    % b"|".join(name.encode() for name in lines.FUNCTIONS),
+    % b"|".join(name.encode() for name in KINDS),
     re.MULTILINE,
 )
 _CLOCK: Final = re.compile(

@@ -105,7 +105,7 @@ def probe(kind: Kind, name: str, registers=(), **more) -> Probe:
     return Probe(kind, Rung.KPROBE, name, (Place(name, 0, 0x1000),), (), registers, **more)
 
 
-WARN = probe(Kind.WARN, "__warn", (("file", 0), ("line", 1), ("caller", 2)))
+WARN = probe(Kind.WARN, "__warn", (("site", 0), ("line", 1), ("caller", 2)))
 FREE = probe(Kind.FREE, "vmemmap_free", (("start", 0), ("end", 1)))
 SECTION = Probe(
     Kind.SECTION_ADD,

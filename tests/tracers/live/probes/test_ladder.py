@@ -9,11 +9,12 @@ from tests.kernels.files import kernel
 from tests.tracers.live.machines import BTF_6_1, BTF_6_12, SLIDE, running
 from tests.tracers.live.oracle import symbols
 from tracers.events import Kind
+from tracers.kernel_functions import KINDS, TABLE
 from tracers.live.probes.call_sites import Calls
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.ladder import Ladder, climb, ladders
 from tracers.live.probes.points import Place, Probe, Rung
-from tracers.live.probes.rungs import FUNCTIONS, POINTS, RUNGS
+from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 
 OLD, NEW = "lab-6.1.192-39bit-4k", "lab-6.12.117-48bit-4k"
@@ -28,7 +29,7 @@ def arm64(monkeypatch):
 
 
 def climbed(root, **options) -> dict[Kind, Ladder]:
-    known = read_kernel(FUNCTIONS, root=root, vmlinux=options.pop("vmlinux", None))
+    known = read_kernel(tuple(KINDS), root=root, vmlinux=options.pop("vmlinux", None))
     try:
         return {ladder.kind: ladder for ladder in ladders(known, **options)}
     finally:
@@ -213,13 +214,13 @@ def test_a_forced_rung_leaves_out_those_above(tmp_path, first, left):
 
 # -- one rung, with calls no real kernel had -----------------------------------------------------
 
-POPULATE = POINTS[0]
+POPULATE = TABLE[0]
 NAME = "vmemmap_populate"
 
 
 @pytest.fixture
 def known(tmp_path):
-    found = read_kernel(FUNCTIONS, root=running(tmp_path, NEW, btf=BTF_6_12))
+    found = read_kernel(tuple(KINDS), root=running(tmp_path, NEW, btf=BTF_6_12))
     yield found
     found.close()
 

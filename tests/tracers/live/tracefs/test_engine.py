@@ -32,7 +32,7 @@ PROBES = {
         "__warn",
         (Place("__warn", 0, 2),),
         (),
-        (("file", 0), ("line", 1), ("caller", 2)),
+        (("site", 0), ("line", 1), ("caller", 2)),
     ),
     "add_pages": Probe(
         Kind.ADD_PAGES,

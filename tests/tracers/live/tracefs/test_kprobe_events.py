@@ -141,7 +141,7 @@ def test_definitions_of_call_sites_void_functions_and_other_machines() -> None:
 
 def test_the_source_file_of_a_warn_is_fetched_as_a_string() -> None:
     place = Place("__warn", 0, 1)
-    registers = (("file", 0), ("line", 1), ("caller", 2))
+    registers = (("site", 0), ("line", 1), ("caller", 2))
     probe = Probe(Kind.WARN, Rung.KPROBE, "__warn", (place,), (), registers, timed=False)
     (entry,), leaves = events(probe, 0, "g_1", "aarch64")
     assert entry.definition.endswith("__warn a1=%x1:u64 a2=%x2:u64 comm=$comm file=+0(%x0):string")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.conftest import TESTS
 from tests.tracers.logs import tools
 from tests.tracers.logs.tools import LAB, LAB_612
+from tracers.kernel_functions import KINDS
 from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace, script
-from tracers.logs.kprobe_text.lines import FUNCTIONS
 from tracers.logs.kprobe_text.text_log import LogError
 
 TEXT = (TESTS / "captures" / LAB / "bpftrace.txt").read_bytes()
@@ -175,7 +175,7 @@ def test_the_script_prints_what_is_read():
         rows, log, missing = parse(f"{line}\n@events: 1\n".encode())
         assert (len(rows), missing) == (1, {})
         functions |= set(log.probes)
-    assert functions == set(FUNCTIONS) - {"sparse_remove_section", "section_deactivate"}
+    assert functions == set(KINDS) - {"sparse_remove_section", "section_deactivate"}
 
 
 @pytest.mark.parametrize("raw", [TEXT, JSON], ids=["text", "json"])

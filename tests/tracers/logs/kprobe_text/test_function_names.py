@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from tracers import arrow
-from tracers.logs.kprobe_text import lines
+from tracers.kernel_functions import KINDS
 from tracers.logs.kprobe_text.definitions import Place
 from tracers.logs.kprobe_text.function_names import Names
 
-FUNCTIONS = tuple(lines.FUNCTIONS)
+FUNCTIONS = tuple(KINDS)
 SIDES = ("entry", "exit", "midway", "foreign", "unreadable")
 FREE = 0xFFFFFFC008028690
 
