@@ -15,16 +15,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from tracers.formulas import HALF, MASK, Family, WindowError, formula, signed, va_bits_min
-from tracers.layout import TOP, Layout
+from tracers.families import HALF, MASK, TOP, VA_BITS, va_bits_min
+from tracers.formulas import WindowError, formula, signed
+from tracers.layout import Layout
 from tracers.window import Regime, Window
 
 #: No arm64 CPU has more (LPA, LPA2); with 48-bit kernels sparsemem ends at 2^48.
 PA_BITS: Final = 52
 #: 5.4 to 5.10 keep 2 MiB free at the top, where error pointers are.
 _TOP_KEPT: Final = 2 << 20
-#: CONFIG_ARM64_VA_BITS that Kconfig offers with each page size.
-_VA_BITS: Final = {4096: (39, 48, 52), 16384: (36, 47, 48, 52), 65536: (42, 48, 52)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +159,8 @@ def va_choices(window: Window, first: int, end: int) -> Iterator[Choice]:
         return
     page, size, shift = 1 << window.page_shift, _struct_page(window), window.page_shift
     lowest = ((window.used[0] - _base(window)) // size) << shift
-    for bits in _VA_BITS[page]:
-        # Kconfig: 52-bit kernel addresses from 5.4 with 64K pages, from 6.9 with any (LPA2)
-        enough = window.family is Family.V6_9 or (
-            page == 65536 and window.family is not Family.V4_14
-        )
-        if bits == 52 and not enough:
+    for bits in VA_BITS[page]:
+        if bits == 52 and page not in window.family.value.pages_52:
             continue
         start, stop = formula(window.family, va_bits=bits, page_size=page, struct_page=size)
         highest = lowest + ((stop - start) // size << shift)
@@ -205,17 +200,17 @@ def _growth(window: Window, layout: Layout, first: int, end: int) -> Growth:
     vmalloc = sum(r.end - r.start for r in layout.regions if r.name == "vmalloc") or None
     hole = _hole(window)
     free = None if hole is None else min(hole, above)
-    # vmalloc goes up to the part in use from 6.9 on only (d432b8d57c0c)
-    spare = 0 if window.family is Family.V6_9 else unused
+    family = window.family
+    spare = 0 if family is not None and family.value.vmalloc_takes_unused else unused
     taken = None if free is None else below - spare + above - free
     return Growth(window.size + more, more, below, free, taken, vmalloc)
 
 
 def _hole(window: Window) -> int | None:
-    """Return what is free above END: only 5.11 to 6.8 leave anything."""
+    """Return what is free above END; None: no known formula."""
     if window.family is None:
         return None
-    if window.family is not Family.V5_11:
+    if not window.family.value.hole_above:
         return 0
     return max(0, TOP - _TOP_KEPT - window.end)
 

@@ -6,7 +6,8 @@ known except to say so. The model: Ard Biesheuvel's example of 7 April 2023 on
 linux-arm-kernel, "arm64/mm: don't WARN when alloc/free-ing device private pages".
 """
 
-from tracers.formulas import HALF, MASK, WindowError, signed
+from tracers.families import HALF, MASK
+from tracers.formulas import WindowError, signed
 from tracers.layout import Layout
 from tracers.window import Regime, Window
 

@@ -5,54 +5,27 @@ Promises: what a kernel of the family computes, from its configuration and sizeo
 alone; numbers no arm64 kernel can have raise ``WindowError``.
 
 Source: arch/arm64/include/asm/memory.h, pgtable.h, kernel-pgtable.h and arch/arm64/mm/init.c of
-the releases named in ``Family``.
+the releases in ``families.Family``.
 """
 
 import re
 from collections.abc import Callable
-from enum import Enum
 from typing import Final
 
 from tracers.errors import VmemscopeError
+from tracers.families import HALF, MASK, PAGE_SIZES, Family
 
-MASK: Final = (1 << 64) - 1
-HALF: Final = 1 << 63  # below: the user half
-#: Kernels are built for 36, 39, 42, 47, 48 or 52 bits and these pages (arch/arm64/Kconfig).
+#: Kernels are built for 36, 39, 42, 47, 48 or 52 bits (arch/arm64/Kconfig).
 VA_BITS_RANGE: Final = range(36, 53)
-PAGE_SIZES: Final = (4096, 16384, 65536)
 
 
 class WindowError(VmemscopeError, ValueError):
     """A fact about the window is missing or impossible; the message names it."""
 
 
-class Family(Enum):
-    """Releases that share one formula for the window, newest first; the value is a label."""
-
-    V6_9 = "6.9+"
-    """END fixed at -1 GiB, exact struct page size (32697ff38287); PCI I/O and fixmap above."""
-    V5_11 = "5.11-6.8"
-    """A projection of the linear map (8c96400d6a39), neighbours below it (9ad7c6d5e75b)."""
-    V5_4 = "5.4-5.10"
-    """Kernel address space flipped: linear map below (14c127c957c1, size by ce3aaed87344)."""
-    V4_14 = "4.14-5.3"
-    """Just below the linear map, which fills the top half of the kernel's addresses."""
-
-
 def signed(value: int) -> int:
     """Return the s64 that has the bits of the u64 ``value``."""
     return value - (1 << 64) if value >= HALF else value
-
-
-def va_bits_min(family: Family | None, va_bits: int, page_size: int) -> int:
-    """Return VA_BITS_MIN: the fewest bits a kernel built for ``va_bits`` may end up with.
-
-    52-bit kernels run on 48-bit hardware, 16K ones (LPA2, 6.9) on 47 bits. ``family`` None: one
-    with no known formula.
-    """
-    if va_bits <= 48:
-        return va_bits
-    return 47 if family in (Family.V6_9, None) and page_size == 16384 else 48
 
 
 def formula(family: Family, *, va_bits: int, page_size: int, struct_page: int) -> tuple[int, int]:
@@ -69,20 +42,10 @@ def formula(family: Family, *, va_bits: int, page_size: int, struct_page: int) -
     shift = page_size.bit_length() - 1
     # STRUCT_PAGE_MAX_SHIFT: order_base_2(sizeof(struct page)); a plain 6 until 5.0
     order = (struct_page - 1).bit_length()
-    linear = (1 << va_bits) - (1 << (va_bits_min(family, va_bits, page_size) - 1))
-    match family:
-        case Family.V6_9:
-            size = (linear >> shift) * struct_page
-            start = (1 << 64) - (1 << 30) - size
-        case Family.V5_11:
-            size = linear >> (shift - order)
-            start = (1 << 64) - (1 << (va_bits - (shift - order)))
-        case Family.V5_4:
-            size = linear >> (shift - order)
-            start = (1 << 64) - size - (2 << 20)
-        case Family.V4_14:
-            size = 1 << (va_bits - shift - 1 + order)
-            start = (1 << 64) - (1 << (va_bits - 1)) - size
+    linear = family.linear_size(va_bits, page_size)
+    exact = family.value.exact_struct_page
+    size = (linear >> shift) * struct_page if exact else linear >> (shift - order)
+    start = family.value.start(va_bits, shift - order, size)
     return start, start + size
 
 
@@ -93,11 +56,9 @@ def family_for_release(release: str) -> Family:
         WindowError: no version in it, or one before 4.14.
     """
     version = _version(release)
-    for family, first in ((Family.V6_9, (6, 9)), (Family.V5_11, (5, 11)), (Family.V5_4, (5, 4))):
-        if version >= first:
+    for family in Family:
+        if version >= family.value.first:
             return family
-    if version >= (4, 14):
-        return Family.V4_14
     raise WindowError(f"no formula for kernels before 4.14 (release {release!r})")
 
 
@@ -111,6 +72,15 @@ def section_size_bits_for(release: str, page_size: int) -> int:
     return 29 if page_size == 65536 else 27
 
 
+def memstart_align(page_size: int, section_size_bits: int) -> int:
+    """Return log2 of ARM64_MEMSTART_ALIGN, which memstart_addr is a multiple of.
+
+    What one block (4K, 64K) or contiguous block (16K) maps, or one section if that is more.
+    """
+    check("page_size", page_size, lambda v: v in PAGE_SIZES)
+    return max({4096: 30, 16384: 30, 65536: 29}[page_size], section_size_bits)
+
+
 def memstart_for(
     dram_base: int,
     *,
@@ -121,14 +91,12 @@ def memstart_for(
 ) -> int:
     """Return memstart_addr (u64) for DRAM that begins at ``dram_base``, without KASLR.
 
-    arm64_memblock_init rounds down to ARM64_MEMSTART_ALIGN: what one block (4K, 64K) or
-    contiguous block (16K) maps, or one section if that is more. A 52-bit kernel on lesser
-    hardware then moves it down so that RAM lands in the addressable part of the linear map
+    arm64_memblock_init rounds down to ARM64_MEMSTART_ALIGN. A 52-bit kernel on lesser hardware
+    then moves it down so that RAM lands in the addressable part of the linear map
     (7bc1a0f9e176, 5.10): give both ``va_bits`` and ``vabits_actual`` for that. Not covered: RAM
     too large for the linear map.
     """
-    check("page_size", page_size, lambda v: v in PAGE_SIZES)
-    align = max({4096: 30, 16384: 30, 65536: 29}[page_size], section_size_bits)
+    align = memstart_align(page_size, section_size_bits)
     memstart = dram_base >> align << align
     if va_bits is not None and vabits_actual is not None:
         memstart -= (1 << va_bits) - (1 << vabits_actual)

@@ -19,13 +19,11 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-from tracers.formulas import PAGE_SIZES, Family, WindowError, formula, signed, va_bits_min
+from tracers.families import GUARD, PAGE_SIZES, Family, va_bits_min
+from tracers.formulas import WindowError, formula, signed
 
-#: VMALLOC_END lies so far below the vmemmap in use (6.9 on).
-GUARD: Final = 8 << 20
 #: CONFIG_ARM64_VA_BITS of the kernels that this is about.
 _BUILT_FOR: Final = 52
-_FAMILIES: Final = (Family.V6_9, Family.V5_11, Family.V5_4)
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +42,7 @@ def unused(
     ``in_use``: bits of virtual addresses in use. Where they or the sizes are not known, the two
     differ unless no kernel with this window is built for 52 bits.
     """
-    if family is Family.V4_14 or (va_bits is not None and va_bits <= 48):
+    if (family and not family.value.pages_52) or (va_bits is not None and va_bits <= 48):
         return 0, 0
     if None not in (va_bits, in_use) and va_bits == in_use:
         return 0, 0
@@ -71,8 +69,10 @@ def _share(size: int, page_size: int) -> int:
 
 def _built_for_52(start: int, end: int, page_size: int, struct_page: int | None) -> bool:
     """Say whether a kernel for 52 bits can have this window."""
-    for family in _FAMILIES:
-        linear = (1 << _BUILT_FOR) - (1 << (va_bits_min(family, _BUILT_FOR, page_size) - 1))
+    for family in Family:
+        if not family.value.pages_52:
+            continue
+        linear = family.linear_size(_BUILT_FOR, page_size)
         guesses = {(end - start) * page_size // linear, *(1 << order for order in range(3, 11))}
         for size in guesses if struct_page is None else (struct_page,):
             try:
@@ -103,10 +103,12 @@ def bits_in_use(
     fewest, most = min(borders), max(borders)
     if fewest == most:
         return
+    if family is None:
+        return
     for bits, border in borders.items():
-        if family is Family.V6_9 and vmalloc_end == border - GUARD:
+        if family.value.vmalloc_takes_unused and vmalloc_end == border - GUARD:
             yield "VMALLOC_END", bits
-    if family not in (Family.V6_9, Family.V5_11) or memstart is None or ram is None:
+    if not family.value.memstart_tells_bits or memstart is None or ram is None:
         return
     if signed(memstart) - ram > (1 << fewest) - (1 << most):
         yield "memstart_addr", most

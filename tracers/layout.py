@@ -18,12 +18,10 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from tracers.formulas import HALF, MASK, Family, WindowError, va_bits_min
-from tracers.in_use import GUARD
+from tracers.families import HALF, MASK, MIB, TOP, Bounds, va_bits_min
+from tracers.formulas import WindowError
 from tracers.window import Window
 
-TOP: Final = 1 << 64
-_MIB: Final = 1 << 20
 _CHUNK: Final = 16384  # rows
 GUARD_HOLE: Final = "guard hole"
 """Between vmalloc and the vmemmap in use, kept free (6.9 on)."""
@@ -32,10 +30,10 @@ UNUSED: Final = "unused vmemmap"
 #: FIXADDR_SIZE counts the slots of an enum whose length depends on the configuration: a window
 #: for the device tree (2 or 4 MiB), seven early ioremap slots of 256 KiB and a page, some 20
 #: single pages. 8 MiB hold it for every page size; kernel_page_tables gives the true edge.
-_FIXMAP_AT_MOST: Final = 8 * _MIB
+_FIXMAP_AT_MOST: Final = 8 * MIB
 #: 128 MiB each for BPF programs (91fc957c9b1d, 5.0, to b89ddf4cca43, 5.16) and modules, until
 #: modules got 2 GiB (6.5). Kernels since 5.18 say in vmcoreinfo which it is.
-_MODULES_AT_MOST: Final = 256 * _MIB
+_MODULES_AT_MOST: Final = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,41 +140,32 @@ def marks(window: Window, *, kasan_shift: int | None = None) -> dict[str, int]:
     family, bits, page = window.family, window.va_bits, window.page_size
     if family is None or bits is None or page is None:
         return {}
-    actual = (
-        bits if family is Family.V4_14 or window.vabits_actual is None else window.vabits_actual
-    )
+    facts = family.value
+    actual = bits
+    if facts.pages_52 and window.vabits_actual is not None:
+        actual = window.vabits_actual
     smallest = va_bits_min(family, bits, page)
     middle = TOP - (1 << (smallest - 1))  # _PAGE_END(VA_BITS_MIN)
     found = {"PAGE_OFFSET": TOP - (1 << actual), "PAGE_END": middle}
     shadow = 0 if kasan_shift is None else 1 << (actual - kasan_shift)
-    match family:
-        case Family.V6_9:
-            # PCI I/O and fixmap above the window: 031e011d8b22, b730b0f2b1fc; vmalloc up to
-            # the window in use: d432b8d57c0c, at least up to the window where that is not known
-            pci_start, fixmap_end = window.end + 8 * _MIB, TOP - 8 * _MIB
-            begin = window.used[0] if window.use_known else window.start
-            found["VMALLOC_END"] = begin - GUARD
-            found["MODULES_VADDR"] = middle
-            found["MODULES_END"] = found["VMALLOC_START"] = middle + (2 << 30)
-        case Family.V5_11:
-            pci_start, fixmap_end = window.start - 24 * _MIB, window.start - 32 * _MIB
-            found["VMALLOC_END"] = window.start - 256 * _MIB
-        case Family.V5_4 | Family.V4_14:
-            pci_start, fixmap_end = window.start - 18 * _MIB, window.start - 20 * _MIB
-            roof = TOP if family is Family.V5_4 else TOP - (1 << (bits - 1))
-            found["VMALLOC_END"] = roof - _pud_size(bits, page) - window.size - 65536
-    found["PCI_IO_START"], found["PCI_IO_END"] = pci_start, pci_start + 16 * _MIB
-    found["FIXADDR_TOP"] = fixmap_end
-    match family:
-        case Family.V4_14:
-            found["PAGE_OFFSET"], found["PAGE_END"] = TOP - (1 << (bits - 1)), TOP
-            kasan_end = TOP - (1 << bits) + shadow
-        case Family.V5_4:
-            # until f4693c2716b3 (5.11): by the bits in use, and the shadow above the linear map
-            found["PAGE_END"] = TOP - (1 << (actual - 1))
-            kasan_end = middle + (0 if kasan_shift is None else 1 << (smallest - kasan_shift))
-        case _:
-            kasan_end, found["PAGE_END"] = middle, middle - shadow
+    used = window.used[0] if window.use_known else window.start
+    bounds = Bounds(window.start, window.end, used, bits, page)
+    found["VMALLOC_END"] = facts.vmalloc_end(bounds)
+    found["PCI_IO_START"] = facts.pci_start(bounds)
+    found["PCI_IO_END"] = found["PCI_IO_START"] + 16 * MIB
+    found["FIXADDR_TOP"] = facts.fixmap_top(bounds)
+    if facts.modules is not None:
+        found["MODULES_VADDR"] = middle
+        found["MODULES_END"] = found["VMALLOC_START"] = middle + facts.modules
+    if facts.linear_on_top:
+        found["PAGE_OFFSET"], found["PAGE_END"] = TOP - (1 << (bits - 1)), TOP
+        kasan_end = TOP - (1 << bits) + shadow
+    elif facts.ends_by_bits_in_use:
+        # until f4693c2716b3 (5.11): by the bits in use, and the shadow above the linear map
+        found["PAGE_END"] = TOP - (1 << (actual - 1))
+        kasan_end = middle + (0 if kasan_shift is None else 1 << (smallest - kasan_shift))
+    else:
+        kasan_end, found["PAGE_END"] = middle, middle - shadow
     # without KASAN the kernel defines both alike: modules begin there
     found["KASAN_SHADOW_START"], found["KASAN_SHADOW_END"] = kasan_end - shadow, kasan_end
     return found
@@ -195,7 +184,7 @@ def layout_for(
     at = found | told
     gap = "unused" if found else "unknown"
     lowest = at.get("PAGE_OFFSET", HALF)
-    if window.family is Family.V4_14 and window.va_bits is not None:
+    if window.family and window.family.value.linear_on_top and window.va_bits is not None:
         lowest = TOP - (1 << window.va_bits)
     fixmap_note = modules_note = ""
     if "FIXADDR_TOP" in at and "FIXADDR_START" not in at:
@@ -231,7 +220,7 @@ def named(layout: Layout, window: Window) -> Layout:
 
     The kernel's Documentation/arch/arm64/memory.rst calls the one behind vmalloc a guard region.
     """
-    reclaims = window.family is Family.V6_9
+    reclaims = window.family is not None and window.family.value.vmalloc_takes_unused
     out: list[Region] = []
     for region in layout.regions:
         inner = {window.start, window.used[0]} if region.name == "unused" else set()
@@ -269,10 +258,3 @@ def _cover(wanted: list[Region], vmemmap: Region, gap: str) -> tuple[Region, ...
             out.append(Region(piece.name, at, piece.end, piece.note))
             at = piece.end
     return tuple(out)
-
-
-def _pud_size(va_bits: int, page_size: int) -> int:
-    """Return PUD_SIZE: with fewer than four levels a top-level entry (pgtable-hwdef.h)."""
-    per_level = page_size.bit_length() - 1 - 3
-    levels = -(-(va_bits - per_level - 3) // per_level)
-    return 1 << (per_level * min(levels, 3) + 3)

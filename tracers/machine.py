@@ -12,15 +12,8 @@ from typing import Any, Final, Self
 
 from tracers import machine_files
 from tracers.errors import VmemscopeError
-from tracers.formulas import (
-    PAGE_SIZES,
-    VA_BITS_RANGE,
-    Family,
-    WindowError,
-    memstart_for,
-    section_size_bits_for,
-    signed,
-)
+from tracers.families import PAGE_SIZES
+from tracers.formulas import VA_BITS_RANGE, WindowError, memstart_for, section_size_bits_for, signed
 from tracers.in_use import bits_in_use
 from tracers.layout import Layout, layout_for, marks, named
 from tracers.machine_files import Mark
@@ -340,7 +333,7 @@ class _Reading:
 
     def _by_marker(self, window: Window, borders: Mapping[int, int]) -> list[tuple[str, int]]:
         """Return the bits in use by the page tables: the marker is where these start (6.9 on)."""
-        if window.family is not Family.V6_9:
+        if window.family is None or not window.family.value.vmalloc_takes_unused:
             return []
         starts = (mark for mark in self._marks(window) if mark.name == "VMEMMAP_START")
         fitting = [
@@ -383,7 +376,8 @@ class _Reading:
             self.problems.append(
                 f"vmcoreinfo says vmemmap is 0x{own:016x}, the arithmetic gives 0x{ours:016x}"
             )
-        if own is None and window.family is Family.V5_4 and signed(window.memstart or 0) < 0:
+        older = window.family is not None and window.family.value.may_move_vmemmap
+        if own is None and older and signed(window.memstart or 0) < 0:
             self.problems.append(
                 "5.4 to 5.9 set vmemmap before KASLR moved memstart_addr (7bc1a0f9e176): on those"
                 " the pfns shown are off"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tracers.formulas import PAGE_SIZES
+from tracers.families import PAGE_SIZES
 
 _MIB: Final = 1 << 20
 #: The names looked for, and how much of each is read. kernel_page_tables of a large machine with

@@ -12,7 +12,8 @@ DIRECT_MAP_PHYSMEM_END). Before it the search began at the end of MAX_PHYSMEM_BI
 from collections.abc import Iterable
 from typing import Final
 
-from tracers.formulas import MASK, Family, WindowError, va_bits_min
+from tracers.families import MASK
+from tracers.formulas import WindowError
 from tracers.window import Window
 
 #: MAX_PHYSMEM_BITS of a kernel whose CONFIG_ARM64_PA_BITS is 48, where the search began before.
@@ -30,10 +31,7 @@ def physmem_end(window: Window) -> int:
     family, bits, memstart = window.family, window.va_bits, window.memstart
     if family is None or bits is None or memstart is None:
         raise WindowError("the end of the linear map is not known: no memstart_addr or VA bits")
-    if family is Family.V4_14:
-        linear = 1 << (bits - 1)
-    else:
-        linear = (1 << bits) - (1 << (va_bits_min(family, bits, 1 << window.page_shift) - 1))
+    linear = family.linear_size(bits, 1 << window.page_shift)
     return (memstart + linear - 1) & MASK
 
 

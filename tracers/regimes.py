@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tracers.formulas import HALF, MASK, WindowError
+from tracers.families import HALF, MASK
+from tracers.formulas import WindowError
 from tracers.window import Regime, Window
 
 __all__ = [

@@ -6,7 +6,7 @@ would compute; a fact that is not known raises ``WindowError`` naming it, and is
 The vector twin for event columns is ``tracers.regimes``.
 
 Source: arch/arm64/include/asm/memory.h, pgtable.h and arch/arm64/mm/init.c of the releases
-named in ``Family``, and include/asm-generic/memory_model.h for page and pfn.
+named in ``families.Family``, and include/asm-generic/memory_model.h for page and pfn.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,19 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from tracers.formulas import (
-    HALF,
-    MASK,
-    PAGE_SIZES,
-    VA_BITS_RANGE,
-    Family,
-    WindowError,
-    check,
-    family_for_release,
-    formula,
-    signed,
-    va_bits_min,
-)
+from tracers.families import HALF, MASK, PAGE_SIZES, Family, va_bits_min
+from tracers.formulas import VA_BITS_RANGE, WindowError, check, family_for_release, formula, signed
 from tracers.in_use import unused
 
 
@@ -109,7 +98,7 @@ class Window:
         """
         memstart = signed(self._fact("memstart"))
         base = self.start - (memstart >> self.page_shift) * self._fact("struct_page")
-        if self.family is Family.V5_4 and memstart > -(1 << 51):
+        if self._may_move_vmemmap and memstart > -(1 << 51):
             if not self.use_known:
                 raise WindowError("the window's vabits_actual is not known")
             base += self._unused[0]
@@ -157,6 +146,10 @@ class Window:
             struct_page=self.struct_page,
             in_use=self.vabits_actual,
         )
+
+    @property
+    def _may_move_vmemmap(self) -> bool:
+        return self.family is not None and self.family.value.may_move_vmemmap
 
     @property
     def section_pages(self) -> int:
@@ -235,7 +228,7 @@ class Window:
         same effect (see ``vmemmap``). Where the bits were not known before, nothing moves.
         """
         memstart, before = self.memstart, self.vabits_actual
-        moves = self.family is not Family.V5_4 or signed(memstart or 0) <= -(1 << 51)
+        moves = not self._may_move_vmemmap or signed(memstart or 0) <= -(1 << 51)
         if None in (memstart, before, self.va_bits) or not moves or not self.bits_possible[1:]:
             return replace(self, vabits_actual=bits)
         moved = ((memstart or 0) + (1 << bits) - (1 << (before or 0))) & MASK
@@ -246,7 +239,7 @@ class Window:
         told: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in _ADDRESSES:
             told[name] = None if told[name] is None else f"0x{told[name]:016x}"
-        told["family"] = self.family.value if self.family else None
+        told["family"] = self.family.label if self.family else None
         told["used"] = None
         if self.use_known:
             told["used"] = {"start": f"0x{self.used[0]:016x}", "end": f"0x{self.end:016x}"}
@@ -267,7 +260,7 @@ class Window:
             origins = facts["provenance"] or {}
             facts["provenance"] = {str(k): str(v) for k, v in origins.items()}
             # a newer writer's family: the formula is not known here
-            facts["family"] = next((f for f in Family if f.value == facts["family"]), None)
+            facts["family"] = next((f for f in Family if f.label == facts["family"]), None)
             return cls(**facts)
         except (AttributeError, TypeError, ValueError) as error:
             raise WindowError(f"not a window: {error}") from error

@@ -13,7 +13,7 @@ from recordings.reports import text_layout
 from recordings.reports.window_report import WindowReport
 from recordings.wording.units import address, size
 from tracers.cover import Cover, Span, fewest_bits, lpa2, upper_space
-from tracers.formulas import va_bits_min
+from tracers.families import va_bits_min
 from tracers.window import Regime, Window
 
 
@@ -154,7 +154,7 @@ def _other_ways(cover: Cover, window: Window) -> Iterator[str]:
             fewest = va_bits_min(window.family, 52, window.page_size or 0)
             yield f"52 only on a CPU with 52-bit addresses: on others it covers as {fewest} do."
     else:
-        yield f"No VA_BITS of {window.family.value} with {pages} pages covers it."
+        yield f"No VA_BITS of {window.family.label} with {pages} pages covers it."
     yield (
         "Or a region within what the window holds: from 6.12 on request_free_mem_region offers"
         " only those (eeb8fdfcf090)."

@@ -14,7 +14,8 @@ from recordings.reports import text_layout
 from recordings.reports.explain_target import Question
 from recordings.wording.escape import printable
 from tracers.explain import explain
-from tracers.formulas import MASK, WindowError
+from tracers.families import MASK
+from tracers.formulas import WindowError
 from tracers.layout import Layout
 from tracers.window import Window
 

@@ -28,9 +28,10 @@ from recordings.reports.what_if_report import LABEL, headline, sentences, suppos
 from recordings.wording.units import address, count, duration, share, size
 from tracers.cover import PA_BITS, pfn_spans
 from tracers.explain import bits_in_use, blindness, explain, judged
+from tracers.families import TOP
 from tracers.formulas import WindowError, signed
 from tracers.kernel_functions import name
-from tracers.layout import TOP, Layout
+from tracers.layout import Layout
 from tracers.machine import Machine
 from tracers.window import Window
 

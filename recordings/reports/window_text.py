@@ -21,8 +21,9 @@ from recordings.wording.escape import printable
 from recordings.wording.units import address, count, size
 from tracers.cover import Span
 from tracers.explain import blindness, judged
-from tracers.formulas import Family, WindowError, signed
-from tracers.layout import TOP, Layout, marks
+from tracers.families import TOP
+from tracers.formulas import WindowError, signed
+from tracers.layout import Layout, marks
 from tracers.window import Regime, Window
 
 #: WARN sites and problems beyond this are counted, not listed (all are in the JSON).
@@ -69,7 +70,7 @@ def _answer(report: WindowReport) -> ConsoleRenderable:
         origin = window.provenance.get("window", "origin not known")
         if window.family is None or not origin.endswith("formula"):
             return text_layout.hanging(Text("WINDOW", "bold green"), f"{told}, {printable(origin)}")
-        text = f"{told}, formula of {window.family.value}"
+        text = f"{told}, formula of {window.family.label}"
         return text_layout.hanging(Text("COMPUTED", "bold green"), text)
     agree = "1 method" if ways == 1 else f"{count(ways)} methods agree"
     return text_layout.hanging(Text("WINDOW", "bold green"), f"{told}, {agree}")
@@ -137,7 +138,7 @@ def _constants(window: Window) -> Iterator[ConsoleRenderable]:
         begins = marks(window)["PAGE_OFFSET"]
         higher = "" if begins == offset else f" at {address(begins)} on this CPU"
         rows.append(("PAGE_OFFSET", address(offset), f"the linear map begins{higher or ' here'}"))
-    if window.family is Family.V5_11 and window.page_size and window.struct_page:
+    if window.family and window.family.value.has_shift and window.page_size and window.struct_page:
         order = (window.struct_page - 1).bit_length()
         rows.append(("VMEMMAP_SHIFT", str(window.page_shift - order), ""))
     rows.append(("VMEMMAP_START", address(window.start), ""))
@@ -162,8 +163,8 @@ def _in_use(window: Window) -> Iterator[str]:
         return
     yield f"{virtual(start, end)} with {window.vabits_actual} bits ({size(end - start)})"
     if start != window.start:
-        # vmalloc goes up to the part in use since d432b8d57c0c (6.9)
-        whose = "is vmalloc's" if window.family is Family.V6_9 else "is not used"
+        vmalloc = window.family is not None and window.family.value.vmalloc_takes_unused
+        whose = "is vmalloc's" if vmalloc else "is not used"
         yield f"{virtual(window.start, start)} {whose} here, yet inside what the WARN compares with"
         yield blindness(window)
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.cover import cover, fewest_bits, lpa2, pfn_spans, upper_space, va_choices
-from tracers.formulas import Family, WindowError, formula
+from tracers.families import Family
+from tracers.formulas import WindowError, formula
 from tracers.layout import layout_for
 from tracers.machine import read_machine
 from tracers.window import Regime, Window, window_from_facts

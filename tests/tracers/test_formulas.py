@@ -3,14 +3,13 @@
 
 import pytest
 
+from tracers.families import Family, va_bits_min
 from tracers.formulas import (
-    Family,
     WindowError,
     family_for_release,
     formula,
     memstart_for,
     section_size_bits_for,
-    va_bits_min,
 )
 from tracers.window import Window
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracers.formulas import Family, WindowError, formula
-from tracers.in_use import GUARD, bits_in_use, unused
+from tracers.families import GUARD, Family
+from tracers.formulas import WindowError, formula
+from tracers.in_use import bits_in_use, unused
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
 from tracers.window import Regime, Window

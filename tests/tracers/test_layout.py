@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tracers.formulas import Family, WindowError, formula
+from tracers.families import Family
+from tracers.formulas import WindowError, formula
 from tracers.layout import TOP, Layout, Region, layout_for, marks
 from tracers.machine import read_machine
 from tracers.window import Window, window_from_facts

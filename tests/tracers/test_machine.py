@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracers.formulas import Family
+from tracers.families import Family
 from tracers.machine import Machine, MachineError, read_machine
 from tracers.machine_files import CAPS
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers import regimes
-from tracers.formulas import Family, WindowError, formula, va_bits_min
+from tracers.families import Family, va_bits_min
+from tracers.formulas import WindowError, formula
 from tracers.window import Regime, Window
 
 HALF, TOP = 1 << 63, 1 << 64

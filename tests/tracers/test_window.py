@@ -8,13 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tracers.formulas import (
-    Family,
-    WindowError,
-    family_for_release,
-    formula,
-    memstart_for,
-)
+from tracers.families import Family
+from tracers.formulas import WindowError, family_for_release, formula, memstart_for
 from tracers.window import Regime, Window, window_from_facts
 
 # The mail of 7 April 2023: a 39-bit kernel on AMD Seattle

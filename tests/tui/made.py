@@ -10,7 +10,7 @@ from recordings.format.reader import Recording, open_recording
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
-from tracers.formulas import Family
+from tracers.families import Family
 from tracers.layout import layout_for
 from tracers.machine import Machine
 from tracers.window import Window

@@ -8,8 +8,9 @@ is left open.
 from collections.abc import Mapping
 from typing import Final
 
-from tracers.constants.found import Found
-from tracers.formulas import Family, WindowError, family_for_release, formula
+from tracers.constants.method_result import MethodResult
+from tracers.families import VA_BITS, Family
+from tracers.formulas import WindowError, family_for_release, formula
 
 FACTS: Final = ("va_bits", "page_size", "struct_page")
 _NEEDED: Final = {
@@ -17,7 +18,6 @@ _NEEDED: Final = {
     "page_size": "the page size (its configuration: --config)",
     "struct_page": "sizeof(struct page) (a kernel with BTF)",
 }
-_VA_BITS: Final = (36, 39, 42, 47, 48, 52)  # arch/arm64/Kconfig
 
 #: fact -> (origin, value)
 Chosen = Mapping[str, tuple[str, int]]
@@ -25,7 +25,7 @@ Chosen = Mapping[str, tuple[str, int]]
 
 def by_formula(
     chosen: Chosen, others: Mapping[str, tuple[int, int]], release: str | None
-) -> tuple[Found | None, str]:
+) -> tuple[MethodResult | None, str]:
     """Return the window that the formula of the kernel's family gives, or None and why.
 
     The family is the release's if its formula gives what one of ``others`` (method -> window)
@@ -51,14 +51,14 @@ def by_formula(
     verb = "says" if len(same) == 1 else "say"
     why = f"as it gives what {', '.join(same)} {verb}" if same else f"by release {release}"
     if by_release is not None and family is not by_release:
-        why += f", though release {release} is of {by_release.value}"
+        why += f", though release {release} is of {by_release.label}"
     rests = ", ".join(f"{name} {chosen[name][1]} ({chosen[name][0]})" for name in FACTS)
     start, end = answers[family]
-    found = Found(
+    found = MethodResult(
         start,
         end,
         "btf+formula",
-        f"formula of {family.value}, {why}: {rests}",
+        f"formula of {family.label}, {why}: {rests}",
         va_bits=sizes["va_bits"],
         page_size=sizes["page_size"],
         struct_page=sizes["struct_page"],
@@ -77,7 +77,7 @@ def solve_va_bits(window: tuple[int, int], chosen: Chosen) -> int | None:
     try:
         fitting = {
             bits
-            for bits in _VA_BITS
+            for bits in VA_BITS.get(page_size, ())
             for family in Family
             if formula(family, va_bits=bits, page_size=page_size, struct_page=struct_page) == window
         }

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from recordings.analysis.what_if import WhatIf
     from recordings.reports.window_report import WindowReport
     from tracers.machine import Machine
-    from tracers.window import Window
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: Word for the end of this very machine's linear map.
@@ -95,6 +94,7 @@ def supposed_by(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | Non
 def _layout(options: Mapping[str, Any], machine: "Machine") -> "WindowReport | None":
     """Return the other layout, with memstart_addr; None if none is supposed."""
     from recordings.reports.window_report import WindowReport  # noqa: PLC0415
+    from tracers.memstart import with_memstart_of  # noqa: PLC0415
     from tui.commands.window_sources import of_spec, placed  # noqa: PLC0415
 
     spec = options["window_of"]
@@ -118,7 +118,11 @@ def _layout(options: Mapping[str, Any], machine: "Machine") -> "WindowReport | N
     given = placed(report, numbers)
     if given.window is None or given.window.memstart is not None:
         return given
-    return replace(given, window=_memstart(given.window, machine))
+    ram = min((first for first, _, name in machine.iomem if name == "System RAM"), default=None)
+    window = with_memstart_of(given.window, machine.window, ram, release=report.release)
+    if window is None:
+        raise click.UsageError("where RAM begins is not known: give --memstart or --ram")
+    return replace(given, window=window)
 
 
 def _computed(numbers: dict[str, Any], machine: "Machine") -> "WindowReport":
@@ -137,30 +141,3 @@ def _computed(numbers: dict[str, Any], machine: "Machine") -> "WindowReport":
     )
     release = f"release {every['release']}"
     return replace(report, source=", ".join(filter(None, (words, release))))
-
-
-def _memstart(window: "Window", machine: "Machine") -> "Window":
-    """Return the window with memstart_addr as the recorded machine has it, or would.
-
-    With addresses of as many bits the recording's own; else where its RAM begins, without KASLR.
-    """
-    from tracers.formulas import memstart_for  # noqa: PLC0415
-
-    own = machine.window
-    section = window.section_size_bits or (own.section_size_bits if own else None) or 27
-    ram = min((first for first, _, name in machine.iomem if name == "System RAM"), default=None)
-    same = own is not None and (own.va_bits, own.page_size) == (window.va_bits, window.page_size)
-    if own is not None and own.memstart is not None and (same or ram is None):
-        value, origin = own.memstart, "the recording"
-    elif ram is not None and window.page_size is not None:
-        value = memstart_for(
-            ram,
-            page_size=window.page_size,
-            section_size_bits=section,
-            va_bits=window.va_bits,
-            vabits_actual=window.vabits_actual,
-        )
-        origin = "the recording's RAM, formula without KASLR"
-    else:
-        raise click.UsageError("where RAM begins is not known: give --memstart or --ram")
-    return replace(window, memstart=value, provenance={**window.provenance, "memstart": origin})

@@ -18,15 +18,11 @@ from recordings.reports.window_report import WindowReport
 from recordings.samples import PREFIX, sample_names, sample_path
 from tracers.constants.errors import ConstantsError
 from tracers.cover import cover
-from tracers.formulas import (
-    Family,
-    family_for_release,
-    formula,
-    memstart_for,
-    section_size_bits_for,
-)
+from tracers.families import Family
+from tracers.formulas import WindowError, family_for_release, formula
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
+from tracers.memstart import memstart_from_ram
 from tracers.window import Window
 
 _SIZES: Final = ("va_bits", "page_size", "struct_page")
@@ -48,7 +44,7 @@ def computed(numbers: Mapping[str, Any]) -> dict[str, WindowReport]:
         start, end = formula(family, **sizes)
         window = Window(start, end, family=family, provenance=provenance, **sizes)
         report = WindowReport("numbers given", window, layout_for(window), release)
-        reports[family.value] = placed(report, numbers)
+        reports[family.label] = placed(report, numbers)
     return reports
 
 
@@ -69,7 +65,7 @@ def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
         if moved.memstart != window.memstart:
             facts["memstart"] = moved.memstart
     if ram is not None:
-        facts["memstart"] = _memstart(ram, report, window, actual)
+        facts["memstart"] = _memstart(ram, window, report.release, actual)
     elif memstart is not None:
         facts["memstart"] = memstart
     provenance = {**window.provenance, **dict.fromkeys(facts, "given")}
@@ -83,21 +79,12 @@ def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
     return replace(report, window=found, layout=layout)
 
 
-def _memstart(ram: int, report: WindowReport, window: Window, actual: int | None) -> int:
-    if window.page_size is None:
-        raise click.UsageError("--ram needs the page size, which is not known: give --memstart")
-    section = window.section_size_bits
-    if section is None and report.release is not None:
-        section = section_size_bits_for(report.release, window.page_size)
-    if section is None:  # the family says the same: 30 bits until 5.11, and no less after
-        section = 30 if window.family in (Family.V5_4, Family.V4_14) else 27
-    return memstart_for(
-        ram,
-        page_size=window.page_size,
-        section_size_bits=section,
-        va_bits=window.va_bits,
-        vabits_actual=window.vabits_actual if actual is None else actual,
-    )
+def _memstart(ram: int, window: Window, release: str | None, actual: int | None) -> int:
+    kernel = window if actual is None else replace(window, vabits_actual=actual)
+    try:
+        return memstart_from_ram(kernel, ram, release=release)
+    except WindowError as error:
+        raise click.UsageError(f"--ram: {error}; give --memstart") from error
 
 
 def gathered(

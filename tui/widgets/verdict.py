@@ -156,7 +156,7 @@ def window_line(window: Window | None, width: int, *, live: bool = False) -> Lin
     if window.use_known and window.used[0] != window.start:
         facts.append(f"in use from {words.address(window.used[0])}")
     if window.family is not None:
-        facts.append(f"as the formula of {window.family.value} gives")
+        facts.append(f"as the formula of {window.family.label} gives")
     return _fitting("window  ", text, facts, width)
 
 

@@ -23,10 +23,10 @@ from tests.tracers.constants.stand_ins import (
     stand_in,
     whole,
 )
-from tracers.constants.found import Found
 from tracers.constants.gather import METHODS, gather
 from tracers.constants.image.kernel_image import open_kernel
-from tracers.formulas import Family
+from tracers.constants.method_result import MethodResult
+from tracers.families import Family
 from tracers.machine import Machine
 
 # -- agreement ------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_the_family_is_the_one_that_gives_another_methods_answer(
 
 
 def test_facts_and_borders_that_code_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Found(
+    answer = MethodResult(
         *WINDOWS[OLD],
         "code:vmcoreinfo",
         "made",

@@ -9,6 +9,7 @@ import pytest
 from recordings.format.header import Header
 from recordings.format.writer import Writer
 from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
+from tracers.machine import Machine
 
 
 @pytest.mark.parametrize("form", ["text", "json", "markdown", "lkml"])
@@ -61,6 +62,35 @@ def test_the_code_is_the_hypothetical_verdict_s(sample, args, code, verdict) -> 
     # the recording's own stays what it was
     plain = json.loads(vmemscope("report", f"sample:{sample}", "--json").stdout)
     assert {**told, "what_if": None} == plain
+
+
+@pytest.mark.parametrize("page_size", ["4K", "16K", "64K"])
+@pytest.mark.parametrize("release", ["4.19", "5.10", "5.11", "6.1", "6.12"])
+def test_ram_given_or_recorded_makes_the_same_memstart(
+    tmp_path: Path, release: str, page_size: str
+) -> None:
+    path = tmp_path / "made.arrows"
+    machine = Machine(iomem=((0x6000_0000, 0xDFFF_FFFF, "System RAM"),))
+    Writer(path, Header(machine=machine), fsync=False).close()
+    args = (
+        "--page-size",
+        page_size,
+        "--va-bits",
+        "48",
+        "--struct-page",
+        "64",
+        "--release",
+        release,
+    )
+    memstarts = {
+        json.loads(vmemscope("report", path, *args, *ram, "--json").stdout)["what_if"]["window"][
+            "memstart"
+        ]
+        for ram in ((), ("--ram", "0x60000000"))
+    }
+    # 64K pages from 5.12 on: 512 MiB sections and blocks; all others round down to 1 GiB
+    fine = page_size == "64K" and release in {"6.1", "6.12"}
+    assert memstarts == {"0x0000000060000000" if fine else "0x0000000040000000"}
 
 
 def test_a_kernel_s_image_gives_the_window_and_the_recording_the_ram(captures: Path) -> None:
