@@ -20,9 +20,9 @@ from tracers.batch import Batch, Losses
 from tracers.formulas import WindowError
 from tracers.logs import formats
 from tracers.logs.derive import Deriver
-from tracers.logs.formats import Aids, Format, Log
+from tracers.logs.formats import Format, Log, LogContext
 from tracers.logs.input_files import Input
-from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_places
+from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_locations
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.machine import Machine, MachineError, read_machine
@@ -91,8 +91,8 @@ def _import(
     events = _kprobe_events(machine_dir)
     with _image(vmlinux) as image:
         machine, warn_sites = _machine(machine_dir, image)
-        aids = Aids(machine.window, machine.release, image, read_places(events))
-        opened = form.open(source, aids)
+        context = LogContext(machine.window, machine.release, image, read_probe_locations(events))
+        opened = form.open(source, context)
     origin = {"importer": form.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``vmemscope doctor`` prints: the answer first, then the points, then each check.
+"""The text and JSON of ``vmemscope doctor``: the result, then the probe points, then each check.
 
 Promises: the first line says whether live capture works here and what is missing; every "no" is
 followed by its next step; text of the kernel goes through ``printable``; at most 80 columns wide
@@ -36,7 +36,7 @@ def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "engine": diagnosis.best.engine if diagnosis.best else None,
         "gaps": list(diagnosis.gaps),
         "checks": [
-            {"name": c.name, "status": c.status, "said": c.said, "steps": dict(c.steps)}
+            {"name": c.name, "status": c.status, "said": c.finding, "steps": dict(c.steps)}
             for c in diagnosis.checks
         ],
         "engines": [
@@ -44,26 +44,26 @@ def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
                 "engine": trial.engine,
                 "failed": trial.failed or None,
                 "notes": list(trial.notes),
-                "points": [_point(each) for each in trial.attached],
+                "points": [_point(point) for point in trial.attached],
             }
             for trial in diagnosis.trials
         ],
     }
 
 
-def _point(each: Attached) -> dict[str, Any]:
+def _point(point: Attached) -> dict[str, Any]:
     return {
-        "kind": name(each.kind),
-        "function": each.function,
-        "how": each.how,
-        "rung": each.probe.rung.value if each.probe else "derived" if each.derived else None,
-        "absent": each.absent,
-        "refused": {rung.value: why for rung, why in each.refused},
+        "kind": name(point.kind),
+        "function": point.function,
+        "how": point.how,
+        "rung": point.probe.rung.value if point.probe else "derived" if point.derived else None,
+        "absent": point.absent,
+        "refused": {rung.value: why for rung, why in point.refused},
     }
 
 
 def _parts(diagnosis: Diagnosis, distribution: str | None) -> Iterator[ConsoleRenderable]:
-    yield _answer(diagnosis)
+    yield _result(diagnosis)
     yield text_layout.line("kernel", f"{printable(diagnosis.release)} {printable(diagnosis.arch)}")
     for trial in diagnosis.trials:
         yield from _trial(trial)
@@ -72,19 +72,19 @@ def _parts(diagnosis: Diagnosis, distribution: str | None) -> Iterator[ConsoleRe
         yield from _check(check, distribution)
 
 
-def _answer(diagnosis: Diagnosis) -> ConsoleRenderable:
+def _result(diagnosis: Diagnosis) -> ConsoleRenderable:
     best = diagnosis.best
     if best is None:
         return text_layout.hanging(
             Text("NOT POSSIBLE", "bold red"), "no engine works here: see below"
         )
-    said = f"live capture by engine {best.engine}"
+    works = f"live capture by engine {best.engine}"
     if diagnosis.exit_code == 0:
         return text_layout.hanging(
-            Text("READY", "bold green"), f"{said}: every call is seen and timed"
+            Text("READY", "bold green"), f"{works}: every call is seen and timed"
         )
-    told = "; ".join((said, *map(printable, diagnosis.gaps)))
-    return text_layout.hanging(Text("WITH GAPS", "bold yellow"), told)
+    gaps = "; ".join((works, *map(printable, diagnosis.gaps)))
+    return text_layout.hanging(Text("WITH GAPS", "bold yellow"), gaps)
 
 
 def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
@@ -92,22 +92,22 @@ def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
     if trial.failed:
         yield text_layout.hanging(Text("no ", "red"), printable(trial.failed), width=5)
         return
-    for each in trial.attached:
-        exact = each.probe is not None and each.probe.timed
-        style = "dim" if each.absent else "green" if exact else "yellow"
+    for point in trial.attached:
+        exact = point.probe is not None and point.probe.timed
+        style = "dim" if point.absent else "green" if exact else "yellow"
         yield text_layout.line(
             "",
-            Text.assemble((f"{printable(each.function)}  ", ""), (printable(each.how), style)),
+            Text.assemble((f"{printable(point.function)}  ", ""), (printable(point.how), style)),
             width=2,
         )
-        if each.probe is not None:
-            for rung, why in each.refused:
+        if point.probe is not None:
+            for rung, why in point.refused:
                 yield text_layout.line("", Text(f"{rung.value}: {printable(why)}", "dim"), width=6)
 
 
 def _check(check: Check, distribution: str | None) -> Iterator[ConsoleRenderable]:
     status = Text(f"{check.status:8}", _STYLES.get(check.status, "yellow"))
-    text = Text.assemble(status, printable(check.said))
+    text = Text.assemble(status, printable(check.finding))
     yield text_layout.line(check.name, text, width=_WIDTH)
     if check.status == OK:
         return

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Live sources: events out of the running kernel, and what could be attached how."""
+"""Live capture: attaches probes to the running kernel and yields their events."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Raw records of an engine to rows of the event schema, column-wise.
+"""Converts an engine's raw records to rows of the event schema, column by column.
 
-``RAW`` is the one record layout of all engines; the BPF program (program.c) writes it as it is.
-An entry carries the first registers, an exit x0; which register is which argument is the probe's
-knowledge, so nothing in a kernel needs to know signatures.
+``RAW`` is the record layout of all engines; the BPF program (program.c) writes it directly. An
+entry holds the first registers, an exit x0. The probe knows which register is which argument, so
+nothing in the kernel needs to know signatures.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ _Mask = npt.NDArray[np.bool_]
 def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa.RecordBatch:
     """Return the records (RAW[N]) as rows of ``SCHEMA``, in their order.
 
-    ``probes``: what ``probe`` counts; ``sites``: source files of WARNs, what ``site`` counts.
+    ``probe`` is an index into ``probes``, ``site`` one into ``sites``, the WARNs' source files.
     """
     probe = records["probe"]
     kinds = np.array([each.kind for each in probes], np.int8)
@@ -52,7 +52,7 @@ def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa
     entry = records["phase"] != Phase.EXIT
     # an entry whose exit nobody watches for must not look like a call that never ended
     phase = np.where(entry & untimed, np.int8(Phase.POINT), records["phase"].astype(np.int8))
-    told = (records["known"] & KNOWN_ARGS) != 0
+    has_args = (records["known"] & KNOWN_ARGS) != 0
     made: dict[str, pa.Array] = {
         "ts_ns": column(records["ts_ns"]),
         "kind": pa.DictionaryArray.from_arrays(column(kinds[probe]), KIND_NAMES),
@@ -63,8 +63,8 @@ def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa
         "tid": column(records["tid"]),
         "comm": _comms(records["comm"], (records["known"] & KNOWN_COMM) != 0),
     }
-    made |= _arguments(records, probes, entry & told)
-    made["ret"] = _returned(records, probes, ~entry & told)
+    made |= _arguments(records, probes, entry & has_args)
+    made["ret"] = _returned(records, probes, ~entry & has_args)
     warn = np.array([each.kind is Kind.WARN for each in probes], np.bool_)[probe] & entry
     made["line"] = masked(records["line"], warn & (records["line"] != 0))
     made["site"] = _strings(
@@ -77,14 +77,14 @@ def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa
 
 
 def _arguments(records: _Records, probes: Sequence[Probe], known: _Mask) -> dict[str, pa.Array]:
-    """Return start, end, pfn, nr_pages and nid: registers by the probe's own account."""
+    """Return start, end, pfn, nr_pages and nid from the registers that the probe names."""
     args, probe = records["args"], records["probe"]
-    every = np.arange(len(records))
+    index = np.arange(len(records))
     made = {}
     for name in ("start", "end", "pfn", "nr_pages", "nid"):
         register = np.array([dict(each.registers).get(name, -1) for each in probes], np.int64)
         which = register[probe]
-        values = args[every, which]  # -1 takes the last, and is masked
+        values = args[index, which]  # -1 takes the last, and is masked
         if name == "nid":
             values = values.astype(np.uint32).view(np.int32)
         made[name] = masked(values, known & (which >= 0))

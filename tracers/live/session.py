@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One live capture: the machine's facts, the engine, what it attached, and an honest account.
+"""One live capture: the machine, the engine and its probes, and what was lost or not observed.
 
 ``open_live`` finds out what this kernel allows and attaches it, disabled; ``Live`` then starts,
-polls, stops and closes. Promises: what was attached how, and what not and why, is in ``probes``
-and ``notes``; populate calls that nothing could observe are derived; WARNs that error_report_end
-saw and the engine did not are a loss; /sys/kernel/warn_count, which counts those of all the kernel
-and those before the probes were on, too, is told beside them.
+polls, stops and closes. Promises: ``probes`` and ``notes`` say what is attached how, and what is
+not and why; populate calls that no probe could observe are derived; WARNs that error_report_end saw
+and the engine did not are counted as lost; /sys/kernel/warn_count is reported beside them: it
+counts WARNs of the whole kernel, also those before the probes were on.
 """
 
 import time
@@ -55,7 +55,7 @@ class Live:
         self.attached = tuple(attached)
         self.probes = {each.function: each.how for each in attached}
         self.warn_sites = tuple(warn_sites)
-        self.notes = (*notes, *_refusals(attached))
+        self.notes = (*notes, *_why_refused(attached))
         self.clock: dict[str, str | int | None] = {
             "name": "mono",
             "offset_ns": time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
@@ -91,7 +91,7 @@ class Live:
         return None if batch is None else self._derived(batch)
 
     def stop(self) -> Iterator[Batch]:
-        """Disable all probes; yield what was under way, and what the witnesses disagree on."""
+        """Disable all probes; yield the remaining events, and the WARNs that were missed."""
         rest = self._engine.stop()
         after = _number(self._root / _WARN_COUNT)
         if after is not None and self._warned_before is not None:
@@ -107,14 +107,14 @@ class Live:
                 yield Batch(empty(SCHEMA), Losses(lost=missed))
 
     def closing(self) -> tuple[str, ...]:
-        """Return sentences on the three witnesses and on losses, for the closing record."""
+        """Return sentences on losses and on the three counts of WARNs, for the closing record."""
         counts = self._engine.counts()
-        told = [
+        sentences = [
             f"lost {number} events of {name}" + (f" on cpu {cpu}" if cpu >= 0 else "")
             for (name, cpu), number in sorted(counts.lost.items())
             if number
         ]
-        told += [
+        sentences += [
             f"{number} returns of {name} were missed: no free kretprobe instance"
             for name, number in sorted(counts.missed_returns.items())
             if number
@@ -123,21 +123,21 @@ class Live:
             ("__warn", counts.warns, counts.other_warns),
             ("error_report_end", counts.reported, counts.other_reported),
         )
-        said = [
+        warns = [
             f"{name} {ours}" + (f" (and {others} elsewhere)" if others else "")
             for name, ours, others in witnesses
             if ours is not None
         ]
         if self._warned is not None:
-            said.append(f"warn_count {self._warned}")
-        if said:
-            told.append("WARNs by witness: " + ", ".join(said))
+            warns.append(f"warn_count {self._warned}")
+        if warns:
+            sentences.append("WARNs by witness: " + ", ".join(warns))
         if self._deriver is not None:
-            told += self._deriver.notes
-        return tuple(told)
+            sentences += self._deriver.notes
+        return tuple(sentences)
 
     def close(self) -> None:
-        """Detach and remove everything; again: does nothing."""
+        """Detach and remove everything. Safe to call again."""
         self._engine.close()
 
     def _derived(self, batch: Batch) -> Batch:
@@ -156,7 +156,7 @@ def open_live(
     surveyed: Survey | None = None,
     root: Path = Path("/"),
 ) -> Live:
-    """Attach to the running kernel whatever it allows; nothing is enabled before ``start``.
+    """Attach all probes that the running kernel allows; ``start`` enables them.
 
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
     have the kernel drop populate and free calls inside the window in use. ``vmlinux``: the running
@@ -169,24 +169,24 @@ def open_live(
     """
     if engine not in ("auto", *ENGINES):
         raise LiveError(f"no engine {engine}: there are {', '.join(('auto', *ENGINES))}")
-    found = surveyed or _survey(first, vmlinux, root)
+    known = surveyed or _survey(first, vmlinux, root)
     if hits_only:
-        window = found.machine.window
+        window = known.machine.window
         if window is None:
             raise LiveError("hits only: the window is not known here: vmemscope doctor")
         filters = replace(filters, window=window.used)
     chosen, attached, why_not = _first_that_works(
         ENGINES if engine == "auto" else (engine,),
-        lambda name: _OPENERS[name](filters, found.ours, root),
-        lambda opened: _attached(found, opened),
+        lambda name: _OPENERS[name](filters, known.ours, root),
+        lambda opened: _attached(known, opened),
     )
     given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
     return Live(
         chosen,
         attached,
-        found.machine,
-        warn_sites=found.warn_sites,
-        notes=(*found.notes, *why_not),
+        known.machine,
+        warn_sites=known.warn_sites,
+        notes=(*known.notes, *why_not),
         origin={name: str(value) for name, value in given.items() if value is not None},
         filtered=filters.pid is not None or filters.comm is not None,
         root=root,
@@ -201,14 +201,14 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
         kernel.close()
 
 
-def _attached(found: Survey, engine: Engine) -> tuple[Attached, ...]:
-    attached = climb(found.ladders, engine.attach, found.traceable)
+def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
+    attached = climb(surveyed.ladders, engine.attach, surveyed.traceable)
     if all(each.probe is None for each in attached):
-        # one reason is most often everyone's; of a rung left out on purpose it is no reason
-        told = dict.fromkeys(
+        # most often all have the same reason; a rung left out on purpose is not a reason
+        reasons = dict.fromkeys(
             why for each in attached for _, why in each.refused if not why.startswith("left out")
         )
-        why = "; ".join(list(told)[:3]) or "no reason given"
+        why = "; ".join(list(reasons)[:3]) or "no reason given"
         raise LiveError(f"the kernel refused every probe ({why}): see vmemscope doctor")
     return attached
 
@@ -249,8 +249,8 @@ def _tracefs(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) ->
 _OPENERS: "Final[Mapping[str, Callable[..., Engine]]]" = {"bcc": _bcc, "tracefs": _tracefs}
 
 
-def _refusals(attached: Sequence[Attached]) -> Iterator[str]:
-    """Say of each point that is not on the first rung why it is not."""
+def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:
+    """Yield for each attached point why the more direct rungs failed."""
     for each in attached:
         if each.probe is not None:
             for rung, why in each.refused:

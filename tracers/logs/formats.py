@@ -14,9 +14,9 @@ from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace
-from tracers.logs.kprobe_text.definitions import Place
+from tracers.logs.kprobe_text.definitions import ProbeLocation
 from tracers.logs.kprobe_text.ftrace import FtraceLog, looks_like_ftrace
-from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.function_names import FunctionNames
 from tracers.logs.kprobe_text.perf import PerfLog, looks_like_perf
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.kprobe_text.trace_cmd_file import TraceCmdFile, looks_like_trace_cmd_file
@@ -47,13 +47,13 @@ class Log(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Aids:
+class LogContext:
     """What is known besides the log: its machine's window, release, kernel image and probes."""
 
     window: Window | None = None
     release: str | None = None
     image: "KernelImage | None" = None  # open while the log is being opened
-    places: Mapping[str, Place] = field(default_factory=dict)  # of kprobe_events, by event
+    places: Mapping[str, ProbeLocation] = field(default_factory=dict)  # of kprobe_events, by event
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,19 @@ class Format:
     name: str  # for --format and a recording's header
     title: str  # for people
     looks_like: Callable[[bytes], bool]
-    open: Callable[[Input, Aids], Opened]
+    open: Callable[[Input, LogContext], Opened]
 
 
-def _trace_cmd_file(source: Input, aids: Aids) -> Opened:
-    log = TraceCmdFile(source.file(), places=aids.places)
+def _trace_cmd_file(source: Input, context: LogContext) -> Opened:
+    log = TraceCmdFile(source.file(), places=context.places)
     return Opened(log, log.clock)
 
 
-def _dmesg(source: Input, aids: Aids) -> Opened:
-    arguments = Arguments.from_image(aids.image) if aids.image else None
-    return Opened(DmesgLog(source, arguments=arguments, window=aids.window, release=aids.release))
+def _dmesg(source: Input, context: LogContext) -> Opened:
+    arguments = Arguments.from_image(context.image) if context.image else None
+    return Opened(
+        DmesgLog(source, arguments=arguments, window=context.window, release=context.release)
+    )
 
 
 FORMATS: Final = (
@@ -96,13 +98,13 @@ FORMATS: Final = (
         "trace-cmd",
         "trace-cmd report's text",
         looks_like_trace_cmd,
-        lambda source, aids: Opened(TraceCmdLog(source, names=Names(aids.places))),
+        lambda source, context: Opened(TraceCmdLog(source, names=FunctionNames(context.places))),
     ),
     Format(
         "perf",
         "perf script's text",
         looks_like_perf,
-        lambda source, aids: Opened(PerfLog(source, names=Names(aids.places))),
+        lambda source, context: Opened(PerfLog(source, names=FunctionNames(context.places))),
     ),
     Format(
         "ftrace",

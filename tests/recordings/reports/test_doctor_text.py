@@ -13,7 +13,7 @@ from recordings.reports.doctor_text import diagnosis_dict, render
 from tracers.events import Kind
 from tracers.live.doctor.examine import NO, OK, UNKNOWN, Check, Diagnosis, Trial
 from tracers.live.probes.ladder import Attached
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.machine import Machine
 from tracers.window import Window
 
@@ -23,8 +23,9 @@ HOSTILE = "\x1b]0;x\x07[bold]\u202e\u200b"
 
 
 def seen(kind: Kind, function: str, rung: Rung = Rung.KPROBE, *, timed: bool = True, **more):
-    place = Place("__add_pages", 0xAC, 4) if rung is Rung.CALLSITE else Place(function, 0, 4)
-    return Attached(kind, function, Probe(kind, rung, function, (place,), timed=timed), **more)
+    symbol, offset = ("__add_pages", 0xAC) if rung is Rung.CALLSITE else (function, 0)
+    entries = (ProbeAddress(symbol, offset, 4),)
+    return Attached(kind, function, Probe(kind, rung, function, entries, timed=timed), **more)
 
 
 NOTRACE = ((Rung.KPROBE, "Invalid argument (notrace)"),)

@@ -18,13 +18,13 @@ WINDOW = Window(
 
 
 class Fake:
-    """An engine that has what it was given, and refuses what it was told to."""
+    """An engine that returns what it was given, and rejects the probes in ``refuse``."""
 
     name = "fake"
 
     def __init__(self, *, refuse=(), batches=(), rest=None, counts=None, broken=None):
         self.refuse, self.batches, self.rest = refuse, list(batches), rest
-        self.told = counts or Counts()
+        self.made_counts = counts or Counts()
         self.broken = broken
         self.attached: list[Probe] = []
         self.done: list[str] = []
@@ -48,7 +48,7 @@ class Fake:
         return self.rest
 
     def counts(self):
-        return self.told
+        return self.made_counts
 
     def close(self):
         self.done.append("close")

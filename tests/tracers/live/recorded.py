@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ring pages of booted kernels, and what the same kernels' own `trace` file said of them.
+"""Ring pages of booted kernels, and what the same kernels' `trace` file shows.
 
 data/RELEASE: 2 GiB of device memory added and removed with probes on (plain), and six times over
 with a ring of three pages (lost). First `trace` was read, which takes nothing away, then
@@ -45,7 +45,7 @@ class Line:
     cpu: int
     us: int
     event: str
-    said: dict[str, str]
+    arguments: dict[str, str]
 
     @property
     def kind(self) -> Kind | None:
@@ -85,7 +85,7 @@ def lines(release: str, scene: str, cpu: int | None = None) -> list[Line]:
         r"^\s*(.+)-(\d+)\s+\[(\d+)\] \S+ +(\d+)\.(\d+): (\w+): (.*)$", text, re.MULTILINE
     )
     made = [
-        Line(comm, int(tid), int(on), int(s) * 10**6 + int(us), event, _said(event, rest))
+        Line(comm, int(tid), int(on), int(s) * 10**6 + int(us), event, _arguments(event, rest))
         for comm, tid, on, s, us, event, rest in found
     ]
     assert len(made) == len(text.splitlines())
@@ -101,7 +101,7 @@ def overrun(release: str, scene: str, cpu: int) -> int:
     )
 
 
-def _said(event: str, rest: str) -> dict[str, str]:
+def _arguments(event: str, rest: str) -> dict[str, str]:
     if event == "error_report_end":
         return {"id": rest.rsplit(maxsplit=1)[-1]}
     return {key: value.strip('"') for key, value in re.findall(r"(\w+)=(\S+)", rest)}

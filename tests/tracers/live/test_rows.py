@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.events import SCHEMA, Kind
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.live.rows import RAW, rows
 
 PROBES = (
@@ -19,7 +19,7 @@ PROBES = (
         Kind.POPULATE,
         Rung.BREAKPOINT,
         "vmemmap_populate",
-        (Place("vmemmap_populate", 0, 1),),
+        (ProbeAddress("vmemmap_populate", 0, 1),),
         registers=(("start", 0), ("end", 1), ("nid", 2)),
         ret="int",
     ),
@@ -57,7 +57,7 @@ def record(**fields) -> np.ndarray:
     return one
 
 
-def told(*records: np.ndarray, sites=(MMU,)) -> list[dict]:
+def rows_of(*records: np.ndarray, sites=(MMU,)) -> list[dict]:
     batch = rows(np.concatenate(records), PROBES, sites)
     batch.validate(full=True)
     assert batch.schema == SCHEMA
@@ -71,7 +71,7 @@ def expected(**fields) -> dict:
 
 def test_arguments_come_out_of_the_registers_the_probe_names():
     args = [2**64 - 2**21, 0, 2**32 - 1, 77]  # a range that ends at the very top; nid -1
-    assert told(
+    assert rows_of(
         record(probe=POPULATE, ts_ns=2**63 + 5, cpu=3, pid=10, tid=11, comm=b"insmod", args=args),
         record(probe=REMOVE, args=[0xDEAD, 0xFFEC38000, 2**64 - 1, 9]),
     ) == [
@@ -105,14 +105,14 @@ def test_arguments_come_out_of_the_registers_the_probe_names():
     ],
 )
 def test_what_a_call_returned(probe, x0, ret):
-    (row,) = told(record(probe=probe, phase=EXIT, args=[x0, 1, 2, 3]))
+    (row,) = rows_of(record(probe=probe, phase=EXIT, args=[x0, 1, 2, 3]))
     assert row["ret"] == ret
     assert row["phase"] == "exit"
     assert [row[name] for name in ("start", "end", "pfn", "nr_pages", "nid")] == [None] * 5
 
 
 def test_what_the_engine_does_not_know_is_null():
-    (entry, leave) = told(
+    (entry, leave) = rows_of(
         record(probe=POPULATE, known=0, args=[1, 2, 3], pid=5, comm=b"x", tid=6),
         record(probe=POPULATE, known=NO_ARGS, phase=EXIT, args=[1]),
     )
@@ -122,7 +122,7 @@ def test_what_the_engine_does_not_know_is_null():
 
 
 def test_a_warn_has_its_site_at_the_entry_alone():
-    first, unknown, beyond, leave, other = told(
+    first, unknown, beyond, leave, other = rows_of(
         record(probe=WARN, site=1, line=1222, args=[1, 2, 3]),
         record(probe=WARN, site=-1, line=0),
         record(probe=WARN, site=2, line=7),
@@ -135,7 +135,7 @@ def test_a_warn_has_its_site_at_the_entry_alone():
     assert (beyond["site"], beyond["line"]) == (None, 7)
     assert (leave["site"], leave["line"]) == (None, None)
     assert (other["site"], other["line"]) == (None, None)
-    assert told(record(probe=WARN, site=0), sites=())[0]["site"] is None
+    assert rows_of(record(probe=WARN, site=0), sites=())[0]["site"] is None
 
 
 @pytest.mark.parametrize(
@@ -154,13 +154,13 @@ def test_a_warn_has_its_site_at_the_entry_alone():
     ],
 )
 def test_any_comm_is_text(comm, text):
-    assert told(record(comm=comm))[0]["comm"] == text
+    assert rows_of(record(comm=comm))[0]["comm"] == text
 
 
 def test_comms_keep_their_rows():
     names = [b"b", b"a", b"\xff", b"b", b""]
     known = [7, 7, 7, 5, 7]
-    made = told(*(record(comm=name, known=k) for name, k in zip(names, known, strict=True)))
+    made = rows_of(*(record(comm=name, known=k) for name, k in zip(names, known, strict=True)))
     assert [row["comm"] for row in made] == ["b", "a", "\\xff", None, ""]
 
 
@@ -205,7 +205,7 @@ def test_nothing_heavy_is_loaded():
         "import tracers.live.session, tracers.live.probes.ladder, tracers.logs.derive\n"
         "import numpy as np\n"
         "from tracers.events import Kind\n"
-        "from tracers.live.probes.points import Place, Probe, Rung\n"
+        "from tracers.live.probes.points import ProbeAddress, Probe, Rung\n"
         "from tracers.live.rows import RAW, rows\n"
         "from tracers.logs.derive import Deriver\n"
         "add = Probe(Kind.ADD_PAGES, Rung.KPROBE, 'f', (), (), (('pfn', 1),), 'int')\n"

@@ -12,7 +12,7 @@ from tracers.events import SCHEMA, Kind
 from tracers.formulas import WindowError
 from tracers.live.probes.engine import Counts
 from tracers.live.probes.ladder import Attached
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.live.session import Live
 from tracers.machine import Machine
 from tracers.window import Window
@@ -32,7 +32,7 @@ ADDED = {"kind": "add_pages", "phase": "exit", "ret": 0}
 
 def ends(*kinds: Kind, derived: bool = False) -> list[Attached]:
     seen = [
-        Attached(kind, kind.label, Probe(kind, Rung.KPROBE, kind.label, (Place("f", 0, 0),)))
+        Attached(kind, kind.label, Probe(kind, Rung.KPROBE, kind.label, (ProbeAddress("f", 0, 0),)))
         for kind in kinds
     ]
     refused = ((Rung.KPROBE, "notrace"),)
@@ -89,8 +89,8 @@ def test_an_operation_that_never_returned_is_told_at_the_end():
     )
     live.poll(0)
     assert list(live.stop()) == []
-    (told,) = live.closing()
-    assert "3 sections are unknown" in told
+    (sentence,) = live.closing()
+    assert "3 sections are unknown" in sentence
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_on_x86_64_what_needs_no_arm64_is_attached(fakes, monkeypatch, tmp_path)
     assert live.machine.window is None
     assert any("the window is not known: this machine runs x86_64" in note for note in live.notes)
     assert live.probes["__add_pages"] == "kprobe entry+return"
-    assert fakes.asked["bcc"][1] == ((0, 2**64 - 1),)  # no code known: all WARNs are told
+    assert fakes.asked["bcc"][1] == ((0, 2**64 - 1),)  # no code known: all WARNs are rows
 
 
 def test_a_bad_vmlinux_is_an_error_of_ours_before_any_engine(arm64, fakes):

@@ -16,7 +16,7 @@ from tests.tui.processes import ROOT
 from tracers.events import Kind
 from tracers.live.doctor.examine import NO, Check, Diagnosis, Trial
 from tracers.live.probes.ladder import Attached
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.machine import Machine
 from tracers.window import Window
 from tui.commands.doctor import doctor
@@ -25,7 +25,7 @@ NOBODY = 65534
 SEEN = Attached(
     Kind.FREE,
     "vmemmap_free",
-    Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (Place("vmemmap_free", 0, 4),)),
+    Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (ProbeAddress("vmemmap_free", 0, 4),)),
 )
 UNSEEN = Attached(Kind.WARN, "__warn", None, ((Rung.KPROBE, "refused"),))
 CHECK = Check("BCC", NO, "missing", {"debian": "apt install x", "fedora": "dnf install x"})

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Engine bcc: BPF programs, compiled by BCC."""
+"""Engine bcc: BPF programs on kprobes and breakpoints, compiled by BCC."""

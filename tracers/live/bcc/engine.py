@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Engine "bcc": a BPF program on kprobes and breakpoints, its records through one ring buffer.
+"""Engine "bcc": a BPF program on kprobes and breakpoints that sends records over one ring buffer.
 
-Promises: everything lives in file descriptors of this process, so nothing outlives it; no record
-is dropped without being counted (per probe and CPU, by the program itself); no kernel header is
-needed, though BCC asks for them. What BCC prints goes into errors, never to the terminal.
+Promises: everything is held by file descriptors of this process, so nothing outlives it; every
+dropped record is counted (per probe and CPU, by the BPF program itself); kernel headers are not
+needed, though BCC asks for them. What BCC prints goes into error messages, never to the terminal.
 """
 
 import atexit
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
 from tracers.events import Kind, Phase
-from tracers.live.bcc.breakpoint_repeats import TIMED, UNTIMED, Doubles
+from tracers.live.bcc.duplicate_hits import TIMED, UNTIMED, DuplicateHits
 from tracers.live.bcc.find_module import find_bcc
 from tracers.live.bcc.perf_events import Kprobes, check_stepping, open_breakpoint, open_tracepoint
 from tracers.live.bcc.program import (
@@ -43,7 +43,7 @@ from tracers.live.rows import RAW, rows
 
 
 class BccEngine:
-    """See ``probes.engine.Engine``. ``ours``: where the WARNs lie whose rows are wanted."""
+    """See ``probes.engine.Engine``. ``ours``: address ranges of the WARNs to record."""
 
     name = "bcc"
 
@@ -64,13 +64,13 @@ class BccEngine:
         self._sites: list[str] = []
         self._files: dict[int, int] = {}  # address of a file's name -> index of its site
         self._filters = filters
-        self._doubles = Doubles()
+        self._duplicates = DuplicateHits()
         self._open: set[int] = set()  # calls under way: probe << 32 | thread
         self._running = False
-        self._stepping = False  # breakpoints of programs were seen to let go
+        self._stepping = False  # breakpoints with a program were seen to step on
         self._possible = _cpus(root, "possible")
         self._last = np.zeros(len(self._possible), TALLY)  # one for each of these, in their order
-        self._told = 0  # lost that some batch has told
+        self._reported_lost = 0  # losses that are in some batch
         self._reports = False
         self._cpus = _cpus(root, "online")
         self._kprobes = Kprobes(root, self._cpus[0])
@@ -87,7 +87,7 @@ class BccEngine:
             raise LiveError(one_line(error)) from None
 
     def attach(self, probe: Probe) -> str | None:
-        """Attach a probe, not yet heard. Raises ``AttachError`` and leaves nothing of it behind."""
+        """Attach a probe, disabled. Raises ``AttachError`` and leaves nothing of it behind."""
         registers = dict(probe.registers)
         if probe.kind is Kind.WARN and "caller" not in registers:
             raise AttachError(f"{probe.function}: unknown which register holds the caller")
@@ -118,23 +118,23 @@ class BccEngine:
         return None
 
     def start(self) -> None:
-        """Hear all probes from now on, at once."""
+        """Enable all probes at once."""
         self._warm()
         self._running = True
         self._control(running=True)
 
     def _warm(self) -> None:
-        """Go through everything once: what loads at first use must not hold up the first events."""
+        """Run all code once, so that loading at first use does not delay the first events."""
         records = np.zeros(len(self._probes), RAW)
         records["probe"] = np.arange(len(self._probes))
         if len(records):
-            Doubles().leave_out(records, [_doubled(probe) for probe in self._probes])
+            DuplicateHits().drop(records, [_duplicate_within(probe) for probe in self._probes])
             self._follow(records)
             rows(records, self._probes, self._sites)
         self._open.clear()
 
     def poll(self, timeout_s: float) -> Batch | None:
-        """Return what was sent, waiting up to ``timeout_s`` for something; it may be earlier."""
+        """Return the records sent so far; wait up to ``timeout_s`` if there are none."""
         if self._ring is None:
             return None
         records = self._ring.drain()
@@ -144,7 +144,7 @@ class BccEngine:
         return self._batch(records)
 
     def stop(self) -> Batch | None:
-        """Stop hearing, detach everything, return the rest and the last losses."""
+        """Disable and detach everything; return the remaining records and the last losses."""
         if self._ring is None:
             return None
         if self._running:
@@ -154,9 +154,9 @@ class BccEngine:
         return self._batch(self._ring.drain())
 
     def counts(self) -> Counts:
-        """Return the program's own accounting; ``warns`` and ``reported`` know no filter.
+        """Return the program's own counters; ``warns`` and ``reported`` ignore filters.
 
-        ``missed_returns`` is entries less exits less calls under way, a call at most a thread.
+        ``missed_returns`` is entries minus exits minus calls under way, at most one per thread.
         """
         if self._bpf is not None:
             self._tallies()
@@ -172,8 +172,10 @@ class BccEngine:
                     lost[probe.function, cpu] = number
             if probe.timed and probe.rung is Rung.KPROBE:
                 under_way = sum(call >> 32 == index for call in self._open)
-                gone = self._last["entries"][:, slot].sum() - self._last["exits"][:, slot].sum()
-                missed[probe.function] = max(0, int(gone) - under_way)
+                unmatched = (
+                    self._last["entries"][:, slot].sum() - self._last["exits"][:, slot].sum()
+                )
+                missed[probe.function] = max(0, int(unmatched) - under_way)
         warned = WARN_SLOT in self._slots
         return Counts(
             lost,
@@ -209,29 +211,29 @@ class BccEngine:
     def _events(self, probe: Probe, entry: int, exit_: int) -> Iterator[int]:
         """Open a probe's events one by one; exits first, so that no entry lacks its exit."""
         if probe.rung is Rung.BREAKPOINT:
-            for places, function in (
+            for targets, function in (
                 (probe.exits if probe.timed else (), exit_),
                 (probe.entries, entry),
             ):
-                for place in places:
+                for target in targets:
                     for cpu in self._cpus:
-                        yield open_breakpoint(place, cpu, function)
+                        yield open_breakpoint(target, cpu, function)
             return
         if probe.timed and probe.rung is Rung.KPROBE:
-            for place in probe.entries:
-                yield self._kprobes.open(place, returns=True, program=exit_)
-        for place in probe.exits if probe.timed else ():
-            yield self._kprobes.open(place, returns=False, program=exit_)
-        for place in probe.entries:
-            yield self._kprobes.open(place, returns=False, program=entry)
+            for target in probe.entries:
+                yield self._kprobes.open(target, returns=True, program=exit_)
+        for target in probe.exits if probe.timed else ():
+            yield self._kprobes.open(target, returns=False, program=exit_)
+        for target in probe.entries:
+            yield self._kprobes.open(target, returns=False, program=entry)
 
     def _load(self, name: str, kind: int) -> int:
-        with quiet() as said:
+        with quiet() as printed:
             try:
                 return int(self._bpf.load_func(name.encode(), kind).fd)
             except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
                 failed = error
-        raise AttachError(one_line(failed, said))
+        raise AttachError(one_line(failed, printed))
 
     def _witness(self, root: Path) -> None:
         """Count error_report_end as well, where the kernel has it (5.12)."""
@@ -246,7 +248,7 @@ class BccEngine:
         return int(self._lib.bpf_table_fd(self._bpf.module, name.encode()))
 
     def _control(self, *, running: bool) -> None:
-        """Tell the program which slot is which probe, and whether to send at all."""
+        """Write the program's settings: which slot is which probe, and whether to send."""
         slots = np.full((SLOTS, 8), NONE, np.uint8)
         slots[:, :3] = 0
         for index, (probe, slot) in enumerate(zip(self._probes, self._slots, strict=True)):
@@ -262,7 +264,7 @@ class BccEngine:
             raise LiveError(f"the kernel does not take the BPF program's settings: {TO_TRACEFS}")
 
     def _tallies(self) -> int:
-        """Read the counters of all CPUs; return the losses among them."""
+        """Read the counters of all CPUs; return the sum of their losses."""
         memory = ctypes.create_string_buffer(self._last.nbytes)
         key = ctypes.c_uint32(0)
         if not self._lib.bpf_lookup_elem(self._map("tallies"), ctypes.byref(key), memory):
@@ -270,17 +272,19 @@ class BccEngine:
         return int(self._last["lost"].sum())
 
     def _batch(self, records: npt.NDArray[np.void]) -> Batch | None:
-        lost = self._tallies() - self._told
+        lost = self._tallies() - self._reported_lost
         if not len(records) and not lost:
             return None
-        self._told += lost
-        records = self._doubles.leave_out(records, [_doubled(probe) for probe in self._probes])
+        self._reported_lost += lost
+        records = self._duplicates.drop(
+            records, [_duplicate_within(probe) for probe in self._probes]
+        )
         self._name_sites(records)
         self._follow(records)
         return Batch(rows(records, self._probes, self._sites), Losses(lost=lost))
 
     def _follow(self, records: npt.NDArray[np.void]) -> None:
-        """Keep which calls are under way: those whose last record is an entry."""
+        """Track the calls under way: those whose last record is an entry."""
         calls = records["probe"].astype(np.int64) << 32 | records["tid"]
         last, where = np.unique(calls[::-1], return_index=True)
         entered = records["phase"][::-1][where] == Phase.ENTRY
@@ -288,7 +292,7 @@ class BccEngine:
         self._open.update(last[entered].tolist())
 
     def _name_sites(self, records: npt.NDArray[np.void]) -> None:
-        """Give WARN entries their site and line, which the program sends as raw registers."""
+        """Fill in site and line of WARN entries, which the program sends as raw registers."""
         if WARN_SLOT not in self._slots:
             return
         index = self._slots.index(WARN_SLOT)
@@ -314,7 +318,7 @@ class BccEngine:
         return self._files[file]
 
 
-def _doubled(probe: Probe) -> int:
+def _duplicate_within(probe: Probe) -> int:
     if probe.rung is not Rung.BREAKPOINT:
         return 0
     return TIMED if probe.timed else UNTIMED
@@ -328,13 +332,13 @@ def _cpus(root: Path, which: str) -> list[int]:
     """Return the CPUs of /sys/devices/system/cpu/``which``, such as "0-3,6"."""
     try:
         text = (root / "sys/devices/system/cpu" / which).read_text("ascii").strip()
-        found: list[int] = []
+        cpus: list[int] = []
         for part in text.split(","):
             first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            cpus += range(int(first), int(last or first) + 1)
     except (OSError, ValueError):
         raise LiveError(f"/sys does not tell which CPUs are {which}: mount sysfs") from None
-    return found
+    return cpus
 
 
 def _close(fds: list[int]) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds the distribution's BCC module from any interpreter, also inside a virtual environment.
+"""Loads the distribution's BCC module into any interpreter, also in a virtual environment.
 
-``bcc`` is no package of PyPI (the one there computes lattices): it comes with the distribution
-as python3-bpfcc or python3-bcc, pure Python over libbcc.so.0, so any CPython can load it from
-where it lies. Only that package is loaded; its directory does not enter ``sys.path``.
+BCC is not on PyPI (the ``bcc`` there computes lattices). Distributions ship it as python3-bpfcc or
+python3-bcc, pure Python over libbcc.so.0, so any CPython can load it from where it is installed.
+Only that package is loaded; its directory is not added to ``sys.path``.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from typing import Final
 from tracers.live.probes.engine import LiveError
 
 #: Where Debian and Ubuntu; Fedora and Arch; and BCC's own "make install" put it.
-_PLACES: Final = (
+_DIRECTORIES: Final = (
     "usr/lib/python3/dist-packages",
     "usr/lib/python3*/site-packages",
     "usr/lib/python3*/dist-packages",
@@ -33,7 +33,7 @@ _WAY_OUT: Final = (
 
 
 def find_bcc(root: Path = Path("/"), path: Sequence[str] | None = None) -> ModuleType:
-    """Return BCC's module, which has ``BPF``. ``path``: where to look last, as ``sys.path``.
+    """Return BCC's module, which has ``BPF``. ``path``: where to search last, as ``sys.path``.
 
     Raises ``LiveError`` with what to install where there is none, or none that loads.
     """
@@ -51,15 +51,17 @@ def find_bcc(root: Path = Path("/"), path: Sequence[str] | None = None) -> Modul
 def describe(root: Path = Path("/")) -> str:
     """Return where BCC is and which release, for ``doctor``. Raises ``LiveError`` as above."""
     module = find_bcc(root)
-    place = Path(module.__file__ or "").parent
-    return f"{place} {getattr(module, '__version__', '')}".rstrip()
+    directory = Path(module.__file__ or "").parent
+    return f"{directory} {getattr(module, '__version__', '')}".rstrip()
 
 
 def _packages(root: Path, path: Sequence[str]) -> Iterator[Path]:
     """Yield the directories that hold BCC, not another ``bcc``: it has the binding's file."""
-    places = [found for place in _PLACES for found in sorted(root.glob(place), reverse=True)]
-    for place in [*places, *map(Path, path)]:
-        package = place / "bcc"
+    directories = [
+        found for directory in _DIRECTORIES for found in sorted(root.glob(directory), reverse=True)
+    ]
+    for directory in [*directories, *map(Path, path)]:
+        package = directory / "bcc"
         # Path.is_file raises where it may not look: sys.path may lead into another's home
         if all(os.access(package / name, os.R_OK) for name in ("__init__.py", "libbcc.py")):
             yield package
@@ -79,7 +81,7 @@ def _load(package: Path) -> ModuleType:
             spec.loader.exec_module(module)
         module.BPF  # noqa: B018 - an AttributeError says what is missing
     except BaseException:
-        for name in [each for each in sys.modules if each.split(".")[0] == _NAME]:
+        for name in [loaded for loaded in sys.modules if loaded.split(".")[0] == _NAME]:
             del sys.modules[name]
         raise
     return module

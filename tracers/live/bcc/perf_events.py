@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Perf events that run a BPF program: kprobes, return probes, breakpoints, the tracepoint.
+"""Opens the perf events that run a BPF program: kprobes, return probes, breakpoints, tracepoint.
 
-BCC's own attach functions go on to tracefs when perf refuses, where a probe outlives its process,
-and tell the reason only on stderr. These here live in file descriptors: whatever ends the
-process ends them, and the kernel's error number is at hand.
+BCC's own attach functions fall back to tracefs when perf_event_open fails, where a probe outlives
+its process, and print the reason only on stderr. The events here are held by file descriptors: they
+end with the process, and the kernel's error number is available.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from tracers.live.probes.engine import AttachError, LiveError
-from tracers.live.probes.points import Place
+from tracers.live.probes.points import ProbeAddress
 
 # include/uapi/linux/perf_event.h
 _TYPE_TRACEPOINT: Final = 2
@@ -49,10 +49,10 @@ _REASONS: Final = {
 
 
 def reason(error: OSError) -> str:
-    """Return the kernel's refusal as words and its error's name."""
+    """Return why the kernel rejected an event: in words, and the name of its error."""
     number = error.errno or 0
-    told = _REASONS.get(number) or os.strerror(number)
-    return f"{told} ({errno.errorcode.get(number, str(number))})"
+    words = _REASONS.get(number) or os.strerror(number)
+    return f"{words} ({errno.errorcode.get(number, str(number))})"
 
 
 class Kprobes:
@@ -63,38 +63,38 @@ class Kprobes:
         directory = root / "sys/bus/event_source/devices/kprobe"
         try:
             self._type = int((directory / "type").read_text("ascii"))
-            form = (directory / "format/retprobe").read_text("ascii")  # "config:0"
-            self._return_bit = 1 << int(form.partition(":")[2])
+            bits = (directory / "format/retprobe").read_text("ascii")  # "config:0"
+            self._return_bit = 1 << int(bits.partition(":")[2])
         except (OSError, ValueError):
             raise LiveError(
                 "the kernel has no kprobes for perf (CONFIG_KPROBE_EVENTS): use --engine tracefs"
             ) from None
         self._cpu = cpu
 
-    def open(self, place: Place, *, returns: bool, program: int) -> int:
-        """Return the fd of a probe at ``place`` that runs ``program``. Raises ``AttachError``."""
-        name = ctypes.create_string_buffer(place.symbol.encode())
-        by_name = not place.address
+    def open(self, target: ProbeAddress, *, returns: bool, program: int) -> int:
+        """Return the fd of a probe at ``target`` that runs ``program``. Raises ``AttachError``."""
+        name = ctypes.create_string_buffer(target.symbol.encode())
+        by_name = not target.address
         try:
             return _open(
                 self._type,
                 config=self._return_bit if returns else 0,
                 config1=ctypes.addressof(name) if by_name else 0,
-                config2=place.offset if by_name else place.address,
+                config2=target.offset if by_name else target.address,
                 cpu=self._cpu,
                 program=program,
             )
         except OSError as error:
-            raise AttachError(f"{place}: {reason(error)}") from None
+            raise AttachError(f"{target}: {reason(error)}") from None
 
 
-def open_breakpoint(place: Place, cpu: int, program: int, *, pid: int = -1) -> int:
+def open_breakpoint(target: ProbeAddress, cpu: int, program: int, *, pid: int = -1) -> int:
     """Return the fd of an execution breakpoint on one CPU. Raises ``AttachError``."""
     try:
         return _open(
             _TYPE_BREAKPOINT,
             bp_type=_BREAKPOINT_X,
-            config1=place.address,
+            config1=target.address,
             config2=_BREAKPOINT_BYTES.get(platform.machine(), 8),
             period=1,
             cpu=cpu,
@@ -102,19 +102,19 @@ def open_breakpoint(place: Place, cpu: int, program: int, *, pid: int = -1) -> i
             program=program,
         )
     except OSError as error:
-        raise AttachError(f"breakpoint at {place}: {reason(error)}") from None
+        raise AttachError(f"breakpoint at {target}: {reason(error)}") from None
 
 
 def check_stepping(program: int) -> None:
-    """Raise ``AttachError`` where a breakpoint that runs a program never lets go of its thread.
+    """Raise ``AttachError`` where a breakpoint with a program repeats its instruction for ever.
 
     arm64 stepped over such a breakpoint only if it had the default overflow handler: a kernel
     without commit d11a69873d9a ("hw_breakpoint: fix single-stepping when using
     bpf_overflow_handler", 6.6 and stable) would execute the same instruction for ever. So a child
-    tries it on a function of its own, where a signal can end it.
+    process tries it on its own getppid, where a signal can end it.
     """
     libc = ctypes.CDLL(None)
-    target = ctypes.cast(libc.getppid, ctypes.c_void_p).value or 0
+    getppid = ctypes.cast(libc.getppid, ctypes.c_void_p).value or 0
     ready, go = os.pipe()
     child = os.fork()
     if not child:
@@ -123,15 +123,15 @@ def check_stepping(program: int) -> None:
         os._exit(0)
     done, fd = False, -1
     try:
-        fd = open_breakpoint(Place("getppid", 0, target), -1, program, pid=child)
+        fd = open_breakpoint(ProbeAddress("getppid", 0, getppid), -1, program, pid=child)
         os.write(go, b"1")
         deadline = time.monotonic() + _STEPPING_S
         while not done and time.monotonic() < deadline:
             time.sleep(0.002)
             done = os.waitpid(child, os.WNOHANG)[0] == child
     finally:
-        for each in (ready, go, *([fd] if fd >= 0 else [])):
-            os.close(each)
+        for descriptor in (ready, go, *([fd] if fd >= 0 else [])):
+            os.close(descriptor)
         if not done:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The BPF program as text, and BCC made to compile it without kernel headers and in silence.
+"""Builds the BPF program's source, and has BCC compile it without kernel headers or output.
 
 BCC compiles inside a kernel source tree and includes its own helpers, which need kernel headers.
-program.c needs neither: the tree it gets is an empty one, its one header switches both off. So
-the engine works on stock kernels with no headers package, and compiles in a fraction of the time.
+program.c needs neither: it gets an empty tree whose one header disables both. So the engine works
+on stock kernels without a headers package, and compiles in a fraction of the time.
 """
 
 import ctypes
@@ -51,7 +51,7 @@ FILE_BYTES: Final = 128  # struct name
 
 
 def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) -> str:
-    """Return the C text: the filters as constants, program.c, and two functions a slot."""
+    """Return the C text: the filters as constants, program.c, and two functions per slot."""
     wanted, inside = ["1"], "0"
     if filters.pid is not None:
         wanted.append(f"(who) >> 32 == {filters.pid}")
@@ -85,7 +85,7 @@ def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) 
 def compile_program(bpf: Any, text: str) -> Any:  # noqa: ANN401 - BCC ships no types
     """Return BCC's object of a program, compiled in a kernel source tree that holds nothing."""
     before = os.environ.get("BCC_KERNEL_SOURCE")
-    with tempfile.TemporaryDirectory(prefix="vmemscope-") as directory, quiet() as said:
+    with tempfile.TemporaryDirectory(prefix="vmemscope-") as directory, quiet() as printed:
         include = Path(directory) / "include/linux"
         include.mkdir(parents=True)
         (include / "kconfig.h").write_text(_GUARDS)
@@ -99,13 +99,13 @@ def compile_program(bpf: Any, text: str) -> Any:  # noqa: ANN401 - BCC ships no 
                 del os.environ["BCC_KERNEL_SOURCE"]
             else:
                 os.environ["BCC_KERNEL_SOURCE"] = before
-    raise LiveError(f"BCC cannot compile the program ({one_line(failed, said)}): {TO_TRACEFS}")
+    raise LiveError(f"BCC cannot compile the program ({one_line(failed, printed)}): {TO_TRACEFS}")
 
 
 @contextmanager
 def quiet() -> Iterator[list[str]]:
-    """Keep what C code prints off the terminal; yields the lines, filled in at the end."""
-    said: list[str] = []
+    """Keep what C code prints off the terminal; yield its lines, filled in at the end."""
+    printed: list[str] = []
     sys.stdout.flush()
     sys.stderr.flush()
     flush = ctypes.CDLL(None).fflush
@@ -114,19 +114,19 @@ def quiet() -> Iterator[list[str]]:
         try:
             for fd in (1, 2):
                 os.dup2(file.fileno(), fd)
-            yield said
+            yield printed
         finally:
             flush(None)
             for fd, old in zip((1, 2), saved, strict=True):
                 os.dup2(old, fd)
                 os.close(old)
             file.seek(0)
-            said += file.read().decode("utf-8", "backslashreplace").splitlines()
+            printed += file.read().decode("utf-8", "backslashreplace").splitlines()
 
 
-def one_line(error: BaseException, said: Sequence[str] = ()) -> str:
-    """Return an error as one line, with the last thing of sense that was printed beside it."""
-    texts = [" ".join(line.split()) for line in said]
+def one_line(error: BaseException, printed: Sequence[str] = ()) -> str:
+    """Return an error as one line, followed by the last meaningful line that was printed."""
+    texts = [" ".join(line.split()) for line in printed]
     wanted = [text for text in texts if "error" in text.lower()] or [text for text in texts if text]
-    told = f"{error}".replace("b'", "'")
-    return " ".join(f"{told}: {wanted[-1]}".split()) if wanted else told
+    message = f"{error}".replace("b'", "'")
+    return " ".join(f"{message}: {wanted[-1]}".split()) if wanted else message

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads a BPF ring buffer of fixed-size records column-wise, all that is committed in one go.
+"""Reads all committed records of a BPF ring buffer at once, as one NumPy array.
 
 Layout after Documentation/bpf/ringbuf.rst and kernel/bpf/ringbuf.c of the kernel (5.8, commit
 457f44363a88): a consumer page, a producer page, then the data, mapped twice in a row so that a
@@ -62,7 +62,7 @@ class Ring:
         return ring
 
     def drain(self) -> _Array:
-        """Return a copy of all records committed so far and free their room, never waiting.
+        """Return a copy of all records committed so far and free their space, without waiting.
 
         Raises ``LiveError`` where the ring holds a record of another size.
         """
@@ -70,7 +70,7 @@ class Ring:
         produced = int(self._produced[0])
         # The kernel stores the position with release after the headers, and each header after
         # its payload. NumPy's loads are plain: on arm64 each step needs a barrier, or a header
-        # or payload of the lap before could be read. None is needed before our first load.
+        # or payload of the previous round could be read. None is needed before our first load.
         self._fence()
         count = (produced - done) // self._stride
         if not count:
@@ -92,13 +92,13 @@ class Ring:
         return records.view(self._dtype)
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep until something was sent or the time is over; may also return early."""
+        """Sleep until a record arrives or the timeout passes; may return early."""
         before = int(self._consumed[0])
         if self._poll.poll(max(0, round(timeout_s * 1000))) and not self._committed(before):
             time.sleep(_PAUSE_S)  # woken by a record that is still being written: do not spin
 
     def close(self) -> None:
-        """Unmap. The map itself belongs to whoever gave its fd."""
+        """Unmap. The BPF map itself belongs to whoever opened its fd."""
         self._consumed = self._produced = np.zeros(1, np.uint64)
         self._data = np.zeros(0, np.uint8)
         self._size = 1

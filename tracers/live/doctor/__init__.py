@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Doctor: what of live capture works on this machine, and the next step where it does not."""
+"""Doctor: checks what of live capture works here, and names the next step where it does not."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Says what of live capture works on this machine, and what to do about each thing that does not.
+"""Diagnoses live capture on this machine: what works, and what to do about what does not.
 
-Promises: what can be tried is tried, and taken back at once: every probe is attached, disabled,
-and removed, so the rung shown is the rung ``record`` would get. Nothing is enabled, no event is
-taken. A thing that cannot be found out is "unknown", never "ok"; whoever runs it, it ends with a
-diagnosis.
+Promises: every probe is really attached (disabled) and removed again, so the rung shown is the one
+``record`` would get. Nothing is enabled, no event is taken. What cannot be found out is "unknown",
+never "ok". It always ends with a diagnosis, whatever the user's rights.
 """
 
 import os
@@ -44,17 +43,17 @@ _TRACING: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. ``steps``: what to do, by distribution, "" for any; empty if ok."""
+    """One thing checked. ``steps``: what to do, by distribution, "" for any; empty if ok."""
 
     name: str
     status: str
-    said: str
+    finding: str
     steps: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One engine tried: how each point was attached, or why the engine does not work here."""
+    """The trial of one engine: how each probe point was attached, or why it does not work here."""
 
     engine: str
     attached: tuple[Attached, ...] = ()
@@ -64,7 +63,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All of it. ``exit_code``: 0 all is seen as it happens, 3 with gaps, 2 not possible here."""
+    """The result. ``exit_code``: 0 everything is observed, 3 with gaps, 2 not possible here."""
 
     release: str
     arch: str
@@ -81,14 +80,14 @@ class Diagnosis:
     def gaps(self) -> tuple[str, ...]:
         """What the best engine does not see, does not time, or cannot judge, in a few words each.
 
-        A function that the kernel does not have is none.
+        A function that the kernel does not have is not a gap.
         """
-        told: dict[str, list[str]] = {}
-        for each in self.best.attached if self.best else ():
-            if word := _gap(each):
-                told.setdefault(word, []).append(each.function)
+        functions: dict[str, list[str]] = {}
+        for attached in self.best.attached if self.best else ():
+            if gap := _gap(attached):
+                functions.setdefault(gap, []).append(attached.function)
         gaps = [] if self.best else ["no engine works"]
-        gaps += [f"{word}: {', '.join(names)}" for word, names in told.items()]
+        gaps += [f"{gap}: {', '.join(names)}" for gap, names in functions.items()]
         if self.machine.window is None:
             gaps.append("the window is not known")
         elif not self.machine.agree:
@@ -106,12 +105,12 @@ class Diagnosis:
 
 
 def examine(root: Path = Path("/")) -> Diagnosis:
-    """Look at everything and try every engine. Takes as long as BCC takes to compile."""
-    left = _left(root)  # engine tracefs removes them
+    """Check everything and try every engine. Takes as long as BCC takes to compile."""
+    stale = _stale(root)  # engine tracefs removes them
     kernel = read_kernel(tuple(KINDS), root=root)
     try:
-        found = survey(kernel, root=root)
-        trials = tuple(_try(engine, found, root) for engine in ENGINES)
+        surveyed = survey(kernel, root=root)
+        trials = tuple(_try(engine, surveyed, root) for engine in ENGINES)
         checks = (
             _arch(),
             _rights(root),
@@ -124,26 +123,26 @@ def examine(root: Path = Path("/")) -> Diagnosis:
             _breakpoints(),
             _witnesses(root),
             _panics(root),
-            _window(found),
-            *_leftovers(left, root),
+            _window(surveyed),
+            *_stale_probes(stale, root),
         )
     finally:
         kernel.close()
     uname = os.uname()
-    return Diagnosis(uname.release, uname.machine, checks, trials, found.machine)
+    return Diagnosis(uname.release, uname.machine, checks, trials, surveyed.machine)
 
 
-def _gap(each: Attached) -> str | None:
-    if each.probe is not None:
-        return None if each.probe.timed else "not timed"
-    if each.absent:
+def _gap(attached: Attached) -> str | None:
+    if attached.probe is not None:
+        return None if attached.probe.timed else "not timed"
+    if attached.absent:
         return None
-    return "only derived" if each.derived else "not seen"
+    return "only derived" if attached.derived else "not seen"
 
 
-def _try(engine: str, found: Survey, root: Path) -> Trial:
+def _try(engine: str, surveyed: Survey, root: Path) -> Trial:
     try:
-        with open_live(engine=engine, surveyed=found, root=root) as live:
+        with open_live(engine=engine, surveyed=surveyed, root=root) as live:
             return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
@@ -154,21 +153,21 @@ def _arch() -> Check:
     if machine == "aarch64":
         return Check("machine", OK, "arm64")
     if machine == "x86_64":
-        said = (
+        finding = (
             "x86_64: calls are recorded by their entry probes and timed; where they fall is not"
             " judged, as the window and its WARN are arm64's (x86 has vmemmap_base and no check)"
         )
     else:
-        said = f"{machine}: nothing here is known for it"
-    return Check("machine", NO, said, steps("arm64"))
+        finding = f"{machine}: nothing here is known for it"
+    return Check("machine", NO, finding, steps("arm64"))
 
 
 def _rights(root: Path) -> Check:
     text = _read(root / "proc/self/status") or ""
-    found = re.search(r"^CapEff:\s*([0-9a-f]{16})$", text, re.MULTILINE)
-    if found is None:
+    effective = re.search(r"^CapEff:\s*([0-9a-f]{16})$", text, re.MULTILINE)
+    if effective is None:
         return Check("rights", UNKNOWN, "/proc/self/status does not say")
-    mask = int(found[1], 16)
+    mask = int(effective[1], 16)
     held = {name for name, bit in _CAPABILITIES.items() if mask >> bit & 1}
     if "CAP_SYS_ADMIN" in held:
         held.update(_WITHIN_ADMIN)
@@ -197,8 +196,8 @@ def _lockdown(root: Path) -> Check:
 def _kallsyms(kernel: RunningKernel, root: Path) -> Check:
     restrict = _restrict(root)
     if kernel.names is None:
-        said = f"{kernel.missing['kallsyms']}; kptr_restrict is {restrict}"
-        return Check("symbols", NO, said, _to_names(root))
+        finding = f"{kernel.missing['kallsyms']}; kptr_restrict is {restrict}"
+        return Check("symbols", NO, finding, _steps_to_names(root))
     return Check("symbols", OK, f"/proc/kallsyms shows addresses (kptr_restrict {restrict})")
 
 
@@ -206,8 +205,8 @@ def _restrict(root: Path) -> str:
     return (_read(root / "proc/sys/kernel/kptr_restrict") or "?").strip()
 
 
-def _to_names(root: Path) -> Mapping[str, str]:
-    """Return the way to the kernel's names: 2 hides them from root, too."""
+def _steps_to_names(root: Path) -> Mapping[str, str]:
+    """Return how to make the kernel's names readable: kptr_restrict 2 hides them from root, too."""
     if not _there(root / "proc/kallsyms"):
         return steps("kallsyms")
     return steps("kptr_restrict" if _restrict(root) == "2" else "sudo")
@@ -217,12 +216,12 @@ def _text(kernel: RunningKernel, root: Path) -> Check:
     if kernel.text is not None:
         return Check("kernel text", OK, "/proc/kcore, by the names of /proc/kallsyms")
     if kernel.arch != "aarch64":
-        way_out = steps("arm64")
+        next_steps = steps("arm64")
     elif kernel.names is None:
-        way_out = _to_names(root)
+        next_steps = _steps_to_names(root)
     else:
-        way_out = {**steps("kcore"), **steps("vmlinux")}
-    return Check("kernel text", NO, kernel.missing["text"], way_out)
+        next_steps = {**steps("kcore"), **steps("vmlinux")}
+    return Check("kernel text", NO, kernel.missing["text"], next_steps)
 
 
 def _btf(kernel: RunningKernel) -> Check:
@@ -233,15 +232,15 @@ def _btf(kernel: RunningKernel) -> Check:
 
 
 def _tracefs(root: Path) -> Check:
-    for place in _TRACING:
+    for directory in _TRACING:
         try:
-            names = {each.name for each in (root / place).iterdir()}
+            names = {path.name for path in (root / directory).iterdir()}
         except PermissionError as error:
-            return Check("tracefs", NO, f"/{place}: {error.strerror}", steps("sudo"))
+            return Check("tracefs", NO, f"/{directory}: {error.strerror}", steps("sudo"))
         except OSError:
             continue
         if "kprobe_events" in names:
-            return Check("tracefs", OK, f"/{place} with kprobe events")
+            return Check("tracefs", OK, f"/{directory} with kprobe events")
         if "trace" in names:
             return Check("tracefs", NO, "mounted, no kprobe_events", steps("kprobe_events"))
     return Check("tracefs", NO, "not mounted", steps("tracefs"))
@@ -260,8 +259,8 @@ def _breakpoints() -> Check:
     except OSError as error:
         return Check("breakpoints", UNKNOWN, f"perf_event_open: {error.strerror}")
     if free < 2:
-        said = f"{free} of the CPU's slots free: two are needed to time a call"
-        return Check("breakpoints", NO, said, steps("breakpoints"))
+        finding = f"{free} of the CPU's slots free: two are needed to time a call"
+        return Check("breakpoints", NO, finding, steps("breakpoints"))
     return Check("breakpoints", OK, f"{free} slots free")
 
 
@@ -281,51 +280,53 @@ def _witnesses(root: Path) -> Check:
 
 
 def _panics(root: Path) -> Check:
-    found = panicking(root)
-    hot = [name for name, on in found.items() if on]
-    if hot:
-        said = f"{' and '.join(hot)}: a recording on this machine ends with the kernel"
-        return Check("panics", NO, said, steps("panic"))
-    hidden = [name for name in ("panic_on_warn", "panic_on_oops") if found[name] is None]
+    panics = panicking(root)
+    enabled = [name for name, on in panics.items() if on]
+    if enabled:
+        finding = f"{' and '.join(enabled)}: a recording on this machine ends with the kernel"
+        return Check("panics", NO, finding, steps("panic"))
+    hidden = [name for name in ("panic_on_warn", "panic_on_oops") if panics[name] is None]
     if hidden:
         return Check("panics", UNKNOWN, f"{' and '.join(hidden)} cannot be read")
     return Check("panics", OK, "a WARN or an Oops does not stop the machine")
 
 
-def _window(found: Survey) -> Check:
-    machine, window = found.machine, found.machine.window
+def _window(surveyed: Survey) -> Check:
+    machine, window = surveyed.machine, surveyed.machine.window
     if window is None:
-        way_out = steps("window" if os.uname().machine == "aarch64" else "arm64")
-        return Check("window", NO, f"not known: {found.why}", way_out)
-    said = f"0x{window.start:016x} - 0x{window.end:016x}"
+        next_steps = steps("window" if os.uname().machine == "aarch64" else "arm64")
+        return Check("window", NO, f"not known: {surveyed.why}", next_steps)
+    finding = f"0x{window.start:016x} - 0x{window.end:016x}"
     if not machine.agree:
-        return Check("window", NO, f"{said}: its sources contradict", steps("window"))
-    said += f" ({window.provenance.get('window', 'origin not known')})"
+        return Check("window", NO, f"{finding}: its sources contradict", steps("window"))
+    finding += f" ({window.provenance.get('window', 'origin not known')})"
     if window.used[0] != window.start:
-        said += f"; in use from 0x{window.used[0]:016x}: {bits_in_use(window)}. {blindness(window)}"
+        finding += (
+            f"; in use from 0x{window.used[0]:016x}: {bits_in_use(window)}. {blindness(window)}"
+        )
     if not window.use_known:
-        return Check("window", UNKNOWN, said, steps("bits"))
-    return Check("window", OK, said)
+        return Check("window", UNKNOWN, finding, steps("bits"))
+    return Check("window", OK, finding)
 
 
-def _left(root: Path) -> tuple[str, ...]:
+def _stale(root: Path) -> tuple[str, ...]:
     try:
-        return cleanup.find(root)
-    except LiveError:  # said by _tracefs
+        return cleanup.find_stale(root)
+    except LiveError:  # reported by _tracefs
         return ()
 
 
-def _leftovers(before: tuple[str, ...], root: Path) -> Iterator[Check]:
-    stay = set(before) & set(_left(root))
+def _stale_probes(before: tuple[str, ...], root: Path) -> Iterator[Check]:
+    stay = set(before) & set(_stale(root))
     if stay:
-        said = f"of killed runs: {', '.join(sorted(stay))}"
-        yield Check("leftovers", NO, said, steps("leftovers"))
+        finding = f"of killed runs: {', '.join(sorted(stay))}"
+        yield Check("stale probes", NO, finding, steps("stale probes"))
     elif before:
-        yield Check("leftovers", OK, f"of killed runs, removed now: {', '.join(before)}")
+        yield Check("stale probes", OK, f"of killed runs, removed now: {', '.join(before)}")
 
 
 def _there(path: Path) -> bool:
-    """Say if a file is there and not hidden: ``Path.exists`` raises where it may not look."""
+    """Return whether a file is visible: ``Path.exists`` raises where access is denied."""
     try:
         path.stat()
     except OSError:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The settings by which a WARN or an Oops takes the machine down, and with it what is recorded.
+"""Reads the sysctls that make a WARN or an Oops panic the kernel, which ends any recording.
 
-Promises: what cannot be read is not known, never off.
+Promises: a setting that cannot be read is unknown (None), never off.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ PANICS: Final[Mapping[str, str]] = {
 
 
 def panicking(root: Path = Path("/")) -> dict[str, bool | None]:
-    """Return of each of ``PANICS`` whether it is on; None where it cannot be read."""
+    """Return for each of ``PANICS`` whether it is on; None where it cannot be read."""
     return {name: _on(root / "proc/sys/kernel" / name) for name in PANICS}
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What to do about each thing live capture misses, in the words of Debian, Ubuntu and Fedora.
+"""The next step for each thing that live capture lacks, for Debian, Ubuntu and Fedora.
 
-Promises: every step is a command or a setting that can be typed as it stands, with the running
-release filled in.
+Promises: every step is a command or a setting that can be used as it is, with the running release
+filled in.
 """
 
 import os
@@ -29,7 +29,7 @@ _ANY: Final = {
     " vmemmap_populate is derived from __add_pages",
     "window": "vmemscope window VMLINUX says what a file of this kernel gives",
     "bits": "read /proc/kcore as root: NUMBER(TCR_EL1_T1SZ) of its VMCOREINFO note says it",
-    "leftovers": "as root doctor, record and live remove them when they start",
+    "stale probes": "as root doctor, record and live remove them when they start",
     "panic": "stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
     "arm64": "run it on the arm64 machine, or import its own ftrace text",
 }
@@ -57,8 +57,8 @@ def distribution(root: Path = Path("/")) -> str | None:
     except OSError:
         return None
     pairs = (line.partition("=") for line in text.splitlines())
-    told = {name: value.strip("\"' ") for name, _, value in pairs}
-    names = [told.get("ID", ""), *told.get("ID_LIKE", "").split()]
+    fields = {name: value.strip("\"' ") for name, _, value in pairs}
+    names = [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]
     return next((name for name in names if name in DISTRIBUTIONS), None)
 
 

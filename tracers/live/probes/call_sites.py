@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds who calls a function: the call instructions, decoded from arm64 kernel text.
+"""Finds the call instructions that lead to a function, by decoding arm64 kernel text.
 
-A kernel before 6.11 refuses a probe on a __meminit function (73db3abdca58), but not on the ``bl``
-that calls it from a function it lets us trace. Promises: every direct call in the kernel's own
-text is found, or the answer is nothing; modules are not looked through. An instruction behind a
-call that a direct jump leads to as well is told apart: it does not mean that a call returned.
+A kernel before 6.11 rejects a probe on a __meminit function (73db3abdca58), but not on the ``bl``
+that calls it from a traceable function. Promises: either every direct call in the kernel's own text
+is found, or none is returned; modules are not searched. If the instruction behind a call is also a
+jump target, that is reported: reaching it does not mean that the call returned.
 
 Source: Arm Architecture Reference Manual, C6.2 "B", "BL", "B.cond", "CBZ", "TBZ".
 """
@@ -37,7 +37,7 @@ _Mask = npt.NDArray[np.bool_]
 class Calls:
     """Addresses of the instructions that lead into a function: calls, and tail calls (jumps).
 
-    ``jumped``: those right behind a call that a jump leads to, too.
+    ``jumped``: those right behind a call that are jump targets, too.
     """
 
     calls: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ class Calls:
 
 
 def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> dict[str, Calls]:
-    """Return the calls into each target, given as [start, end); jumps inside it are none.
+    """Return the calls into each target, given as [start, end); jumps inside it do not count.
 
     Empty if the image's text is not known or cannot be read.
     """
@@ -65,7 +65,7 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
                 inside = (where >= np.uint64(first)) & (where < np.uint64(end))
                 calls[name] += where[into & linked].tolist()
                 tails[name] += where[into & ~linked & ~inside].tolist()
-    behind = np.array([place + 4 for places in calls.values() for place in places], np.uint64)
+    behind = np.array([at + 4 for sites in calls.values() for at in sites], np.uint64)
     # Of all the text: a function's cold part lies elsewhere, and jumps back into it.
     jumped: set[int] = set()
     for start, code in _pieces(image, *text) if len(behind) else ():
@@ -78,7 +78,7 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
         name: Calls(
             _sorted(calls[name]),
             _sorted(tails[name]),
-            _sorted([place + 4 for place in calls[name] if place + 4 in jumped]),
+            _sorted([at + 4 for at in calls[name] if at + 4 in jumped]),
         )
         for name in targets
     }
@@ -93,24 +93,24 @@ def _pieces(image: KernelImage, first: int, end: int) -> Iterator[tuple[int, byt
 
 
 def _branches(va: int, code: bytes) -> Iterator[tuple[_Mask, _U64, _U64]]:
-    """Yield, kind by kind, which branches are calls, where they are and where they go.
+    """Yield for each kind of branch: which are calls, their addresses, their targets.
 
-    A pointer's low half is none, whatever it looks like: ahead of every function lies one to its
-    ftrace_ops since baaf553d3bc3 (6.3). Its high half, 0xffff…, is no instruction (unallocated).
+    The low half of a pointer is skipped, even if it looks like a branch: since baaf553d3bc3 (6.3) a
+    pointer to its ftrace_ops lies ahead of every function. The high half, 0xffff…, is unallocated.
     """
     words = np.frombuffer(code, "<u4")
     for mask, value, shift, bits in _BRANCHES:
-        places = np.flatnonzero((words & np.uint32(mask)) == np.uint32(value))
-        behind = words[np.minimum(places + 1, len(words) - 1)]
-        places = places[(behind >> np.uint32(16)) != np.uint32(0xFFFF)]
-        found = words[places]
-        where = np.uint64(va) + places.astype(np.uint64) * np.uint64(4)
-        linked = ((found & _LINK) != 0) & (bits == 26)
-        yield linked, where, where + _offsets(found, shift, bits)
+        indices = np.flatnonzero((words & np.uint32(mask)) == np.uint32(value))
+        behind = words[np.minimum(indices + 1, len(words) - 1)]
+        indices = indices[(behind >> np.uint32(16)) != np.uint32(0xFFFF)]
+        branches = words[indices]
+        where = np.uint64(va) + indices.astype(np.uint64) * np.uint64(4)
+        linked = ((branches & _LINK) != 0) & (bits == 26)
+        yield linked, where, where + _offsets(branches, shift, bits)
 
 
-def _sorted(places: list[int]) -> tuple[int, ...]:
-    return tuple(sorted(set(places)))
+def _sorted(addresses: list[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(addresses)))
 
 
 def _offsets(words: npt.NDArray[np.uint32], shift: int, bits: int) -> _U64:

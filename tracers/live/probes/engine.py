@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every live engine promises: attach probes, start, poll, stop, and account for all losses.
+"""The protocol of live engines: attach probes, start, poll, stop, and count all losses.
 
-An engine leaves nothing behind in the kernel after ``close``, however it got there. Between
-``start`` and ``stop`` events come in the order of time per thread; what could not be delivered is
-in some batch's ``lost``, exactly where the kernel counts it and as ``lost_unknown`` where not.
+After ``close`` an engine leaves nothing behind in the kernel, whatever happened before. Between
+``start`` and ``stop`` the events of each thread come in order of time. Events that could not be
+delivered are in some batch's ``lost`` where the kernel counts them, else in ``lost_unknown``.
 """
 
 from collections.abc import Mapping
@@ -16,36 +16,36 @@ from tracers.live.probes.points import Probe
 
 
 class LiveError(VmemscopeError):
-    """Live capture is not possible here: one line, with the way out."""
+    """Live capture is not possible here: one line that says why and what to do."""
 
 
 class AttachError(VmemscopeError):
-    """This one probe cannot be attached: the kernel's own reason; the next rung is tried."""
+    """One probe cannot be attached, with the kernel's own reason; the next rung is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """An engine's own accounting so far, for the screen, ``doctor`` and the closing record."""
+    """An engine's own counters so far, for the screen, ``doctor`` and the closing record."""
 
-    #: (function, cpu) -> events; cpu -1 where the kernel does not tell them apart
+    #: (function, cpu) -> events; cpu -1 where the kernel has no count by CPU
     lost: Mapping[tuple[str, int], int] = field(default_factory=dict)
     missed_returns: Mapping[str, int] = field(default_factory=dict)  # function -> kretprobe nmissed
     warns: int | None = None  # __warn calls of our sites; None: not probed
-    other_warns: int | None = None  # __warn calls elsewhere: counted apart, no rows
+    other_warns: int | None = None  # __warn calls elsewhere: counted separately, no rows
     reported: int | None = None  # error_report_end of our sites: the second witness
     other_reported: int | None = None
 
 
 class Engine(Protocol):
-    """One way to get events of probes out of the running kernel."""
+    """Something that attaches probes to the running kernel and returns their events."""
 
     name: str
 
     def attach(self, probe: Probe) -> str | None:
-        """Prepare a probe, disabled. Return why the ends of its calls are not seen, or None.
+        """Attach a probe, disabled. Return why the ends of its calls are not observed, or None.
 
         Where they are not, the engine's rows are those of the probe with ``timed`` False.
-        Raises ``AttachError`` and leaves nothing of it behind.
+        Raises ``AttachError``; then nothing of the probe is left behind.
         """
         ...
 
@@ -58,13 +58,13 @@ class Engine(Protocol):
         ...
 
     def stop(self) -> Batch | None:
-        """Disable all probes; return all that was still under way, and the last losses."""
+        """Disable all probes; return the remaining events and the last losses."""
         ...
 
     def counts(self) -> Counts:
-        """Return the accounting so far; after ``stop`` it is final."""
+        """Return the counters so far; after ``stop`` it is final."""
         ...
 
     def close(self) -> None:
-        """Detach and remove everything. Safe to call at any time, again too."""
+        """Detach and remove everything. Safe to call at any time, and more than once."""
         ...

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The attach ladder: per probe point every rung this kernel might allow, and the climb.
+"""The attach ladder: tries each probe point's rungs, most direct first, until one attaches.
 
-Rungs are tried, never inferred from a version: what the kernel refuses is remembered with its
-own reason and the next rung is tried.
+Rungs are tried, never inferred from a kernel version: if the kernel rejects one, its reason is kept
+and the next rung is tried.
 
 Linux 6.11, commit 73db3abdca58 ("init/modpost: conditionally check section mismatch to
-__meminit*"): before it, __meminit functions are notrace and entry kprobes are refused.
+__meminit*"): before it, __meminit functions are notrace and entry kprobes on them are rejected.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,15 +20,15 @@ from tracers.live.probes.points import Probe, Rung
 from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel
 
-#: The points that kernels refuse entry kprobes on: those a forced rung is for.
+#: The points that kernels may reject entry kprobes on: a forced rung applies to these.
 _FORCED: Final = (Kind.POPULATE, Kind.SECTION_ADD)
-#: An exported function cannot be inlined away: not listed, it is not there, and nobody calls it.
+#: An exported function cannot be inlined away: if kallsyms lacks it, the kernel lacks it.
 _ABSENT: Final = "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One point's rungs on this kernel, in the order they are tried, and those it cannot have.
+    """One point's rungs on this kernel in the order they are tried, and the impossible ones.
 
     ``absent``: the kernel has no such function, so no rung is needed.
     """
@@ -42,9 +42,10 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """How the climb of one point ended. ``probe`` None: derived, absent, or not seen at all.
+    """How one point was attached. ``probe`` None: derived, absent, or not observed at all.
 
-    ``absent``: there is no such function in this kernel, hence no call that could be missed.
+    ``refused``: the rungs tried before, each with the kernel's reason.
+    ``absent``: this kernel has no such function, so no call can be missed.
     """
 
     kind: Kind
@@ -57,20 +58,20 @@ class Attached:
 
     @property
     def how(self) -> str:
-        """How it is seen, or why not: what the recording's header says."""
+        """How it is observed, or why not, as the recording's header says it."""
         if self.probe is not None:
             return "; ".join((str(self.probe), *self.notes))
         if self.absent:
             return _ABSENT
-        told = "; ".join(f"{rung.value}: {why}" for rung, why in self.refused)
-        return f"derived from __add_pages ({told})" if self.derived else f"no: {told}"
+        reasons = "; ".join(f"{rung.value}: {why}" for rung, why in self.refused)
+        return f"derived from __add_pages ({reasons})" if self.derived else f"no: {reasons}"
 
 
 def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder, ...]:
     """Return every point's ladder, most important first; ``first`` leaves out the rungs above.
 
-    ``first`` holds for populate and section-add, which kernels before 6.11 refuse; everything
-    else has its entry kprobe.
+    ``first`` applies to populate and section-add, whose entry kprobes kernels before 6.11 reject;
+    everything else has its entry kprobe.
     """
     order = list(Rung)
     chosen = [(point, _chosen(kernel, point)) for point in TABLE]
@@ -102,9 +103,9 @@ def climb(
     attach: Callable[[Probe], str | None],
     traceable: Mapping[str, str] | None = None,
 ) -> tuple[Attached, ...]:
-    """Try each point's rungs in order with ``attach``, an engine's, until one holds.
+    """Try each point's rungs in order with an engine's ``attach`` until one succeeds.
 
-    ``traceable``: of each function "traceable" or why not, to explain a refusal with.
+    ``traceable``: for each function "traceable" or why not, to explain a rejection.
     """
     ends = [_climb_one(ladder, attach, traceable or {}) for ladder in every]
     seen = {end.kind for end in ends if end.probe is not None}
@@ -124,15 +125,15 @@ def _climb_one(
         try:
             note = attach(probe)
         except AttachError as error:
-            told = str(error)
+            reason = str(error)
             if probe.rung is Rung.KPROBE and traceable.get(ladder.function) == "notrace":
-                told += "" if "notrace" in told else " (notrace)"
-            why[probe.rung] = told
+                reason += "" if "notrace" in reason else " (notrace)"
+            why[probe.rung] = reason
         else:
-            held = replace(probe, timed=False) if note else probe
+            attached = replace(probe, timed=False) if note else probe
             notes = (note,) if note else ()
             above = _in_order(why, until=probe.rung)
-            return Attached(ladder.kind, probe.function, held, above, notes)
+            return Attached(ladder.kind, probe.function, attached, above, notes)
     return Attached(ladder.kind, ladder.function, None, _in_order(why), absent=ladder.absent)
 
 
@@ -147,13 +148,13 @@ def _chosen(kernel: RunningKernel, point: KernelFunction) -> str | None:
     """Return the first of the point's functions that the kernel has, None if it has none."""
     if kernel.names is None:
         return point.functions[0]  # tried by name
-    found = kernel.names.find(point.functions)
-    return next((name for name in point.functions if name in found), None)
+    present = kernel.names.find(point.functions)
+    return next((name for name in point.functions if name in present), None)
 
 
 def _calls(kernel: RunningKernel, names: Iterable[str]) -> Mapping[str, Calls]:
     text = kernel.text
     if text is None:
         return {}
-    found = text.symbols(names)
-    return find_calls(text, {name: text.extent(symbol) for name, symbol in found.items()})
+    symbols = text.symbols(names)
+    return find_calls(text, {name: text.extent(symbol) for name, symbol in symbols.items()})

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The vocabulary of live capture: what can be probed, where exactly, and on which rung.
+"""The types of live capture: probes, their addresses and rungs, and the kernel-side filters.
 
-A *probe point* is a kernel function we want to see called (a ``Kind``). A *rung* is a way to see
-it; the ladder tries them from the most to the least direct. A ``Probe`` is one rung made concrete
-for the running kernel: addresses, and which register holds which argument. Engines attach probes
-and know nothing of how they were found.
+A *probe point* is a kernel function whose calls we want to see (a ``Kind``). A *rung* is a way to
+see them; the ladder tries rungs from the most to the least direct. A ``Probe`` is one rung for the
+running kernel: addresses, and which register holds which argument. Engines attach probes and do
+not know how they were found.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ class Rung(Enum):
 
     KPROBE = "kprobe"  # on the function's entry, and a return probe
     CALLSITE = "callsite"  # on the call instruction and the one behind it, in traceable callers
-    BREAKPOINT = "breakpoint"  # hardware execution breakpoints, at the same two places
+    BREAKPOINT = (
+        "breakpoint"  # hardware execution breakpoints, on function entry and return address
+    )
     DERIVED = "derived"  # computed from __add_pages: no probe at all
 
     @property
@@ -29,7 +31,7 @@ class Rung(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbeAddress:
     """One instruction of the running kernel: u64 address, and symbol + offset for kprobes."""
 
     symbol: str  # as in kallsyms, with its suffix
@@ -55,8 +57,8 @@ class Probe:
     kind: Kind
     rung: Rung
     function: str
-    entries: tuple[Place, ...]
-    exits: tuple[Place, ...] = ()
+    entries: tuple[ProbeAddress, ...]
+    exits: tuple[ProbeAddress, ...] = ()
     registers: tuple[tuple[str, int], ...] = ()
     ret: str | None = None
     timed: bool = True
@@ -64,14 +66,14 @@ class Probe:
     def __str__(self) -> str:
         sides = "entry+return" if self.timed else "entry"
         if self.rung is Rung.CALLSITE:
-            where = ", ".join(str(place) for place in self.entries)
+            where = ", ".join(str(target) for target in self.entries)
             return f"callsite {sides} (bl at {where})"
         return f"{self.rung.value} {sides}"
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What the kernel side shall drop; ``None`` drops nothing.
+    """What is dropped on the kernel side; ``None`` drops nothing.
 
     ``pid``: keep this thread group. ``comm``: keep threads of this name (up to 15 bytes).
     ``window``: keep populate and free calls not inside [start, end); all other kinds stay.
@@ -82,5 +84,5 @@ class Filters:
     window: tuple[int, int] | None = None
 
 
-#: Most registers any probe needs (AAPCS64: x0 to x7 hold arguments).
+#: The most argument registers any probe needs (AAPCS64: x0 to x7 hold arguments).
 REGISTERS: Final = 4

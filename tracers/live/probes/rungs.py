@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes the rungs concrete: a probe of each kind for one function of the running kernel.
+"""Builds the probe of each rung for one function of the running kernel.
 
-Promises: a probe says which arguments it can read, and only those whose registers are known:
-from the prototype in BTF, or, without BTF, where every release since 5.4 has the same; after
-.isra or .constprop neither holds. A rung that cannot be is a sentence that says why.
+Promises: a probe reads only arguments whose registers are known: from the prototype in BTF, or,
+without BTF, where every release since 5.4 has the same parameters; for .isra and .constprop clones
+neither is used. An impossible rung is a sentence that says why.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,16 +11,16 @@ from typing import Final
 
 from tracers.kernel_functions import COLUMNS, KernelFunction
 from tracers.live.probes.call_sites import Calls
-from tracers.live.probes.points import REGISTERS, Place, Probe, Rung
+from tracers.live.probes.points import REGISTERS, Probe, ProbeAddress, Rung
 from tracers.live.probes.running_kernel import RunningKernel
 
-_MOST_SITES: Final = 4  # places of one function: more than that is no call-site job
+_MOST_SITES: Final = 4  # call instructions of one function: with more, the rung is left out
 
 
-def _place(kernel: RunningKernel, name: str) -> Place:
-    """Return a function's own place; address 0 where it is not known (kprobes go by name)."""
+def _entry_address(kernel: RunningKernel, name: str) -> ProbeAddress:
+    """Return a function's entry; address 0 where it is not known (kprobes go by name)."""
     symbol = kernel.names.find([name]).get(name) if kernel.names else None
-    return Place(symbol.name, 0, symbol.va) if symbol else Place(name, 0, 0)
+    return ProbeAddress(symbol.name, 0, symbol.va) if symbol else ProbeAddress(name, 0, 0)
 
 
 def _registers(
@@ -44,9 +44,9 @@ def _entry(
     del calls
     if name is None:
         return "inlined or absent in this kernel"
-    place = _place(kernel, name)
-    registers = _registers(kernel, point, name, place.symbol)
-    return Probe(point.kind, Rung.KPROBE, place.symbol, (place,), (), registers, point.ret)
+    target = _entry_address(kernel, name)
+    registers = _registers(kernel, point, name, target.symbol)
+    return Probe(point.kind, Rung.KPROBE, target.symbol, (target,), (), registers, point.ret)
 
 
 def _callsite(
@@ -62,9 +62,9 @@ def _callsite(
     entries, exits = sites
     if not exits:
         return "the instruction behind a call is also jumped to: it does not mean a return"
-    place = _place(kernel, name or "")
-    registers = _registers(kernel, point, name or "", place.symbol)
-    return Probe(point.kind, Rung.CALLSITE, place.symbol, entries, exits, registers, point.ret)
+    target = _entry_address(kernel, name or "")
+    registers = _registers(kernel, point, name or "", target.symbol)
+    return Probe(point.kind, Rung.CALLSITE, target.symbol, entries, exits, registers, point.ret)
 
 
 def _breakpoint(
@@ -72,19 +72,19 @@ def _breakpoint(
 ) -> Probe | str:
     if name is None:
         return "inlined or absent in this kernel"
-    place = _place(kernel, name)
-    if not place.address:
+    target = _entry_address(kernel, name)
+    if not target.address:
         return "its address is not known: read /proc/kallsyms as root"
     sites = _sites(kernel, name, calls)
-    # Slots are few (2 to 16): the end is watched where there is one place it comes back to.
+    # Slots are few (2 to 16): the end is watched only if there is a single return address.
     only = not point.exported and not (calls and calls.tails)
     exits = () if isinstance(sites, str) or len(sites[1]) != 1 or not only else sites[1]
-    registers = _registers(kernel, point, name, place.symbol)
+    registers = _registers(kernel, point, name, target.symbol)
     return Probe(
         point.kind,
         Rung.BREAKPOINT,
-        place.symbol,
-        (place,),
+        target.symbol,
+        (target,),
         exits,
         registers,
         point.ret,
@@ -94,8 +94,8 @@ def _breakpoint(
 
 def _sites(
     kernel: RunningKernel, name: str | None, calls: Calls | None
-) -> tuple[tuple[Place, ...], tuple[Place, ...]] | str:
-    """Return the call instructions and, if they tell a return, those behind them."""
+) -> tuple[tuple[ProbeAddress, ...], tuple[ProbeAddress, ...]] | str:
+    """Return the call instructions and, if reaching them means a return, those behind them."""
     if name is None:
         return "inlined or absent in this kernel"
     if kernel.text is None or kernel.names is None:
@@ -105,23 +105,25 @@ def _sites(
     if not 0 < len(calls.calls) <= _MOST_SITES:
         return f"{len(calls.calls) or 'no'} call instructions lead to it: 1 to {_MOST_SITES} can do"
     entries = tuple(_named(kernel, va) for va in calls.calls)
-    unclear = [each for each in entries if not _unique(kernel, each)]
+    unclear = [target for target in entries if not _unique(kernel, target)]
     if unclear:
         return f"a call to it is at 0x{unclear[0].address:016x}, in a function of no unique name"
     return entries, () if calls.jumped else tuple(_named(kernel, va + 4) for va in calls.calls)
 
 
-def _named(kernel: RunningKernel, va: int) -> Place:
-    """Return the place of the running kernel that lies at ``va`` of the text."""
+def _named(kernel: RunningKernel, va: int) -> ProbeAddress:
+    """Return the running kernel's address for ``va`` of the text, with its symbol."""
     here = (va + kernel.slide) % (1 << 64)
     symbol = kernel.names.containing(here) if kernel.names else None
-    return Place(symbol.name, here - symbol.va, here) if symbol else Place("", 0, here)
+    return (
+        ProbeAddress(symbol.name, here - symbol.va, here) if symbol else ProbeAddress("", 0, here)
+    )
 
 
-def _unique(kernel: RunningKernel, place: Place) -> bool:
-    """Say if the place's symbol leads back to it: a kprobe goes by name, and takes any of twins."""
-    found = kernel.names.find([place.symbol]) if kernel.names and place.symbol else {}
-    return any(symbol.va + place.offset == place.address for symbol in found.values())
+def _unique(kernel: RunningKernel, target: ProbeAddress) -> bool:
+    """Return whether the symbol is unique: a kprobe goes by name."""
+    symbols = kernel.names.find([target.symbol]) if kernel.names and target.symbol else {}
+    return any(symbol.va + target.offset == target.address for symbol in symbols.values())
 
 
 RUNGS: Final[

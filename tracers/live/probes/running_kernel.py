@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The running kernel as the ladder needs it: addresses, text, prototypes, and who may be probed.
+"""Reads what the ladder needs of the running kernel: symbols, kernel text and prototypes.
 
-Promises: what is not readable here (lockdown, no root, no BTF) is None, with the reason in
+Promises: what cannot be read here (lockdown, no root, no BTF) is None, with the reason in
 ``missing``; addresses are the running kernel's own, whatever file the code was read from.
 """
 
@@ -18,13 +18,13 @@ from tracers.constants.image.symbols import SymbolTable, read_map
 
 _BTF_CAP: Final = 256 << 20
 _BUILD_ID: Final = ("GNU", 3)  # NT_GNU_BUILD_ID
-#: Ends of the memory through which the kernel shows its own text.
+#: The file through which the kernel shows its own text.
 KCORE: Final = "proc/kcore"
 
 
 @dataclass(slots=True)
 class RunningKernel:
-    """What is known. ``text`` holds code at its own addresses; ``slide`` leads to running ones."""
+    """What is known. ``text`` holds code at link addresses; ``slide`` converts to running ones."""
 
     arch: str
     names: SymbolTable | None = None
@@ -42,7 +42,7 @@ class RunningKernel:
 def read_kernel(
     functions: tuple[str, ...], *, vmlinux: Path | None = None, root: Path = Path("/")
 ) -> RunningKernel:
-    """Read what the running kernel shows of itself; ``vmlinux``: its own file, for the code.
+    """Read what the running kernel exposes; ``vmlinux``: its own file, for the code.
 
     Raises:
         ConstantsError: ``vmlinux`` cannot be read, or is another kernel's than the running one.
@@ -81,7 +81,7 @@ def _prototypes(path: Path, functions: tuple[str, ...]) -> dict[str, Prototype]:
 
 
 def _same_build(text: KernelImage, root: Path) -> None:
-    """Raise if ``text`` is not the running kernel's: its call instructions lie elsewhere."""
+    """Raise if ``text`` is of another build: its call instructions would lie elsewhere."""
     try:
         notes = (root / "sys/kernel/notes").read_bytes()
     except OSError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a kernel shows of itself before anything is attached: read once, for every engine.
+"""Reads all that is known of the kernel before anything is attached, once for all engines.
 
 Promises: nothing is attached or enabled; what cannot be known is left out, with the reason.
 """
@@ -23,9 +23,9 @@ _ALL: Final = ((0, (1 << 64) - 1),)
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The machine, and what there is to attach.
+    """The machine, and what can be attached.
 
-    ``ours``: [start, end) of the code whose WARNs are ours. ``traceable``: of each function
+    ``ours``: [start, end) of the code whose WARNs are ours. ``traceable``: for each function
     "traceable" or why not. ``why``: why the window is not known, if it is not.
     """
 
@@ -45,8 +45,8 @@ def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Pat
         known = gather(kernel.text, live=True, root=root)
     except ConstantsError as error:
         own = Machine(release=os.uname().release, arch=os.uname().machine)
-        told = f"the window is not known: {error}"
-        return Survey(own, ladders=rungs, ours=ours, notes=(told,), why=str(error))
+        note = f"the window is not known: {error}"
+        return Survey(own, ladders=rungs, ours=ours, notes=(note,), why=str(error))
     return Survey(
         known.machine(),
         tuple(f"{site.file}:{site.line}" for site in known.warn_sites),
@@ -61,7 +61,7 @@ def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
     """Return where the code of our functions lies: WARNs of these addresses are ours."""
     if kernel.text is None:
         return _ALL
-    wanted = [name for each in PATH for name in (each, f"{each}.cold")]
+    wanted = [name for function in PATH for name in (function, f"{function}.cold")]
     spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
     mask = (1 << 64) - 1
     return (

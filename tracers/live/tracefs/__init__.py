@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Engine tracefs: kprobe events and perf breakpoints, with nothing installed."""
+"""Engine tracefs: kprobe events and perf breakpoints; needs nothing installed."""

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hardware execution breakpoints by perf_event_open(2): samples of registers, no BPF, no compiler.
+"""Sets hardware execution breakpoints by perf_event_open(2) and reads their register samples.
 
-The kernel's own overflow handler writes the sample and steps over the instruction; only
-breakpoints with a BPF program needed the fix of 6.6 ("hw_breakpoint: fix single-stepping when
-using bpf_overflow_handler"). On arm64 an interrupt that comes between a hit and its step ends the
-step (arch/arm64/kernel/hw_breakpoint.c, reinstall_suspended_bps), so the same instruction is hit
-once more. Waking a reader is such an interrupt: so a ring wakes nobody before it is half full,
-and whoever reads looks by himself; what still comes twice is told apart here. Promises: every hit
-is counted by the kernel apart from its record, so ``lost`` is exact for each address and CPU.
-Layouts: include/uapi/linux/perf_event.h.
+The kernel's own overflow handler writes the sample and steps over the instruction; only breakpoints
+with a BPF program needed the fix of 6.6 ("hw_breakpoint: fix single-stepping when using
+bpf_overflow_handler"). On arm64 an interrupt that comes between a hit and its step ends the step
+(arch/arm64/kernel/hw_breakpoint.c, reinstall_suspended_bps), so the same instruction is hit once
+more. Waking a reader is such an interrupt: so a ring wakes nobody before it is half full, and the
+reader polls; duplicates that still occur are dropped here. Promises: the kernel counts every hit
+separately from its record, so ``lost`` is exact for each address and CPU. Layouts:
+include/uapi/linux/perf_event.h.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ class _Machine:
     length: int  # of an execution breakpoint, bytes
     arguments: tuple[int, ...]  # perf's numbers of the first four argument registers,
     value: int  # of the return value's,
-    frame: tuple[int, ...]  # and of what tells one call from another: stack pointer, arm64's lr
+    frame: tuple[int, ...]  # and of those that differ between calls: stack pointer, arm64's lr
 
 
 # asm/unistd.h, asm/perf_regs.h
@@ -82,8 +82,8 @@ def _open(address: int, cpu: int, machine: _Machine) -> int:
     """Return a descriptor of a breakpoint, disabled. Raises ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
     attribute = ctypes.create_string_buffer(_attribute(address, machine), _ATTR_SIZE)
-    every, alone = ctypes.c_int(-1), ctypes.c_int(-1)
-    arguments = (attribute, every, ctypes.c_int(cpu), alone, ctypes.c_ulong(_CLOEXEC))
+    any_process, no_group = ctypes.c_int(-1), ctypes.c_int(-1)
+    arguments = (attribute, any_process, ctypes.c_int(cpu), no_group, ctypes.c_ulong(_CLOEXEC))
     descriptor = int(libc.syscall(ctypes.c_long(machine.syscall), *arguments))
     if descriptor < 0:
         number = ctypes.get_errno()
@@ -92,7 +92,7 @@ def _open(address: int, cpu: int, machine: _Machine) -> int:
 
 
 class _Ring:
-    """One CPU's records. What is read is given back to the kernel at once."""
+    """One CPU's ring of records. What is read is freed for the kernel at once."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.descriptor = descriptor
@@ -138,7 +138,7 @@ class Mark:
 
 
 class Breakpoints:
-    """Breakpoints on every CPU, into one ring a CPU."""
+    """Breakpoints on every CPU, with one ring per CPU."""
 
     def __init__(self, cpus: Sequence[int], size: int = 1 << 20) -> None:
         """Take the CPUs online and each ring's size in bytes, a power of two."""
@@ -156,12 +156,12 @@ class Breakpoints:
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable with new records."""
+        """Descriptors that become readable with new records."""
         return [ring.descriptor for ring in self._rings.values()]
 
     @property
     def waiting(self) -> bool:
-        """Whether a ring has records: look now and then, since it wakes nobody for a few."""
+        """Whether a ring has records: poll this, since a few records wake nobody."""
         return len(self._held) > 0 or any(ring.waiting for ring in self._rings.values())
 
     def attach(self, marks: Mapping[int, Mark]) -> None:
@@ -204,12 +204,12 @@ class Breakpoints:
                 fcntl.ioctl(descriptor, _SET_OUTPUT, ring.descriptor)
 
     def enable(self) -> None:
-        """Begin, one breakpoint after the other."""
+        """Enable the breakpoints, one after the other."""
         for descriptor in self._opened.values():
             fcntl.ioctl(descriptor, _ENABLE, 0)
 
     def disable(self) -> None:
-        """End; records stay."""
+        """Disable the breakpoints; records stay."""
         for descriptor in self._opened.values():
             fcntl.ioctl(descriptor, _DISABLE, 0)
 
@@ -252,36 +252,37 @@ class Breakpoints:
             known |= here
             made["probe"][here], made["phase"][here] = mark.probe, mark.phase
             wanted = [machine.value] if mark.phase is Phase.EXIT else machine.arguments
-            for place, register in enumerate(wanted[:REGISTERS]):
-                made["args"][here, place] = samples[here, _FIXED + registers.index(register)]
+            for index, register in enumerate(wanted[:REGISTERS]):
+                made["args"][here, index] = samples[here, _FIXED + registers.index(register)]
             for at in np.unique(cpu[here]).tolist():
                 hits = int(np.count_nonzero(cpu[here] == at))
                 self._read[value, at] = self._read.get((value, at), 0) + hits
-        return made[known & ~self._again(samples)]
+        return made[known & ~self._duplicates(samples)]
 
-    def _again(self, samples: Words) -> npt.NDArray[np.bool_]:
-        """Say which hits are their thread's last one once more: it has not moved on since.
+    def _duplicates(self, samples: Words) -> npt.NDArray[np.bool_]:
+        """Return which hits repeat the last one of their thread, with no other hit in between.
 
-        A call has to leave before it is entered again. Where exits are not watched, time decides.
+        A call has to return before it is entered again. Where exits are not watched, a hit counts
+        as a duplicate only if it comes soon.
         """
-        every = np.concatenate([self._last, samples])
-        order = np.argsort(every[:, _AT_IDS], kind="stable")
+        hits = np.concatenate([self._last, samples])
+        order = np.argsort(hits[:, _AT_IDS], kind="stable")
         now, before = order[1:], order[:-1]
-        same = (every[now, _AT_IDS] == every[before, _AT_IDS]) & (
-            every[now, _AT_IP] == every[before, _AT_IP]
+        same = (hits[now, _AT_IDS] == hits[before, _AT_IDS]) & (
+            hits[now, _AT_IP] == hits[before, _AT_IP]
         )
-        same &= (every[now, _FIXED:] == every[before, _FIXED:]).all(axis=1)
+        same &= (hits[now, _FIXED:] == hits[before, _FIXED:]).all(axis=1)
         alone = [address for address, mark in self._marks.items() if mark.phase is Phase.POINT]
-        soon = every[now, _AT_TIME] - every[before, _AT_TIME] < _SOON_NS
-        same &= soon | ~np.isin(every[now, _AT_IP], np.array(alone, np.uint64))
-        again = np.zeros(len(every), np.bool_)
-        again[now] = same
-        final = np.append(every[now, _AT_IDS] != every[before, _AT_IDS], True)
-        self._last = every[np.sort(order[final])[-_THREADS:]]
-        return again[len(every) - len(samples) :]
+        soon = hits[now, _AT_TIME] - hits[before, _AT_TIME] < _SOON_NS
+        same &= soon | ~np.isin(hits[now, _AT_IP], np.array(alone, np.uint64))
+        duplicate = np.zeros(len(hits), np.bool_)
+        duplicate[now] = same
+        final = np.append(hits[now, _AT_IDS] != hits[before, _AT_IDS], True)
+        self._last = hits[np.sort(order[final])[-_THREADS:]]
+        return duplicate[len(hits) - len(samples) :]
 
     def rehearse(self) -> npt.NDArray[np.void]:
-        """Return RAW records as of a hit at each address; nothing of it is counted or kept."""
+        """Return made-up RAW records, one hit per address; they are neither counted nor kept."""
         spare = Breakpoints((), self._size)
         spare._marks = self._marks
         samples = np.zeros((len(self._marks), self._words), np.uint64)
@@ -328,9 +329,9 @@ def free_breakpoints(most: int = 16) -> int:
 
 
 def split(words: Words, size: int) -> tuple[npt.NDArray[np.uint64], list[Words], bool]:
-    """Cut ring data into samples of ``size`` words, all other records, and whether it came out.
+    """Split ring data: samples of ``size`` words, all other records, whether nothing is left over.
 
-    Samples come in runs: only what stands between runs is looked at one by one.
+    Samples come in runs: only the records between runs are read one by one.
     """
     header = np.uint64(_SAMPLE | (8 * size) << 48)
     fixed = np.uint64(0xFFFF0000FFFFFFFF)  # all but `misc`

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run leaves in tracefs when it is killed, and who removes it.
+"""Removes from tracefs what a killed run left: its instance and its kprobe events.
 
-Instance and kprobe events of a run carry one name: vmemscope_PID_START_NAMESPACE_N, of the process
-that made them, its start time (clock ticks since boot) and its pid namespace. So a run that is
-gone can be told from one that works, even where the PID was given out again. A janitor, a shell
-that waits for its parent's end, removes them at once after kill -9; where it was killed as well,
-``remove`` of the next run does. Breakpoints need none of this: they end with their descriptors.
+A run's instance and kprobe events have one name: vmemscope_PID_START_NAMESPACE_N, of the process
+that made them, its start time (clock ticks since boot) and its pid namespace. So a dead run can be
+told from a running one even if the PID was reused. ``CleanupShell``, a shell that waits for the end
+of its parent, removes them right after kill -9; if it was killed as well, the next run does
+(``remove``). Breakpoints need none of this: they end with their descriptors.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ _EVENT: Final = re.compile(r"^[pr]\d*:(vmemscope_\d+_\d+_\d+_\d+)/(\S+)", re.MUL
 _turn = itertools.count()
 
 # Writing "-:GROUP/EVENT" removes one event (kernel: Documentation/trace/kprobetrace.rst). The
-# parent's last descriptors may still be closing, so it tries for a while.
-_JANITOR: Final = """
+# parent's last descriptors may still be closing, so it retries for a while.
+_SCRIPT: Final = """
 trap '' HUP INT QUIT TERM
 read -r word
 [ "$word" = done ] && exit
@@ -47,11 +47,11 @@ done
 
 
 def tracing(root: Path = Path("/")) -> Path:
-    """Return where tracefs is mounted. Raises ``LiveError`` with the way out."""
-    for place in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
+    """Return where tracefs is mounted. Raises ``LiveError`` that says what to do."""
+    for directory in ("sys/kernel/tracing", "sys/kernel/debug/tracing"):
         try:
-            if (root / place / "kprobe_events").exists():
-                return root / place
+            if (root / directory / "kprobe_events").exists():
+                return root / directory
         except PermissionError as error:
             raise LiveError(
                 "tracefs: permission denied; run as root (CAP_DAC_OVERRIDE for tracefs,"
@@ -62,47 +62,47 @@ def tracing(root: Path = Path("/")) -> Path:
     raise LiveError("tracefs is not mounted; run: mount -t tracefs tracefs /sys/kernel/tracing")
 
 
-def name(root: Path = Path("/")) -> str:
-    """Return a new name of this process, for an instance and for a group of events."""
+def new_name(root: Path = Path("/")) -> str:
+    """Return a new name for an instance and a group of events of this process."""
     return f"vmemscope_{os.getpid()}_{_started(root, os.getpid())}_{_namespace(root)}_{next(_turn)}"
 
 
-def find(root: Path = Path("/")) -> tuple[str, ...]:
-    """Return the names whose process is gone. Raises ``LiveError`` where tracefs is not there.
+def find_stale(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the names whose process is gone. Raises ``LiveError`` where tracefs is not mounted.
 
-    What belongs to another pid namespace is left alone: from here one cannot tell.
+    Names of another pid namespace are left alone: whether their process runs is not visible here.
     """
-    where, here, gone = tracing(root), _namespace(root), []
-    for made in sorted(_names(where)):
-        parts = _NAME.fullmatch(made)
-        if parts and int(parts[3]) == here and _started(root, int(parts[1])) != int(parts[2]):
-            gone.append(made)
-    return tuple(gone)
+    namespace, stale = _namespace(root), []
+    for name in sorted(_names(tracing(root))):
+        parts = _NAME.fullmatch(name)
+        if parts and int(parts[3]) == namespace and _started(root, int(parts[1])) != int(parts[2]):
+            stale.append(name)
+    return tuple(stale)
 
 
 def remove(names: Iterable[str], root: Path = Path("/")) -> tuple[str, ...]:
     """Remove instances and events of these names; return a sentence for each that stays."""
-    return tuple(why for each in names if (why := clear(tracing(root), each)))
+    return tuple(why for name in names if (why := clear(tracing(root), name)))
 
 
-def clear(where: Path, made: str) -> str | None:
-    """Remove one name's instance and events from tracefs; say what stays and why."""
+def clear(where: Path, name: str) -> str | None:
+    """Remove one name's instance and events from tracefs; return what stays and why."""
     kept = None
-    instance = where / "instances" / made
+    instance = where / "instances" / name
     with contextlib.suppress(OSError):
-        (instance / "events" / made / "enable").write_text("0")
+        (instance / "events" / name / "enable").write_text("0")
     try:
         instance.rmdir()
     except FileNotFoundError:
         pass
     except OSError as error:
-        kept = f"tracefs instance {made} stays: {error.strerror}"
+        kept = f"tracefs instance {name} stays: {error.strerror}"
     try:
         lines = (where / "kprobe_events").read_text()
     except OSError:
         return kept
     for group, event in _EVENT.findall(lines):
-        if group == made:
+        if group == name:
             try:
                 append(where / "kprobe_events", f"-:{group}/{event}")
             except OSError as error:
@@ -111,9 +111,9 @@ def clear(where: Path, made: str) -> str | None:
 
 
 def append(path: Path, line: str) -> None:
-    """Write one line to a tracefs list; what is in it already stays. Raises ``OSError``.
+    """Append one line to a tracefs file that holds a list. Raises ``OSError``.
 
-    ``open(path, "a")`` would seek, which tracefs refuses; without O_APPEND it empties the list.
+    ``open(path, "a")`` would seek, which tracefs rejects; without O_APPEND it empties the list.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
@@ -122,12 +122,12 @@ def append(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
-class Janitor:
-    """A shell that removes a name's leftovers as soon as this process is gone."""
+class CleanupShell:
+    """A shell process that removes a name from tracefs as soon as this process is gone."""
 
-    def __init__(self, where: Path, made: str) -> None:
-        """Start it. Call before anything is made in tracefs."""
-        script = _JANITOR.format(tracing=shlex.quote(str(where)), name=made)
+    def __init__(self, where: Path, name: str) -> None:
+        """Start it. Call before anything is created in tracefs."""
+        script = _SCRIPT.format(tracing=shlex.quote(str(where)), name=name)
         read, self._write = os.pipe()  # both close on exec: only this process holds the end
         null = os.open(os.devnull, os.O_WRONLY)
         try:
@@ -150,7 +150,7 @@ class Janitor:
             os.close(null)
 
     def dismiss(self, *, clean: bool) -> None:
-        """Send it home; where something was left (not ``clean``), it tries on for a while.
+        """End it; where something was left (not ``clean``), it keeps trying for a while.
 
         Safe to call again.
         """
@@ -168,7 +168,7 @@ class Janitor:
 
 def _names(where: Path) -> set[str]:
     """Return all our names in tracefs, of running and of dead processes."""
-    names = {each.name for each in (where / "instances").glob("vmemscope_*")}
+    names = {path.name for path in (where / "instances").glob("vmemscope_*")}
     with contextlib.suppress(OSError):
         names |= {group for group, _ in _EVENT.findall((where / "kprobe_events").read_text())}
     return names

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Engine "tracefs": live events without BCC, LLVM or kernel headers.
+"""Engine "tracefs": kprobe events and perf breakpoints; needs no BCC, LLVM or kernel headers.
 
-kprobe events into a private instance, read as raw ring pages; breakpoints as perf samples; one
-clock (CLOCK_MONOTONIC) for both. Filters: comm and pid drop in the kernel what kprobes see, and
-here what breakpoints see; the window is looked at here, since an exit carries no arguments and
-goes the way of its entry. A loss in a ring is of any probe: the kernel counts it by CPU alone.
+kprobe events go to a private instance and are read as raw ring pages, breakpoints as perf samples;
+both use CLOCK_MONOTONIC. Filters by comm and pid apply in the kernel to kprobe events, and here to
+breakpoints. The window filter applies here: an exit has no arguments, so it is kept or dropped with
+its entry. A loss in a ring cannot be assigned to a probe: the kernel counts it by CPU only.
 """
 
 import os
@@ -28,9 +28,9 @@ from tracers.live.tracefs import cleanup
 from tracers.live.tracefs.breakpoints import Breakpoints, Mark
 from tracers.live.tracefs.instance import Instance
 from tracers.live.tracefs.kprobe_events import ARGUMENTS, Decoder, Event, events
-from tracers.live.tracefs.ring_pages import compose, walk
+from tracers.live.tracefs.ring_pages import compose, parse_pages
 from tracers.live.tracefs.threads import Threads
-from tracers.live.tracefs.whole_calls import Pairs
+from tracers.live.tracefs.whole_calls import EntryExitPairs
 
 ANY: Final = "any probe"  # in Counts.lost: a ring overran, whose events is not known
 NO_CPU: Final = -1  # …: the kernel does not say where
@@ -57,7 +57,7 @@ class TracefsEngine:
         filters: Filters = _EVERYTHING,
         ours: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Make a private instance. Raises ``LiveError`` where that cannot be.
+        """Make a private instance. Raises ``LiveError`` where that is not possible.
 
         ``ours``: [start, end) of the functions whose WARNs become rows.
         """
@@ -68,14 +68,14 @@ class TracefsEngine:
         self._filters = filters
         self._ours = ours
         self._threads = Threads(root)
-        cleanup.remove(cleanup.find(root), root)
+        cleanup.remove(cleanup.find_stale(root), root)
         self._breakpoints = Breakpoints(_online(root))
         self._instance = Instance(root)
         self._probes: list[Probe] = []
         self._events: list[Event] = []
         self._decoder = Decoder({}, (), ())
         self._enabled: list[str] = []
-        self._pairs = Pairs()
+        self._pairs = EntryExitPairs()
         self._held = np.zeros(0, RAW)
         self._epoll = select.epoll()
         self._began = 0  # ns: breakpoints are enabled one by one, and count from here
@@ -98,8 +98,8 @@ class TracefsEngine:
     def _break(self, probe: Probe, number: int) -> str | None:
         if not self._threads.global_ids:
             raise AttachError("breakpoints number threads by pid namespace: run in the first one")
-        entries = {place.address: Mark(number, _entry(probe)) for place in probe.entries}
-        exits = {place.address: Mark(number, Phase.EXIT) for place in probe.exits}
+        entries = {target.address: Mark(number, _entry(probe)) for target in probe.entries}
+        exits = {target.address: Mark(number, Phase.EXIT) for target in probe.exits}
         if exits:
             try:
                 self._breakpoints.attach(entries | exits)
@@ -117,7 +117,7 @@ class TracefsEngine:
         try:
             self._define_all(exits)
         except AttachError as error:
-            entries = [replace(each, phase=Phase.POINT) for each in entries]
+            entries = [replace(event, phase=Phase.POINT) for event in entries]
             self._events += entries
             return f"entry only: {error}"
         self._events += [*entries, *exits]
@@ -126,21 +126,21 @@ class TracefsEngine:
     def _define_all(self, wanted: Sequence[Event]) -> None:
         made: list[Event] = []
         try:
-            for each in wanted:
-                self._instance.define(each.definition)
-                made.append(each)
+            for event in wanted:
+                self._instance.define(event.definition)
+                made.append(event)
         except AttachError:
-            for each in made:
-                self._instance.undefine(each.name)
+            for event in made:
+                self._instance.undefine(event.name)
             raise
 
     def start(self) -> None:
         """Enable all probes at once; see ``Engine.start``."""
         group = self._instance.name
         formats = {
-            each.name: made
-            for each in self._events
-            if (made := self._instance.format(f"{group}/{each.name}"))
+            event.name: made
+            for event in self._events
+            if (made := self._instance.format(f"{group}/{event.name}"))
         }
         report = self._instance.format(_REPORT)
         kinds = [probe.kind for probe in self._probes]
@@ -159,16 +159,16 @@ class TracefsEngine:
         self._instance.enable(self._enabled, self._filters.comm, self._filters.pid)
 
     def _warm(self) -> None:
-        """Go through everything once: what loads at first use must not hold up the first events."""
+        """Run all code once, so that loading at first use does not delay the first events."""
         pages = compose(self._decoder.blanks(), self._instance.layout)
-        walked = walk(pages, self._instance.layout)
-        decoded = self._decoder.decode(walked, np.zeros(1, np.int64)).records
+        parsed = parse_pages(pages, self._instance.layout)
+        decoded = self._decoder.decode(parsed, np.zeros(1, np.int64)).records
         records = np.concatenate([decoded, self._breakpoints.rehearse()])
         records["tid"] = os.getpid()
         self._threads.fill(records)
         if self._probes:
             rows(self._chosen(records), self._probes, [""])
-        self._pairs, self._warns, self._other_warns = Pairs(), 0, 0
+        self._pairs, self._warns, self._other_warns = EntryExitPairs(), 0, 0
 
     def poll(self, timeout_s: float) -> Batch | None:
         """Wait for events; see ``Engine.poll``."""
@@ -177,7 +177,7 @@ class TracefsEngine:
         return self._batch(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
 
     def _wait(self, timeout_s: float) -> None:
-        """Wait for records: kprobe events wake us, breakpoints must be looked at."""
+        """Wait for records: kprobe events wake us, breakpoints must be polled."""
         end = time.monotonic() + timeout_s
         early = self._drained + _PACE_S - time.monotonic()
         if early > 0:
@@ -203,11 +203,11 @@ class TracefsEngine:
         parts: list[_Records] = []
         flagged: set[int] = set()
         for pages, cpus, short in self._instance.drain(until):
-            walked = walk(pages, self._instance.layout)
-            decoded = self._decoder.decode(walked, cpus)
+            parsed = parse_pages(pages, self._instance.layout)
+            decoded = self._decoder.decode(parsed, cpus)
             parts.append(decoded.records)
-            torn += short + walked.torn + decoded.torn
-            flagged |= set(cpus[: len(pages)][walked.marked].tolist())
+            torn += short + parsed.torn + decoded.torn
+            flagged |= set(cpus[: len(pages)][parsed.marked].tolist())
             mine = self._mine(decoded.reports)
             self._reported += int(np.count_nonzero(mine))
             self._other_reported += int(np.count_nonzero(~mine))
@@ -232,7 +232,7 @@ class TracefsEngine:
         return Batch(decoded_rows, Losses(lost=lost, torn=torn))
 
     def _passing(self, records: _Records) -> _Mask:
-        """Say which records the thread filters let pass; breakpoints have no filter."""
+        """Return which records pass the thread filters; in the kernel, breakpoints have none."""
         passing = np.ones(len(records), np.bool_)
         if self._filters.comm is not None:
             passing &= (records["known"] & KNOWN_COMM) != 0
@@ -242,7 +242,7 @@ class TracefsEngine:
         return passing
 
     def _chosen(self, records: _Records) -> _Records:
-        """Drop WARNs of others, and populate and free calls inside the window; count the WARNs."""
+        """Drop WARNs of other code and calls inside the window; count the WARNs."""
         kinds = np.array([probe.kind for probe in self._probes], np.int8)[records["probe"]]
         entry = records["phase"] != Phase.EXIT
         wanted = np.ones(len(records), np.bool_)
@@ -275,7 +275,7 @@ class TracefsEngine:
         return mine
 
     def _losses(self, cpus: set[int] | None) -> int:
-        """Return what was lost since the last call; ``None``: everything, the end was reached."""
+        """Return what was lost since the last call; ``None``: at the end, with the final counts."""
         more = 0
         for cpu, lost in self._instance.losses(cpus).items():
             self._lost[ANY, cpu] = self._lost.get((ANY, cpu), 0) + lost
@@ -294,14 +294,16 @@ class TracefsEngine:
             point = self._probes[event.probe]
             if event.phase is Phase.EXIT and point.rung is Rung.KPROBE:
                 self._missed[point.function] = number
-            elif number:  # a kprobe hit inside another one's handler; on which CPU is not told
+            elif (
+                number
+            ):  # a kprobe hit inside another one's handler; the kernel does not say on which CPU
                 key = point.function, NO_CPU
                 self._lost[key] = self._lost.get(key, 0) + number
                 more += number
         return more
 
     def counts(self) -> Counts:
-        """Return the accounting so far; see ``Engine.counts``."""
+        """Return the counters so far; see ``Engine.counts``."""
         warned = any(probe.kind is Kind.WARN for probe in self._probes)
         reported = _REPORT in self._enabled
         return Counts(
@@ -325,7 +327,7 @@ def _entry(probe: Probe) -> Phase:
 
 
 def _online(root: Path) -> list[int]:
-    """Return the CPUs online, as in "0-3,5". One that comes later has no breakpoints."""
+    """Return the CPUs online, as in "0-3,5". A CPU that comes online later has no breakpoints."""
     try:
         text = (root / "sys/devices/system/cpu/online").read_text().strip()
     except OSError as error:

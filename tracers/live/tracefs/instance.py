@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A private tracefs instance: its own rings and switches, apart from everybody else's tracing.
+"""A private tracefs instance, with ring buffers and settings separate from other tracing.
 
-Promises: after ``remove`` nothing of it is left; losses are the kernel's own numbers.
+Promises: after ``remove`` nothing of it is left; losses are the kernel's own counts.
 """
 
 import os
@@ -18,10 +18,10 @@ from tracers.live.tracefs import cleanup
 from tracers.live.tracefs.ring_pages import Format, Layout
 
 _AT_ONCE: Final = 256  # pages: bounds what one pass of NumPy holds
-_BUFFER: Final = 8 << 20  # bytes a CPU …
-_SHARE: Final = 16  # … but all together not more than this part of MemAvailable
-#: Things that may be switched on for everybody and would stand between our records; see
-#: Documentation/trace/ftrace.rst. What a kernel does not have, it does not do.
+_BUFFER: Final = 8 << 20  # bytes per CPU …
+_SHARE: Final = 16  # … but in total not more than this fraction of MemAvailable
+#: Options that may be on by default and would add records between ours; see
+#: Documentation/trace/ftrace.rst. Those that a kernel does not have are skipped.
 _PLAIN: Final = {
     "options/overwrite": "1",
     "options/stacktrace": "0",
@@ -35,11 +35,13 @@ class Instance:
     """tracefs/instances/NAME, and the group of kprobe events of the same name."""
 
     def __init__(self, root: Path) -> None:
-        """Make it, switched off. Raises ``LiveError``."""
+        """Make it, with tracing off. Raises ``LiveError``."""
         self.tracing = cleanup.tracing(root)
-        self.name = cleanup.name(root)
+        self.name = cleanup.new_name(root)
         self._path = self.tracing / "instances" / self.name
-        self._janitor: cleanup.Janitor | None = cleanup.Janitor(self.tracing, self.name)
+        self._cleanup_shell: cleanup.CleanupShell | None = cleanup.CleanupShell(
+            self.tracing, self.name
+        )
         self._rings: dict[int, int] = {}  # CPU: descriptor
         self._lost: dict[int, int] = {}
         try:
@@ -54,9 +56,9 @@ class Instance:
                 (self.tracing / "events/header_page").read_text(),
                 (self.tracing / "events/header_event").read_text(),
             )
-            for each in self._path.glob("per_cpu/cpu*/trace_pipe_raw"):
-                cpu = int(each.parent.name.removeprefix("cpu"))
-                self._rings[cpu] = os.open(each, os.O_RDONLY | os.O_NONBLOCK)
+            for path in self._path.glob("per_cpu/cpu*/trace_pipe_raw"):
+                cpu = int(path.parent.name.removeprefix("cpu"))
+                self._rings[cpu] = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError as error:
             self.remove()
             raise LiveError(
@@ -78,7 +80,7 @@ class Instance:
 
     @property
     def descriptors(self) -> list[int]:
-        """What becomes readable with new records."""
+        """Descriptors that become readable with new records."""
         return list(self._rings.values())
 
     def define(self, definition: str) -> None:
@@ -93,9 +95,9 @@ class Instance:
             log = (self.tracing / "error_log").read_text()  # since 5.2
         except OSError:
             log = ""
-        told = re.findall(r"error: (.*)\n\s*Command: (.*)\n", log)
-        said = [reason for reason, command in told if command.strip() == definition]
-        return f"{said[-1]} ({error.strerror})" if said else f"{error.strerror}"
+        errors = re.findall(r"error: (.*)\n\s*Command: (.*)\n", log)
+        reasons = [reason for reason, command in errors if command.strip() == definition]
+        return f"{reasons[-1]} ({error.strerror})" if reasons else f"{error.strerror}"
 
     def undefine(self, event: str) -> None:
         """Remove a kprobe event that is not enabled."""
@@ -109,13 +111,13 @@ class Instance:
             return None
 
     def enable(self, files: Iterable[str], comm: str | None, pid: int | None) -> None:
-        """Filter and enable these events (``GROUP`` or ``GROUP/EVENT``), then switch on."""
+        """Filter and enable these events (``GROUP`` or ``GROUP/EVENT``), then turn tracing on."""
         try:
             if pid is not None:
-                # its children come along, too: they are told apart by their thread group
+                # its children are traced, too: they are filtered out later by their thread group
                 self._set("options/event-fork", "1")
                 tasks = sorted(Path(f"/proc/{pid}/task").iterdir())
-                self._set("set_event_pid", " ".join(each.name for each in tasks))
+                self._set("set_event_pid", " ".join(task.name for task in tasks))
             for file in files:
                 if comm is not None:
                     self._set(f"events/{file}/filter", f'COMM == "{comm}"')
@@ -125,7 +127,7 @@ class Instance:
             raise LiveError(f"tracefs: {error.strerror} ({error.filename})") from error
 
     def disable(self, files: Iterable[str]) -> None:
-        """Switch off, then disable these events; records stay."""
+        """Turn tracing off, then disable these events; records stay."""
         self._set("tracing_on", "0")
         for file in files:
             self._set(f"events/{file}/enable", "0")
@@ -133,10 +135,10 @@ class Instance:
     def drain(
         self, until: int | None
     ) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]]:
-        """Yield pages in bounded parts: uint8[N, size], their CPUs, and reads cut short.
+        """Yield pages in bounded parts: uint8[N, size], their CPUs, and the number of short reads.
 
-        ``until``: ns; pages that begin later may stay where they are. A part's memory is used
-        again for the next.
+        ``until``: ns; pages that begin later may stay in the ring. The memory of a part is
+        reused for the next.
         """
         filled, torn, cpus = 0, 0, np.zeros(_AT_ONCE, np.int64)
         at = self.layout.timestamp
@@ -171,9 +173,9 @@ class Instance:
         more = {}
         for cpu in self._rings if cpus is None else cpus:
             text = (self._path / f"per_cpu/cpu{cpu}/stats").read_text()
-            told = dict(re.findall(r"^([a-z ]+): (\d+)$", text, re.MULTILINE))
+            stats = dict(re.findall(r"^([a-z ]+): (\d+)$", text, re.MULTILINE))
             total = sum(
-                int(told.get(name, 0)) for name in ("overrun", "commit overrun", "dropped events")
+                int(stats.get(name, 0)) for name in ("overrun", "commit overrun", "dropped events")
             )
             if total > self._lost.get(cpu, 0):
                 more[cpu] = total - self._lost.get(cpu, 0)
@@ -181,7 +183,7 @@ class Instance:
         return more
 
     def misses(self) -> dict[str, int]:
-        """Return how often each kprobe event of ours could not be taken (kprobe_profile)."""
+        """Return how many hits of each of our kprobe events the kernel missed (kprobe_profile)."""
         try:
             text = (self.tracing / "kprobe_profile").read_text()
         except OSError:
@@ -194,14 +196,14 @@ class Instance:
             os.close(ring)
         self._rings.clear()
         kept = cleanup.clear(self.tracing, self.name)
-        if self._janitor is not None:
-            self._janitor.dismiss(clean=kept is None)
-            self._janitor = None
+        if self._cleanup_shell is not None:
+            self._cleanup_shell.dismiss(clean=kept is None)
+            self._cleanup_shell = None
         return kept
 
 
 def _size(root: Path, cpus: int) -> int:
-    """Return bytes a CPU for the ring: generous, but a small part of what is free."""
+    """Return the ring's bytes per CPU: generous, but a small part of the available memory."""
     try:
         text = (root / "proc/meminfo").read_text()
         free = int(re.findall(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)[0]) << 10

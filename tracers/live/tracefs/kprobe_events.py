@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""kprobe events of tracefs: what to write for a probe, and records back to ``rows.RAW``.
+"""Writes kprobe event definitions for tracefs, and decodes their records to ``rows.RAW``.
 
 Arguments are fetched by register, so nothing here needs a prototype. Promises: a record too short
-for its own event's format is counted, never read past its end. Definitions as in the kernel's
+for its event's format is counted, never read past its end. Definitions as in the kernel's
 Documentation/trace/kprobetrace.rst.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.events import Kind, Phase
-from tracers.live.probes.points import REGISTERS, Place, Probe, Rung
+from tracers.live.probes.points import REGISTERS, Probe, ProbeAddress, Rung
 from tracers.live.rows import KNOWN_ARGS, KNOWN_COMM, RAW
-from tracers.live.tracefs.ring_pages import Format, Index, Walked
+from tracers.live.tracefs.ring_pages import Format, Index, ParsedPages
 
 #: The registers of a call's first four arguments, and of what it returns.
 ARGUMENTS: Final = {
@@ -59,35 +59,37 @@ def events(
         if name == "site"
     ]
 
-    def made(what: str, phase: Phase, place: Place, turn: int, arguments: Iterable[str]) -> Event:
-        # kprobe_profile lists names without their group: the group's own tail tells them apart
+    def made(
+        what: str, phase: Phase, target: ProbeAddress, turn: int, arguments: Iterable[str]
+    ) -> Event:
+        # kprobe_profile lists names without their group: the group's tail makes them unique
         tail = group.partition("_")[2]
         name = f"{probe.kind.label}{number}_{phase.label}{turn}_{tail}"
-        return Event(name, f"{what}:{group}/{name} {place} {' '.join(arguments)}", number, phase)
+        return Event(name, f"{what}:{group}/{name} {target} {' '.join(arguments)}", number, phase)
 
     entries = [
-        made("p", Phase.ENTRY if probe.timed else Phase.POINT, place, turn, fetch)
-        for turn, place in enumerate(probe.entries)
+        made("p", Phase.ENTRY if probe.timed else Phase.POINT, target, turn, fetch)
+        for turn, target in enumerate(probe.entries)
     ]
     if not probe.timed:
         return entries, []
     if probe.rung is Rung.KPROBE:
-        # $retval of a void function is refused where BTF tells (6.6, "tracing/probes: Add $retval
-        # check"), and means nothing anywhere
+        # $retval of a void function is rejected if BTF says so (6.6, "tracing/probes: Add $retval
+        # check"), and is meaningless anyway
         value = ["a0=$retval:u64"] if probe.ret else []
         what = f"r{_MAXACTIVE}"
         return entries, [made(what, Phase.EXIT, probe.entries[0], 0, [*value, "comm=$comm"])]
     value = [f"a0=%{RETURN[machine]}:u64"] if probe.ret else []
     exits = [
-        made("p", Phase.EXIT, place, turn, [*value, "comm=$comm"])
-        for turn, place in enumerate(probe.exits)
+        made("p", Phase.EXIT, target, turn, [*value, "comm=$comm"])
+        for turn, target in enumerate(probe.exits)
     ]
     return entries, exits
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Records of one drain: RAW rows, WARN reports (addresses), and what did not hold up."""
+    """The records of one drain: RAW records, addresses of WARN reports, and unreadable records."""
 
     records: npt.NDArray[np.void]  # RAW
     reports: npt.NDArray[np.uint64]  # error_report_end: the address of each WARN
@@ -95,7 +97,7 @@ class Decoded:
 
 
 class Decoder:
-    """All events' layouts as tables, so that one pass reads records of every kind."""
+    """Decodes records of all events in one pass, with the events' layouts as tables."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Decoder:
         kinds: Iterable[Kind],
         report: tuple[Format, int] | None = None,
     ) -> None:
-        """Take the events and the formats of their names; the probes' kinds.
+        """Take the events, their formats by name, and the probes' kinds.
 
         ``report``: the format of error_report_end, and the number of its detector "warning".
         """
@@ -132,7 +134,7 @@ class Decoder:
         self._type, self._tid = common["common_type"][0], common["common_pid"][0]
 
     def blanks(self) -> list[bytes]:
-        """Return a record of each event that says nothing but which event it is."""
+        """Return one record of each event that is empty but for the event's number."""
         blanks = []
         for number, need in zip(self._numbers, self._need.tolist(), strict=True):
             record = bytearray(max(need, self._type + 2))
@@ -140,16 +142,16 @@ class Decoder:
             blanks.append(bytes(record))
         return blanks
 
-    def decode(self, walked: Walked, cpus: npt.NDArray[np.int64]) -> Decoded:
+    def decode(self, parsed: ParsedPages, cpus: npt.NDArray[np.int64]) -> Decoded:
         """Return the records of pages whose CPUs are ``cpus``, in their order."""
-        memory = walked.words.view(np.uint8)
-        start = 4 * walked.at
-        able = walked.length >= max(self._type + 2, self._tid + 4)
+        memory = parsed.words.view(np.uint8)
+        start = 4 * parsed.at
+        able = parsed.length >= max(self._type + 2, self._tid + 4)
         kind = np.full(len(start), -1, np.int64)
         kind[able] = self._rows[_gather(memory, start[able] + self._type, np.uint16)]
         known = kind >= 0
         short = np.zeros(len(kind), np.bool_)
-        short[known] = walked.length[known] < self._need[kind[known]]
+        short[known] = parsed.length[known] < self._need[kind[known]]
         torn = int(np.count_nonzero(~able) + np.count_nonzero(short))
         kind[short] = -1
         known = kind >= 0
@@ -157,10 +159,10 @@ class Decoder:
         probe[known] = self._probe[kind[known]]
         reports = self._reports(memory, start[probe == -1])
         ours = probe >= 0
-        start, length, kind = start[ours], walked.length[ours], kind[ours]
+        start, length, kind = start[ours], parsed.length[ours], kind[ours]
         records = np.zeros(len(start), RAW)
-        records["ts_ns"] = walked.ts[ours]
-        records["cpu"] = cpus[walked.page[ours]]
+        records["ts_ns"] = parsed.ts[ours]
+        records["cpu"] = cpus[parsed.page[ours]]
         records["tid"] = _gather(memory, start + self._tid, np.uint32)
         records["probe"] = probe[ours]
         records["phase"] = self._phase[kind]

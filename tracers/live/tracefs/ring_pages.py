@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pages of the kernel's trace ring buffer (trace_pipe_raw) as columns: no loop per event.
+"""Parses pages of the kernel's trace ring buffer (trace_pipe_raw), without a loop per event.
 
 Layouts come from the kernel's own descriptions (events/header_page, events/header_event and each
-event's format). Promises: every record returned lies whole inside what its page says it holds;
-what does not add up ends its page there and is counted; losses the page marks are passed on.
+event's format). Promises: every record returned lies completely inside the used part of its page; a
+page is read up to the first inconsistency, which is counted; losses the page marks are passed on.
 Little-endian, 64-bit kernels.
 """
 
@@ -25,8 +25,8 @@ _FIELD = re.compile(
 # include/linux/ring_buffer.h and kernel/trace/ring_buffer.c: flags beside the size in `commit`
 _SIZE_BITS = (1 << 27) - 1
 _MISSED_EVENTS, _MISSED_STORED = 1 << 31, 1 << 30
-_ABSURD = 1 << 28  # bytes: no record is as long
-_BLOCK = 16  # pages looked at together: what they need fits a CPU's cache
+_ABSURD = 1 << 28  # bytes: no record is that long
+_BLOCK = 16  # pages parsed together: their working set fits a CPU's cache
 _STAMP_BITS = 59  # of an absolute time
 
 
@@ -49,7 +49,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A page's layout: byte offsets, its whole size, and how an event's header is cut."""
+    """A page's layout: byte offsets, its total size, and the bit fields of an event's header."""
 
     size: int
     timestamp: int
@@ -83,8 +83,8 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Walked:
-    """The records of some pages, in the order of pages and in each page of writing."""
+class ParsedPages:
+    """The records of some pages, by page and in the order they were written."""
 
     words: npt.NDArray[np.uint32]  # all pages' data, one after the other
     ts: U64  # ns of the trace clock
@@ -97,10 +97,10 @@ class Walked:
 
 
 def _fields(text: str) -> dict[str, tuple[int, int]]:
-    return {found[2]: (int(found[3]), int(found[4])) for found in _FIELD.finditer(text)}
+    return {field[2]: (int(field[3]), int(field[4])) for field in _FIELD.finditer(text)}
 
 
-def walk(pages: npt.NDArray[np.uint8], layout: Layout) -> Walked:
+def parse_pages(pages: npt.NDArray[np.uint8], layout: Layout) -> ParsedPages:
     """Find all records of ``pages`` (uint8[N, layout.size])."""
     count = len(pages)
     commit = _u64(pages, np.full(count, layout.commit))
@@ -135,7 +135,7 @@ def walk(pages: npt.NDArray[np.uint8], layout: Layout) -> Walked:
     stored = marked & ((commit & np.uint64(_MISSED_STORED)) != 0) & (4 * used + 8 <= room)
     missed[stored] = _u64(pages[stored], layout.data + 4 * used[stored])
     large = kind == 0
-    return Walked(
+    return ParsedPages(
         words,
         time[record],
         at + 1 + large,
@@ -148,9 +148,9 @@ def walk(pages: npt.NDArray[np.uint8], layout: Layout) -> Walked:
 
 
 def compose(records: Sequence[bytes], layout: Layout) -> npt.NDArray[np.uint8]:
-    """Return a page, uint8[1, layout.size], that holds these records as the kernel would put them.
+    """Return a page, uint8[1, layout.size], with these records as the kernel would store them.
 
-    Each with its length in a word of its own, and no time between them.
+    Each has its length in a word of its own; all have the same time.
     """
     data = b"".join(
         bytes(4) + (4 + len(padded)).to_bytes(4, "little") + padded
@@ -173,10 +173,10 @@ def _kinds(headers: npt.NDArray[np.uint32], layout: Layout) -> Index:
 
 
 def _chain(words: npt.NDArray[np.uint32], used: Index, layout: Layout) -> tuple[Index, U64, int]:
-    """Return where headers are, each header's step in time, and how many pages broke off.
+    """Return where headers are, each header's step in time, and the number of broken pages.
 
-    What would come next is worked out for every word at once. Then the distance looked ahead
-    doubles each round, so a page of N events takes log2(N) rounds, all pages together.
+    For every word at once, compute where the next header would be. Then the distance looked ahead
+    doubles each round, so pages of up to N events take log2(N) rounds in total.
     """
     none = len(words) - 1
     width = none // len(used)
@@ -207,7 +207,7 @@ def _chain(words: npt.NDArray[np.uint32], used: Index, layout: Layout) -> tuple[
     steps = delta[whole].astype(np.uint64)
     long = (kind[whole] == layout.extend) | (kind[whole] == layout.stamp)
     steps[long] += words[whole[long] + 1].astype(np.uint64) << np.uint64(32 - layout.type_bits)
-    # a discarded event's 1 may stand for 0 (rb_event_discard; check_buffer skips it too)
+    # a discarded event's 1 may stand for 0 (rb_event_discard; check_buffer skips it, too)
     steps[(kind[whole] == layout.padding) & (steps == 1)] = 0
     return whole.astype(np.int64), steps, len(at) - len(whole)
 

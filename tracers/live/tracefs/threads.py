@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who a thread is: thread group and name, from the events themselves and from /proc.
+"""Finds the thread group and name of threads, from the events themselves and from /proc.
 
-Promises: never a guess. Where a thread is gone before anyone looked, its group stays unknown.
+Promises: nothing is guessed. If a thread ended before /proc was read, its group stays unknown.
 """
 
 import re
@@ -28,14 +28,14 @@ class Threads:
         self.global_ids = self._host()
 
     def _host(self) -> bool:
-        """Say whether /proc numbers threads as trace events do: in the first pid namespace."""
+        """Return whether /proc numbers threads as trace events do: in the initial pid namespace."""
         try:
             return str((self._proc / "self/ns/pid").readlink()) == _INIT_NAMESPACE
         except OSError:
             return (self._proc / "self").exists()  # a kernel without CONFIG_PID_NS
 
     def fill(self, records: npt.NDArray[np.void]) -> None:
-        """Complete pid and comm of RAW records in place. One look a thread, not an event."""
+        """Complete pid and comm of RAW records in place. One look-up per thread, not per event."""
         named = (records["known"] & KNOWN_COMM) != 0
         grouped = (records["known"] & KNOWN_PID) != 0
         for tid in np.unique(records["tid"]).tolist():
@@ -63,15 +63,15 @@ class Threads:
         if len(self._seen) >= _MOST:
             self._seen.clear()
         if tid == 0:
-            group = 0  # idle threads: one a CPU, all of them 0
+            group = 0  # idle threads: one per CPU, all of them 0
         elif self.global_ids:
             try:
                 text = (self._proc / str(tid) / "status").read_bytes()
             except OSError:
                 pass  # gone: what was known of it still holds
             else:
-                told = dict(re.findall(rb"^(Name|Tgid):\t(.*)$", text, re.MULTILINE))
-                group = int(told.get(b"Tgid", b"0")) or None
-                name = name or told.get(b"Name", b"")
+                status = dict(re.findall(rb"^(Name|Tgid):\t(.*)$", text, re.MULTILINE))
+                group = int(status.get(b"Tgid", b"0")) or None
+                name = name or status.get(b"Name", b"")
         self._seen[tid] = (now, group, name)
         return group, name

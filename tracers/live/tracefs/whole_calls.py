@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Exits go the way of their entries: what is chosen by a call's arguments stays a whole call.
+"""Pairs exits with entries, so that a filter on arguments keeps or drops whole calls.
 
-An exit carries no arguments, so it is paired with its entry, per thread and probe, last in first
-out, across batches. Promises: an exit is kept exactly if its entry was; one without an entry is
+An exit has no arguments, so it is paired with its entry, per thread and probe, last in first out,
+across batches. Promises: an exit is kept if and only if its entry was; an exit without an entry is
 dropped.
 """
 
@@ -15,17 +15,17 @@ Keys = npt.NDArray[np.int64]
 _MOST_OPEN = 1 << 16  # calls whose exit may still come; only lost exits make it grow
 
 
-class Pairs:
-    """Entries under way, and whether each was kept."""
+class EntryExitPairs:
+    """The entries whose exits have not come yet, and whether each was kept."""
 
     def __init__(self) -> None:
         self._key: Keys = np.zeros(0, np.int64)
         self._kept: Mask = np.zeros(0, np.bool_)
 
     def choose(self, key: Keys, entry: Mask, wanted: Mask) -> Mask:
-        """Say which rows to keep, given in the order of time.
+        """Return which rows to keep; they are given in order of time.
 
-        ``key``: thread and probe; ``wanted``: counts at entries only.
+        ``key``: thread and probe; ``wanted``: is used at entries only.
         """
         key = np.concatenate([self._key, key])
         entry = np.concatenate([np.ones(len(self._key), np.bool_), entry])
@@ -36,7 +36,7 @@ class Pairs:
         nested = np.lexsort((np.arange(len(order)), level, group))
         nested = nested[~orphan[nested]]
         row = order[nested]
-        # within a level of a thread entry and exit take turns, beginning with an entry
+        # within a level of a thread, entries and exits alternate, beginning with an entry
         leaves = np.flatnonzero(~entry[row])
         kept[row[leaves]] = kept[row[leaves - 1]]
         returned = np.zeros(len(key), np.bool_)
@@ -47,7 +47,7 @@ class Pairs:
 
 
 def _levels(key: Keys, entry: Mask) -> tuple[Keys, Keys, Mask]:
-    """Return each row's group (of equal keys, side by side), its depth, and exits too many."""
+    """Return each row's group (of equal keys, adjacent), its depth, and exits without entry."""
     count = len(key)
     new = np.ones(count, np.bool_)
     new[1:] = key[1:] != key[:-1]

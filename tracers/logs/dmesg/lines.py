@@ -127,7 +127,7 @@ def _wall(found: re.Match[bytes]) -> tuple[int | None, Clock]:
         at = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:  # no such day
         return None, Clock.NONE
-    seconds = int(at.timestamp()) - _east(told.get("zone"))
+    seconds = int(at.timestamp()) - _utc_offset_s(told.get("zone"))
     fraction = told["fraction"] or b""
     clock = Clock.WALL if fraction else Clock.COARSE
     if "year" not in told and "date" not in told:
@@ -136,7 +136,7 @@ def _wall(found: re.Match[bytes]) -> tuple[int | None, Clock]:
     return (ts_ns, clock) if 0 <= ts_ns < 1 << 64 else (None, Clock.NONE)
 
 
-def _east(zone: bytes | None) -> int:
+def _utc_offset_s(zone: bytes | None) -> int:
     """Return the seconds a time zone is ahead of UTC; dmesg -T and syslog do not say."""
     digits = (zone or b"").strip().replace(b":", b"")
     if digits[:1] not in (b"+", b"-"):

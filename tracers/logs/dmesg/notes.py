@@ -22,10 +22,10 @@ _FAULT: Final = re.compile(
 )
 _ERROR: Final = re.compile(rb"Internal error: ([ -~]{1,120})")
 _OTHERS: Final = "(other chains)"
-_UNTOLD: Final = "(a chain that is cut short, or not beyond doubt its own)"
+_NO_CHAIN: Final = "(a chain that is cut short, or not beyond doubt its own)"
 
 
-class Account:
+class LogStatistics:
     """Counts along the way; ``notes`` tells them."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Account:
         if splat.release:
             self._name(splat.release)
         chain = None if report.mixed or not report.whole else splat.chain
-        chain = chain or _UNTOLD
+        chain = chain or _NO_CHAIN
         if chain not in self._chains and len(self._chains) >= _CHAINS:
             chain = _OTHERS
         self._chains[chain] += 1
@@ -93,14 +93,14 @@ class Account:
         """Yield what there is to say of a log of so many lines."""
         if not self._splats:
             yield f"no WARN splat in {lines} {'line' if lines == 1 else 'lines'}"
-        yield from self._told_chains()
+        yield from self._chain_notes()
         yield from self._oopses
         if self._oops_count > len(self._oopses):
             yield f"{self._oops_count - len(self._oopses)} more Oopses"
         for panic in self.panics[:_SHOWN]:
             yield re.sub(rb"[^ -~]", b"?", panic).decode("ascii").strip()
-        yield from self._told_gaps()
-        yield from self._told_times()
+        yield from self._gap_notes()
+        yield from self._time_notes()
         if len(self._releases) > 1:
             yield f"splats and banners of several kernels: {', '.join(self._releases)}"
 
@@ -109,14 +109,14 @@ class Account:
         if len(self._releases) < _RELEASES:
             self._releases.setdefault(release)
 
-    def _told_chains(self) -> Iterator[str]:
+    def _chain_notes(self) -> Iterator[str]:
         for chain, number in self._chains.most_common(_SHOWN):
             yield f"{number} {'splat' if number == 1 else 'splats'}: {chain}"
         rest = self._chains.most_common()[_SHOWN:]
         if rest:
             yield f"{sum(number for _, number in rest)} splats: {len(rest)} more call chains"
 
-    def _told_gaps(self) -> Iterator[str]:
+    def _gap_notes(self) -> Iterator[str]:
         told = (
             (self.dropped, "{} lines were dropped, as the log itself says"),
             (self.missing, "{} lines are missing by the sequence numbers of /dev/kmsg"),
@@ -137,7 +137,7 @@ class Account:
         if not self._boots and self._begins:
             yield f"the log begins {self._begins / _SECOND:.6f} s after boot"
 
-    def _told_times(self) -> Iterator[str]:
+    def _time_notes(self) -> Iterator[str]:
         if self._splats and self._untimed:
             yield f"{self._untimed} splats have no time: the time before them, or 0, is given"
         for clock in Clock:

@@ -23,11 +23,11 @@ from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index
+from tracers.logs.dmesg.argument_proofs import ArgumentProofs
 from tracers.logs.dmesg.lines import begins_like_kmsg, column_of_time, kmsg_numbers, times_at
-from tracers.logs.dmesg.notes import Account
-from tracers.logs.dmesg.proofs import Proofs
+from tracers.logs.dmesg.notes import LogStatistics
 from tracers.logs.dmesg.registers import Arguments
-from tracers.logs.dmesg.reports import ENDS, Console, What
+from tracers.logs.dmesg.reports import ENDS, Console, ReportKind
 from tracers.logs.dmesg.rows import batch_of
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -83,8 +83,8 @@ class DmesgLog:
         self._blocks = Blocks(stream, block, _cut)
         self._recognised = False
         self._console = Console()
-        self._account = Account()
-        self._proofs = Proofs(arguments, window, release)
+        self._statistics = LogStatistics()
+        self._proofs = ArgumentProofs(arguments, window, release)
         self._now = 0  # time of the last splat, nanoseconds
         self._told = Losses()  # of the batches so far
         self._numbered: bool | None = None  # whether it is /dev/kmsg's; None: not looked yet
@@ -96,17 +96,17 @@ class DmesgLog:
     @property
     def release(self) -> str | None:
         """The kernel's, from its banner or its splats; the first, if there are several."""
-        return self._account.release
+        return self._statistics.release
 
     @property
     def clock(self) -> str:
         """What the rows' times are."""
-        return self._account.clock.value
+        return self._statistics.clock.value
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What else the log says, a sentence each; printable as far as it is ours: escape it."""
-        return (*self._account.notes(self.lines), *self._proofs.notes())
+        return (*self._statistics.notes(self.lines), *self._proofs.notes())
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events block by block, with what is missing around them.
@@ -190,19 +190,19 @@ class DmesgLog:
             self._console.close()
             self._reports()
             self._proofs.boot()
-            self._account.boot(found[1].decode("ascii"))
+            self._statistics.boot(found[1].decode("ascii"))
         elif found := _DROPPED.search(line.text):
             self._console.gap()
             self.lost_unknown += 1
-            self._account.dropped += int(found[1] or found[2])
+            self._statistics.dropped += int(found[1] or found[2])
 
     def _gap(self, missing: int | None) -> None:
         self._console.gap()
         self.lost_unknown += 1
         if missing is None:
-            self._account.back += 1
+            self._statistics.back += 1
         else:
-            self._account.missing += missing
+            self._statistics.missing += missing
 
     def _gaps(
         self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
@@ -219,7 +219,7 @@ class DmesgLog:
         micros, rows = times_at(buffer, starts, ends, self._column)
         if not len(micros):
             return {}
-        self._account.begins(int(micros[0]))
+        self._statistics.begins(int(micros[0]))
         before = int(micros[0]) if self._micros is None else self._micros
         steps = np.diff(micros, prepend=before)
         self._micros = int(micros[-1])
@@ -243,7 +243,7 @@ class DmesgLog:
         """Read the reports that are finished, and yield the rows that are settled."""
         self._reports()
         rows = list(self._proofs.rows(final=final))
-        self._account.torn, self._account.rejected = self.torn, self.rejected
+        self._statistics.torn, self._statistics.rejected = self.torn, self.rejected
         losses = Losses(0, self.lost_unknown, self.torn, self.rejected)
         new, self._told = losses.beyond(self._told), losses
         if rows or new:
@@ -251,14 +251,14 @@ class DmesgLog:
 
     def _reports(self) -> None:
         """Read the reports that are finished."""
-        console, account = self._console, self._account
+        console, statistics = self._console, self._statistics
         self.torn += console.orphans
         self.lost_unknown += console.orphans
-        account.orphans += console.orphans
+        statistics.orphans += console.orphans
         console.orphans = 0
         for report in console.done:
-            if report.what is What.OOPS:
-                account.oops(report)
+            if report.what is ReportKind.OOPS:
+                statistics.oops(report)
                 continue
             splat = parse(report.text)
             ts_ns = self._now if report.ts_ns is None else report.ts_ns
@@ -267,9 +267,9 @@ class DmesgLog:
                 continue
             self._now = ts_ns
             self.torn += not report.whole
-            account.splat(splat, report)
+            statistics.splat(splat, report)
         console.done.clear()
-        account.panics = console.panics
+        statistics.panics = console.panics
 
 
 def _cut(data: bytes, /, *, first: bool = False) -> int:

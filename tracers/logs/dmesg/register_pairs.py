@@ -24,7 +24,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from tracers.formulas import MASK, WindowError, signed
+from tracers.families import MASK
+from tracers.formulas import WindowError, signed
 from tracers.window import Window
 
 #: SUBSECTION_SHIFT, include/linux/mmzone.h
@@ -97,7 +98,7 @@ class Shape:
         return ahead if -_FARTHEST <= ahead <= _FARTHEST else None
 
 
-class Pairs:
+class RegisterPairs:
     """What the splats so far leave over, place by place."""
 
     def __init__(self, shape: Shape) -> None:
@@ -130,7 +131,7 @@ class Pairs:
         start, end = values.pop()
         return (start, end) if self._shape.candidate(start, end) else None
 
-    def hopeless(self, place: Hashable) -> bool:
+    def exhausted(self, place: Hashable) -> bool:
         """Whether no further splat can settle this place."""
         return not self._left.get(place)
 

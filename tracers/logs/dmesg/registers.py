@@ -15,7 +15,7 @@ from tracers.logs.dmesg.register_pairs import Shape
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from tracers.constants.dataflow.parameters import Place
+    from tracers.constants.dataflow.parameters import ParameterLocation
     from tracers.constants.image.kernel_image import KernelImage
 
 ARITHMETIC: Final = "arithmetic: one pair of registers fits"
@@ -26,7 +26,7 @@ class Arguments:
     """What one kernel's vmlinux says of its WARNs, by (function, offset of the brk)."""
 
     release: str | None = None
-    places: Mapping[tuple[str, int], "Place"] = field(default_factory=dict, hash=False)
+    places: Mapping[tuple[str, int], "ParameterLocation"] = field(default_factory=dict, hash=False)
     problems: tuple[str, ...] = ()  # why some have no registers, a line each
 
     @classmethod
@@ -37,13 +37,15 @@ class Arguments:
             ConstantsError: it is damaged.
         """
         # Only now: it loads a disassembler.
-        from tracers.constants.dataflow.parameters import warn_places  # noqa: PLC0415
+        from tracers.constants.dataflow.parameters import parameter_locations  # noqa: PLC0415
 
-        found = warn_places(image)
-        places = {(place.function, place.offset): place for place in found.places}
+        found = parameter_locations(image)
+        places = {(place.function, place.offset): place for place in found.warns}
         return cls(found.release, places, found.problems)
 
-    def place(self, function: str, offset: int, size: int, site: str | None) -> "Place | None":
+    def place(
+        self, function: str, offset: int, size: int, site: str | None
+    ) -> "ParameterLocation | None":
         """Return the WARN that a splat names; None if this kernel has none there.
 
         ``size`` is what the kernel printed, up to the next symbol: never below the code's own.
@@ -53,7 +55,7 @@ class Arguments:
             return None
         return place if site is None or place.site in (None, site) else None
 
-    def other(self, place: "Place") -> bool:
+    def other(self, place: "ParameterLocation") -> bool:
         """Whether ``place`` is another WARN of a function whose window check is known."""
         return place.bounds is None and any(
             each.bounds and each.function == place.function for each in self.places.values()
@@ -61,7 +63,7 @@ class Arguments:
 
 
 def read_range(
-    place: "Place", registers: Sequence[int], window: Window | None, shape: Shape | None
+    place: "ParameterLocation", registers: Sequence[int], window: Window | None, shape: Shape | None
 ) -> tuple[int, int] | None:
     """Return what the registers hold at ``place``; None if they contradict each other or it.
 

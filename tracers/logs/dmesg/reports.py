@@ -29,7 +29,7 @@ _TRACE: Final = b"Call trace:"
 _BRACKET: Final = ord("[")
 
 
-class What(Enum):
+class ReportKind(Enum):
     """What a report is."""
 
     CUT = "begun, and not known what it is"  # BUG(), UBSAN and others begin the same way
@@ -41,7 +41,7 @@ class What(Enum):
 class Report:
     """One report: its lines without prefixes, and the time of the first that tells what it is."""
 
-    what: What
+    what: ReportKind
     ts_ns: int | None
     clock: Clock
     lines: list[bytes] = field(default_factory=list)
@@ -115,18 +115,18 @@ class Console:
         text, caller = line.text, self._last
         at = text.find(_WARNING)
         if at >= 0 and BEGINS.match(text, at):
-            self._begin(What.WARN, line, text[at:])
+            self._begin(ReportKind.WARN, line, text[at:])
             self._learn(raw, line)
         elif ENDS.search(text):
             self._end(caller, text)
         elif _CUT_HERE in text:
-            self._begin(What.CUT, line, b"")
+            self._begin(ReportKind.CUT, line, b"")
         elif any(sign in text for sign in _OOPS):
             report = self._open.get(caller)
-            if report is not None and report.what is What.OOPS:
+            if report is not None and report.what is ReportKind.OOPS:
                 self._add(line)
             else:
-                self._begin(What.OOPS, line, text)
+                self._begin(ReportKind.OOPS, line, text)
         else:
             if _PANIC in text:
                 self._panic(caller, text[text.find(_PANIC) :])
@@ -143,12 +143,12 @@ class Console:
         for caller in list(self._open):
             self._finish(caller)
 
-    def _begin(self, what: What, line: Line, text: bytes) -> None:
+    def _begin(self, what: ReportKind, line: Line, text: bytes) -> None:
         caller = self._last
         before = self._open.get(caller)
         mixed = False
         if before is not None:
-            if before.what is What.CUT:
+            if before.what is ReportKind.CUT:
                 mixed = before.mixed
                 del self._open[caller]
             else:
@@ -182,7 +182,7 @@ class Console:
 
     def _finish(self, caller: bytes) -> None:
         report = self._open.pop(caller)
-        if report.what is not What.CUT:
+        if report.what is not ReportKind.CUT:
             self.done.append(report)
 
     def _add(self, line: Line) -> None:

@@ -26,7 +26,7 @@ from tracers.kernel_functions import KINDS
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index, Mask
 from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, UNREADABLE
-from tracers.logs.kprobe_text.rows import NO_ROWS, Form, Found
+from tracers.logs.kprobe_text.rows import NO_ROWS, LineFormat, ParsedRows
 from tracers.logs.kprobe_text.text_log import COMM, Lines, Spans, TextLog, spans, times
 from tracers.logs.line_blocks import BLOCK, Readable
 
@@ -92,7 +92,7 @@ class BpftraceLog(TextLog):
     _what = "what vmemscope.bt prints"
     _otherwise = "expected the output of: bpftrace vmemscope.bt"
     _counting = "the times are counts, not seconds"
-    _form = Form(_COLUMNS, bare_site=_LONGEST_SITE)
+    _line_format = LineFormat(_COLUMNS, bare_site=_LONGEST_SITE)
     _meant = _OURS
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
@@ -125,7 +125,7 @@ class BpftraceLog(TextLog):
         self.lost += lost
         return lost, 0
 
-    def _events(self, block: Lines, event: Index) -> Found:
+    def _events(self, block: Lines, event: Index) -> ParsedRows:
         found = super()._events(block, event)
         self.events += found.rows.num_rows + found.rejected
         return found
@@ -136,7 +136,7 @@ class BpftraceLog(TextLog):
         wrapped = _has(buffer, starts, _OPENS) & _has(buffer, ends - len(_CLOSES), _CLOSES)
         if wrapped.any() and not self._json:
             self._json = True
-            self._form = Form(_COLUMNS, unescaped, _LONGEST_SITE)
+            self._line_format = LineFormat(_COLUMNS, unescaped, _LONGEST_SITE)
         starts = starts + np.where(wrapped, len(_OPENS), 0)
         ends = ends - np.where(wrapped, len(_CLOSES), 0) - len(_END)
         closed = (ends > starts) & _has(buffer, ends, _END)

@@ -18,7 +18,7 @@ _LINE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbeLocation:
     """What an event is a probe on; ``function`` with its module ("mod:name") if it has one."""
 
     function: str
@@ -35,15 +35,17 @@ def read_kprobe_events(text: str) -> dict[str, str]:
     return {function: "+".join(sorted(sides)) for function, sides in seen.items()}
 
 
-def read_places(text: str) -> dict[str, Place]:
+def read_probe_locations(text: str) -> dict[str, ProbeLocation]:
     """Map each event's name to what it is a probe on.
 
     Names that stand for several places, or for a section ("_text+165520", as perf probe has it),
     tell nothing and are left out.
     """
-    places: dict[str, Place | None] = {}
+    places: dict[str, ProbeLocation | None] = {}
     for match in _matches(text):
-        place = Place((match["module"] or "") + match["function"], int(match["offset"] or "0", 0))
+        place = ProbeLocation(
+            (match["module"] or "") + match["function"], int(match["offset"] or "0", 0)
+        )
         if match["event"] and match["function"] not in ("_text", "_stext"):
             same = places.setdefault(match["event"], place) == place
             places[match["event"]] = place if same else None

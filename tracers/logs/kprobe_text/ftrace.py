@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tracers.logs.byte_text import Index
 from tracers.logs.kprobe_text import lines
-from tracers.logs.kprobe_text.rows import Form
+from tracers.logs.kprobe_text.rows import LineFormat
 from tracers.logs.kprobe_text.text_log import COMM, Lines, LogError, Spans, TextLog, spans
 from tracers.logs.line_blocks import BLOCK, Readable
 
@@ -46,7 +46,7 @@ class FtraceLog(TextLog):
         "the trace's times are counts, not seconds (trace_clock counter, uptime or x86-tsc); "
         "record it again with: echo mono > /sys/kernel/tracing/trace_clock"
     )
-    _form = Form(lines.HEAD)
+    _line_format = LineFormat(lines.HEAD)
     _meant = lines.OURS
     # No event begins with "#": its first column is the padding of a 16-column name.
     _comment = ord("#")

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from tracers.kernel_functions import KINDS
 from tracers.logs.kprobe_text import lines
-from tracers.logs.kprobe_text.definitions import Place
+from tracers.logs.kprobe_text.definitions import ProbeLocation
 from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, MIDWAY, UNREADABLE
 from tracers.logs.kprobe_text.text_log import TextLog
 from tracers.logs.line_blocks import BLOCK, Readable
@@ -36,7 +36,7 @@ _SUFFIX: Final = re.compile(lines.SUFFIX)
 _KERNEL: Final = 0xFFF << 52  # what no address of the user half has: 52-bit kernels begin there
 
 
-class Names:
+class FunctionNames:
     """What the events of one log are probes on.
 
     ``places``: event name → what ``kprobe_events`` says of it. ``symbols``: address → function,
@@ -44,7 +44,9 @@ class Names:
     """
 
     def __init__(
-        self, places: Mapping[str, Place] | None = None, symbols: Mapping[int, str] | None = None
+        self,
+        places: Mapping[str, ProbeLocation] | None = None,
+        symbols: Mapping[int, str] | None = None,
     ) -> None:
         self._places = {event: _plain(place) for event, place in (places or {}).items()}
         self._symbols = symbols or {}
@@ -107,10 +109,10 @@ class Names:
         return _RECIPE.get(match["name"], match["name"]), True
 
 
-def _plain(place: Place) -> Place:
+def _plain(place: ProbeLocation) -> ProbeLocation:
     """Return the place without the suffix a compiler gave to a static function."""
     found = _SUFFIX.match(place.function)
-    return Place(found["name"], place.offset) if found else place
+    return ProbeLocation(found["name"], place.offset) if found else place
 
 
 class NamedLog(TextLog):
@@ -118,9 +120,11 @@ class NamedLog(TextLog):
 
     _line: ClassVar[str]  # ``_meant``, with %s for the names that events of ours can have
 
-    def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
+    def __init__(
+        self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
+    ) -> None:
         super().__init__(stream, block=block)
-        self._names = names or Names()
+        self._names = names or FunctionNames()
         self._meant = self._line % self._names.pattern
 
     def _notes(self) -> Iterator[str]:

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs.byte_text import Index
-from tracers.logs.kprobe_text.function_names import NamedLog, Names
-from tracers.logs.kprobe_text.rows import NO_ROWS, Form
+from tracers.logs.kprobe_text.function_names import FunctionNames, NamedLog
+from tracers.logs.kprobe_text.rows import NO_ROWS, LineFormat
 from tracers.logs.kprobe_text.text_log import Lines, Spans, spans, times
 from tracers.logs.line_blocks import BLOCK, Readable
 
@@ -54,11 +54,13 @@ class PerfLog(NamedLog):
         "expected thread, time, event and trace, as from: perf script --ns --show-lost-events"
     )
     _counting = "the events have no times; print them again with: perf script --ns"
-    _form = Form(_COLUMNS)
+    _line_format = LineFormat(_COLUMNS)
 
     _line = r"(?: |^)[\w.-]+:(?:%s): "
 
-    def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
+    def __init__(
+        self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
+    ) -> None:
         super().__init__(stream, names=names, block=block)
         self._unnumbered = False  # stderr, if it is in there, tells of a loss
         self.lost = 0

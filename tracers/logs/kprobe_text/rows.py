@@ -58,7 +58,7 @@ class CounterClockError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class LineFormat:
     """How a kind of text writes what every kind has."""
 
     #: Of what stands before the time. Groups: comm, tid, and any of cpu or bare, tgid or late.
@@ -69,7 +69,7 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ParsedRows:
     """Rows of the event schema, and how many lines of ours could not be read."""
 
     rows: pa.RecordBatch
@@ -77,8 +77,14 @@ class Found:
 
 
 def read_rows(
-    buffer: Bytes, spans: Index, kind: Bytes, exits: Mask, form: Form, *, counts_are_fatal: bool
-) -> Found:
+    buffer: Bytes,
+    spans: Index,
+    kind: Bytes,
+    exits: Mask,
+    line_format: LineFormat,
+    *,
+    counts_are_fatal: bool,
+) -> ParsedRows:
     """Read lines given as ``spans`` int64[4, N]: line start, time's end, place's end, line end.
 
     ``kind`` uint8[N] and ``exits`` bool[N] say what each line is. ``counts_are_fatal``: no line
@@ -89,17 +95,17 @@ def read_rows(
     """
     total = spans.shape[1]
     if not total:
-        return Found(NO_ROWS, 0)
-    starts, time_end, place_end, ends = spans
+        return ParsedRows(NO_ROWS, 0)
+    starts, time_end, location_end, ends = spans
     ts, head_end, good = _times(buffer, time_end)
     if counts_are_fatal and not good[0] and _is_count(buffer, int(time_end[0])):
         raise CounterClockError
     good &= head_end - starts <= _WIDEST_HEAD
     codes, heads = byte_text.distinct(buffer, starts, np.where(good, head_end - starts, 0))
-    head, understood = _heads(heads, form)
+    head, understood = _heads(heads, line_format)
     good &= understood[codes]
 
-    columns = _Arguments(buffer, place_end, ends, kind, form)
+    columns = _Arguments(buffer, location_end, ends, kind, line_format)
     good &= ~columns.bad
     keep = np.flatnonzero(good)
     values: dict[str, pa.Array] = {
@@ -120,7 +126,7 @@ def read_rows(
         values[name] = column.take(picked)
     values |= columns.arrays(keep, exits)
     rows = pa.RecordBatch.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
-    return Found(rows, total - len(keep))
+    return ParsedRows(rows, total - len(keep))
 
 
 def _times(buffer: Bytes, ends: Index) -> tuple[U64, Index, Mask]:
@@ -149,9 +155,9 @@ def _is_count(buffer: Bytes, end: int) -> bool:
     return word.isdigit()
 
 
-def _heads(heads: pa.BinaryArray, form: Form) -> tuple[dict[str, pa.Array], Mask]:
+def _heads(heads: pa.BinaryArray, line_format: LineFormat) -> tuple[dict[str, pa.Array], Mask]:
     """Read the distinct heads of lines: columns, and which were understood."""
-    found = pc.extract_regex(heads, pattern=form.head)
+    found = pc.extract_regex(heads, pattern=line_format.head)
     columns = {}
     good = arrow.valid(found)
     for name, groups, kind in (
@@ -170,7 +176,7 @@ def _heads(heads: pa.BinaryArray, form: Form) -> tuple[dict[str, pa.Array], Mask
         columns[name] = arrow.masked(numbers.astype(f"u{kind.bit_width // 8}"), known & fits)
     # The kernel pads the name on the left: a name's own leading spaces cannot be told from it.
     name = pc.extract_regex(found.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
-    columns["comm"] = form.decode(name)
+    columns["comm"] = line_format.decode(name)
     return columns, good
 
 
@@ -188,7 +194,9 @@ def _either(found: pa.StructArray, groups: tuple[str, ...]) -> pa.BinaryArray:
 class _Arguments:
     """The " name=value" pairs after the place, as columns over all lines."""
 
-    def __init__(self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes, form: Form) -> None:
+    def __init__(
+        self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes, line_format: LineFormat
+    ) -> None:
         size = int(ends[-1])
         total = len(begins)
         self.bad = np.zeros(total, np.bool_)
@@ -196,7 +204,7 @@ class _Arguments:
         self._values: dict[str, U64] = {}
         self._site = pa.nulls(total, pa.utf8())
         self._kind = kind
-        self._form = form
+        self._line_format = line_format
         equals = np.flatnonzero(buffer[:size] == ord("="))
         # Both are sorted: look up the few, not the many.
         behind = np.append(np.searchsorted(equals, begins), len(equals))
@@ -226,7 +234,7 @@ class _Arguments:
         self.bad[rows] |= bad
 
     def _read_site(self, buffer: Bytes, at: Index, rows: Index, ends: Index, quotes: Index) -> None:
-        bare = self._form.bare_site
+        bare = self._line_format.bare_site
         if bare is not None:
             begins, stops = at, ends[rows]
             unread = stops - begins > bare  # it may have been cut there
@@ -243,7 +251,7 @@ class _Arguments:
         codes, sites = byte_text.distinct(buffer, begins, stops - begins)
         picked = np.full(len(self.bad), -1, np.int64)
         picked[rows] = codes
-        self._site = self._form.decode(sites).take(arrow.masked(picked, picked >= 0))
+        self._site = self._line_format.decode(sites).take(arrow.masked(picked, picked >= 0))
 
     def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
         """Return the argument columns of the lines ``keep``, typed as the schema has them."""

@@ -26,7 +26,13 @@ from tracers.kernel_functions import KINDS
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index, Mask
 from tracers.logs.kprobe_text import lines
-from tracers.logs.kprobe_text.rows import NO_ROWS, CounterClockError, Form, Found, read_rows
+from tracers.logs.kprobe_text.rows import (
+    NO_ROWS,
+    CounterClockError,
+    LineFormat,
+    ParsedRows,
+    read_rows,
+)
 from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
 
 _WIDEST: Final = 768  # bytes of "event: (place)"; a symbol has at most 512 (KSYM_NAME_LEN)
@@ -76,7 +82,7 @@ class Spans:
 
     starts: Index
     time_end: Index  # the colon behind the time
-    place_end: Index  # behind the ")" of the place
+    location_end: Index  # behind the ")" of the place
     ends: Index
     shaped: Mask
 
@@ -92,7 +98,7 @@ class TextLog:
     _what: ClassVar[str]
     _otherwise: ClassVar[str]
     _counting: ClassVar[str]
-    _form: Form
+    _line_format: LineFormat
     _meant: str  # a pattern of lines that are meant to be events of our functions
     _comment: ClassVar[int] = 0  # first byte of lines that are no events; 0: none
 
@@ -161,19 +167,19 @@ class TextLog:
         losses = Losses(min(lost, MOST_LOST), lost_unknown, rejected=rejected + overlong)
         return Batch(found.rows, losses)
 
-    def _events(self, block: Lines, event: Index) -> Found:
+    def _events(self, block: Lines, event: Index) -> ParsedRows:
         """Find the lines of our functions' events among ``event`` and read them."""
         buffer = block.buffer
         fresh = not self._seen
         spans = self._spans(block, event)
-        widths = spans.place_end - spans.time_end
-        shaped = spans.shaped & (spans.place_end <= spans.ends) & (widths <= _WIDEST)
+        widths = spans.location_end - spans.time_end
+        shaped = spans.shaped & (spans.location_end <= spans.ends) & (widths <= _WIDEST)
         side = np.full(len(event), lines.UNREADABLE, np.int8)
         function = np.full(len(event), -1, np.int8)
         rows = np.flatnonzero(shaped)
         if len(rows):
             begins = spans.time_end[rows] + 2
-            codes, pieces = byte_text.distinct(buffer, begins, spans.place_end[rows] - begins)
+            codes, pieces = byte_text.distinct(buffer, begins, spans.location_end[rows] - begins)
             function[rows], side[rows] = (part[codes] for part in self._places(pieces))
         self.midway += int((side == lines.MIDWAY).sum())
         rows = np.flatnonzero((side == lines.ENTRY) | (side == lines.EXIT))
@@ -182,19 +188,24 @@ class TextLog:
         ours = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
         rejected = int(ours.sum())
         if rejected and fresh and not len(rows):
-            self._refuse(unread.filter(arrow.flags(ours)))
+            self._check_readable(unread.filter(arrow.flags(ours)))
         self.skipped += len(event) - len(rows) - rejected
         found = read_rows(
             buffer,
             np.stack(
-                [spans.starts[rows], spans.time_end[rows], spans.place_end[rows], spans.ends[rows]]
+                [
+                    spans.starts[rows],
+                    spans.time_end[rows],
+                    spans.location_end[rows],
+                    spans.ends[rows],
+                ]
             ),
             lines.CODES[function[rows]],
             side[rows] == lines.EXIT,
-            self._form,
+            self._line_format,
             counts_are_fatal=fresh,
         )
-        return Found(found.rows, found.rejected + rejected)
+        return ParsedRows(found.rows, found.rejected + rejected)
 
     def _see(self, function: np.ndarray, side: np.ndarray) -> None:
         names = tuple(KINDS)
@@ -224,7 +235,7 @@ class TextLog:
         """Tell function (index into ``KINDS`` or -1) and side of "event: (place)"."""
         raise NotImplementedError
 
-    def _refuse(self, ours: pa.BinaryArray) -> None:
+    def _check_readable(self, ours: pa.BinaryArray) -> None:
         """Raise ``LogError`` if these first lines of ours show a form that cannot be read."""
 
     def _last(self) -> Iterator[Batch]:
@@ -251,13 +262,13 @@ def spans(
     else:
         gap = byte_text.gather(buffer, name_end + 1, widest_gap + 1) != byte_text.SPACE
         opening = name_end + 1 + gap.argmax(axis=1)
-    place_end = 1 + byte_text.following(np.flatnonzero(buffer[:size] == ord(")")), opening, size)
+    location_end = 1 + byte_text.following(np.flatnonzero(buffer[:size] == ord(")")), opening, size)
     shaped = (
         (buffer[time_end + 1] == byte_text.SPACE)
         & (buffer[name_end + 1] == byte_text.SPACE)
         & (buffer[opening] == ord("("))
     )
-    return Spans(starts, time_end, place_end, ends, shaped)
+    return Spans(starts, time_end, location_end, ends, shaped)
 
 
 def times(block: Lines) -> Index:

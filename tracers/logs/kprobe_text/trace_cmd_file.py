@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING, Final, Self, cast
 
 from tracers.batch import Batch, Losses
 from tracers.kernel_functions import KINDS
-from tracers.logs.kprobe_text.definitions import Place
-from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.definitions import ProbeLocation
+from tracers.logs.kprobe_text.function_names import FunctionNames
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog
@@ -35,8 +35,8 @@ _MISSING: Final = (
     "trace-cmd of Debian, Ubuntu, Fedora, RHEL, openSUSE, Arch); or run it elsewhere, its text is "
     "read too: trace-cmd report -t FILE > TEXT"
 )
-_SIDE_S: Final = 60  # longest a question about the file may take
-_MOST_SAID: Final = 64 << 20  # bytes of an answer; a large kernel's kallsyms are 10 MiB
+_QUERY_TIMEOUT_S: Final = 60  # longest a question about the file may take
+_MOST_OUTPUT: Final = 64 << 20  # bytes of an answer; a large kernel's kallsyms are 10 MiB
 _STDERR: Final = 4096  # bytes kept
 _SYMBOL: Final = re.compile(
     rb"^([0-9a-f]{8,16}) (%s)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*\r?$"
@@ -70,7 +70,7 @@ class TraceCmdFile:
     """
 
     def __init__(
-        self, file: int, *, places: Mapping[str, Place] | None = None, block: int = BLOCK
+        self, file: int, *, places: Mapping[str, ProbeLocation] | None = None, block: int = BLOCK
     ) -> None:
         """Take the descriptor ``file`` of a regular file; it stays the caller's to close."""
         program = shutil.which(_PROGRAM)
@@ -78,12 +78,12 @@ class TraceCmdFile:
             raise LogError(_MISSING)
         self._program = program
         self._file = file
-        clock = _CLOCK.search(self._ask("dump", "--clock"))
+        clock = _CLOCK.search(self._query("dump", "--clock"))
         self.clock = clock[1].decode() if clock else None
-        uname = _UNAME.search(self._ask("report", "-N", "--uname"))
+        uname = _UNAME.search(self._query("report", "-N", "--uname"))
         self.release = uname[1].decode("utf-8", "backslashreplace") if uname else None
-        self.dropped = sum(map(int, _DROPPED.findall(self._ask("report", "-N", "--stat"))))
-        self._names = Names(places, self._symbols())
+        self.dropped = sum(map(int, _DROPPED.findall(self._query("report", "-N", "--stat"))))
+        self._names = FunctionNames(places, self._symbols())
         self._block = block
         self._log: TraceCmdLog | None = None
         self._failure: str | None = None
@@ -131,18 +131,18 @@ class TraceCmdFile:
     def _command(self, *arguments: str) -> list[str]:
         return [self._program, *arguments, "-i", f"/dev/fd/{self._file}"]
 
-    def _ask(self, *arguments: str) -> bytes:
+    def _query(self, *arguments: str) -> bytes:
         """Return the beginning of what trace-cmd says; nothing if it fails or hangs."""
         with _Report(self._command(*arguments), self._file) as report:
-            timer = threading.Timer(_SIDE_S, report.close)
+            timer = threading.Timer(_QUERY_TIMEOUT_S, report.close)
             timer.start()
             try:
-                return report.stdout.read(_MOST_SAID)
+                return report.stdout.read(_MOST_OUTPUT)
             finally:
                 timer.cancel()
 
     def _symbols(self) -> dict[int, str]:
-        found = _SYMBOL.findall(self._ask("report", "-N", "-f"))
+        found = _SYMBOL.findall(self._query("report", "-N", "-f"))
         # All are 0 where kptr_restrict hid them.
         return {int(address, 16): name.decode() for address, name in found if int(address, 16)}
 

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.logs.byte_text import Index
-from tracers.logs.kprobe_text.function_names import NamedLog, Names
-from tracers.logs.kprobe_text.rows import Form
+from tracers.logs.kprobe_text.function_names import FunctionNames, NamedLog
+from tracers.logs.kprobe_text.rows import LineFormat
 from tracers.logs.kprobe_text.text_log import COMM, Lines, LogError, Spans, spans
 from tracers.logs.line_blocks import BLOCK, Readable
 
@@ -61,11 +61,13 @@ class TraceCmdLog(NamedLog):
         "the report's times are counts, not seconds (--raw-ts, or a clock that counts); print it "
         "without, or record with: trace-cmd record -C mono"
     )
-    _form = Form(_COLUMNS)
+    _line_format = LineFormat(_COLUMNS)
 
     _line = r"\d:(?: \(\+\d+\) *)? *(?:%s): "
 
-    def __init__(self, stream: Readable, *, names: Names | None = None, block: int = BLOCK) -> None:
+    def __init__(
+        self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
+    ) -> None:
         super().__init__(stream, names=names, block=block)
         self._prefix: int | None = None  # bytes before a line's own, once they are known
         self.cpus: int | None = None
@@ -112,7 +114,7 @@ class TraceCmdLog(NamedLog):
                 break
         return self._prefix or 0
 
-    def _refuse(self, ours: pa.BinaryArray) -> None:
+    def _check_readable(self, ours: pa.BinaryArray) -> None:
         if arrow.true(pc.match_substring_regex(ours, pattern=_RAW)).any():
             raise LogError(
                 "the report was printed with -R, fields in place of the format; print it again "

@@ -16,7 +16,7 @@ from tracers.live.bcc import engine as module
 from tracers.live.bcc.engine import BccEngine
 from tracers.live.bcc.program import SLOTS, TALLY
 from tracers.live.probes.engine import AttachError
-from tracers.live.probes.points import Filters, Place, Probe, Rung
+from tracers.live.probes.points import Filters, Probe, ProbeAddress, Rung
 from tracers.live.rows import RAW
 
 RING = 1 << 16
@@ -35,7 +35,7 @@ class Kernel:
         self.tallies = np.zeros(3, TALLY)
         self.control = b""
         self.opened: list[tuple[str, bool]] = []
-        self.refuse = ""
+        self.rejects = ""
         self.produced = 0
         self.cleaned = 0
         self.funcs: dict[bytes, SimpleNamespace] = {}
@@ -66,14 +66,14 @@ class Kernel:
             os.close(self.funcs.popitem()[1].fd)
 
     def open(self, place, *, returns, program):
-        if place.symbol == self.refuse and not returns:
-            raise AttachError("refused")
+        if place.symbol == self.rejects and not returns:
+            raise AttachError("rejected")
         self.opened.append((str(place), returns))
         return os.open(os.devnull, os.O_RDONLY)
 
-    def send(self, *told):
+    def send(self, *records):
         """Put records of (probe, phase, tid, args) into the ring."""
-        for probe, phase, tid, *args in told:
+        for probe, phase, tid, *args in records:
             record = np.zeros(1, RAW)
             record["probe"], record["phase"], record["tid"], record["known"] = probe, phase, tid, 7
             record["site"], record["args"][0, : len(args)] = -1, args
@@ -102,7 +102,7 @@ def kernel(tmp_path, monkeypatch):
 
 
 def probe(kind: Kind, name: str, registers=(), **more) -> Probe:
-    return Probe(kind, Rung.KPROBE, name, (Place(name, 0, 0x1000),), (), registers, **more)
+    return Probe(kind, Rung.KPROBE, name, (ProbeAddress(name, 0, 0x1000),), (), registers, **more)
 
 
 WARN = probe(Kind.WARN, "__warn", (("site", 0), ("line", 1), ("caller", 2)))
@@ -111,8 +111,8 @@ SECTION = Probe(
     Kind.SECTION_ADD,
     Rung.CALLSITE,
     "sparse_add_section",
-    (Place("__add_pages", 0xAC, 0x20AC),),
-    (Place("__add_pages", 0xB0, 0x20B0),),
+    (ProbeAddress("__add_pages", 0xAC, 0x20AC),),
+    (ProbeAddress("__add_pages", 0xB0, 0x20B0),),
     (("nid", 0), ("pfn", 1), ("nr_pages", 2)),
     "int",
 )
@@ -122,7 +122,7 @@ def slot(kernel: Kernel, number: int) -> tuple[int, ...]:
     return struct.unpack_from("<H6B", kernel.control, 8 + 8 * number)
 
 
-def test_what_is_opened_and_what_the_program_is_told(kernel) -> None:
+def test_what_is_opened_and_how_the_program_is_set_up(kernel) -> None:
     engine = BccEngine(kernel.root, filters=Filters(window=(1, 2)), ring_bytes=RING)
     assert [engine.attach(each) for each in (FREE, WARN, SECTION)] == [None, None, None]
     assert kernel.opened == [
@@ -149,7 +149,7 @@ def test_what_is_opened_and_what_the_program_is_told(kernel) -> None:
 def test_a_refused_probe_leaves_nothing_and_its_slot_is_free(kernel) -> None:
     engine = BccEngine(kernel.root, ring_bytes=RING)
     before = os.listdir("/proc/self/fd")  # noqa: PTH208
-    kernel.refuse = "vmemmap_free"
+    kernel.rejects = "vmemmap_free"
     with pytest.raises(AttachError):
         engine.attach(FREE)
     assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
@@ -179,8 +179,8 @@ def test_rows_with_sites_of_warns(kernel) -> None:
     batch = engine.poll(0)
     assert batch is not None
     rows = batch.events.to_pylist()
-    told = [(r["kind"], r["phase"], r["start"], r["site"], r["line"], r["tid"]) for r in rows]
-    assert told == [
+    fields = [(r["kind"], r["phase"], r["start"], r["site"], r["line"], r["tid"]) for r in rows]
+    assert fields == [
         ("free", "entry", 2**64 - 4096, None, None, 5),
         ("warn", "entry", None, "arch/arm64/mm/mmu.c", 1268, 5),
         ("warn", "exit", None, None, None, 5),

@@ -20,7 +20,7 @@ from tracers.events import Phase
 from tracers.live.bcc.engine import BccEngine
 from tracers.live.bcc.program import NONE, SLOTS, TALLY, compile_program, program, quiet
 from tracers.live.probes.engine import AttachError, LiveError
-from tracers.live.probes.points import Filters, Place
+from tracers.live.probes.points import Filters, ProbeAddress
 from tracers.live.rows import RAW
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
@@ -375,18 +375,18 @@ def test_a_kernel_source_of_the_users_own_stays(monkeypatch) -> None:
 
 
 def test_the_terminal_is_back_afterwards(capfd) -> None:
-    with quiet() as said:
+    with quiet() as printed:
         os.write(2, b"one\n")
     os.write(2, b"two\n")
-    assert said == ["one"]
+    assert printed == ["one"]
     assert capfd.readouterr().err == "two\n"
 
 
-def test_refusals_are_told_in_words(tmp_path) -> None:
+def test_why_the_kernel_rejected_an_event_in_words(tmp_path) -> None:
     from tracers.live.bcc.perf_events import Kprobes  # noqa: PLC0415
 
     root = a_root(tmp_path)
     (root / "sys/bus/event_source/devices/kprobe/type").write_text("2147483646\n")  # no such PMU
-    place = Place("vmemmap_populate", 0x10, 0xFFFFFFC008028000)
+    target = ProbeAddress("vmemmap_populate", 0x10, 0xFFFFFFC008028000)
     with pytest.raises(AttachError, match=r"^vmemmap_populate\+0x10: .* \(E[A-Z]+\)$"):
-        Kprobes(root, 0).open(place, returns=False, program=-1)
+        Kprobes(root, 0).open(target, returns=False, program=-1)

@@ -50,7 +50,7 @@ def test_rights(machine, mask, missing):
     check = checked(machine, "rights")
     assert check.status == (NO if missing else OK)
     if missing:
-        assert check.said == f"missing {', '.join(missing)}"
+        assert check.finding == f"missing {', '.join(missing)}"
         assert set(missing) <= set(re.split(r"[ =]", check.steps[""]))
 
 
@@ -64,13 +64,13 @@ def test_the_numbers_of_the_capabilities_are_the_kernels():
     header = Path("/usr/include/linux/capability.h")
     if not header.exists():
         pytest.skip("no linux/capability.h (Debian: linux-libc-dev)")
-    told = re.findall(r"^#define (CAP_\w+)\s+(\d+)$", header.read_text(), re.MULTILINE)
-    kernels = {name: int(number) for name, number in told}
+    defined = re.findall(r"^#define (CAP_\w+)\s+(\d+)$", header.read_text(), re.MULTILINE)
+    kernels = {name: int(number) for name, number in defined}
     assert module._CAPABILITIES.items() <= kernels.items()
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "said"),
+    ("text", "status", "finding"),
     [
         ("[none] integrity confidentiality\n", OK, "none"),
         ("none [integrity] confidentiality\n", OK, "integrity"),
@@ -79,13 +79,13 @@ def test_the_numbers_of_the_capabilities_are_the_kernels():
         (None, OK, "the kernel has none"),
     ],
 )
-def test_lockdown(machine, text, status, said):
+def test_lockdown(machine, text, status, finding):
     if text is None:
         (machine / "sys/kernel/security/lockdown").unlink()
     else:
         write(machine, {"sys/kernel/security/lockdown": text})
     check = checked(machine, "lockdown")
-    assert (check.status, check.said) == (status, said)
+    assert (check.status, check.finding) == (status, finding)
     assert ("lockdown=integrity" in check.steps.get("", "")) is (status == NO)
 
 
@@ -104,19 +104,19 @@ def test_hidden_names_stand_in_the_way_of_the_text_too(machine, restrict, step):
     found = examine(machine)
     symbols = named(found, "symbols")
     assert symbols.status == NO
-    assert "hidden (all zero)" in symbols.said
-    assert symbols.said.endswith(f"kptr_restrict is {restrict}")
+    assert "hidden (all zero)" in symbols.finding
+    assert symbols.finding.endswith(f"kptr_restrict is {restrict}")
     assert symbols.steps == {"": step}
     text = named(found, "kernel text")
     assert (text.status, text.steps) == (NO, {"": step})
-    assert "hidden (all zero)" in text.said
+    assert "hidden (all zero)" in text.finding
 
 
 def test_a_kernel_without_names(machine):
     (machine / "proc/kallsyms").unlink()
     check = checked(machine, "symbols")
     assert check.status == NO
-    assert "No such file" in check.said
+    assert "No such file" in check.finding
     assert "CONFIG_KALLSYMS=y" in check.steps[""]
 
 
@@ -124,7 +124,7 @@ def test_text_that_cannot_be_read(machine):
     (machine / "proc/kcore").unlink()
     check = checked(machine, "kernel text")
     assert check.status == NO
-    assert check.said == f"{machine}/proc/kcore: cannot be read: No such file or directory"
+    assert check.finding == f"{machine}/proc/kcore: cannot be read: No such file or directory"
     assert "--vmlinux" in check.steps[""]
     assert "/boot/vmlinux-6.1.192-vmemlab" in check.steps["debian"]
 
@@ -136,7 +136,7 @@ def test_text_that_opens_and_is_of_no_use_is_not_ok(machine, captures):
     shutil.copy(other / "proc/kallsyms", machine / "proc/kallsyms")
     check = checked(machine, "kernel text")
     assert check.status == NO
-    assert "the symbols of another kernel" in check.said
+    assert "the symbols of another kernel" in check.finding
     assert "--vmlinux" in check.steps[""]
 
 
@@ -149,11 +149,11 @@ def test_text_that_is_damaged(machine, content):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "finding"),
     [(None, "No such file or directory"), (BTF_6_1[:-40], "BTF")],
     ids=["missing", "cut short"],
 )
-def test_btf(machine, content, said):
+def test_btf(machine, content, finding):
     path = machine / "sys/kernel/btf/vmlinux"
     if content is None:
         path.unlink()
@@ -161,8 +161,8 @@ def test_btf(machine, content, said):
         path.write_bytes(content)
     check = checked(machine, "BTF")
     assert check.status == NO
-    assert check.said.startswith("/sys/kernel/btf/vmlinux: ")
-    assert said in check.said
+    assert check.finding.startswith("/sys/kernel/btf/vmlinux: ")
+    assert finding in check.finding
     assert "CONFIG_DEBUG_INFO_BTF=y" in check.steps[""]
 
 
@@ -171,14 +171,14 @@ def test_tracefs_under_debugfs(machine):
     (machine / TRACING).rename(machine / "sys/kernel/debug/tracing")
     (machine / TRACING).mkdir()  # the mount point is there
     found = examine(machine)
-    assert named(found, "tracefs").said == "/sys/kernel/debug/tracing with kprobe events"
-    assert named(found, "witnesses").said.startswith("error_report_end")
+    assert named(found, "tracefs").finding == "/sys/kernel/debug/tracing with kprobe events"
+    assert named(found, "witnesses").finding.startswith("error_report_end")
 
 
 def test_tracefs_without_kprobe_events(machine):
     (machine / TRACING / "kprobe_events").unlink()
     check = checked(machine, "tracefs")
-    assert (check.status, check.said) == (NO, "mounted, no kprobe_events")
+    assert (check.status, check.finding) == (NO, "mounted, no kprobe_events")
     assert "CONFIG_KPROBE_EVENTS=y" in check.steps[""]
 
 
@@ -188,7 +188,7 @@ def test_tracefs_not_mounted(machine, left):
     if left == "the mount point":
         (machine / TRACING).mkdir()
     check = checked(machine, "tracefs")
-    assert (check.status, check.said) == (NO, "not mounted")
+    assert (check.status, check.finding) == (NO, "not mounted")
     assert check.steps[""].startswith("mount -t tracefs")
 
 
@@ -202,12 +202,12 @@ def test_bcc(machine, broken, monkeypatch):
         shutil.rmtree(package)
     check = checked(machine, "BCC")
     assert check.status == NO
-    assert ("libbcc.so.0: cannot open" in check.said) is broken
+    assert ("libbcc.so.0: cannot open" in check.finding) is broken
     assert check.steps["debian"] == "apt install python3-bpfcc"
 
 
 @pytest.mark.parametrize(
-    ("free", "status", "said"),
+    ("free", "status", "finding"),
     [
         (6, OK, "6 slots free"),
         (2, OK, "2 slots free"),
@@ -217,7 +217,7 @@ def test_bcc(machine, broken, monkeypatch):
         (errno.ENODEV, UNKNOWN, "perf_event_open: No such device"),
     ],
 )
-def test_breakpoints(machine, monkeypatch, free, status, said):
+def test_breakpoints(machine, monkeypatch, free, status, finding):
     def slots() -> int:
         if status == UNKNOWN:
             raise OSError(free, os.strerror(free))
@@ -225,29 +225,29 @@ def test_breakpoints(machine, monkeypatch, free, status, said):
 
     monkeypatch.setattr(breakpoints, "free_breakpoints", slots)
     check = checked(machine, "breakpoints")
-    assert (check.status, check.said) == (status, said)
+    assert (check.status, check.finding) == (status, finding)
     assert bool(check.steps) is (status == NO)
 
 
 @pytest.mark.parametrize(
-    ("gone", "status", "said"),
+    ("gone", "status", "finding"),
     [
         (("sys/kernel/warn_count",), OK, "error_report_end"),  # before 6.2
         ((f"{TRACING}/events",), OK, "/sys/kernel/warn_count"),  # before 5.12
         (("sys/kernel/warn_count", f"{TRACING}/events"), UNKNOWN, "neither"),
     ],
 )
-def test_witnesses(machine, gone, status, said):
+def test_witnesses(machine, gone, status, finding):
     for name in gone:
         path = machine / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     check = checked(machine, "witnesses")
     assert check.status == status
-    assert check.said.partition(" ")[0] == said
+    assert check.finding.partition(" ")[0] == finding
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "finding"),
     [
         ({"panic_on_warn": "1"}, "panic_on_warn"),
         ({"panic_on_warn": "2"}, "panic_on_warn"),  # any number but 0: kernel/panic.c
@@ -257,11 +257,11 @@ def test_witnesses(machine, gone, status, said):
         ({"panic_on_warn": "1", "panic_on_oops": "3"}, "panic_on_warn and panic_on_oops"),
     ],
 )
-def test_panics(machine, values, said):
+def test_panics(machine, values, finding):
     write(machine, {f"proc/sys/kernel/{name}": f"{text}\n" for name, text in values.items()})
     check = checked(machine, "panics")
     assert check.status == NO
-    assert check.said == f"{said}: a recording on this machine ends with the kernel"
+    assert check.finding == f"{finding}: a recording on this machine ends with the kernel"
     assert "ssh HOST" in check.steps[""]
 
 
@@ -274,7 +274,7 @@ def test_no_panics_before_warn_limit(machine):
 def test_panics_that_nothing_says(machine, name):
     (machine / "proc/sys/kernel" / name).unlink()
     check = checked(machine, "panics")
-    assert (check.status, check.said) == (UNKNOWN, f"{name} cannot be read")
+    assert (check.status, check.finding) == (UNKNOWN, f"{name} cannot be read")
 
 
 def test_a_window_that_cannot_be_read_is_a_gap(machine):
@@ -282,7 +282,7 @@ def test_a_window_that_cannot_be_read_is_a_gap(machine):
     found = examine(machine)
     check = named(found, "window")
     assert check.status == NO
-    assert check.said == f"not known: {machine}/proc/kcore: No such file or directory"
+    assert check.finding == f"not known: {machine}/proc/kcore: No such file or directory"
     assert check.steps[""].startswith("vmemscope window VMLINUX")
     assert (found.gaps, found.exit_code) == (("the window is not known",), 3)
 
@@ -296,7 +296,7 @@ def test_sources_that_contradict_are_a_gap(machine, captures):
     found = examine(machine)
     check = named(found, "window")
     assert check.status == NO
-    assert check.said == "0xfffffffd00000000 - 0xffffffff00000000: its sources contradict"
+    assert check.finding == "0xfffffffd00000000 - 0xffffffff00000000: its sources contradict"
     assert (found.gaps, found.exit_code) == (("the window's sources contradict",), 3)
 
 
@@ -305,14 +305,14 @@ def test_another_architecture_says_what_it_does_not_do(machine, monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*own[:4], "x86_64")))
     found = examine(machine)
     assert (named(found, "machine").status, found.arch) == (NO, "x86_64")
-    assert "where they fall is not judged" in named(found, "machine").said
+    assert "where they fall is not judged" in named(found, "machine").finding
     for name in ("machine", "kernel text", "window"):
         assert named(found, name).steps == {
             "": "run it on the arm64 machine, or import its own ftrace text"
         }
     assert found.gaps == ("the window is not known",)
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*own[:4], "riscv64")))
-    assert checked(machine, "machine").said == "riscv64: nothing here is known for it"
+    assert checked(machine, "machine").finding == "riscv64: nothing here is known for it"
 
 
 def known(monkeypatch, captures, **facts):
@@ -330,9 +330,9 @@ def test_a_blind_warn_is_said_ahead(machine, monkeypatch, captures):
     found = examine(machine)
     check = named(found, "window")
     assert check.status == OK
-    assert "in use from 0xffffffdfc0000000: 48 of 52 address bits (vmcoreinfo)" in check.said
-    assert "cannot see hits below 0xffffffdfc0000000" in check.said
-    assert check.said.endswith("pages at physical addresses below 0x40000000.")
+    assert "in use from 0xffffffdfc0000000: 48 of 52 address bits (vmcoreinfo)" in check.finding
+    assert "cannot see hits below 0xffffffdfc0000000" in check.finding
+    assert check.finding.endswith("pages at physical addresses below 0x40000000.")
     assert found.gaps == ()
 
 

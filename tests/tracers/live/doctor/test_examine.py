@@ -38,7 +38,7 @@ RUNGS = (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT)
 
 def test_a_machine_where_everything_works(machine):
     found = examine(machine)
-    assert [(each.name, each.status, each.said) for each in found.checks] == [
+    assert [(each.name, each.status, each.finding) for each in found.checks] == [
         ("machine", OK, "arm64"),
         ("rights", OK, "root" if os.geteuid() == 0 else "the capabilities needed"),
         ("lockdown", OK, "none"),
@@ -103,35 +103,35 @@ def test_nothing_known_is_nothing_claimed(tmp_path, engines):
     assert (found.best, found.exit_code) == (None, 2)
 
 
-# -- what killed runs left -----------------------------------------------------------------------
+# -- stale probes of killed runs -----------------------------------------------------------------
 
 GONE = "vmemscope_42_500_4026531836_0"
 
 
 @pytest.fixture
 def killed(machine):
-    """A run of the process 42 was killed, with its janitor."""
+    """A run of the process 42 was killed, with its cleanup shell."""
     (machine / "proc/self/ns").mkdir()
     (machine / "proc/self/ns/pid").symlink_to("pid:[4026531836]")
     write(machine, {f"{TRACING}/kprobe_events": f"p:{GONE}/free0 vmemmap_free\n"})
     return machine
 
 
-def test_leftovers_that_stay(killed):
-    check = checked(killed, "leftovers")
-    assert (check.status, check.said) == (NO, f"of killed runs: {GONE}")
+def test_stale_probes_that_stay(killed):
+    check = checked(killed, "stale probes")
+    assert (check.status, check.finding) == (NO, f"of killed runs: {GONE}")
     assert "as root" in check.steps[""]
 
 
-def test_leftovers_that_engine_tracefs_removes_on_its_way(killed, monkeypatch):
+def test_stale_probes_that_engine_tracefs_removes(killed, monkeypatch):
     def opener(*_):
-        assert cleanup.find(killed) == (GONE,)
+        assert cleanup.find_stale(killed) == (GONE,)
         write(killed, {f"{TRACING}/kprobe_events": ""})
         return Fake()
 
     monkeypatch.setitem(session._OPENERS, "tracefs", opener)
-    check = checked(killed, "leftovers")
-    assert (check.status, check.said) == (OK, f"of killed runs, removed now: {GONE}")
+    check = checked(killed, "stale probes")
+    assert (check.status, check.finding) == (OK, f"of killed runs, removed now: {GONE}")
 
 
 # -- the engines ---------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_whatever_an_engine_meets_is_said(machine, monkeypatch, error):
     assert named(found, "window").status == OK  # that is read without an engine
 
 
-def refusing(*points: tuple[Kind, Rung]) -> Fake:
+def rejecting(*points: tuple[Kind, Rung]) -> Fake:
     return Fake(refuse=points)
 
 
@@ -184,7 +184,7 @@ def test_gaps_are_named_by_what_is_missing(machine, engines):
     everywhere = [(kind, rung) for kind in (Kind.POPULATE, Kind.MEMUNMAP) for rung in RUNGS]
     entry_only = [(Kind.FREE, Rung.KPROBE), (Kind.FREE, Rung.CALLSITE)]
     once = [(Kind.SECTION_ADD, Rung.KPROBE)]  # the call site sees as much
-    engines["bcc"] = refusing(*everywhere, *entry_only, *once)
+    engines["bcc"] = rejecting(*everywhere, *entry_only, *once)
     found = examine(machine)
     assert found.gaps == (
         "only derived: vmemmap_populate",
@@ -195,7 +195,7 @@ def test_gaps_are_named_by_what_is_missing(machine, engines):
 
 
 def test_a_gap_of_an_engine_that_is_not_taken_is_none(machine, engines):
-    engines["tracefs"] = refusing(*((Kind.FREE, rung) for rung in RUNGS))
+    engines["tracefs"] = rejecting(*((Kind.FREE, rung) for rung in RUNGS))
     found = examine(machine)
     assert (found.gaps, found.exit_code) == ((), 0)
 
@@ -227,7 +227,7 @@ def test_a_function_that_may_be_inlined_is_a_gap(machine):
 def test_without_names_no_function_is_taken_for_absent(machine, engines):
     unlisted(machine, "memremap_pages", "memunmap_pages")
     hide(machine)
-    engines["bcc"] = refusing((Kind.MEMREMAP, Rung.KPROBE), (Kind.MEMUNMAP, Rung.KPROBE))
+    engines["bcc"] = rejecting((Kind.MEMREMAP, Rung.KPROBE), (Kind.MEMUNMAP, Rung.KPROBE))
     found = examine(machine)
     assert "not seen: memremap_pages, memunmap_pages" in found.gaps
     assert found.exit_code == 3
@@ -290,7 +290,7 @@ def test_whoever_may_not_look_gets_a_diagnosis(captures, engines, monkeypatch):
         "panics": OK,
         "window": NO,
     }
-    assert named(found, "tracefs").said == "/sys/kernel/tracing: Permission denied"
+    assert named(found, "tracefs").finding == "/sys/kernel/tracing: Permission denied"
     assert named(found, "tracefs").steps == {"": "run it with sudo"}
     assert all(trial.failed for trial in found.trials)
     assert "ermission denied" in found.trials[1].failed

@@ -42,10 +42,10 @@ def test_bytes_that_are_no_text(tmp_path):
 
 @pytest.mark.parametrize("what", USED)
 def test_whatever_doctor_finds_has_a_step_without_a_gap(what):
-    told = steps(what)
-    assert told
-    assert set(told) in ({""}, set(DISTRIBUTIONS))
-    for step in told.values():
+    by_distribution = steps(what)
+    assert by_distribution
+    assert set(by_distribution) in ({""}, set(DISTRIBUTIONS))
+    for step in by_distribution.values():
         assert not set("{}\n") & set(step)
         assert step == step.strip()
 

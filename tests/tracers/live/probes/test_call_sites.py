@@ -33,11 +33,11 @@ def test_the_calls_objdump_found(name):
         found = find_calls(image, targets)
     assert found == {
         function: Calls(
-            tuple(sorted(address(place, names) for place in told.split())),
+            tuple(sorted(address(place, names) for place in sites.split())),
             (),
-            tuple(sorted(address(place, names) + 4 for place in told.split() if "*" in place)),
+            tuple(sorted(address(place, names) + 4 for place in sites.split() if "*" in place)),
         )
-        for function, told in CALLS[name].items()
+        for function, sites in CALLS[name].items()
     }
 
 
@@ -203,9 +203,9 @@ def test_capstone_finds_the_same(words, nth):
             goes = int(text.rpartition("#")[2], 16) & 2**64 - 1
             led["bl" if name == "bl" else "jump"].append((va, goes))
     target = BASE + 4 * nth
-    told = tuple(va for va, goes in led["bl"] if goes == target)
-    behind = {va + 4 for va in told}
+    expected = tuple(va for va, goes in led["bl"] if goes == target)
+    behind = {va + 4 for va in expected}
     found = calls(Memory((BASE, words)), target, 4)
-    assert found.calls == told
+    assert found.calls == expected
     assert found.tails == tuple(va for va, goes in led["jump"] if goes == target != va)
     assert found.jumped == tuple(sorted({goes for _, goes in led["jump"]} & behind))

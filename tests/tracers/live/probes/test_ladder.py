@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The rungs of real kernels, and the climb with engines that refuse."""
+"""The rungs of real kernels, and the climb with engines that reject probes."""
 
 import os
 
@@ -13,7 +13,7 @@ from tracers.kernel_functions import KINDS, TABLE
 from tracers.live.probes.call_sites import Calls
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.ladder import Ladder, climb, ladders
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 
@@ -50,9 +50,9 @@ def test_every_rung_of_populate_is_where_objdump_says(tmp_path, from_file):
     root = running(tmp_path, NEW, btf=BTF_6_12, core=not from_file)
     ladder = climbed(root, vmlinux=kernel(NEW) if from_file else None)[Kind.POPULATE]
     assert [probe.rung for probe in ladder.probes] == [Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT]
-    function = Place("vmemmap_populate", 0, 0xFFFF800080028590 + SLIDE)
-    call = Place("__populate_section_memmap", 0x5C, 0xFFFF8000802758B4 + SLIDE)
-    behind = Place("__populate_section_memmap", 0x60, 0xFFFF8000802758B8 + SLIDE)
+    function = ProbeAddress("vmemmap_populate", 0, 0xFFFF800080028590 + SLIDE)
+    call = ProbeAddress("__populate_section_memmap", 0x5C, 0xFFFF8000802758B4 + SLIDE)
+    behind = ProbeAddress("__populate_section_memmap", 0x60, 0xFFFF8000802758B8 + SLIDE)
     entry, callsite, stop = ladder.probes
     assert (entry.entries, entry.exits, entry.timed) == ((function,), (), True)
     assert (callsite.entries, callsite.exits, callsite.timed) == ((call,), (behind,), True)
@@ -134,7 +134,7 @@ def test_an_exported_function_that_is_not_listed_does_not_exist(tmp_path):
     ]
     assert [(each.probes, each.impossible) for each in gone] == [((), ()), ((), ())]
     assert not any(found[kind].absent for kind in found.keys() - {Kind.MEMREMAP, Kind.MEMUNMAP})
-    attach, tried = refusing(*((Kind.POPULATE, rung) for rung in Rung))
+    attach, tried = rejecting(*((Kind.POPULATE, rung) for rung in Rung))
     ends = {end.kind: end for end in climb(tuple(found.values()), attach)}
     assert ends[Kind.MEMREMAP].how == ends[Kind.MEMUNMAP].how == ABSENT
     assert (ends[Kind.MEMREMAP].absent, ends[Kind.POPULATE].absent) == (True, False)
@@ -189,7 +189,7 @@ def test_without_kallsyms_names_are_tried(tmp_path):
     (root / "proc/kallsyms").unlink()
     ladder = climbed(root)[Kind.POPULATE]
     assert [probe.rung for probe in ladder.probes] == [Rung.KPROBE]
-    assert ladder.probes[0].entries == (Place("vmemmap_populate", 0, 0),)
+    assert ladder.probes[0].entries == (ProbeAddress("vmemmap_populate", 0, 0),)
     assert ladder.probes[0].registers == RANGE
     assert "read /proc/kallsyms as root" in why_not(ladder, Rung.BREAKPOINT)
 
@@ -229,7 +229,7 @@ CALL = 0xFFFF8000802758B4 + SLIDE
 
 
 @pytest.mark.parametrize(
-    ("calls", "said", "timed"),
+    ("calls", "reason", "timed"),
     [
         (Calls(), "no call instructions", False),
         (Calls((), (CALL,)), "no call instructions", False),  # nothing but tail calls
@@ -241,23 +241,23 @@ CALL = 0xFFFF8000802758B4 + SLIDE
         (None, "not looked for", False),
     ],
 )
-def test_which_calls_can_do(known: RunningKernel, calls, said, timed):
+def test_which_calls_can_do(known: RunningKernel, calls, reason, timed):
     site = RUNGS[Rung.CALLSITE](known, POPULATE, NAME, calls)
     stop = RUNGS[Rung.BREAKPOINT](known, POPULATE, NAME, calls)
     assert isinstance(stop, Probe)
     assert (stop.timed, bool(stop.exits)) == (timed, timed)
-    if said is None:
+    if reason is None:
         assert isinstance(site, Probe)
         assert [place.address for place in site.entries] == list(calls.calls)
         assert [place.address for place in site.exits] == [va + 4 for va in calls.calls]
     else:
-        assert said in site
+        assert reason in site
 
 
 # -- the climb -----------------------------------------------------------------------------------
 
 
-def refusing(*refused: tuple[Kind, Rung], note: str | None = None):
+def rejecting(*refused: tuple[Kind, Rung], note: str | None = None):
     tried = []
 
     def attach(probe: Probe) -> str | None:
@@ -271,7 +271,7 @@ def refusing(*refused: tuple[Kind, Rung], note: str | None = None):
 
 def test_the_climb_takes_the_first_that_holds_and_keeps_the_reasons(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
-    attach, tried = refusing((Kind.POPULATE, Rung.KPROBE), (Kind.POPULATE, Rung.CALLSITE))
+    attach, tried = rejecting((Kind.POPULATE, Rung.KPROBE), (Kind.POPULATE, Rung.CALLSITE))
     ends = {end.kind: end for end in climb(every, attach)}
     assert [rung for kind, rung in tried if kind is Kind.POPULATE] == [
         Rung.KPROBE,
@@ -289,7 +289,7 @@ def test_the_climb_takes_the_first_that_holds_and_keeps_the_reasons(tmp_path):
 
 def test_an_end_that_is_not_seen_is_not_claimed(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
-    attach, _ = refusing(note="no slot for the end")
+    attach, _ = rejecting(note="no slot for the end")
     (first, *_) = climb(every, attach)
     assert first.probe is not None
     assert first.probe.timed is False
@@ -302,7 +302,7 @@ def test_populate_is_derived_only_from_what_is_seen(tmp_path, add_too):
     rungs = (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT)
     refused = [(Kind.POPULATE, rung) for rung in rungs]
     refused += [(Kind.ADD_PAGES, rung) for rung in rungs if add_too]
-    attach, _ = refusing(*refused)
+    attach, _ = rejecting(*refused)
     ends = {end.kind: end for end in climb(every, attach)}
     end = ends[Kind.POPULATE]
     assert end.probe is None
@@ -313,24 +313,24 @@ def test_populate_is_derived_only_from_what_is_seen(tmp_path, add_too):
 
 def test_what_a_lower_rung_could_not_is_no_matter(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
-    attach, _ = refusing()
+    attach, _ = rejecting()
     assert {end.refused for end in climb(every, attach)} == {()}
     # and where all are refused, the reasons stand in the order of the rungs
-    attach, _ = refusing(*((Kind.FREE, rung) for rung in Rung))
+    attach, _ = rejecting(*((Kind.FREE, rung) for rung in Rung))
     (free,) = [end for end in climb(every, attach) if end.kind is Kind.FREE]
     assert [rung for rung, _ in free.refused] == [Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT]
 
 
-def test_a_refusal_names_notrace_where_the_kernels_own_list_does():
+def test_a_rejection_names_notrace_where_the_kernels_own_list_does():
     probe = Probe(
-        Kind.POPULATE, Rung.KPROBE, "vmemmap_populate", (Place("vmemmap_populate", 0, 4),)
+        Kind.POPULATE, Rung.KPROBE, "vmemmap_populate", (ProbeAddress("vmemmap_populate", 0, 4),)
     )
 
-    def refuse(_: Probe) -> str | None:
+    def reject(_: Probe) -> str | None:
         raise AttachError("Invalid argument")
 
     rungs = (Ladder(Kind.POPULATE, "vmemmap_populate", (probe,)),)
-    (plain,) = climb(rungs, refuse)
-    (told,) = climb(rungs, refuse, {"vmemmap_populate": "notrace"})
+    (plain,) = climb(rungs, reject)
+    (explained,) = climb(rungs, reject, {"vmemmap_populate": "notrace"})
     assert plain.refused == ((Rung.KPROBE, "Invalid argument"),)
-    assert told.refused == ((Rung.KPROBE, "Invalid argument (notrace)"),)
+    assert explained.refused == ((Rung.KPROBE, "Invalid argument (notrace)"),)

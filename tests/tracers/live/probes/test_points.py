@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Probes in words: what the dashboard, the header and doctor show."""
+"""The text of a probe, as the dashboard, the header and doctor show it."""
 
 import pytest
 
 from tracers.events import Kind, Source
-from tracers.live.probes.points import Place, Probe, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung
 
-FUNCTION = Place("vmemmap_populate", 0, 0xFFFFFFC0086B236C)
+FUNCTION = ProbeAddress("vmemmap_populate", 0, 0xFFFFFFC0086B236C)
 CALLS = (
-    Place("arch_add_memory", 0xBC, 0xFFFFFFC0080294AC),
-    Place("memremap_pages", 0x368, 0xFFFFFFC00822EC58),
+    ProbeAddress("arch_add_memory", 0xBC, 0xFFFFFFC0080294AC),
+    ProbeAddress("memremap_pages", 0x368, 0xFFFFFFC00822EC58),
 )
 
 
@@ -27,7 +27,7 @@ def test_rows_of_a_rung_are_marked_with_its_name(rung, source):
 
 
 @pytest.mark.parametrize(
-    ("rung", "entries", "timed", "told"),
+    ("rung", "entries", "timed", "text"),
     [
         (Rung.KPROBE, (FUNCTION,), True, "kprobe entry+return"),
         (Rung.KPROBE, (FUNCTION,), False, "kprobe entry"),
@@ -40,9 +40,9 @@ def test_rows_of_a_rung_are_marked_with_its_name(rung, source):
         ),
     ],
 )
-def test_a_probe_says_where_it_is_and_what_it_sees(rung, entries, timed, told):
+def test_a_probe_says_where_it_is_and_what_it_sees(rung, entries, timed, text):
     probe = Probe(Kind.POPULATE, rung, "vmemmap_populate", entries, timed=timed)
-    assert str(probe) == told
+    assert str(probe) == text
 
 
 def test_a_place_is_written_as_the_kernel_writes_it():

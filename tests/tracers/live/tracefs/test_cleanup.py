@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What killed runs leave: found by name and start time, and removed; on folders like tracefs."""
+"""Stale instances and probes of killed runs are found and removed; on folders like tracefs."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def events(root: Path, *lines: str) -> None:
 
 
 def test_a_name_says_whose_it_is(root: Path) -> None:
-    one, other = cleanup.name(root), cleanup.name(root)
+    one, other = cleanup.new_name(root), cleanup.new_name(root)
     assert one.startswith(f"vmemscope_{os.getpid()}_700_{NAMESPACE}_")
     assert one != other
     assert len(one) < 64  # MAX_EVENT_NAME_LEN, kernel/trace/trace_probe.h
@@ -56,7 +56,7 @@ def test_only_what_nobody_owns_is_found(root: Path) -> None:
         f"r256:{gone}/free0_exit0 vmemmap_free",
         f"p:{running}/free0_entry0 vmemmap_free",
     )
-    assert cleanup.find(root) == (used_again, gone)
+    assert cleanup.find_stale(root) == (used_again, gone)
 
 
 def test_an_instance_and_its_events_go_and_no_others(root: Path) -> None:
@@ -71,16 +71,16 @@ def test_an_instance_and_its_events_go_and_no_others(root: Path) -> None:
     assert text.splitlines() == [*lines, f"-:{gone}/a", f"-:{gone}/b"]
 
 
-def test_what_stays_is_said(root: Path) -> None:
+def test_what_stays_is_reported(root: Path) -> None:
     gone = f"vmemscope_42_500_{NAMESPACE}_0"
     (root / "sys/kernel/tracing/instances" / gone / "busy").mkdir(parents=True)
-    (told,) = cleanup.remove([gone], root)
-    assert told == f"tracefs instance {gone} stays: Directory not empty"
+    (reason,) = cleanup.remove([gone], root)
+    assert reason == f"tracefs instance {gone} stays: Directory not empty"
 
 
 def test_no_tracefs_says_how_to_mount_it(tmp_path: Path) -> None:
     with pytest.raises(LiveError, match="mount -t tracefs tracefs /sys/kernel/tracing"):
-        cleanup.find(tmp_path)
+        cleanup.find_stale(tmp_path)
 
 
 def test_tracefs_of_old_is_under_debugfs(tmp_path: Path) -> None:
@@ -90,10 +90,10 @@ def test_tracefs_of_old_is_under_debugfs(tmp_path: Path) -> None:
 
 
 def test_no_permission_names_what_is_needed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> bool:
+    def deny(_: Path) -> bool:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "exists", deny)
     with pytest.raises(LiveError, match="CAP_SYS_ADMIN"):
         cleanup.tracing(root)
 
@@ -101,16 +101,16 @@ def test_no_permission_names_what_is_needed(root: Path, monkeypatch: pytest.Monk
 CHILD = """
 import sys, time
 from pathlib import Path
-from tracers.live.tracefs.cleanup import Janitor
+from tracers.live.tracefs.cleanup import CleanupShell
 where, name = Path(sys.argv[1]), sys.argv[2]
-janitor = Janitor(where, name)
+shell = CleanupShell(where, name)
 (where / "instances" / name).mkdir()
 print("ready", flush=True)
 time.sleep(600)
 """
 
 
-def test_the_janitor_removes_what_a_killed_run_leaves(root: Path) -> None:
+def test_the_cleanup_shell_removes_what_a_killed_run_leaves(root: Path) -> None:
     where, name = root / "sys/kernel/tracing", f"vmemscope_9_9_{NAMESPACE}_0"
     lines = [f"p:{name}/a x", "p:kprobes/mine y"]
     events(root, *lines)
@@ -126,17 +126,17 @@ def test_the_janitor_removes_what_a_killed_run_leaves(root: Path) -> None:
             break
         time.sleep(0.05)
     assert not (where / "instances" / name).exists()
-    said = (where / "kprobe_events").read_text().splitlines()
-    assert said[:2] == lines
-    assert set(said[2:]) == {f"-:{name}/a"}
+    listed = (where / "kprobe_events").read_text().splitlines()
+    assert listed[:2] == lines
+    assert set(listed[2:]) == {f"-:{name}/a"}
     events(root)  # as the kernel would have it: so it has nothing more to do
 
 
-def test_the_janitor_is_dismissed(root: Path) -> None:
-    janitor = cleanup.Janitor(root / "sys/kernel/tracing", "vmemscope_9_9_9_9")
-    process = janitor._pid
+def test_the_cleanup_shell_is_dismissed(root: Path) -> None:
+    shell = cleanup.CleanupShell(root / "sys/kernel/tracing", "vmemscope_9_9_9_9")
+    process = shell._pid
     os.kill(process, 0)
-    janitor.dismiss(clean=True)
+    shell.dismiss(clean=True)
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
-    janitor.dismiss(clean=True)
+    shell.dismiss(clean=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The engine over recorded pages: order, losses, filters, and what happens on refusal.
+"""The engine over recorded pages: order, losses, filters, and rejected probes.
 
 The instance is a stand-in that hands out pages of booted kernels; the real one is tested in the
 lab.
@@ -16,7 +16,7 @@ from tests.tracers.live.standins import RELEASE, Hits, Recorded
 from tracers.batch import Batch
 from tracers.events import Kind
 from tracers.live.probes.engine import AttachError, LiveError
-from tracers.live.probes.points import Filters, Place, Probe, Rung
+from tracers.live.probes.points import Filters, Probe, ProbeAddress, Rung
 from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup
 from tracers.live.tracefs import engine as module
@@ -25,12 +25,12 @@ from tracers.live.tracefs.engine import TracefsEngine
 OURS = ((0xFFFFFFC0086B236C, 0xFFFFFFC0086B2530), (0xFFFFFFC008028690, 0xFFFFFFC008028700))
 RANGE = (("start", 0), ("end", 1))
 PROBES = {
-    "free": Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (Place("f", 0, 1),), (), RANGE),
+    "free": Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (ProbeAddress("f", 0, 1),), (), RANGE),
     "warn": Probe(
         Kind.WARN,
         Rung.KPROBE,
         "__warn",
-        (Place("__warn", 0, 2),),
+        (ProbeAddress("__warn", 0, 2),),
         (),
         (("site", 0), ("line", 1), ("caller", 2)),
     ),
@@ -38,7 +38,7 @@ PROBES = {
         Kind.ADD_PAGES,
         Rung.KPROBE,
         "__add_pages",
-        (Place("__add_pages", 0, 3),),
+        (ProbeAddress("__add_pages", 0, 3),),
         (),
         (("nid", 0), ("pfn", 1), ("nr_pages", 2)),
         "int",
@@ -68,14 +68,14 @@ def started(root: Path, filters: Filters = Filters(), ours: object = OURS) -> Tr
     return engine
 
 
-def told(batch: Batch | None) -> list[dict]:
+def rows_of(batch: Batch | None) -> list[dict]:
     assert batch is not None
     return batch.events.to_pylist()
 
 
 def test_rows_are_what_the_kernel_printed(root: Path) -> None:
     engine = started(root)
-    rows = told(engine.poll(0))
+    rows = rows_of(engine.poll(0))
     lines = [
         line
         for line in recorded.lines(RELEASE, "plain")
@@ -87,7 +87,7 @@ def test_rows_are_what_the_kernel_printed(root: Path) -> None:
     entries = [line for line in lines if line.event == "vmemmap_free"]
     assert [
         (r["start"], r["end"]) for r in rows if r["kind"] == "free" and r["phase"] == "entry"
-    ] == [(int(line.said["a0"]), int(line.said["a1"])) for line in entries]
+    ] == [(int(line.arguments["a0"]), int(line.arguments["a1"])) for line in entries]
     warns = [r for r in rows if r["kind"] == "warn" and r["phase"] == "entry"]
     assert {(r["site"], r["line"]) for r in warns} == {
         ("arch/arm64/mm/mmu.c", 1222),
@@ -100,9 +100,9 @@ def test_rows_are_what_the_kernel_printed(root: Path) -> None:
 
 def test_others_warns_are_counted_and_no_rows(root: Path) -> None:
     engine = started(root, ours=OURS[:1])  # populate's only: adding warns, removing does not
-    rows = told(engine.poll(0))
+    rows = rows_of(engine.poll(0))
     lines = recorded.lines(RELEASE, "plain")
-    ours = [line for line in lines if line.event == "warn" and line.said["a1"] == "1222"]
+    ours = [line for line in lines if line.event == "warn" and line.arguments["a1"] == "1222"]
     warns = [r for r in rows if r["kind"] == "warn"]
     assert [r["phase"] for r in warns] == ["entry", "exit"] * len(ours)
     assert {r["tid"] for r in warns} == {line.tid for line in ours}
@@ -113,13 +113,13 @@ def test_others_warns_are_counted_and_no_rows(root: Path) -> None:
 
 def test_calls_inside_the_window_are_dropped_whole(root: Path) -> None:
     frees = [
-        int(line.said["a0"])
+        int(line.arguments["a0"])
         for line in recorded.lines(RELEASE, "plain")
         if line.event == "vmemmap_free"
     ]
     inside = (frees[0], frees[4])  # the first four
     engine = started(root, Filters(window=inside))
-    rows = [r for r in told(engine.poll(0)) if r["kind"] == "free"]
+    rows = [r for r in rows_of(engine.poll(0)) if r["kind"] == "free"]
     assert [r["start"] for r in rows if r["phase"] == "entry"] == frees[4:]
     assert [r["phase"] for r in rows] == ["entry", "exit"] * (len(frees) - 4)
 
@@ -133,7 +133,7 @@ def test_a_range_that_wraps_is_not_inside(root: Path) -> None:
     hits = np.concatenate([hit(0, 10 + n, 7, phase=3) for n in range(len(ranges))])
     hits["args"][:, :2] = ranges
     engine._breakpoints.records = hits
-    assert [(r["start"], r["end"]) for r in told(engine.poll(0))] == ranges[1:]
+    assert [(r["start"], r["end"]) for r in rows_of(engine.poll(0))] == ranges[1:]
 
 
 def test_what_is_newer_than_the_drain_waits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,9 +141,9 @@ def test_what_is_newer_than_the_drain_waits(root: Path, monkeypatch: pytest.Monk
     lines = recorded.lines(RELEASE, "plain")
     half = lines[len(lines) // 2]
     monkeypatch.setattr(module.time, "clock_gettime_ns", lambda _: half.us * 1000)
-    first = told(engine.poll(0))
+    first = rows_of(engine.poll(0))
     monkeypatch.setattr(module.time, "clock_gettime_ns", lambda _: lines[-1].us * 1000 + 10**6)
-    second = told(engine.poll(10))  # does not wait: something is there
+    second = rows_of(engine.poll(10))  # does not wait: something is there
     assert first
     assert second
     assert max(r["ts_ns"] for r in first) <= half.us * 1000 < min(r["ts_ns"] for r in second)
@@ -163,8 +163,8 @@ POPULATE = Probe(
     Kind.POPULATE,
     Rung.BREAKPOINT,
     "vmemmap_populate",
-    (Place("vmemmap_populate", 0, 0x1000),),
-    (Place("__populate_section_memmap", 68, 0x2000),),
+    (ProbeAddress("vmemmap_populate", 0, 0x1000),),
+    (ProbeAddress("__populate_section_memmap", 68, 0x2000),),
     RANGE,
     "int",
 )
@@ -181,7 +181,7 @@ def test_breakpoint_hits_stand_between_kprobe_events_of_their_thread(root: Path)
     engine._breakpoints.records = np.concatenate(
         [hit(3, line.us * 1000 - 2000, line.tid), hit(3, line.us * 1000 - 3000, 999_999_999)]
     )
-    rows = told(engine.poll(0))
+    rows = rows_of(engine.poll(0))
     assert [r["ts_ns"] for r in rows] == sorted(r["ts_ns"] for r in rows)
     mine = {r["tid"]: r for r in rows if r["kind"] == "populate"}
     assert mine[line.tid]["source"] == "breakpoint"
@@ -192,7 +192,7 @@ def test_breakpoint_hits_stand_between_kprobe_events_of_their_thread(root: Path)
 
 def test_the_group_of_a_thread_that_is_gone_is_not_guessed(root: Path) -> None:
     engine = started(root)
-    rows = told(engine.poll(0))
+    rows = rows_of(engine.poll(0))
     assert {r["pid"] for r in rows} == {None}
 
 
@@ -227,13 +227,13 @@ def test_a_refused_entry_leaves_nothing_and_a_refused_return_a_note(root: Path) 
     assert note == "entry only: Failed to register probe event (Invalid argument)"
     assert [name.split("_")[0] for name in engine._instance.defined] == ["free0"]
     engine.start()
-    rows = told(engine.poll(0))
+    rows = rows_of(engine.poll(0))
     assert {r["phase"] for r in rows} == {"point"}  # no other side will come
 
 
 def test_a_call_site_is_attached_whole_or_not(root: Path) -> None:
     engine = TracefsEngine(root, ours=OURS)
-    sites = tuple(Place("__add_pages", at, at) for at in (0xAC, 0xC0))
+    sites = tuple(ProbeAddress("__add_pages", at, at) for at in (0xAC, 0xC0))
     probe = Probe(Kind.SECTION_ADD, Rung.CALLSITE, "sparse_add_section", sites, sites)
     engine._instance.refused = ("+0xc0",)
     with pytest.raises(AttachError):
@@ -253,20 +253,20 @@ def test_no_slot_for_the_exit_is_an_entry_alone(root: Path) -> None:
 def test_threads_not_wanted_are_dropped(root: Path) -> None:
     comm = recorded.lines(RELEASE, "plain")[0].comm
     engine = started(root, Filters(comm=comm))
-    assert {r["comm"] for r in told(engine.poll(0))} == {comm}
+    assert {r["comm"] for r in rows_of(engine.poll(0))} == {comm}
     engine = TracefsEngine(root, filters=Filters(pid=7))
     engine.attach(POPULATE)
     engine.start()
     engine._began = 0
     engine._instance.portions = []
     engine._breakpoints.records = np.concatenate([hit(0, 10, 7), hit(0, 20, 8)])
-    assert [r["pid"] for r in told(engine.poll(0))] == [7]
+    assert [r["pid"] for r in rows_of(engine.poll(0))] == [7]
 
 
-def test_leftovers_of_killed_runs_are_removed_first(root: Path) -> None:
+def test_stale_probes_of_killed_runs_are_removed_first(root: Path) -> None:
     gone = root / "sys/kernel/tracing/instances/vmemscope_99999999_1_0_0"
     gone.mkdir()
-    assert cleanup.find(root) == (gone.name,)
+    assert cleanup.find_stale(root) == (gone.name,)
     TracefsEngine(root)
     assert not gone.exists()
 

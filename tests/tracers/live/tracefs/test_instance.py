@@ -13,7 +13,7 @@ from tests.tracers.live import recorded
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.tracefs import cleanup, instance
 from tracers.live.tracefs.instance import Instance
-from tracers.live.tracefs.ring_pages import walk
+from tracers.live.tracefs.ring_pages import parse_pages
 
 RELEASE = "6.1.192"
 NAME = "vmemscope_1_2_3_4"
@@ -48,7 +48,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    1048576 kB\n")
     monkeypatch.setattr(Path, "rmdir", lambda _: None)  # tracefs takes it with all its files
-    monkeypatch.setattr(cleanup, "name", lambda _: NAME)
+    monkeypatch.setattr(cleanup, "new_name", lambda _: NAME)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
     monkeypatch.setattr(instance.os, "cpu_count", lambda: 16)
     return tmp_path
@@ -85,9 +85,9 @@ def test_pages_come_in_parts_with_their_cpus(
     for pages, cpus, torn in made.drain(None):
         assert len(pages) <= at_once
         assert torn == 0
-        walked = walk(pages, made.layout)
-        at = cpus[walked.page].tolist()
-        seen += zip(at, ((walked.ts + 500) // 1000).tolist(), strict=True)
+        parsed = parse_pages(pages, made.layout)
+        at = cpus[parsed.page].tolist()
+        seen += zip(at, ((parsed.ts + 500) // 1000).tolist(), strict=True)
     made.remove()
     for cpu in (0, 1):
         assert [us for at, us in seen if at == cpu] == [
@@ -105,7 +105,7 @@ def test_pages_that_begin_later_stay(root: Path) -> None:
     assert parts in ([(3, [0, 0, 1])], [(3, [1, 0, 0])])
 
 
-def test_losses_are_the_kernels_and_told_once(root: Path, ours: Path) -> None:
+def test_losses_are_the_kernels_and_reported_once(root: Path, ours: Path) -> None:
     made = Instance(root)
     assert made.losses() == {0: recorded.overrun(RELEASE, "lost", 0)}
     assert made.losses() == {}
@@ -120,16 +120,16 @@ def test_losses_are_the_kernels_and_told_once(root: Path, ours: Path) -> None:
 def test_the_kernels_own_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Instance(root)
 
-    def refuse(_: Path, __: str) -> None:
+    def fail(_: Path, __: str) -> None:
         raise OSError(22, "Invalid argument")
 
-    monkeypatch.setattr(cleanup, "append", refuse)
-    with pytest.raises(AttachError) as told:
+    monkeypatch.setattr(cleanup, "append", fail)
+    with pytest.raises(AttachError) as raised:
         made.define("r64:g/vmemmap_free_ret vmemmap_free a0=$retval:u64 comm=$comm")
-    assert str(told.value) == "This function returns 'void' type (Invalid argument)"
-    with pytest.raises(AttachError) as told:
+    assert str(raised.value) == "This function returns 'void' type (Invalid argument)"
+    with pytest.raises(AttachError) as raised:
         made.define("p:g/other other")
-    assert str(told.value) == "Invalid argument"
+    assert str(raised.value) == "Invalid argument"
     monkeypatch.undo()
     made.remove()
 

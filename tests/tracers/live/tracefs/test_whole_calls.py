@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pairing against a stack per thread, one row at a time."""
+"""Entries and exits are paired as a stack per thread would pair them."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracers.live.tracefs.whole_calls import Pairs
+from tracers.live.tracefs.whole_calls import EntryExitPairs
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans()), max_size=60)
 
@@ -27,7 +27,7 @@ def by_hand(rows: list[tuple[int, bool, bool]]) -> list[bool]:
 def test_an_exit_goes_the_way_of_its_entry(
     rows: list[tuple[int, bool, bool]], cuts: list[int]
 ) -> None:
-    pairs, kept = Pairs(), []
+    pairs, kept = EntryExitPairs(), []
     ends = sorted({*(cut for cut in cuts if cut < len(rows)), len(rows)})
     for first, last in zip([0, *ends], ends, strict=False):
         key, entry, wanted = (
@@ -40,4 +40,4 @@ def test_an_exit_goes_the_way_of_its_entry(
 
 def test_nothing_to_choose_from() -> None:
     none = np.zeros(0, np.bool_)
-    assert len(Pairs().choose(np.zeros(0, np.int64), none, none)) == 0
+    assert len(EntryExitPairs().choose(np.zeros(0, np.int64), none, none)) == 0

@@ -4,7 +4,7 @@
 import pytest
 
 from tests.tracers.logs.dmesg.splat_texts import END, SECTION, START, STEP, registers
-from tracers.logs.dmesg.register_pairs import Pairs, Shape
+from tracers.logs.dmesg.register_pairs import RegisterPairs, Shape
 from tracers.window import Window
 
 SIZES = {"va_bits": 39, "page_size": 4096, "struct_page": 64, "section_size_bits": 27}
@@ -15,7 +15,7 @@ STACK = 0xFFFFFF80057C7980
 
 
 def told(*splats: list[int]) -> list[tuple[int, int] | None]:
-    pairs = Pairs(SHAPE)
+    pairs = RegisterPairs(SHAPE)
     for values in splats:
         pairs.see("a place", values)
     return [pairs.range("a place", values) for values in splats]
@@ -67,12 +67,12 @@ def test_the_other_warn_leaves_a_rival():
 
 
 def test_registers_that_fit_nothing_in_common():
-    pairs = Pairs(SHAPE)
+    pairs = RegisterPairs(SHAPE)
     pairs.see("a place", one(HOLE, HOLE + SECTION))
     odd = [STACK] * 30
     pairs.see("a place", odd)
     assert pairs.contradicted == 1
-    assert pairs.hopeless("a place")
+    assert pairs.exhausted("a place")
     assert pairs.range("a place", odd) is None
 
 
@@ -86,10 +86,10 @@ def test_null(size: int):
 
 
 def test_places_are_bounded():
-    pairs = Pairs(SHAPE)
+    pairs = RegisterPairs(SHAPE)
     for number in range(1500):
         pairs.see(number, one(HOLE, HOLE + SECTION))
-    assert sum(not pairs.hopeless(number) for number in range(1500)) == 1024
+    assert sum(not pairs.exhausted(number) for number in range(1500)) == 1024
 
 
 @pytest.mark.parametrize("missing", ["page_size", "struct_page", "section_size_bits"])

@@ -3,7 +3,11 @@
 
 from pathlib import Path
 
-from tracers.logs.kprobe_text.definitions import Place, read_kprobe_events, read_places
+from tracers.logs.kprobe_text.definitions import (
+    ProbeLocation,
+    read_kprobe_events,
+    read_probe_locations,
+)
 
 
 def test_the_61_kernel_refused_the_meminit_functions(captures: Path) -> None:
@@ -33,13 +37,13 @@ def test_a_place_inside_a_function_is_not_its_entry() -> None:
 
 def test_what_each_event_is_on(captures: Path) -> None:
     text = (captures / "6.1.192-vmemlab-39bit" / "kprobe_events").read_text()
-    places = read_places(text)
-    assert places["add_pages"] == places["add_pages_ret"] == Place("__add_pages")
+    places = read_probe_locations(text)
+    assert places["add_pages"] == places["add_pages_ret"] == ProbeLocation("__add_pages")
     assert len(places) == 12
 
 
 def test_a_name_that_tells_no_place_is_left_out() -> None:
-    assert read_places(
+    assert read_probe_locations(
         "p:k/a f+0x8 x=%x0\n"
         "p:k/b m:f\n"
         "p:probe/c _text+165520 start=%x0:x64\n"  # as perf probe has it
@@ -49,7 +53,7 @@ def test_a_name_that_tells_no_place_is_left_out() -> None:
         "r10:k/e section_deactivate.isra.0\n"
         "nonsense\n"
     ) == {
-        "a": Place("f", 8),
-        "b": Place("m:f"),
-        "e": Place("section_deactivate.isra.0"),
+        "a": ProbeLocation("f", 8),
+        "b": ProbeLocation("m:f"),
+        "e": ProbeLocation("section_deactivate.isra.0"),
     }

@@ -6,15 +6,15 @@ import pytest
 
 from tracers import arrow
 from tracers.kernel_functions import KINDS
-from tracers.logs.kprobe_text.definitions import Place
-from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.definitions import ProbeLocation
+from tracers.logs.kprobe_text.function_names import FunctionNames
 
 FUNCTIONS = tuple(KINDS)
 SIDES = ("entry", "exit", "midway", "foreign", "unreadable")
 FREE = 0xFFFFFFC008028690
 
 
-def told(names: Names, *pieces: bytes) -> list[tuple[str | None, str]]:
+def told(names: FunctionNames, *pieces: bytes) -> list[tuple[str | None, str]]:
     function, side = names.places(arrow.strings(pieces, pa.binary()))
     return [
         (FUNCTIONS[index] if index >= 0 else None, SIDES[at])
@@ -39,13 +39,13 @@ def told(names: Names, *pieces: bytes) -> list[tuple[str | None, str]]:
     ],
 )
 def test_by_name_alone(piece: bytes, function: str | None, side: str):
-    names = Names()
+    names = FunctionNames()
     assert told(names, piece) == [(function, side)]
     assert bool(names.notes) == (function is not None)
 
 
 def test_symbols_decide_over_names():
-    names = Names({"inside": Place("vmemmap_free", 8)}, {FREE: "vmemmap_free"})
+    names = FunctionNames({"inside": ProbeLocation("vmemmap_free", 8)}, {FREE: "vmemmap_free"})
     assert told(
         names,
         b"warn: (ffffffc008028690)",
@@ -60,7 +60,13 @@ def test_symbols_decide_over_names():
 
 
 def test_kprobe_events_decide_over_names():
-    names = Names({"a": Place("vmemmap_free"), "warn": Place("other"), "b": Place("__warn", 4)})
+    names = FunctionNames(
+        {
+            "a": ProbeLocation("vmemmap_free"),
+            "warn": ProbeLocation("other"),
+            "b": ProbeLocation("__warn", 4),
+        }
+    )
     assert told(
         names,
         b"a: (ffffffc008028690)",
@@ -73,5 +79,5 @@ def test_kprobe_events_decide_over_names():
 
 
 def test_a_static_functions_suffix_is_no_other_function():
-    names = Names({"x": Place("section_deactivate.isra.0")})
+    names = FunctionNames({"x": ProbeLocation("section_deactivate.isra.0")})
     assert told(names, b"x: (ffffffc008028690)") == [("section_deactivate", "entry")]

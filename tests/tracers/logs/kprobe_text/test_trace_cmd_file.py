@@ -171,7 +171,7 @@ def test_questions_that_hang_are_given_up(stand_in, monkeypatch: pytest.MonkeyPa
     file = stand_in(f"print('cpus=2\\n{LINE}')")
     program = Path(os.environ["PATH"]) / "trace-cmd"
     program.write_text(program.read_text() + "elif '-f' in sys.argv:\n    time.sleep(600)\n")
-    monkeypatch.setattr(trace_cmd_file, "_SIDE_S", 0.5)
+    monkeypatch.setattr(trace_cmd_file, "_QUERY_TIMEOUT_S", 0.5)
     began = time.monotonic()
     rows, log, missing = parse(file)
     assert (len(rows), missing) == (1, {})

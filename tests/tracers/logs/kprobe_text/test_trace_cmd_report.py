@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from tests.conftest import TESTS
 from tests.tracers.logs import tools
 from tests.tracers.logs.tools import LAB
-from tracers.logs.kprobe_text.definitions import Place, read_places
+from tracers.logs.kprobe_text.definitions import ProbeLocation, read_probe_locations
 from tracers.logs.kprobe_text.ftrace import looks_like_ftrace
-from tracers.logs.kprobe_text.function_names import Names
+from tracers.logs.kprobe_text.function_names import FunctionNames
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog, looks_like_trace_cmd
 
 HOLE = (TESTS / "captures" / LAB / "trace-cmd-hole.report-t.txt").read_bytes()
 
 
-def parse(raw: bytes, block: int = 4 << 20, names: Names | None = None):
+def parse(raw: bytes, block: int = 4 << 20, names: FunctionNames | None = None):
     log = TraceCmdLog(io.BytesIO(raw), names=names, block=block)
     rows, missing = tools.read(log)
     return rows, log, missing
@@ -165,11 +165,13 @@ def test_other_events_are_skipped(event: bytes):
 
 
 def test_kprobe_events_say_what_a_name_is_on(captures: Path):
-    names = Names(read_places((captures / LAB / "kprobe_events").read_text()))
+    names = FunctionNames(read_probe_locations((captures / LAB / "kprobe_events").read_text()))
     rows, log, _ = parse(HOLE, names=names)
     assert len(rows) == 56
     assert log.notes == ()
-    names = Names({"warn": Place("__warn", 8), "vmemmap_free": Place("other")})
+    names = FunctionNames(
+        {"warn": ProbeLocation("__warn", 8), "vmemmap_free": ProbeLocation("other")}
+    )
     rows, log, _ = parse(HOLE, names=names)
     assert ("warn", "entry") not in tools.counted(rows)
     assert ("free", "entry") not in tools.counted(rows)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracers.events import Kind
-from tracers.logs.dmesg.register_pairs import Pairs, Shape
+from tracers.logs.dmesg.register_pairs import RegisterPairs, Shape
 from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range
 from tracers.logs.dmesg.rows import Row
 from tracers.logs.dmesg.splats import Splat
@@ -44,7 +44,7 @@ class _Waiting:
     registers: tuple[int, ...] = ()
 
 
-class Proofs:
+class ArgumentProofs:
     """What is known of the calls; ``rows`` gives those that are settled."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Proofs:
         self._release = self._known.release or release
         self._window = window
         self._shape = Shape.of(window)
-        self._pairs = Pairs(self._shape) if self._shape else None
+        self._pairs = RegisterPairs(self._shape) if self._shape else None
         self._queue: deque[_Waiting] = deque()
         self._open: dict[tuple[object, ...], list[_Waiting]] = {}  # those that wait, by place
         self._oldest: deque[_Waiting] = deque()  # those that wait, and some that do no more
@@ -155,7 +155,7 @@ class Proofs:
             found = read_range(place, registers, self._window, self._shape)
             if found:
                 waiting.rows[0].start, waiting.rows[0].end = found
-                self._proven[" and ".join(place.ways)] += 1
+                self._proven[" and ".join(place.known_by)] += 1
             else:
                 self._unproven[_AGAINST] += 1
         elif any(name == function for name, _ in self._known.places):
@@ -170,14 +170,14 @@ class Proofs:
                 self._pairs,
             )
 
-    def _wait(self, place: tuple[object, ...], waiting: _Waiting, pairs: Pairs) -> None:
+    def _wait(self, place: tuple[object, ...], waiting: _Waiting, pairs: RegisterPairs) -> None:
         """Take what a splat shows of its place, and see what it settles."""
         waiting.place = place
         changed = pairs.see(place, waiting.registers)
         same = self._open.setdefault(place, [])
         same.append(waiting)
         self._oldest.append(waiting)
-        over = pairs.hopeless(place)
+        over = pairs.exhausted(place)
         if changed or len(same) == 1 or over:
             self._settle(place, over=over)
         elif self._told(waiting):  # none of the others can have become clear

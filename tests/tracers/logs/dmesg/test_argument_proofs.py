@@ -5,8 +5,8 @@ from tests.tracers.logs.dmesg.fuzz_dmesg import WINDOW, check_text
 from tests.tracers.logs.dmesg.splat_texts import END, SECTION, log_of, registers
 from tests.tracers.logs.dmesg.test_reader import calls, read
 from tracers.events import Kind
-from tracers.logs.dmesg import proofs
-from tracers.logs.dmesg.proofs import Proofs
+from tracers.logs.dmesg import argument_proofs
+from tracers.logs.dmesg.argument_proofs import ArgumentProofs
 from tracers.logs.dmesg.splats import Splat
 
 HOLE = END + 0x3F000000
@@ -30,7 +30,7 @@ def test_a_later_splat_settles_an_earlier_one():
 
 
 def test_rows_keep_the_order_of_their_splats():
-    waiting = Proofs(None, WINDOW, None)
+    waiting = ArgumentProofs(None, WINDOW, None)
     waiting.add(splat(UNCLEAR), 1, doubtful=False)
     waiting.add(splat(CLEAR, offset=0x50), 2, doubtful=False)
     assert list(waiting.rows(final=False)) == []
@@ -43,8 +43,8 @@ def test_rows_keep_the_order_of_their_splats():
 
 
 def test_none_waits_for_long(monkeypatch):
-    monkeypatch.setattr(proofs, "_WAITING", 10)
-    waiting = Proofs(None, WINDOW, None)
+    monkeypatch.setattr(argument_proofs, "_WAITING", 10)
+    waiting = ArgumentProofs(None, WINDOW, None)
     waiting.add(splat(UNCLEAR), 0, doubtful=False)
     for number in range(1, 40):
         waiting.add(splat(CLEAR, offset=0x50), number, doubtful=False)
