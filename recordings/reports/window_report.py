@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from recordings.wording.units import address
-from tracers.constants.found import Found
+from tracers.constants.method_result import MethodResult
 from tracers.cover import PA_BITS, Cover, Span, lpa2, pfn_spans, upper_space
 from tracers.formulas import WindowError
 from tracers.layout import Layout, marks
@@ -36,7 +36,7 @@ class WindowReport:
     layout: Layout | None = None
     release: str | None = None
     build_id: str | None = None
-    methods: Mapping[str, Found] = field(default_factory=dict)
+    methods: Mapping[str, MethodResult] = field(default_factory=dict)
     agree: bool = True
     problems: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)  # method or fact -> why
@@ -160,7 +160,7 @@ def _blind(window: Window) -> dict[str, Any] | None:
     return told
 
 
-def _found(found: Found) -> dict[str, Any]:
+def _found(found: MethodResult) -> dict[str, Any]:
     return {
         "start": None if found.start is None else address(found.start),
         "end": None if found.end is None else address(found.end),

@@ -2,7 +2,7 @@
 """Window reports for tests: the mail's machine, Debian's kernels, and kernels that lie."""
 
 from recordings.reports.window_report import WindowReport
-from tracers.constants.found import Found
+from tracers.constants.method_result import MethodResult
 from tracers.constants.image.warn_sites import WarnSite
 from tracers.cover import cover
 from tracers.layout import layout_for
@@ -27,8 +27,8 @@ def seattle(asked: tuple[int, int] | None = None, **more) -> WindowReport:
     return report(window(), asked, **more)
 
 
-def found(method: str, start: int | None, end: int | None, detail: str = "") -> Found:
-    return Found(start, end, method, detail)
+def found(method: str, start: int | None, end: int | None, detail: str = "") -> MethodResult:
+    return MethodResult(start, end, method, detail)
 
 
 def debian() -> WindowReport:

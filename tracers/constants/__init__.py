@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where VMEMMAP_START and VMEMMAP_END come from: a kernel's own bytes, several ways at once."""
+"""Finds a kernel's VMEMMAP_START and VMEMMAP_END in its own files and memory, in several ways."""

@@ -21,7 +21,7 @@ MAX_TYPES: Final = 0x000F_FFFF
 _MAGIC: Final = b"\x9f\xeb"  # 0xeB9F, little-endian
 _HEADER: Final = 24  # bytes; 32 with the layout section (7.1)
 _PTR, _STRUCT, _FUNC, _FUNC_PROTO = 2, 4, 12, 13
-#: kind -> u32 words after the 12 bytes every record has: (once, per element)
+#: kind -> u32 words after the 12 bytes every record has: (fixed, per element)
 _EXTRA: Final = {
     1: (1, 0),  # INT
     2: (0, 0),  # PTR
@@ -56,7 +56,7 @@ class Prototype:
 
 
 def prototypes(btf: bytes, names: Iterable[str]) -> dict[str, Prototype]:
-    """Return the prototypes of those functions that ``btf`` describes, each in one way only.
+    """Return the prototypes of those functions that ``btf`` describes, none with two prototypes.
 
     Functions the compiler changed the arguments of (.isra) are not described, or with the
     arguments they have.
@@ -68,33 +68,33 @@ def prototypes(btf: bytes, names: Iterable[str]) -> dict[str, Prototype]:
     text = bytes(strings)
     wanted = {at: name for name in names if (at := text.find(b"\0%s\0" % name.encode()) + 1)}
     words = _words(types)
-    places = array("I", [0])  # of each type id; 0 is void
-    found: dict[str, set[int]] = {}
-    once, each = _extra(layout)
+    offsets = array("I", [0])  # of each type id; 0 is void
+    candidates: dict[str, set[int]] = {}
+    fixed, per_element = _extra(layout)
     at, total = 0, len(words)
     while at + 3 <= total:
         info = words[at + 1]
         kind = info >> 24 & 0x7F
         if kind == _FUNC and words[at] in wanted:
-            found.setdefault(wanted[words[at]], set()).add(words[at + 2])
-        if once[kind] == _UNKNOWN or len(places) > MAX_TYPES:
+            candidates.setdefault(wanted[words[at]], set()).add(words[at + 2])
+        if fixed[kind] == _UNKNOWN or len(offsets) > MAX_TYPES:
             raise ConstantsError(f"the BTF cannot be read on at a type of kind {kind}")
-        places.append(at)
+        offsets.append(at)
         # a FUNC's count is its linkage, and it has no element
-        at += 3 + once[kind] + each[kind] * (info & 0xFF_FFFF)
+        at += 3 + fixed[kind] + per_element[kind] * (info & 0xFF_FFFF)
     if at != total:
         raise ConstantsError("the BTF ends inside a type: cut short or damaged")
-    alike = {name: next(iter(protos)) for name, protos in found.items() if len(protos) == 1}
-    read = {name: _prototype(words, places, text, proto) for name, proto in alike.items()}
+    unique = {name: next(iter(protos)) for name, protos in candidates.items() if len(protos) == 1}
+    read = {name: _prototype(words, offsets, text, proto) for name, proto in unique.items()}
     return {name: prototype for name, prototype in read.items() if prototype}
 
 
 def _prototype(
-    words: "memoryview | array[int]", places: "array[int]", text: bytes, number: int
+    words: "memoryview | array[int]", offsets: "array[int]", text: bytes, number: int
 ) -> Prototype | None:
-    if not 0 < number < len(places):
+    if not 0 < number < len(offsets):
         return None
-    at = places[number]
+    at = offsets[number]
     count = words[at + 1] & 0xFF_FFFF
     if words[at + 1] >> 24 & 0x7F != _FUNC_PROTO:
         return None
@@ -106,7 +106,7 @@ def _prototype(
     returned = words[at + 2]
     if not returned:
         return Prototype(parameters, "void")
-    kind = words[places[returned] + 1] >> 24 & 0x7F if returned < len(places) else 0
+    kind = words[offsets[returned] + 1] >> 24 & 0x7F if returned < len(offsets) else 0
     return Prototype(parameters, "pointer" if kind == _PTR else "value")
 
 
@@ -119,7 +119,7 @@ def struct_size(btf: bytes, name: str) -> int | None:
         ConstantsError: not the BTF of a little-endian kernel, cut short or contradictory.
     """
     types, strings, layout = _sections(btf)
-    once, each = _extra(layout)
+    fixed, per_element = _extra(layout)
     wanted = name.encode() + b"\0"
     length = len(wanted)
     words = _words(types)
@@ -138,17 +138,17 @@ def struct_size(btf: bytes, name: str) -> int | None:
                     "the BTF names a struct outside its strings: damaged, or a module's, which"
                     " holds only what the kernel's lacks"
                 )
-        if once[kind] == _UNKNOWN:
+        if fixed[kind] == _UNKNOWN:
             raise ConstantsError(f"the BTF has types of kind {kind}, which nobody described yet")
         seen += 1
         if seen > MAX_TYPES:
             raise ConstantsError(f"the BTF has more than {MAX_TYPES} types")
-        at += 3 + once[kind] + each[kind] * (info & 0xFF_FFFF)
+        at += 3 + fixed[kind] + per_element[kind] * (info & 0xFF_FFFF)
     if at != total:
         raise ConstantsError("the BTF ends inside a type: cut short or damaged")
     if len(sizes) > 1:
-        told = ", ".join(str(size) for size in sorted(sizes)[:4])
-        raise ConstantsError(f"the BTF defines struct {name} with several sizes: {told}")
+        listed = ", ".join(str(size) for size in sorted(sizes)[:4])
+        raise ConstantsError(f"the BTF defines struct {name} with several sizes: {listed}")
     return next(iter(sizes), None)
 
 
@@ -176,7 +176,7 @@ def _sections(btf: bytes) -> tuple[memoryview, memoryview, bytes]:
         raise ConstantsError(f"the BTF says its header has {header} of its {len(btf)} bytes")
     # a header of another length than ours has other fields at the end, or none
     fields = [int.from_bytes(btf[at : at + 4], "little") for at in range(8, min(header, 32), 4)]
-    found: list[memoryview] = []
+    sections: list[memoryview] = []
     view = memoryview(btf)[header:]
     for what, at, size in zip(
         ("type", "string", "layout"), fields[::2], fields[1::2], strict=False
@@ -185,20 +185,20 @@ def _sections(btf: bytes) -> tuple[memoryview, memoryview, bytes]:
             raise ConstantsError(
                 f"the BTF's {what} section ends {at + size - len(view)} bytes past the BTF"
             )
-        found.append(view[at : at + size])
-    types, strings = found[0], found[1]
+        sections.append(view[at : at + size])
+    types, strings = sections[0], sections[1]
     if fields[0] % 4 or len(types) % 4:
         raise ConstantsError("the BTF's type section is not aligned to 4 bytes: damaged")
-    return types, strings, bytes(found[2]) if len(found) > 2 else b""
+    return types, strings, bytes(sections[2]) if len(sections) > 2 else b""
 
 
 def _extra(layout: bytes) -> tuple[list[int], list[int]]:
-    """Return words once and words per element by kind; known kinds mean what we know."""
-    once, each = [_UNKNOWN] * 128, [0] * 128
+    """Return fixed words and words per element by kind; kinds in _EXTRA keep its numbers."""
+    fixed, per_element = [_UNKNOWN] * 128, [0] * 128
     for kind in range(1, min(len(layout) // 4, 128)):
         info_size, element_size = layout[4 * kind], layout[4 * kind + 1]
         if info_size % 4 == element_size % 4 == 0:
-            once[kind], each[kind] = info_size // 4, element_size // 4
-    for kind, (fixed, element) in _EXTRA.items():
-        once[kind], each[kind] = fixed, element
-    return once, each
+            fixed[kind], per_element[kind] = info_size // 4, element_size // 4
+    for kind, (words, element_words) in _EXTRA.items():
+        fixed[kind], per_element[kind] = words, element_words
+    return fixed, per_element

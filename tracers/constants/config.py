@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds a kernel's configuration: a file, compressed or not, or inside the kernel's own image.
+"""Reads a kernel's configuration, from a file (compressed or not) or from the kernel's own image.
 
-Promises: no more is unpacked than a configuration has; one that is not of arm64 is refused.
+Promises: no more is unpacked than a configuration can have; one that is not of arm64 is an error.
 
 Source: kernel/configs.c (CONFIG_IKCONFIG: a gzip file between IKCFG_ST and IKCFG_ED), and
 Documentation/arch/arm64/booting.rst for the header of the image.
@@ -83,9 +83,9 @@ def image_config(image: KernelImage) -> str | None:
         marker = image.find(_MARKER) if image.names is None else None
         if marker is None:
             return None
-        # its length is not told: the compressed data end by themselves
+        # its length is not known: the compressed data end by themselves
         tries = (image.read(marker + len(_MARKER), size) for size in _IKCONFIG_SIZES)
-        data = next((found for found in tries if found is not None), None)
+        data = next((read for read in tries if read is not None), None)
     return None if data is None else config_text(data, "IKCONFIG")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Opens the memory of a kernel: /proc/kcore, a vmcore, or a text copy of its VMCOREINFO note.
+"""Reads the VMCOREINFO note and memory of a kernel: /proc/kcore, a vmcore, or the note as text.
 
-Promises: what is read is bounded by caps, never by what a header claims; every reason for which
-the note cannot be had is one ``ConstantsError`` line with the way out.
+Promises: how much is read is bounded by caps, never by what a header claims; if the note cannot be
+had, one ``ConstantsError`` line says why and what to do instead.
 
 Source: fs/proc/kcore.c (the note: 23c85094fe18, 4.19), kernel/vmcore_info.c, include/uapi/linux/
 elf.h. Addresses in the note are of the running kernel, KASLR included.
@@ -46,17 +46,17 @@ class Core:
         """
         self.path = path
         self._segments: list[tuple[int, int, int]] = []  # address, offset, size
-        self._handle = _opened(path)
+        self._handle = _open_regular(path)
         try:
-            head = self._at(0, _ELF_HEADER.size)
+            head = self._read_at(0, _ELF_HEADER.size)
             self.is_memory = head.startswith(b"\x7fELF")
-            self.vmcoreinfo = self._elf(head) if self.is_memory else self._text(head)
+            self.vmcoreinfo = self._read_elf(head) if self.is_memory else self._read_text(head)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Close the file; reading memory is over."""
+        """Close the file; memory can no longer be read."""
         os.close(self._handle)
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class Core:
         for start, offset, length in self._segments:
             if start <= va and va + size <= start + length:
                 with suppress(ConstantsError):
-                    data = self._at(offset + va - start, size)
+                    data = self._read_at(offset + va - start, size)
                     return data if len(data) == size else None
                 return None
         return None
@@ -82,7 +82,7 @@ class Core:
         data = self.read(va, 8)
         return None if data is None else int.from_bytes(data, "little")
 
-    def _at(self, offset: int, size: int) -> bytes:
+    def _read_at(self, offset: int, size: int) -> bytes:
         """Read ``size`` bytes, fewer only at the end of the file."""
         parts: list[bytes] = []
         while size:
@@ -100,13 +100,13 @@ class Core:
             size -= len(part)
         return b"".join(parts)
 
-    def _text(self, head: bytes) -> str:
+    def _read_text(self, head: bytes) -> str:
         if head.startswith((b"KDUMP   ", b"DISKDUMP", b"makedumpfile")):
             raise ConstantsError(
                 f"{self.path} is a compressed dump, which this version does not read; make it an"
                 " ELF file with makedumpfile -E, or read the kernel's vmlinux instead"
             )
-        text = self._at(0, _TEXT_CAP).decode("utf-8", "backslashreplace")
+        text = self._read_at(0, _TEXT_CAP).decode("utf-8", "backslashreplace")
         if not any(key in text for key in ("OSRELEASE=", "NUMBER(", "PAGESIZE=")):
             raise ConstantsError(
                 f"{self.path} is neither a core file nor the text of a VMCOREINFO note"
@@ -114,7 +114,7 @@ class Core:
             )
         return text
 
-    def _elf(self, head: bytes) -> str:
+    def _read_elf(self, head: bytes) -> str:
         if len(head) < _ELF_HEADER.size:
             raise ConstantsError(f"{self.path}: ends inside its ELF header")
         ident, kind, machine, _, _, table, _, _, _, entry, count, *_ = _ELF_HEADER.unpack(head)
@@ -132,7 +132,7 @@ class Core:
             raise ConstantsError(f"{self.path} is no core file: give it as the vmlinux")
         if entry != _SEGMENT.size:
             raise ConstantsError(f"{self.path}: program headers of {entry} bytes: damaged")
-        headers = self._at(table, min(count, _HEADERS_CAP) * entry)
+        headers = self._read_at(table, min(count, _HEADERS_CAP) * entry)
         whole = len(headers) // entry * entry
         notes: list[tuple[int, int]] = []
         for segment, _, offset, va, _, size, _, _ in _SEGMENT.iter_unpack(headers[:whole]):
@@ -140,13 +140,13 @@ class Core:
                 self._segments.append((va, offset, size))
             elif segment == _PT_NOTE:
                 notes.append((offset, size))
-        return self._noted(notes)
+        return self._find_vmcoreinfo(notes)
 
-    def _noted(self, places: list[tuple[int, int]]) -> str:
+    def _find_vmcoreinfo(self, segments: list[tuple[int, int]]) -> str:
         left = _NOTES_CAP
-        for offset, size in places:
-            data = self._at(offset, min(size, left))
-            for name, content in walk_notes(data):
+        for offset, size in segments:
+            data = self._read_at(offset, min(size, left))
+            for name, content in iter_notes(data):
                 if name == b"VMCOREINFO":
                     return content[:_TEXT_CAP].decode("utf-8", "backslashreplace")
             left -= len(data)
@@ -158,7 +158,7 @@ class Core:
         )
 
 
-def walk_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield (name, content) of each whole ELF note in ``data``; a note cut short ends it."""
     at = 0
     while at + _NOTE.size <= len(data):
@@ -172,19 +172,19 @@ def walk_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = content_at + (size + 3 & ~3)
 
 
-def _opened(path: Path) -> int:
+def _open_regular(path: Path) -> int:
     try:
         # O_NONBLOCK: opening a pipe must not wait for its writer
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise ConstantsError(_refusal(path, error)) from error
+        raise ConstantsError(_open_error(path, error)) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise ConstantsError(f"{path}: not a regular file")
     return handle
 
 
-def _refusal(path: Path, error: OSError | ValueError) -> str:
+def _open_error(path: Path, error: OSError | ValueError) -> str:
     code = getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or str(error)
     if path != KCORE:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The error of everything that reads a kernel's constants out of its bytes."""
+"""The error raised by everything that reads a kernel's constants."""
 
 from tracers.errors import VmemscopeError
 
 
 class ConstantsError(VmemscopeError):
-    """Not a kernel we can read, or a damaged one: one line says what it is and the way out."""
+    """Not a kernel we can read, or a damaged one: one line says what it is and what to do."""

@@ -16,10 +16,10 @@ from tracers.constants.btf import struct_size
 from tracers.constants.core_file import Core
 from tracers.constants.dataflow import window_in_code
 from tracers.constants.errors import ConstantsError
-from tracers.constants.found import Found
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
 from tracers.constants.image.warn_sites import PATH, WarnSite, probeable, warn_sites
 from tracers.constants.inputs import Inputs, read_symbols
+from tracers.constants.method_result import MethodResult
 from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
 from tracers.window import Window
@@ -42,7 +42,7 @@ PROBED: Final = (*PATH, "__warn", "report_bug")
 class Constants:
     """What all methods together say of one kernel."""
 
-    methods: Mapping[str, Found]  # in the order of METHODS
+    methods: Mapping[str, MethodResult]  # in the order of METHODS
     missing: Mapping[str, str]  # method -> why it gave nothing
     window: Window | None  # of the most trusted method; provenance "window" joins all that agree
     agree: bool  # False: at least two sources contradict each other
@@ -91,7 +91,7 @@ def gather(
         inputs.add_config(config)
     if kcore is not None:
         with Core(kcore) as core:
-            inputs.add_core(core, read_symbols(system_map) if system_map else None, moved=True)
+            inputs.add_core(core, read_symbols(system_map) if system_map else None, relocate=True)
     if machine_dir is not None:
         inputs.add_folder(machine_dir)
     if not live:
@@ -116,9 +116,9 @@ class _Gathering:
         self.inputs = inputs
         self.texts = inputs.files.texts
         self.problems = inputs.files.problems
-        self.methods: dict[str, Found] = {}
+        self.methods: dict[str, MethodResult] = {}
         self.missing: dict[str, str] = {}
-        self.halves: dict[str, Found] = {}  # one end only: no method of its own
+        self.halves: dict[str, MethodResult] = {}  # one end only: no method of its own
         self.facts: dict[str, list[tuple[str, int]]] = {}
         self.contradictions: list[str] = []  # those that the machine cannot see
 
@@ -204,7 +204,7 @@ class _Gathering:
         start, end = (None if text is None else machine_files.number(text) for text in ends)
         if start is not None and end is not None:
             origin = "its VMCOREINFO note: NUMBER(VMEMMAP_START), NUMBER(VMEMMAP_END)"
-            self.methods["vmcoreinfo"] = Found(start, end, "vmcoreinfo", origin)
+            self.methods["vmcoreinfo"] = MethodResult(start, end, "vmcoreinfo", origin)
         elif notes:
             self.missing["vmcoreinfo"] = "the note does not give it: kernels before 5.18"
         else:
@@ -229,7 +229,7 @@ class _Gathering:
         self._answer("code:vmcoreinfo", window_in_code.read_vmcoreinfo(image))
 
     def _answer(self, method: str, reading: window_in_code.Reading) -> None:
-        found = reading.found
+        found = reading.result
         if found is None or found.window is None:
             self.missing[method] = reading.reason
             if found is not None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The files about one kernel that a comparison rests on: given ones, and the running kernel's own.
+"""Collects the files about one kernel that its constants are read from.
 
-Promises: what was given first is used, another text for the same thing is named in ``problems``;
-a file of the running kernel that cannot be read is left out with the reason, as long as another
-way is left.
+These are the files given on the command line, or those of the running kernel.
+
+Promises: of two texts for the same thing the first is used, and a different second one is named in
+``problems``; a file of the running kernel that cannot be read is left out with the reason, as long
+as there is another way.
 """
 
 import os
@@ -15,7 +17,7 @@ from typing import Final
 
 from tracers import machine_files
 from tracers.constants.config import config_file
-from tracers.constants.core_file import Core, walk_notes
+from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
 from tracers.constants.task_size import task_bits
 from tracers.machine import TASK_BITS, side_files
@@ -24,18 +26,18 @@ _BTF_CAP: Final = 256 << 20
 _SYMBOLS_CAP: Final = 64 << 20  # /proc/kallsyms with many modules has 20 MB
 _SMALL_CAP: Final = 4 << 20
 _TRACEABLE: Final = "sys/kernel/tracing/available_filter_functions"
-#: Variables the kernel computes with, at any address since they are exported or used by modules.
+#: Variables the kernel computes with; they have symbols as they are exported or used by modules.
 _VARIABLES: Final = ("memstart_addr", "vabits_actual")
 
 
 class Inputs:
-    """What was collected: side files by the names of ``sidefiles.CAPS``, and facts beside them."""
+    """What was collected: side files by the names of ``machine_files.CAPS``, and further facts."""
 
     def __init__(self) -> None:
         self.files = machine_files.SideFiles()
-        self.names: list[str] = []  # of the sources, for a person
+        self.names: list[str] = []  # of the sources, for the reader of a report
         self.facts: list[tuple[str, str, int]] = []  # fact of Window, origin, value
-        self.missing: dict[str, str] = {}  # side file -> why it could not be had
+        self.missing: dict[str, str] = {}  # side file -> why it could not be read
         self.btf: bytes | None = None
         self.build_id: str | None = None
         #: The running kernel's own list of what ftrace, and so a kprobe event, can attach to.
@@ -57,7 +59,7 @@ class Inputs:
         """Add a configuration file.
 
         Raises:
-            ConstantsError: it cannot be read or is none of an arm64 kernel.
+            ConstantsError: it cannot be read or is not of an arm64 kernel.
         """
         self.add("config", config_file(path), path.name)
 
@@ -72,19 +74,21 @@ class Inputs:
         for name, text in files.texts.items():
             self.add(name, text, name)
 
-    def add_core(self, core: Core, symbols: bytes | None, *, moved: bool) -> None:
+    def add_core(self, core: Core, symbols: bytes | None, *, relocate: bool) -> None:
         """Add a core's note and, by the addresses in ``symbols``, variables in its memory.
 
-        ``moved``: the addresses are link-time ones (System.map), which KASLR has shifted.
+        ``relocate``: the addresses are link-time ones (System.map): add the KASLR offset.
         """
         self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name)
         if symbols is None or not core.is_memory:
             return
         notes = machine_files.read_notes(core.vmcoreinfo, [])
-        offset = (machine_files.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if moved else 0
+        offset = (
+            (machine_files.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if relocate else 0
+        )
         at = addresses(symbols, (*_VARIABLES, "_stext"))
         stext = machine_files.number("0x" + notes.get("SYMBOL(_stext)", ""))
-        if moved and stext is not None and at.get("_stext", stext - offset) + offset != stext:
+        if relocate and stext is not None and at.get("_stext", stext - offset) + offset != stext:
             self.files.problems.append("System.map: of another kernel than the core file: not used")
             return
         for name, fact in zip(_VARIABLES, ("memstart", "vabits_actual"), strict=True):
@@ -116,29 +120,29 @@ class Inputs:
             self.facts.append((TASK_BITS, "mmap", bits))
         self.btf = _read(root / "sys/kernel/btf/vmlinux", _BTF_CAP)
         self.traceable = _read(root / _TRACEABLE, _SYMBOLS_CAP) or None
-        for name, content in walk_notes(_read(root / "sys/kernel/notes", _SMALL_CAP) or b""):
+        for name, content in iter_notes(_read(root / "sys/kernel/notes", _SMALL_CAP) or b""):
             if name == b"GNU" and len(content) == 20:
                 self.build_id = content.hex()
         try:
             with Core(root / "proc/kcore") as core:
-                self.add_core(core, _read(root / "proc/kallsyms", _SYMBOLS_CAP), moved=False)
+                self.add_core(core, _read(root / "proc/kallsyms", _SYMBOLS_CAP), relocate=False)
         except ConstantsError as error:
             self.missing["vmcoreinfo"] = str(error)
 
     def _add_running_config(self, root: Path, release: str) -> None:
-        places = ["proc/config.gz"]
+        candidates = ["proc/config.gz"]
         if release and "/" not in release:
-            places += [f"boot/config-{release}", f"lib/modules/{release}/config"]
-        for place in places:
-            path = root / place
+            candidates += [f"boot/config-{release}", f"lib/modules/{release}/config"]
+        for candidate in candidates:
+            path = root / candidate
             if os.access(path, os.F_OK):  # Path.exists raises where /boot may not be looked into
                 try:
-                    self.add("config", config_file(path), "/" + place)
+                    self.add("config", config_file(path), "/" + candidate)
                 except ConstantsError as error:
                     self.files.problems.append(str(error))
                 else:
                     return
-        self.missing["config"] = f"none of {', '.join('/' + place for place in places)}"
+        self.missing["config"] = f"none of {', '.join('/' + candidate for candidate in candidates)}"
 
 
 def addresses(symbols: bytes, names: Iterable[str]) -> dict[str, int]:
@@ -148,11 +152,11 @@ def addresses(symbols: bytes, names: Iterable[str]) -> dict[str, int]:
     """
     wanted = b"|".join(re.escape(name.encode()) for name in names)
     lines = re.finditer(rb"^([0-9a-f]{16}) [a-zA-Z] (" + wanted + rb")$", symbols, re.MULTILINE)
-    found: dict[str, int] = {}
+    by_name: dict[str, int] = {}
     for line in lines:
         if value := int(line[1], 16):
-            found.setdefault(line[2].decode(), value)
-    return found
+            by_name.setdefault(line[2].decode(), value)
+    return by_name
 
 
 def read_symbols(path: Path) -> bytes:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many bits of addresses a program of the running kernel can map: found by mapping a page.
+"""Finds how many address bits a program of the running kernel can map, by mapping a page.
 
 Promises: works for any user and under any lockdown; maps one page that nobody can read or write,
-and unmaps it at once; None where that cannot be told.
+and unmaps it at once; None where that cannot be found out.
 
 On arm64 TASK_SIZE_64 is 1 << vabits_actual (5.4 on, arch/arm64/include/asm/processor.h), so what a
-program of a 52-bit kernel can map tells how many bits are in use. Nothing else that is open to all
-does: VARange and TGRAN of the ID registers are hidden from programs (FTR_HIDDEN,
+program of a 52-bit kernel can map shows how many bits are in use. Nothing else that any user can
+read shows it: VARange and TGRAN of the ID registers are hidden from programs (FTR_HIDDEN,
 arch/arm64/kernel/cpufeature.c), there is no hwcap for LVA or LPA2 in /proc/cpuinfo, and no address
 in /proc/kallsyms depends on it.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""BTF made by hand after include/uapi/linux/btf.h: an int, a pointer, and functions."""
+"""Builds BTF after include/uapi/linux/btf.h: an int, a pointer, and functions."""
 
 import struct
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Builds core files as fs/proc/kcore.c lays them out, sound or as damaged as a test wants."""
+"""Builds core files as fs/proc/kcore.c lays them out, intact or damaged."""
 
 import struct
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def core(
 
 def kcore(vmcoreinfo: str, memory: Sequence[tuple[int, bytes]] = ()) -> bytes:
     """What /proc/kcore begins with, around the text of a note."""
-    notes = [note(*pair) for pair in BEFORE]
+    notes = [note(name, content) for name, content in BEFORE]
     return core(b"".join([*notes, note(b"VMCOREINFO", vmcoreinfo.encode())]), memory)
 
 

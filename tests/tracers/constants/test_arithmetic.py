@@ -29,32 +29,32 @@ def whole(va_bits: int) -> Chosen:
     ],
 )
 def test_by_release_alone(release: str, va_bits: int, window: tuple[int, int]) -> None:
-    found, reason = by_formula(whole(va_bits), {}, release)
-    assert found is not None
-    assert (found.window, reason) == (window, "")
-    assert f"by release {release}" in found.detail
+    result, reason = by_formula(whole(va_bits), {}, release)
+    assert result is not None
+    assert (result.window, reason) == (window, "")
+    assert f"by release {release}" in result.detail
 
 
-def test_another_answer_outweighs_the_release() -> None:
-    found, _ = by_formula(whole(48), {"code:vmemmap_free": NEW}, "6.1.0-vendor")
-    assert found is not None
-    assert found.window == NEW
-    assert "gives what code:vmemmap_free says" in found.detail
-    assert "though release 6.1.0-vendor is of 5.11-6.8" in found.detail
+def test_another_methods_window_outweighs_the_release() -> None:
+    result, _ = by_formula(whole(48), {"code:vmemmap_free": NEW}, "6.1.0-vendor")
+    assert result is not None
+    assert result.window == NEW
+    assert "gives what code:vmemmap_free says" in result.detail
+    assert "though release 6.1.0-vendor is of 5.11-6.8" in result.detail
     # one that no formula gives does not
-    found, _ = by_formula(whole(48), {"code:vmemmap_free": OLD}, "6.1.0-vendor")
-    assert found is not None
-    assert found.window == HUBBARD
+    result, _ = by_formula(whole(48), {"code:vmemmap_free": OLD}, "6.1.0-vendor")
+    assert result is not None
+    assert result.window == HUBBARD
 
 
-def test_without_a_release_another_answer_chooses() -> None:
-    found, _ = by_formula(whole(48), {"vmcoreinfo": HUBBARD}, None)
-    assert found is not None
-    assert found.window == HUBBARD
+def test_without_a_release_another_methods_window_decides() -> None:
+    result, _ = by_formula(whole(48), {"vmcoreinfo": HUBBARD}, None)
+    assert result is not None
+    assert result.window == HUBBARD
 
 
 @pytest.mark.parametrize(
-    ("sizes", "release", "said"),
+    ("sizes", "release", "message"),
     [
         ({}, "6.1", "VA bits (its configuration: --config), the page size"),
         ({"va_bits": 48, "page_size": 4096}, "6.1", "sizeof(struct page)"),
@@ -64,10 +64,10 @@ def test_without_a_release_another_answer_chooses() -> None:
         ({"va_bits": 99, "page_size": 4096, "struct_page": 64}, "6.1", "va_bits = 99"),
     ],
 )
-def test_why_there_is_no_answer(sizes: dict[str, int], release: str | None, said: str) -> None:
-    found, reason = by_formula(chosen(**sizes), {}, release)
-    assert found is None
-    assert said in reason
+def test_why_there_is_no_window(sizes: dict[str, int], release: str | None, message: str) -> None:
+    result, reason = by_formula(chosen(**sizes), {}, release)
+    assert result is None
+    assert message in reason
 
 
 @pytest.mark.parametrize(

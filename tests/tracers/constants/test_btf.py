@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""struct_size and prototypes against real kernels' BTF and BTF that lies or was cut."""
+"""struct_size and prototypes on real kernels' BTF, and on BTF that is damaged or cut short."""
 
 import struct
 from contextlib import suppress
@@ -152,7 +152,7 @@ def edited(at: int, value: int, form: str = "<I") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("btf", "said"),
+    ("btf", "message"),
     [
         (b"", "not BTF"),
         (b"\x7fELF" * 10, "not BTF"),
@@ -175,8 +175,8 @@ def edited(at: int, value: int, form: str = "<I") -> bytes:
         (blob(PAGE_64, layout=b"\0" * 8)[:-1], "layout section ends 1 bytes past"),
     ],
 )
-def test_bad_btf_is_refused_with_one_line(btf: bytes, said: str) -> None:
-    with pytest.raises(ConstantsError, match=said) as caught:
+def test_bad_btf_is_refused_with_one_line(btf: bytes, message: str) -> None:
+    with pytest.raises(ConstantsError, match=message) as caught:
         struct_size(btf, "page")
     assert "\n" not in str(caught.value)
 
@@ -297,7 +297,7 @@ def test_a_function_without_a_sound_prototype(types: bytes, found: Prototype | N
 
 
 @pytest.mark.parametrize(
-    ("btf", "said"),
+    ("btf", "message"),
     [
         (b"", "not BTF"),
         (blob(PAGE_64 + b"\0" * 8), "ends inside a type"),
@@ -306,8 +306,8 @@ def test_a_function_without_a_sound_prototype(types: bytes, found: Prototype | N
         (blob(record(0, 2, 0, 1) * (MAX_TYPES + 1)), "cannot be read on"),
     ],
 )
-def test_prototypes_of_bad_btf_are_refused_with_one_line(btf: bytes, said: str) -> None:
-    with pytest.raises(ConstantsError, match=said) as caught:
+def test_prototypes_of_bad_btf_are_refused_with_one_line(btf: bytes, message: str) -> None:
+    with pytest.raises(ConstantsError, match=message) as caught:
         prototypes(btf, ["page"])
     assert "\n" not in str(caught.value)
 

@@ -27,7 +27,7 @@ def test_plain_and_packed_are_the_same(captures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "no kernel configuration"),
         (b"\x7fELF", "no kernel configuration"),
@@ -38,8 +38,8 @@ def test_plain_and_packed_are_the_same(captures: Path, tmp_path: Path) -> None:
     ],
     ids=["empty", "ELF", "x86", "cut", "damaged", "bomb"],
 )
-def test_refused_with_one_line(data: bytes, said: str) -> None:
-    with pytest.raises(ConstantsError, match=said) as caught:
+def test_not_a_configuration_is_one_line(data: bytes, message: str) -> None:
+    with pytest.raises(ConstantsError, match=message) as caught:
         config_text(data, "config")
     assert "\n" not in str(caught.value)
 
@@ -73,7 +73,7 @@ def image(data: bytes, symbols: dict[str, int] | None = None, **facts: Any) -> A
         part = data[va - BASE : va - BASE + size]
         return part if len(part) == size else None
 
-    told = {
+    fields = {
         "path": Path("vmlinux"),
         "names": "symtab" if symbols else None,
         "header_page_size": None,
@@ -82,7 +82,7 @@ def image(data: bytes, symbols: dict[str, int] | None = None, **facts: Any) -> A
         "symbols": lambda _: named,
         "find": lambda pattern: BASE + at if (at := data.find(pattern)) >= 0 else None,
     }
-    return SimpleNamespace(**(told | facts))
+    return SimpleNamespace(**(fields | facts))
 
 
 def test_by_its_names_and_by_its_marker() -> None:

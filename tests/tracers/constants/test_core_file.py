@@ -20,22 +20,22 @@ from tests.tracers.constants.cores import (
     note,
 )
 from tracers.constants import core_file
-from tracers.constants.core_file import Core, walk_notes
+from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
 
 TEXT = "OSRELEASE=6.1.192\nPAGESIZE=4096\nNUMBER(VA_BITS)=39\n"
 HIGH = 0xFFFF_FFC0_0800_0000
 
 
-def opened(folder: Path, data: bytes) -> Core:
+def open_core(folder: Path, data: bytes) -> Core:
     path = folder / "core"
     path.write_bytes(data)
     return Core(path)
 
 
-def refusal(folder: Path, data: bytes) -> str:
+def error_of(folder: Path, data: bytes) -> str:
     with pytest.raises(ConstantsError) as caught:
-        opened(folder, data)
+        open_core(folder, data)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -48,27 +48,27 @@ def test_the_note_of_a_real_kernel_in_a_core_and_as_text(
     captures: Path, tmp_path: Path, kernel: str
 ) -> None:
     text = (captures / kernel / "kcore-vmcoreinfo").read_text()
-    with opened(tmp_path, kcore(text)) as found:
-        assert (found.vmcoreinfo, found.is_memory) == (text, True)
-    with Core(captures / kernel / "kcore-vmcoreinfo") as found:
-        assert (found.vmcoreinfo, found.is_memory) == (text, False)
+    with open_core(tmp_path, kcore(text)) as reader:
+        assert (reader.vmcoreinfo, reader.is_memory) == (text, True)
+    with Core(captures / kernel / "kcore-vmcoreinfo") as reader:
+        assert (reader.vmcoreinfo, reader.is_memory) == (text, False)
 
 
 def test_memory_by_address(tmp_path: Path) -> None:
     memory = [(HIGH, b"0123456789abcdef"), (0xFFFF_FFFF_FFFF_FFF8, b"\x01" + b"\0" * 7)]
-    with opened(tmp_path, kcore(TEXT, memory)) as found:
-        assert found.read(HIGH + 4, 4) == b"4567"
-        assert found.read(HIGH, 16) == b"0123456789abcdef"
-        assert found.read_u64(0xFFFF_FFFF_FFFF_FFF8) == 1  # up to 2^64
+    with open_core(tmp_path, kcore(TEXT, memory)) as reader:
+        assert reader.read(HIGH + 4, 4) == b"4567"
+        assert reader.read(HIGH, 16) == b"0123456789abcdef"
+        assert reader.read_u64(0xFFFF_FFFF_FFFF_FFF8) == 1  # up to 2^64
         for va, size in ((HIGH, 17), (HIGH - 1, 4), (HIGH + 16, 1), (0, 8), (HIGH, 0), (HIGH, -1)):
-            assert found.read(va, size) is None
+            assert reader.read(va, size) is None
 
 
 def test_memory_that_the_header_promises_and_the_file_lacks(tmp_path: Path) -> None:
     whole = kcore(TEXT, [(HIGH, b"0123456789abcdef")])
-    with opened(tmp_path, whole[:-8]) as found:
-        assert found.read(HIGH, 8) == b"01234567"
-        assert found.read(HIGH, 16) is None
+    with open_core(tmp_path, whole[:-8]) as reader:
+        assert reader.read(HIGH, 8) == b"01234567"
+        assert reader.read(HIGH, 16) is None
 
 
 def test_a_note_in_a_later_segment(tmp_path: Path) -> None:
@@ -78,15 +78,15 @@ def test_a_note_in_a_later_segment(tmp_path: Path) -> None:
     for data in (first, second):
         rows += struct.pack("<IIQQQQQQ", PT_NOTE, 0, at, 0, 0, len(data), 0, 0)
         at += len(data)
-    with opened(tmp_path, header(count=2) + rows + first + second) as found:
-        assert found.vmcoreinfo == TEXT
+    with open_core(tmp_path, header(count=2) + rows + first + second) as reader:
+        assert reader.vmcoreinfo == TEXT
 
 
 # -- what cannot be used --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "neither a core file nor the text"),
         (b"hello\n", "neither a core file nor the text"),
@@ -111,13 +111,13 @@ def test_a_note_in_a_later_segment(tmp_path: Path) -> None:
         (b"makedumpfile\0\0\0\0", "makedumpfile -E"),
     ],
 )
-def test_refused_with_one_line(tmp_path: Path, data: bytes, said: str) -> None:
-    assert said in refusal(tmp_path, data)
+def test_not_a_core_is_one_line(tmp_path: Path, data: bytes, message: str) -> None:
+    assert message in error_of(tmp_path, data)
 
 
 def test_note_sizes_beyond_the_file_allocate_nothing(tmp_path: Path) -> None:
     segment = struct.pack("<IIQQQQQQ", PT_NOTE, 0, 0, 0, 0, 1 << 62, 0, 0)
-    assert "no VMCOREINFO note" in refusal(tmp_path, header(count=3) + segment * 3)
+    assert "no VMCOREINFO note" in error_of(tmp_path, header(count=3) + segment * 3)
 
 
 def test_a_forest_of_note_segments_is_read_only_up_to_the_cap(
@@ -137,7 +137,7 @@ def test_a_forest_of_note_segments_is_read_only_up_to_the_cap(
         return pread(handle, length, offset)
 
     monkeypatch.setattr(os, "pread", counted)
-    assert "no VMCOREINFO" in refusal(tmp_path, header(count=65535) + segment * 65535 + data)
+    assert "no VMCOREINFO" in error_of(tmp_path, header(count=65535) + segment * 65535 + data)
     assert sum(read) <= 64 + 56 * 65535 + (4 << 20)
 
 
@@ -146,8 +146,8 @@ def test_memory_at_an_impossible_offset_is_none(tmp_path: Path) -> None:
     at = 64 + 2 * 56
     rows = struct.pack("<IIQQQQQQ", PT_NOTE, 0, at, 0, 0, len(text), 0, 0)
     rows += struct.pack("<IIQQQQQQ", PT_LOAD, 7, (1 << 64) - 8, HIGH, 0, 4096, 0, 0)
-    with opened(tmp_path, header(count=2) + rows + text) as found:
-        assert found.read(HIGH, 8) is None
+    with open_core(tmp_path, header(count=2) + rows + text) as reader:
+        assert reader.read(HIGH, 8) is None
 
 
 @pytest.mark.parametrize("broken", ["header", "notes", "memory"])
@@ -165,14 +165,14 @@ def test_a_kcore_that_gives_eio(
 
     monkeypatch.setattr(os, "pread", failing)
     if broken != "memory":
-        assert "reading failed: Input/output error" in refusal(tmp_path, data)
+        assert "reading failed: Input/output error" in error_of(tmp_path, data)
         return
-    with opened(tmp_path, data) as found:
-        assert found.read(HIGH, 8) is None
+    with open_core(tmp_path, data) as reader:
+        assert reader.read(HIGH, 8) is None
 
 
 @pytest.mark.parametrize(
-    ("code", "uid", "said"),
+    ("code", "uid", "message"),
     [
         (errno.EACCES, 1000, "Permission denied: run as root, or read its vmlinux or Image"),
         (errno.EPERM, 0, "locked down (/sys/kernel/security/lockdown) or CAP_SYS_RAWIO"),
@@ -180,27 +180,27 @@ def test_a_kcore_that_gives_eio(
     ],
 )
 def test_why_proc_kcore_cannot_be_opened(
-    monkeypatch: pytest.MonkeyPatch, code: int, uid: int, said: str
+    monkeypatch: pytest.MonkeyPatch, code: int, uid: int, message: str
 ) -> None:
-    def refuse(*_: object) -> int:
+    def fail(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "open", fail)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(ConstantsError) as caught:
         Core(core_file.KCORE)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, said in (
+    for path, message in (
         (tmp_path / "pipe", "not a regular file"),
         (tmp_path, "not a regular file"),
         (tmp_path / "none", "No such file"),
         (Path("a\0b"), "null byte"),
     ):
-        with pytest.raises(ConstantsError, match=said):
+        with pytest.raises(ConstantsError, match=message):
             Core(path)
 
 
@@ -209,9 +209,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 @given(st.binary(max_size=300))
 def test_walking_any_bytes_ends_and_stays_inside(data: bytes) -> None:
-    walked = list(walk_notes(data))
-    assert len(walked) <= len(data) // 12
-    assert sum(len(name) + len(content) for name, content in walked) <= len(data)
+    notes = list(iter_notes(data))
+    assert len(notes) <= len(data) // 12
+    assert sum(len(name) + len(content) for name, content in notes) <= len(data)
 
 
 @pytest.fixture(scope="session")
@@ -230,10 +230,10 @@ def test_damaged_cores_give_a_note_or_one_line(
     for at, value in edits:
         data[at : at + len(value)] = value
     try:
-        found = opened(scratch, bytes(data[: len(data) - cut] if cut < 300 else data))
+        reader = open_core(scratch, bytes(data[: len(data) - cut] if cut < 300 else data))
     except ConstantsError:
         return
-    with found:
-        assert len(found.vmcoreinfo) <= 4 * len(data)
-        memory = found.read(HIGH, 8)
+    with reader:
+        assert len(reader.vmcoreinfo) <= 4 * len(data)
+        memory = reader.read(HIGH, 8)
     assert memory is None or len(memory) == 8

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """All methods side by side: agreement and contradiction.
 
-Expected windows are the captured kernels' own notes; the images' code is stood in for here and
-decoded in test_code.py.
+Expected windows are the captured kernels' own notes; the images' code is faked here and
+decoded in dataflow/test_window_in_code.py.
 """
 
 import gzip
@@ -12,15 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.tracers.constants.stand_ins import (
+from tests.tracers.constants.fake_images import (
     BTF,
     BUILD_ID,
     CODES,
     NEW,
     OLD,
     WINDOWS,
-    found,
-    stand_in,
+    fake_image,
+    result,
     whole,
 )
 from tracers.constants.gather import METHODS, gather
@@ -40,7 +40,7 @@ def test_a_captured_machine_alone(captures: Path, kernel: str) -> None:
     assert got.window is not None
     assert (got.window.start, got.window.end) == WINDOWS[kernel]
     assert got.window.provenance["window"] == "vmcoreinfo + btf+formula"
-    assert {found.window for found in got.methods.values()} == {WINDOWS[kernel]}
+    assert {method.window for method in got.methods.values()} == {WINDOWS[kernel]}
     assert set(got.methods) | set(got.missing) == set(METHODS)
     machine = got.machine()
     assert (machine.release, machine.build_id) == (got.release, got.build_id)
@@ -49,7 +49,7 @@ def test_a_captured_machine_alone(captures: Path, kernel: str) -> None:
 
 
 def test_all_methods_agree_in_one_window(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = stand_in(monkeypatch, whole(CODES))
+    image = fake_image(monkeypatch, whole(CODES))
     got = gather(image, machine_dir=captures / OLD)
     assert got.agree
     assert got.missing == {}
@@ -67,7 +67,7 @@ def test_all_methods_agree_in_one_window(captures: Path, monkeypatch: pytest.Mon
 def test_an_image_and_its_configuration_are_enough(
     captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    got = gather(stand_in(monkeypatch), config=captures / OLD / "config")
+    got = gather(fake_image(monkeypatch), config=captures / OLD / "config")
     assert got.window is not None
     assert (got.window.start, got.window.end) == WINDOWS[OLD]
     assert got.methods["btf+formula"].detail == (
@@ -95,7 +95,7 @@ def test_the_configuration_inside_the_image(
         part = data[va - base : va - base + size]
         return part if len(part) == size else None
 
-    image = stand_in(
+    image = fake_image(
         monkeypatch,
         read=read,
         names="symtab" if named else None,
@@ -112,7 +112,7 @@ def test_code_alone_gives_the_window_without_what_only_the_configuration_knows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     odd = (WINDOWS[OLD][0], WINDOWS[OLD][1] - 4096)  # which no formula gives
-    got = gather(stand_in(monkeypatch, whole(CODES[:1], odd)))
+    got = gather(fake_image(monkeypatch, whole(CODES[:1], odd)))
     assert got.window is not None
     assert (got.window.end, got.window.va_bits, got.window.page_size) == (odd[1], None, 4096)
     assert got.window.provenance["page_size"] == "image header"
@@ -123,11 +123,11 @@ def test_code_alone_gives_the_window_without_what_only_the_configuration_knows(
     assert got.missing["code:vmemmap_populate"] == "code:vmemmap_populate does not say"
 
 
-def test_the_family_is_the_one_that_gives_another_methods_answer(
+def test_the_family_is_the_one_that_gives_another_methods_window(
     captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a vendor's 6.1 with 6.9's layout
-    image = stand_in(monkeypatch, whole(CODES[:1], WINDOWS[NEW]))
+    image = fake_image(monkeypatch, whole(CODES[:1], WINDOWS[NEW]))
     got = gather(image, config=captures / NEW / "config")
     assert got.agree
     assert "formula of 6.9+, as it gives what code:vmemmap_free says" in (
@@ -138,8 +138,8 @@ def test_the_family_is_the_one_that_gives_another_methods_answer(
     assert got.window.family is Family.V6_9
 
 
-def test_facts_and_borders_that_code_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = MethodResult(
+def test_facts_and_borders_from_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    result_of_code = MethodResult(
         *WINDOWS[OLD],
         "code:vmcoreinfo",
         "made",
@@ -147,7 +147,7 @@ def test_facts_and_borders_that_code_knows(monkeypatch: pytest.MonkeyPatch) -> N
         page_size=4096,
         facts=(("VMALLOC_END", 0xFFFF_FFFD_F000_0000),),
     )
-    got = gather(stand_in(monkeypatch, {"code:vmcoreinfo": answer}))
+    got = gather(fake_image(monkeypatch, {"code:vmcoreinfo": result_of_code}))
     assert got.agree
     assert got.window is not None
     assert got.window.va_bits == 39
@@ -182,7 +182,7 @@ def test_real_kernels_without_any_configuration(kernel: str) -> None:
         got = gather(image)
     assert got.agree
     assert got.problems == ()
-    assert {found.window for found in got.methods.values()} == {window}
+    assert {method.window for method in got.methods.values()} == {window}
     assert got.window is not None
     assert (got.window.start, got.window.end) == window
     assert (got.window.va_bits, got.window.page_size) == (va_bits, page_size)
@@ -199,7 +199,7 @@ def test_one_method_that_differs_is_loud(
     captures: Path, monkeypatch: pytest.MonkeyPatch, odd: str
 ) -> None:
     other = (WINDOWS[OLD][0], WINDOWS[OLD][1] - (1 << 21))
-    image = stand_in(monkeypatch, whole(CODES) | {odd: found(odd, *other)})
+    image = fake_image(monkeypatch, whole(CODES) | {odd: result(odd, *other)})
     got = gather(image, machine_dir=captures / OLD)
     assert not got.agree
     assert f"{odd} says 0xfffffffe00000000 - 0xfffffffeffe00000" in "\n".join(got.problems)
@@ -210,14 +210,12 @@ def test_one_method_that_differs_is_loud(
     assert got.machine().problems == got.problems
 
 
-def test_half_an_answer_counts_for_its_half(
-    captures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    half = found("code:vmemmap_free", WINDOWS[OLD][0], None)
-    got = gather(stand_in(monkeypatch, {half.method: half}), machine_dir=captures / OLD)
+def test_one_bound_alone_is_compared_too(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = result("code:vmemmap_free", WINDOWS[OLD][0], None)
+    got = gather(fake_image(monkeypatch, {half.method: half}), machine_dir=captures / OLD)
     assert got.agree
-    wrong = found("code:vmemmap_free", None, WINDOWS[OLD][1] + 64)
-    got = gather(stand_in(monkeypatch, {wrong.method: wrong}), machine_dir=captures / OLD)
+    wrong = result("code:vmemmap_free", None, WINDOWS[OLD][1] + 64)
+    got = gather(fake_image(monkeypatch, {wrong.method: wrong}), machine_dir=captures / OLD)
     assert not got.agree
     assert got.problems[0] == (
         "code:vmemmap_free says VMEMMAP_END is 0xffffffff00000040, the window has"
@@ -228,14 +226,14 @@ def test_half_an_answer_counts_for_its_half(
 def test_the_configuration_of_another_kernel(
     captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = stand_in(monkeypatch, whole(CODES))
+    image = fake_image(monkeypatch, whole(CODES))
     got = gather(image, config=captures / NEW / "config")  # 48 bits
     assert not got.agree
     assert "btf+formula says 0xfffffc0000000000 - 0xfffffe0000000000" in "\n".join(got.problems)
 
 
 def test_facts_that_differ(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = stand_in(monkeypatch, header_page_size=16384)
+    image = fake_image(monkeypatch, header_page_size=16384)
     got = gather(image, machine_dir=captures / OLD)
     assert not got.agree
     assert "page_size: vmcoreinfo says 4096, config says 4096, image header says 16384" in (
@@ -244,18 +242,18 @@ def test_facts_that_differ(captures: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "problem"),
     [
         ({"build_id": "00" * 20}, f"vmlinux has build-id {'00' * 20}, the machine {BUILD_ID}"),
         ({"release": "6.2.0"}, "vmlinux has release 6.2.0, the machine 6.1.192-vmemlab"),
     ],
 )
 def test_the_image_of_another_kernel(
-    captures: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], said: str
+    captures: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], problem: str
 ) -> None:
-    got = gather(stand_in(monkeypatch, **facts), machine_dir=captures / OLD)
+    got = gather(fake_image(monkeypatch, **facts), machine_dir=captures / OLD)
     assert not got.agree
-    assert said in "\n".join(got.problems)
+    assert problem in "\n".join(got.problems)
 
 
 def test_a_second_note_is_not_used_in_silence(captures: Path) -> None:
@@ -267,10 +265,10 @@ def test_a_second_note_is_not_used_in_silence(captures: Path) -> None:
     assert not got.agree  # the folder's configuration and uname are OLD's
 
 
-def test_damaged_btf_is_a_problem_and_no_answer(
+def test_damaged_btf_is_a_problem_and_gives_no_size(
     captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = stand_in(monkeypatch, btf=lambda: BTF[:-3])
+    image = fake_image(monkeypatch, btf=lambda: BTF[:-3])
     got = gather(image, config=captures / OLD / "config")
     assert "sizeof(struct page)" in got.missing["btf+formula"]
     assert "string section ends" in "\n".join(got.problems)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the running kernel and the files given by name tell, and sources that refuse."""
+"""What is read from the running kernel and from given files, and files that cannot be read."""
 
 import errno
 import gzip
@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from tests.tracers.constants.cores import core, kcore, note, write
-from tests.tracers.constants.stand_ins import (
+from tests.tracers.constants.fake_images import (
     BTF,
     BUILD_ID,
     MEMSTART_AT,
     NEW,
     OLD,
     WINDOWS,
-    stand_in,
+    fake_image,
 )
 from tracers.constants import gather as gathering
 from tracers.constants.errors import ConstantsError
@@ -78,7 +78,7 @@ def test_what_the_running_kernel_lets_us_trace(
         there = {*names} - {"report_bug"}
         return {name: SimpleNamespace(name=renamed.get(name, name)) for name in there}
 
-    image = stand_in(monkeypatch, symbols=symbols)
+    image = fake_image(monkeypatch, symbols=symbols)
     monkeypatch.setattr(gathering, "probeable", lambda _, names: dict.fromkeys(names, "unknown"))
     monkeypatch.setattr(gathering.config, "image_config", lambda _: None)
     got = gather(image, live=True, root=running(tmp_path, captures))
@@ -125,7 +125,7 @@ def test_no_machine_but_arm64_has_the_window(monkeypatch: pytest.MonkeyPatch) ->
         gather(live=True)
 
 
-def test_an_empty_tree_has_no_answer_and_says_why(tmp_path: Path, arm64: None) -> None:
+def test_an_empty_tree_gives_no_window_and_the_reasons(tmp_path: Path, arm64: None) -> None:
     got = gather(live=True, root=tmp_path)
     assert (got.methods, got.window) == ({}, None)
     assert set(got.missing) == set(METHODS)
@@ -176,7 +176,7 @@ def test_a_dump_whose_kaslr_offset_is_no_number(tmp_path: Path, captures: Path) 
 def test_a_release_for_sources_that_name_none(
     captures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = stand_in(monkeypatch, release=None, build_id=None)  # a .BTF blob
+    image = fake_image(monkeypatch, release=None, build_id=None)  # a .BTF blob
     config = captures / OLD / "config"
     assert "no release" in gather(image, config=config).missing["btf+formula"]
     got = gather(image, config=config, release="6.1.192")
@@ -186,7 +186,7 @@ def test_a_release_for_sources_that_name_none(
 
 def test_a_dump_given_as_the_image(captures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (captures / OLD / "kcore-vmcoreinfo").read_bytes()
-    image = stand_in(
+    image = fake_image(
         monkeypatch,
         notes=lambda: (SimpleNamespace(name="VMCOREINFO", desc=text),),
         btf=lambda: None,
@@ -207,7 +207,7 @@ def test_old_notes_without_the_window(captures: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("config", b"# Linux/x86 6.1.0 Kernel Configuration\nCONFIG_X86=y\n", "for x86, not arm64"),
         ("config", b"\x1f\x8b\x08\0damaged", "damaged gzip"),
@@ -219,11 +219,11 @@ def test_old_notes_without_the_window(captures: Path) -> None:
     ids=["x86", "damaged", "bomb", "empty", "no note", "text"],
 )
 def test_a_given_file_that_cannot_be_used(
-    tmp_path: Path, name: str, content: bytes, said: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / "given"
     path.write_bytes(content)
-    with pytest.raises(ConstantsError, match=said) as caught:
+    with pytest.raises(ConstantsError, match=message) as caught:
         gather(**{name: path})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 

@@ -25,7 +25,7 @@ class Body:
 
 
 class Variant:
-    """One kernel: an image of a few functions and strings, and what is true of it."""
+    """One kernel: an image of a few functions and strings, and its true window."""
 
     def __init__(self, line: dict) -> None:
         self.title = f"{line['compiler']}, {line['config']}, {line['va_bits']} bits"
@@ -50,8 +50,8 @@ class Variant:
 
     def function(self, name: str) -> Body | None:
         """A whole function."""
-        place = self.functions.get(name)
-        return None if place is None else Body(name, *place)
+        body = self.functions.get(name)
+        return None if body is None else Body(name, *body)
 
 
 VARIANTS = [

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Values followed through arm64 code: which constants a function compares with or passes on."""
+"""Tracks values through arm64 code: which constants a function compares with or passes on."""

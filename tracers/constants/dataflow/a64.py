@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one arm64 instruction does to the values of registers, flags and stack slots.
+"""Carries out one arm64 instruction on the known values of registers, flags and stack slots.
 
 Whatever is loaded from memory, returned by a call or not modelled is unknown (`None`), never
-assumed. Stack slots are the exception: a register saved at [sp + i] reads back, until the frame's
-address leaves the function.
+assumed. Stack slots are the exception: a register saved at [sp + i] reads back, until the stack
+frame's address leaves the function.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tracers.constants.dataflow.values import (
     ARITHMETIC,
     Flags,
     Value,
-    changed,
+    conditional_source,
     const,
     invert,
     low32,
@@ -33,7 +33,7 @@ Operand = Any
 
 @dataclass(slots=True)
 class State:
-    """Registers, flags and stack slots; `sets` are the argument values that come this way."""
+    """Registers, flags and stack slots; `sets` are the argument values that take this path."""
 
     regs: list[Value]
     sets: tuple[Ranges, ...]
@@ -43,11 +43,11 @@ class State:
     escaped: bool = False
 
     def copy(self) -> "State":
-        """Return one that can go another way."""
+        """Return a copy that can take another path."""
         return replace(self, regs=self.regs[:], stack=dict(self.stack))
 
     def call(self) -> None:
-        """Forget what a called function may change (AAPCS64): x0-x18, x30, flags, known frames."""
+        """Forget what a called function may change (AAPCS64): x0-x18, x30, flags, stack slots."""
         self.escaped |= any(value is not None and value[0] == "s" for value in self.regs[:8])
         self.regs[:19] = [None] * 19
         self.regs[30] = self.flags = None
@@ -75,30 +75,30 @@ def register(name: str) -> tuple[str, int, int] | None:
 
 def is64(insn: Insn) -> bool:
     """Whether the first operand is an x register."""
-    place = register(insn.reg_name(insn.operands[0].reg))
-    return place is not None and place[2] == 64
+    reg = register(insn.reg_name(insn.operands[0].reg))
+    return reg is not None and reg[2] == 64
 
 
 def get(state: State, name: str) -> Value:
     """What a register holds."""
-    place = register(name)
-    if place is None:
+    reg = register(name)
+    if reg is None:
         return None
-    kind, number, bits = place
+    kind, number, bits = reg
     value: Value = {"zr": ("c", 0), "sp": state.sp}.get(kind) if kind != "x" else state.regs[number]
     return value if bits == 64 else low32(value)
 
 
 def put(state: State, name: str, value: Value) -> None:
     """Write a register; a w register clears the upper half."""
-    place = register(name)
-    if place is None or place[0] == "zr":
+    reg = register(name)
+    if reg is None or reg[0] == "zr":
         return
-    value = value if place[2] == 64 else low32(value)
-    if place[0] == "sp":
+    value = value if reg[2] == 64 else low32(value)
+    if reg[0] == "sp":
         state.sp = value
     else:
-        state.regs[place[1]] = value
+        state.regs[reg[1]] = value
 
 
 def operand(state: State, insn: Insn, op: Operand, bits: int) -> Value:
@@ -124,7 +124,7 @@ _INVERTED = {"bic": "and", "bics": "and", "orn": "orr", "eon": "eor"}
 
 
 def compute(state: State, insn: Insn) -> bool:
-    """Carry out an instruction on registers and flags that has one outcome; False: not ours."""
+    """Carry out an instruction on registers and flags that has one outcome; False: not one."""
     name: str = insn.mnemonic
     ops = insn.operands
     if not ops or ops[0].type != REG or register(insn.reg_name(ops[0].reg)) is None:
@@ -194,9 +194,9 @@ def memory(state: State, insn: Insn, literal: Callable[[int, int], int | None]) 
     load, pair = name.startswith("ld"), name in ("ldp", "stp")
     regs = [insn.reg_name(op.reg) for op in (ops[:2] if pair else ops[:1])]
     at = ops[len(regs)]
-    place = register(regs[0])
-    simple = name in ("ldr", "ldur", "ldp", "str", "stur", "stp") and place is not None
-    size = _SIZES.get(name[-1], 0) if not simple else place[2] // 8 if place else 0
+    first = register(regs[0])
+    simple = name in ("ldr", "ldur", "ldp", "str", "stur", "stp") and first is not None
+    size = _SIZES.get(name[-1], 0) if not simple else first[2] // 8 if first else 0
     if at.type == arm64.ARM64_OP_IMM:  # ldr x0, label
         number = literal(at.imm & M64, size) if simple and load else None
         put(state, regs[0], None if number is None else ("c", number))
@@ -206,10 +206,10 @@ def memory(state: State, insn: Insn, literal: Callable[[int, int], int | None]) 
     base = insn.reg_name(at.mem.base)
     start, after = get(state, base), None
     post = insn.writeback and len(ops) > len(regs) + 1
-    spot = None if at.mem.index else plus(start, 0 if post else at.mem.disp)
+    address = None if at.mem.index else plus(start, 0 if post else at.mem.disp)
     if insn.writeback:
         after = plus(start, ops[-1].imm if post else at.mem.disp)
-    offset = spot[1] if spot is not None and spot[0] == "s" else None
+    offset = address[1] if address is not None and address[0] == "s" else None
     if load:
         for i, reg in enumerate(regs):
             known = simple and size == 8 and offset is not None
@@ -223,7 +223,7 @@ def memory(state: State, insn: Insn, literal: Callable[[int, int], int | None]) 
 
 def _store(state: State, values: list[Value], offset: int | None, size: int) -> None:
     state.escaped |= any(value is not None and value[0] == "s" for value in values)
-    if offset is None:  # somewhere else, unless somebody knows our frame
+    if offset is None:  # elsewhere in memory, unless our stack frame's address has escaped
         if state.escaped:
             state.stack.clear()
         return
@@ -257,8 +257,8 @@ def forget(state: State, insn: Insn) -> None:
 _TESTS = {"cbz": "eq", "cbnz": "ne", "tbz": "eq", "tbnz": "ne"}
 
 
-def last(insn: Insn) -> str:
-    """The condition, which the assembler writes last."""
+def condition_of(insn: Insn) -> str:
+    """Return the condition, which the assembler writes last."""
     return str(insn.op_str).rsplit(", ", 1)[-1]
 
 
@@ -282,7 +282,7 @@ def branch(state: State, insn: Insn) -> tuple[Flags, str, int] | None:
     return flags, _TESTS[name], insn.operands[2].imm & M64
 
 
-def pick(state: State, insn: Insn, taken: bool) -> None:
+def select(state: State, insn: Insn, taken: bool) -> None:
     """A conditional select or compare, its condition known to hold or not."""
     ops, name = insn.operands, insn.mnemonic
     bits = 64 if is64(insn) else 32
@@ -301,11 +301,11 @@ def pick(state: State, insn: Insn, taken: bool) -> None:
         source, plain, name = sources[0], not taken, "cs" + name[1:]
     else:
         source, plain = (sources[0] if taken else sources[1]), taken
-    put(state, target, source if plain else changed(name, source, bits))
+    put(state, target, source if plain else conditional_source(name, source, bits))
 
 
-def unpicked(state: State, insn: Insn) -> None:
-    """The same with a condition nobody knows."""
+def select_unknown(state: State, insn: Insn) -> None:
+    """The same with an unknown condition."""
     if insn.mnemonic in ("ccmp", "ccmn"):
         state.flags = None
     else:

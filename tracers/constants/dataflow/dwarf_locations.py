@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which registers hold a function's parameters at an address, as the compiler itself noted it.
+"""Finds the registers that hold a function's parameters at an address, from DWARF location lists.
 
-DWARF's location lists say so, per parameter and range of addresses. Promises: a register is named
-only where the list has one plain DW_OP_reg for exactly that address; whatever else it says, and
-whatever a damaged file holds, is no answer, with the reason. Read where it is looked at: the
-unit of one source file (.debug_aranges says which), not the hundreds of megabytes around it.
+Promises: a register is named only where the list has one plain DW_OP_reg for exactly that address;
+for anything else, and for whatever a damaged file holds, there is none, with the reason. Only the
+unit of one source file is read (.debug_aranges says which), not the hundreds of megabytes around
+it.
 """
 
 from collections.abc import Collection, Iterator
@@ -47,7 +47,7 @@ _Die = Any  # pyelftools' DIE, CompileUnit and LocationEntry: untyped where they
 
 
 class Image(Protocol):
-    """What is asked of a kernel image (image.KernelImage has it)."""
+    """The part of image.KernelImage used here."""
 
     def stream(self, name: str) -> BinaryIO | None: ...  # noqa: D102
     def section_va(self, name: str) -> tuple[int, int] | None: ...  # noqa: D102
@@ -63,7 +63,7 @@ def registers(image: Image, pc: int, names: Collection[str]) -> dict[str, int]:
         return _registers(image, pc, names)
     except ConstantsError:
         raise
-    # ELFError, DWARFError, construct's errors, KeyError, IndexError…: it promises none
+    # pyelftools documents none: ELFError, DWARFError, construct's, KeyError, IndexError…
     except Exception as error:
         reason = ascii(str(error) or type(error).__name__)[1:-1][:80]
         raise ConstantsError(f"damaged debug information: {reason}") from error
@@ -76,7 +76,7 @@ def _registers(image: Image, pc: int, names: Collection[str]) -> dict[str, int]:
     if offset is None:
         raise ConstantsError(f"no debug information of the code at {pc:#x}")
     unit = dwarf.get_CU_at(offset)
-    function = next((die for die in _functions(unit) if _spans(die, pc)), None)
+    function = next((die for die in _functions(unit) if _covers(die, pc)), None)
     if function is None:
         raise ConstantsError(f"no debug information of the function at {pc:#x}")
     lists = LocationParser(dwarf.location_lists())
@@ -92,9 +92,9 @@ def _registers(image: Image, pc: int, names: Collection[str]) -> dict[str, int]:
 def _dwarf(image: Image) -> DWARFInfo:
     sections: dict[str, DebugSectionDescriptor | None] = dict.fromkeys(_UNNEEDED)
     for parameter, name in _SECTIONS.items():
-        stream, place = image.stream(name), image.section_va(name)
+        stream, section = image.stream(name), image.section_va(name)
         sections[parameter] = (
-            DebugSectionDescriptor(stream, name, 0, place[1], 0) if stream and place else None
+            DebugSectionDescriptor(stream, name, 0, section[1], 0) if stream and section else None
         )
     for parameter in ("debug_info_sec", "debug_abbrev_sec", "debug_aranges_sec"):
         if sections[parameter] is None:
@@ -112,7 +112,7 @@ def _functions(unit: _Die) -> Iterator[_Die]:
             yield die
 
 
-def _spans(die: _Die, pc: int) -> bool:
+def _covers(die: _Die, pc: int) -> bool:
     low, high = (die.attributes.get(f"DW_AT_{side}_pc") for side in ("low", "high"))
     if high is None:
         return False
@@ -130,16 +130,16 @@ def _name(die: _Die) -> str | None:
 
 def _register(lists: LocationParser, unit: _Die, die: _Die, pc: int) -> int | None:
     """Return the register that alone holds a parameter at ``pc``."""
-    place = die.attributes.get("DW_AT_location")
-    if place is None or not lists.attribute_has_location(place, unit["version"]):
+    attribute = die.attributes.get("DW_AT_location")
+    if attribute is None or not lists.attribute_has_location(attribute, unit["version"]):
         return None
-    found = lists.parse_from_attribute(place, unit["version"], die)
-    if not isinstance(found, list):
-        return _plain(found.loc_expr)  # one place throughout
+    location = lists.parse_from_attribute(attribute, unit["version"], die)
+    if not isinstance(location, list):
+        return _plain(location.loc_expr)  # the same everywhere
     base = unit.get_top_DIE().attributes.get("DW_AT_low_pc")
     start = base.value if base else 0
     held = set()
-    for entry in found:
+    for entry in location:
         if isinstance(entry, BaseAddressEntry):
             start = entry.base_address
         elif isinstance(entry, LocationEntry):

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Follows argument values through a function's arm64 code: to its WARN, and to the calls it makes.
+"""Tracks a function's arguments through its arm64 code: to its WARN, and to the calls it makes.
 
-`guard` answers "for which (start, end) does this function run into its WARN?" by walking every way
-the code can go as long as the arguments alone decide it, splitting the argument space exactly at
-each comparison. What matters is which values go where, not how the compiler wrote it. `calls`
-answers "what is in the argument registers at each call?" by constant propagation over the whole
-function, joining ways that meet. Both promise to end after a bounded number of instructions, on any
-bytes, and to raise nothing.
+`guard` finds the (start, end) for which the function runs into its WARN: it follows every path
+through the code as long as the arguments alone decide it, splitting the argument space exactly at
+each comparison, so that it does not matter how the compiler wrote them. `calls` finds what is in
+the argument registers at each call, by constant propagation over the whole function, joining paths
+that meet. Both promise to end after a bounded number of instructions, on any bytes, and to raise
+nothing.
 """
 
 import struct
@@ -17,23 +17,31 @@ from capstone import CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN, Cs, CsError
 
 from tracers.constants.dataflow import a64
 from tracers.constants.dataflow.a64 import Insn, State
-from tracers.constants.dataflow.intervals import EVERY, M64, Ranges, both, count, other, ranges
+from tracers.constants.dataflow.intervals import (
+    EVERY,
+    M64,
+    Ranges,
+    complement,
+    count,
+    intersection,
+    ranges,
+)
 from tracers.constants.dataflow.values import Flags, Value, decide
 
 BUG_BRK = 0x800  # arch/arm64/include/asm/brk-imm.h: WARN and BUG
 MAX_STEPS = 20_000
-MAX_WAYS = 256
-ARGUMENTS = 2  # start and end: what the others hold is not looked at
+MAX_PATHS = 256
+ARGUMENTS = 2  # start and end; the others are not tracked
 
-_PICKS = {"csel", "csinc", "csinv", "csneg", "cset", "csetm", "cinc", "cinv", "cneg"}
-_AWAY = {"ret", "retaa", "retab", "br", "braa", "brab", "braaz", "brabz", "eret"}
+_SELECTS = {"csel", "csinc", "csinv", "csneg", "cset", "csetm", "cinc", "cinv", "cneg"}
+_LEAVING = {"ret", "retaa", "retab", "br", "braa", "brab", "braaz", "brabz", "eret"}
 _HINTS = ("nop", "pac", "aut", "xpac", "bti", "hint")
-_THROUGH = {"blr", "blraa", "blrab", "blraaz", "blrabz"}
+_INDIRECT_CALLS = {"blr", "blraa", "blrab", "blraaz", "blrabz"}
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Which arguments pass: exactly first >= `low` and second <= `high`; None: it does not say."""
+    """Which arguments pass: exactly first >= `low` and second <= `high`; None: not known."""
 
     low: int | None
     high: int | None
@@ -53,18 +61,18 @@ class Call:
 
 
 @dataclass(slots=True)
-class _Ways:
+class _Outcomes:
     warn: list[tuple[Ranges, ...]] = field(default_factory=list)
     clear: list[tuple[Ranges, ...]] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     open: set[int] = field(default_factory=set)
-    """Where clear ways were left, because the arguments did not decide."""
+    """Where paths without a WARN were left, because the arguments did not decide."""
     sites: set[int] = field(default_factory=set)
     lost: str = ""
 
 
 @dataclass(slots=True)
-class _Way:
+class _Path:
     pc: int
     state: State
     seen: frozenset[int]
@@ -108,8 +116,8 @@ class Follower:
         number: int = struct.unpack_from("<Q" if size == 8 else "<I", self._code, offset)[0]
         return number
 
-    def _plain(self, state: State, insn: Insn) -> None:
-        """Any instruction that goes on to the next one."""
+    def _execute(self, state: State, insn: Insn) -> None:
+        """Carry out any instruction that goes on to the next one."""
         if insn.mnemonic.startswith(_HINTS) and not insn.mnemonic.startswith("pacga"):
             return  # what they sign is a return address
         if not a64.compute(state, insn) and not a64.memory(state, insn, self._literal):
@@ -118,18 +126,20 @@ class Follower:
     # -- the guard ------------------------------------------------------------------------------
 
     def guard(self) -> Guard:
-        """For which first and second arguments the function gets past its WARN."""
-        ways = self._walk()
-        used = tuple(sorted(ways.used | ways.sites))
-        if ways.lost or not ways.warn:
-            return Guard(None, None, ways.lost or "the arguments alone decide no WARN here")
-        sizes = sum(_volume(box) for box in (*ways.warn, *ways.clear))
+        """Return for which first and second arguments the function gets past its WARN."""
+        outcomes = self._follow_paths()
+        used = tuple(sorted(outcomes.used | outcomes.sites))
+        if outcomes.lost or not outcomes.warn:
+            return Guard(None, None, outcomes.lost or "the arguments alone decide no WARN here")
+        sizes = sum(_volume(box) for box in (*outcomes.warn, *outcomes.clear))
         if sizes != (M64 + 1) ** ARGUMENTS:  # if ever, our arithmetic is wrong
             return Guard(None, None, "the ways through the code do not add up")
-        if self._reaches(ways.open, ways.sites):
+        if self._reaches(outcomes.open, outcomes.sites):
             return Guard(None, None, "its WARN is reached in other ways too")
-        first, second = (ranges(p for box in ways.clear for p in box[i]) for i in range(ARGUMENTS))
-        if sum(_volume(box) for box in ways.clear) != count(first) * count(second):
+        first, second = (
+            ranges(p for box in outcomes.clear for p in box[i]) for i in range(ARGUMENTS)
+        )
+        if sum(_volume(box) for box in outcomes.clear) != count(first) * count(second):
             return Guard(None, None, "start and end are not checked independently of each other")
         if len(first) != 1 or len(second) != 1 or first[0][1] != M64 or second[0][0] != 0:
             return Guard(None, None, "what the WARN lets pass is not start >= A and end <= B")
@@ -138,69 +148,69 @@ class Follower:
         missing += ["end is not checked"] if high == M64 else []
         return Guard(low, None if high == M64 else high, ", ".join(missing), used)
 
-    def _walk(self) -> _Ways:
-        ways = _Ways()
+    def _follow_paths(self) -> _Outcomes:
+        outcomes = _Outcomes()
         regs: list[Value] = [("f", n, ()) for n in range(8)] + [None] * 23
-        todo = [_Way(self._va, State(regs, (EVERY,) * ARGUMENTS), frozenset())]
+        todo = [_Path(self._va, State(regs, (EVERY,) * ARGUMENTS), frozenset())]
         steps = started = 0
-        while todo and not ways.lost:
-            way = todo.pop()
+        while todo and not outcomes.lost:
+            path = todo.pop()
             started += 1
-            if started > MAX_WAYS:
-                ways.lost = "the code branches too much to be followed"
-            for more in self._run(way, ways):
+            if started > MAX_PATHS:
+                outcomes.lost = "the code branches too much to be followed"
+            for more in self._run(path, outcomes):
                 steps += 1
                 if more is not None:
                     todo.append(more)
                 if steps > MAX_STEPS:
-                    ways.lost = "the code is too long to be followed"
+                    outcomes.lost = "the code is too long to be followed"
                     break
-        return ways
+        return outcomes
 
-    def _run(self, way: _Way, ways: _Ways) -> Iterator[_Way | None]:
-        """Go one way to its end, yielding once an instruction: another way to go, or None."""
+    def _run(self, path: _Path, outcomes: _Outcomes) -> Iterator[_Path | None]:
+        """Follow one path to its end, yielding once an instruction: another path, or None."""
         while True:
-            insn = self.insn(way.pc)
+            insn = self.insn(path.pc)
             if insn is None:
-                outside = not self._va <= way.pc < self._va + len(self._code)
+                outside = not self._va <= path.pc < self._va + len(self._code)
                 what = "leaves the function" if outside else "is not an instruction we know"
-                ways.lost = f"the code at {way.pc:#x} {what}"
+                outcomes.lost = f"the code at {path.pc:#x} {what}"
                 return
-            if way.pc in way.seen:
-                ways.open.add(way.pc)
-                ways.clear.append(way.state.sets)
+            if path.pc in path.seen:
+                outcomes.open.add(path.pc)
+                outcomes.clear.append(path.state.sets)
                 return
-            way.seen |= {way.pc}
+            path.seen |= {path.pc}
             name: str = insn.mnemonic
-            if name == "brk" or name in _AWAY or name in ("udf", "hlt"):
+            if name == "brk" or name in _LEAVING or name in ("udf", "hlt"):
                 warn = name == "brk" and insn.operands[0].imm == BUG_BRK
-                (ways.warn if warn else ways.clear).append(way.state.sets)
+                (outcomes.warn if warn else outcomes.clear).append(path.state.sets)
                 if warn:
-                    ways.sites.add(way.pc)
+                    outcomes.sites.add(path.pc)
                 return
             if name == "b" and not self._inside(insn.operands[0].imm & M64):
-                ways.clear.append(way.state.sets)
+                outcomes.clear.append(path.state.sets)
                 return
-            after = self._after(way, insn, ways)
+            after = self._after(path, insn, outcomes)
             if after is None:
-                ways.open.add(way.pc)
-                ways.clear.append(way.state.sets)
+                outcomes.open.add(path.pc)
+                outcomes.clear.append(path.state.sets)
                 return
             if not after:  # no argument gets here
                 return
             yield None
             yield from after[1:]
-            way = after[0]
+            path = after[0]
 
     def _reaches(self, starts: set[int], sites: set[int]) -> bool:
-        """Whether any way at all leads from `starts` to `sites`."""
+        """Whether any path at all leads from `starts` to `sites`."""
         todo, seen = list(starts), set(starts)
         while todo:
             pc = todo.pop()
             insn = self.insn(pc)
             if pc in sites:
                 return True
-            if insn is None or insn.mnemonic in _AWAY or insn.mnemonic in ("udf", "hlt"):
+            if insn is None or insn.mnemonic in _LEAVING or insn.mnemonic in ("udf", "hlt"):
                 continue
             name = insn.mnemonic
             jumps = name == "b" or name.startswith(("b.", "bc.", "cb", "tb"))
@@ -214,36 +224,36 @@ class Follower:
     def _inside(self, pc: int) -> bool:
         return self._va <= pc < self._va + len(self._code)
 
-    def _after(self, way: _Way, insn: Insn, ways: _Ways) -> list[_Way] | None:
+    def _after(self, path: _Path, insn: Insn, outcomes: _Outcomes) -> list[_Path] | None:
         """Where an instruction leads; None: the arguments do not decide that."""
-        state, pc = way.state, insn.address + 4
+        state, pc = path.state, insn.address + 4
         name: str = insn.mnemonic
         jump = a64.branch(state, insn)
         if jump is not None:
             flags, cc, target = jump
-            ends = self._split(state, flags, cc, ways)
+            ends = self._split(state, flags, cc, outcomes)
             if ends is None:
                 return None
-            return [_Way(target if taken else pc, end, way.seen) for taken, end in ends]
-        way.pc = pc
+            return [_Path(target if taken else pc, end, path.seen) for taken, end in ends]
+        path.pc = pc
         if name == "b":
-            way.pc = insn.operands[0].imm & M64
-        elif name == "bl" or name in _THROUGH:
+            path.pc = insn.operands[0].imm & M64
+        elif name == "bl" or name in _INDIRECT_CALLS:
             state.call()
-        elif name in _PICKS or name in ("ccmp", "ccmn"):
-            picked = self._split(state, state.flags, a64.last(insn), ways)
+        elif name in _SELECTS or name in ("ccmp", "ccmn"):
+            picked = self._split(state, state.flags, a64.condition_of(insn), outcomes)
             if picked is None:
-                a64.unpicked(state, insn)
-                return [way]
+                a64.select_unknown(state, insn)
+                return [path]
             for taken, end in picked:
-                a64.pick(end, insn, taken)
-            return [_Way(pc, end, way.seen) for _, end in picked]
+                a64.select(end, insn, taken)
+            return [_Path(pc, end, path.seen) for _, end in picked]
         else:
-            self._plain(state, insn)
-        return [way]
+            self._execute(state, insn)
+        return [path]
 
     def _split(
-        self, state: State, flags: Flags, cc: str, ways: _Ways
+        self, state: State, flags: Flags, cc: str, outcomes: _Outcomes
     ) -> list[tuple[bool, State]] | None:
         """The state on either side of a condition, sides nothing reaches left out."""
         decided = decide(flags, cc)
@@ -255,11 +265,11 @@ class Follower:
         if argument >= ARGUMENTS:
             return None
         if flags is not None and len(flags) == 6:
-            ways.used.add(flags[5])
+            outcomes.used.add(flags[5])
         out = []
-        for taken, part in ((True, values), (False, other(values))):
+        for taken, part in ((True, values), (False, complement(values))):
             sets = list(state.sets)
-            sets[argument] = both(sets[argument], part)
+            sets[argument] = intersection(sets[argument], part)
             if sets[argument]:
                 end = state.copy()
                 end.sets = tuple(sets)
@@ -270,17 +280,17 @@ class Follower:
 
     def calls(self) -> tuple[Call, ...] | None:
         """Every direct call (tail calls too) and its arguments, by address; None: too long."""
-        found: dict[int, Call] = {}
-        whole = self._everywhere(found) is not None
-        return tuple(found[at] for at in sorted(found)) if whole else None
+        calls: dict[int, Call] = {}
+        whole = self._propagate(calls) is not None
+        return tuple(calls[at] for at in sorted(calls)) if whole else None
 
-    def held(self, pc: int) -> tuple[Value, ...]:
-        """What x0-x30 hold before an instruction, however it is reached; empty: not to be told."""
-        states = self._everywhere({}) or {}
+    def registers_at(self, pc: int) -> tuple[Value, ...]:
+        """What x0-x30 hold before an instruction on every path to it; empty: not known."""
+        states = self._propagate({}) or {}
         return tuple(states[pc].regs) if pc in states else ()
 
-    def _everywhere(self, found: dict[int, Call]) -> dict[int, State] | None:
-        """The state before every instruction that is reached; None: too long. Notes the calls."""
+    def _propagate(self, calls: dict[int, Call]) -> dict[int, State] | None:
+        """The state before every instruction that is reached; None: too long. Fills `calls`."""
         entry: list[Value] = [("f", n, ()) for n in range(8)] + [None] * 23
         states = {self._va: State(entry, ())}
         todo = [self._va]
@@ -292,7 +302,7 @@ class Follower:
             if insn is None:
                 continue
             state = states[pc].copy()
-            for target in self._onward(state, insn, found):
+            for target in self._successors(state, insn, calls):
                 if not self._inside(target):
                     continue
                 old = states.get(target)
@@ -302,32 +312,32 @@ class Follower:
                     todo.append(target)
         return None
 
-    def _onward(self, state: State, insn: Insn, found: dict[int, Call]) -> list[int]:
+    def _successors(self, state: State, insn: Insn, calls: dict[int, Call]) -> list[int]:
         """Carry out an instruction whatever its condition: the addresses it may lead to."""
         name, pc = insn.mnemonic, insn.address + 4
         jump = a64.branch(state, insn)
         if jump is not None:
-            held = decide(jump[0], jump[1])
-            return [jump[2] if held else pc] if isinstance(held, bool) else [jump[2], pc]
+            taken = decide(jump[0], jump[1])
+            return [jump[2] if taken else pc] if isinstance(taken, bool) else [jump[2], pc]
         if name in ("bl", "b"):
             target = insn.operands[0].imm & M64
             if name == "bl" or not self._inside(target):
-                found[insn.address] = Call(insn.address, target, tuple(state.regs[:8]))
+                calls[insn.address] = Call(insn.address, target, tuple(state.regs[:8]))
                 state.call()
                 return [pc] if name == "bl" else []
             return [target]
-        if name in _THROUGH:
+        if name in _INDIRECT_CALLS:
             state.call()
-        elif name in _AWAY or name in ("udf", "hlt"):
+        elif name in _LEAVING or name in ("udf", "hlt"):
             return []
-        elif name in _PICKS or name in ("ccmp", "ccmn"):
-            taken = decide(state.flags, a64.last(insn))
+        elif name in _SELECTS or name in ("ccmp", "ccmn"):
+            taken = decide(state.flags, a64.condition_of(insn))
             if isinstance(taken, bool):
-                a64.pick(state, insn, taken)
+                a64.select(state, insn, taken)
             else:
-                a64.unpicked(state, insn)
+                a64.select_unknown(state, insn)
         elif name != "brk":  # a WARN comes back
-            self._plain(state, insn)
+            self._execute(state, insn)
         return [pc]
 
 
@@ -339,7 +349,7 @@ def _volume(box: tuple[Ranges, ...]) -> int:
 
 
 def _join(a: State, b: State) -> State:
-    """What holds whichever way it came."""
+    """Return what holds on both of two paths that meet."""
     return State(
         [x if x == y else None for x, y in zip(a.regs, b.regs, strict=True)],
         a.sets,

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sets of u64 numbers as intervals, and what an arm64 condition says about one argument.
+"""Sets of u64 numbers as intervals, and which values of one argument satisfy an arm64 condition.
 
 The kernel's range check is read by asking which argument values take which branch. A register
 that depends on one argument is a chain of steps (`x + c`, `x >> k`, …); a comparison of it with a
-constant holds on a set of its values; walking the chain backwards gives the set of argument values.
-All of it is exact: what cannot be said as a few intervals is `None`, "not decided here".
+constant holds on a set of its values; going back through the chain gives the set of argument
+values (the preimage). All of it is exact: a set that is not a few intervals is `None`, "not decided
+here".
 """
 
 from collections.abc import Callable, Iterable
@@ -25,10 +26,10 @@ NONE: Ranges = ()
 MAX_RANGES = 8
 
 
-def ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
-    """Pairs (lo, hi) in any order, empty ones allowed, as `Ranges`."""
+def ranges(intervals: Iterable[tuple[int, int]]) -> Ranges:
+    """Return intervals (lo, hi) in any order, empty ones allowed, as `Ranges`."""
     out: list[tuple[int, int]] = []
-    for lo, hi in sorted(pair for pair in pairs if pair[0] <= pair[1]):
+    for lo, hi in sorted(bounds for bounds in intervals if bounds[0] <= bounds[1]):
         if out and lo <= out[-1][1] + 1:
             out[-1] = (out[-1][0], max(hi, out[-1][1]))
         else:
@@ -36,14 +37,14 @@ def ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
     return tuple(out)
 
 
-def both(a: Ranges, b: Ranges) -> Ranges:
+def intersection(a: Ranges, b: Ranges) -> Ranges:
     """Numbers in `a` and in `b`."""
     return ranges((max(p[0], q[0]), min(p[1], q[1])) for p in a for q in b)
 
 
-def other(a: Ranges) -> Ranges:
+def complement(a: Ranges) -> Ranges:
     """Numbers not in `a`."""
-    edges = [-1, *(edge for pair in a for edge in pair), M64 + 1]
+    edges = [-1, *(edge for bounds in a for edge in bounds), M64 + 1]
     return ranges((edges[i] + 1, edges[i + 1] - 1) for i in range(0, len(edges), 2))
 
 
@@ -68,8 +69,8 @@ def _unshift(a: Ranges, bits: int, top: int) -> Ranges:
     return ranges((lo << bits, min(((hi + 1) << bits) - 1, top)) for lo, hi in a)
 
 
-def _before(a: Ranges, step: Step) -> Ranges:
-    """Numbers that the step takes into `a`."""
+def _step_preimage(a: Ranges, step: Step) -> Ranges:
+    """Numbers that the step maps into `a`."""
     kind, c = step
     match kind:
         case "add":
@@ -78,13 +79,13 @@ def _before(a: Ranges, step: Step) -> Ranges:
             return _unshift(a, c, M64)
         case "sar":
             fill = M64 ^ (M64 >> c)
-            upper = both(a, ((fill | (TOP >> c), M64),))
+            upper = intersection(a, ((fill | (TOP >> c), M64),))
             # Without the sign bits above it a negative number shifts like any other.
             down = ranges((lo & (M64 >> c), hi & (M64 >> c)) for lo, hi in upper)
             return ranges(
                 (
-                    *both(_unshift(a, c, M64), ((0, TOP - 1),)),
-                    *both(_unshift(down, c, M64), ((TOP, M64),)),
+                    *intersection(_unshift(a, c, M64), ((0, TOP - 1),)),
+                    *intersection(_unshift(down, c, M64), ((TOP, M64),)),
                 )
             )
         case "neg":
@@ -96,10 +97,10 @@ def _before(a: Ranges, step: Step) -> Ranges:
             return ranges((lo + low & ~low, hi | low) for lo, hi in a if lo + low & ~low <= hi)
 
 
-def arguments(steps: tuple[Step, ...], values: Ranges) -> Ranges | None:
-    """Argument values that the chain of `steps` takes into `values`."""
+def preimage(steps: tuple[Step, ...], values: Ranges) -> Ranges | None:
+    """Argument values that the chain of `steps` maps into `values`; None: too many intervals."""
     for step in reversed(steps):
-        values = _before(values, step)
+        values = _step_preimage(values, step)
         if len(values) > MAX_RANGES:
             return None
     return values
@@ -157,9 +158,9 @@ def _added(c: int) -> dict[str, Ranges]:
     return {
         "eq": zero,
         "hs": carry,
-        "hi": both(carry, other(zero)),
+        "hi": intersection(carry, complement(zero)),
         "ge": _signed_range(-s, TOP),
-        "gt": both(_signed_range(-s, TOP), other(zero)),
+        "gt": intersection(_signed_range(-s, TOP), complement(zero)),
         "mi": rotate(_NEGATIVE, -c),
     }
 
@@ -174,8 +175,8 @@ def _tested(mask: int) -> dict[str, Ranges]:
         "eq": zero,
         "hs": NONE,  # carry and overflow are 0
         "hi": NONE,
-        "ge": other(_NEGATIVE),
-        "gt": both(other(_NEGATIVE), other(zero)),
+        "ge": complement(_NEGATIVE),
+        "gt": intersection(complement(_NEGATIVE), complement(zero)),
         "mi": _NEGATIVE,
     }
 
@@ -204,5 +205,5 @@ def holds(cc: str, kind: str, constant: int) -> Ranges | None:
     table = _TRUE[kind](constant)
     if cc in OPPOSITE:
         positive = table.get(OPPOSITE[cc])
-        return None if positive is None else other(positive)
+        return None if positive is None else complement(positive)
     return table.get(cc)

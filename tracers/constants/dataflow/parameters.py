@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a kernel's WARNs in vmemmap_populate and vmemmap_free have start and end in registers.
+"""Finds the registers that hold start and end at the WARNs of vmemmap_populate and vmemmap_free.
 
-Two witnesses: the function's code, followed from its entry to the WARN's brk (``follow``), and
-the compiler's own location lists (``locations``). Promises: a register is named only if every way
-through the code leaves that argument in it unchanged, or the list says so for that address; where
-the two contradict each other no register is named, and the reason is kept.
+There are two independent sources: the function's code, followed from its entry to the WARN's brk
+(``follow``), and the compiler's location lists (``dwarf_locations``). Promises: a register is named
+only if that argument is in it unchanged on every path through the code, or the list says so for
+that address; where the two contradict each other no register is named, and the reason is kept.
 """
 
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from tracers.constants.image.warn_sites import warn_sites
 from tracers.kernel_functions import CHECKED
 
 NAMES: Final = ("start", "end")
-#: The witnesses, as notes name them.
+#: The two sources, as notes name them.
 CODE, DWARF = "the code's own comparison", "DWARF location lists"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One WARN of a function(start, end, …): what its registers hold when it fires."""
+class ParameterLocation:
+    """One WARN of a function(start, end, …): the registers that hold both when it fires."""
 
     function: str
     offset: int  # of the brk, from the function's start
@@ -32,29 +32,29 @@ class Place:
     site: str | None  # file:line; None without a bug table
     start: tuple[int, ...]  # the x registers that hold start, at least one
     end: tuple[int, ...]
-    ways: tuple[str, ...]  # CODE, DWARF: who says so
+    known_by: tuple[str, ...]  # CODE, DWARF or both
     #: The bounds this WARN compares with (start < low || end > high); None: another WARN, or one
     #: whose comparison could not be read.
     bounds: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """All of one kernel, and in ``problems`` why some have no registers, a line each."""
+class KernelParameterLocations:
+    """All WARNs of one kernel; ``problems`` says why some have no registers, a line each."""
 
     release: str | None
-    places: tuple[Place, ...]
+    warns: tuple[ParameterLocation, ...]
     problems: tuple[str, ...] = field(default=())
 
 
-def warn_places(image: KernelImage) -> Places:
+def parameter_locations(image: KernelImage) -> KernelParameterLocations:
     """Return what is known of every WARN in ``CHECKED``.
 
     Raises:
         ConstantsError: the file is damaged.
     """
     sites = {site.va: site.site for site in warn_sites(image, CHECKED)}
-    found: list[Place] = []
+    warns: list[ParameterLocation] = []
     problems: list[str] = []
     for name in CHECKED:
         body = image.function(name)
@@ -63,25 +63,29 @@ def warn_places(image: KernelImage) -> Places:
             continue
         follower = Follower(body.bytes, body.va)
         guard = follower.guard()
-        whole = guard.low is not None and guard.high is not None
+        low, high = guard.low, guard.high
         for pc in _brks(follower, body):
-            bounds = (guard.low, guard.high) if whole and pc in guard.rests_on else None
-            held = _by_code(follower, pc)
-            noted, reason = _by_dwarf(image, pc)
-            start, end, ways = _joined(held, noted)
+            bounds = None
+            if low is not None and high is not None and pc in guard.rests_on:
+                bounds = low, high
+            by_code = _by_code(follower, pc)
+            by_dwarf, reason = _by_dwarf(image, pc)
+            start, end, known_by = _combined(by_code, by_dwarf)
             offset = pc - body.va
-            if not ways:
+            if not known_by:
                 problems.append(
                     f"{name}+{offset:#x}: the code does not say which registers hold start and"
                     f" end; {reason}"
-                    if not held and not noted
+                    if not by_code and not by_dwarf
                     else f"{name}+{offset:#x}: {CODE} and the {DWARF} contradict each other"
                 )
                 continue
-            found.append(
-                Place(name, offset, len(body.bytes), sites.get(pc), start, end, ways, bounds)  # type: ignore[arg-type]
+            warns.append(
+                ParameterLocation(
+                    name, offset, len(body.bytes), sites.get(pc), start, end, known_by, bounds
+                )
             )
-    return Places(image.release, tuple(found), tuple(problems))
+    return KernelParameterLocations(image.release, tuple(warns), tuple(problems))
 
 
 def _brks(follower: Follower, body: Code) -> list[int]:
@@ -96,8 +100,8 @@ def _brks(follower: Follower, body: Code) -> list[int]:
 
 
 def _by_code(follower: Follower, pc: int) -> dict[str, tuple[int, ...]]:
-    """Return the registers that hold each argument as it was passed, both or none."""
-    values = follower.held(pc)
+    """Return the registers that hold start and end as they were passed, both or none."""
+    values = follower.registers_at(pc)
     held = {
         name: tuple(n for n, value in enumerate(values) if value == ("f", argument, ()))
         for argument, name in enumerate(NAMES)
@@ -113,16 +117,16 @@ def _by_dwarf(image: KernelImage, pc: int) -> tuple[dict[str, int], str]:
     return (held, "") if len(held) == len(NAMES) else ({}, f"the {DWARF} do not say either")
 
 
-def _joined(
-    held: dict[str, tuple[int, ...]], noted: dict[str, int]
+def _combined(
+    by_code: dict[str, tuple[int, ...]], by_dwarf: dict[str, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
-    """Put both witnesses together: the registers of start and end, and who says so."""
-    if not held and not noted:
+    """Combine both sources: the registers of start and end, and which sources named them."""
+    if not by_code and not by_dwarf:
         return (), (), ()
-    if not held:
-        return (noted["start"],), (noted["end"],), (DWARF,)
-    if not noted:
-        return held["start"], held["end"], (CODE,)
-    if noted["start"] in held["start"] and noted["end"] in held["end"]:
-        return held["start"], held["end"], (CODE, DWARF)
+    if not by_code:
+        return (by_dwarf["start"],), (by_dwarf["end"],), (DWARF,)
+    if not by_dwarf:
+        return by_code["start"], by_code["end"], (CODE,)
+    if by_dwarf["start"] in by_code["start"] and by_dwarf["end"] in by_code["end"]:
+        return by_code["start"], by_code["end"], (CODE, DWARF)
     return (), (), ()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Values an arm64 register can hold as far as we follow them, arithmetic and flags on them.
+"""Values of arm64 registers as far as they are tracked, with arithmetic and flags on them.
 
 Values are small tuples: ("c", u64) a constant; ("p", u64) an address made with adr/adrp, which
-KASLR moves; ("s", i) the stack pointer at entry plus i; ("f", n, steps) argument n after `steps`
-(see ranges.py). `None` is anything else: unknown, never assumed.
+KASLR shifts; ("s", i) the stack pointer at entry plus i; ("f", n, steps) argument n after `steps`
+(see intervals.py). `None` is anything else: unknown, never assumed.
 """
 
 from typing import Any
 
-from tracers.constants.dataflow.intervals import M64, Kind, Ranges, Step, arguments, holds, signed
+from tracers.constants.dataflow.intervals import M64, Kind, Ranges, Step, holds, preimage, signed
 
 Value = tuple[str, int] | tuple[str, int, tuple[Step, ...]] | None
 Flags = tuple[str, Any, Any, Any, bool, int] | tuple[str, int] | None
@@ -92,7 +92,7 @@ ARITHMETIC = {"add": _plus_any, "sub": minus, "and": _and, "orr": _or, "eor": _x
 
 
 def invert(value: Value) -> Value:
-    """Return every bit turned."""
+    """Return the value with every bit inverted."""
     return _xor(value, ("c", M64))
 
 
@@ -118,8 +118,8 @@ def shift(kind: str, value: Value, by: int, bits: int) -> Value:
     return ("c", wide >> by & mask)
 
 
-def changed(name: str, value: Value, bits: int) -> Value:
-    """What csinc, csinv or csneg makes of its second source."""
+def conditional_source(name: str, value: Value, bits: int) -> Value:
+    """Return what csinc, csinv or csneg makes of its second source."""
     if bits == 32 and const(value) is None:
         return value if name == "csel" else None
     match name:
@@ -148,10 +148,10 @@ def _nzcv(kind: str, a: int, b: int, bits: int) -> int:
 def condition(cc: str, nzcv: int) -> bool:
     """Whether a condition holds with these flags."""
     n, z, c, v = (bool(nzcv & bit) for bit in (8, 4, 2, 1))
-    held = {"eq": z, "hs": c, "mi": n, "vs": v, "hi": c and not z, "ge": n == v}
-    held |= {"gt": n == v and not z, "al": True, "nv": True}
-    against = {"ne": "eq", "lo": "hs", "pl": "mi", "vc": "vs", "ls": "hi", "lt": "ge", "le": "gt"}
-    return not held[against[cc]] if cc in against else held[cc]
+    holding = {"eq": z, "hs": c, "mi": n, "vs": v, "hi": c and not z, "ge": n == v}
+    holding |= {"gt": n == v and not z, "al": True, "nv": True}
+    opposite = {"ne": "eq", "lo": "hs", "pl": "mi", "vc": "vs", "ls": "hi", "lt": "ge", "le": "gt"}
+    return not holding[opposite[cc]] if cc in opposite else holding[cc]
 
 
 def decide(flags: Flags, cc: str) -> bool | tuple[int, Ranges] | None:
@@ -179,8 +179,8 @@ def _choice(
     if not wide and (kind not in ("sub", "bus") or cc not in _UNSIGNED):
         return None
     values = holds(cc, kind, constant)
-    found = None if values is None else arguments(left[2], values)
-    return None if found is None else (left[1], found)
+    chosen = None if values is None else preimage(left[2], values)
+    return None if chosen is None else (left[1], chosen)
 
 
 _UNSIGNED = {"eq", "ne", "hs", "lo", "hi", "ls"}

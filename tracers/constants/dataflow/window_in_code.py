@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""VMEMMAP_START and VMEMMAP_END as the kernel's own code has them: three independent readings.
+"""Reads VMEMMAP_START and VMEMMAP_END out of the kernel's own code, in three independent ways.
 
 `from_compare` reads the range check of vmemmap_free or vmemmap_populate, `from_call` the two bounds
-that vmemmap_free hands to free_empty_tables, `from_vmcoreinfo` the numbers the kernel writes into
-its VMCOREINFO note at boot (5.18 and later). None of them knows a formula or a release. Each
-answers None when the code does not say beyond doubt; `read_compare`, `read_call`, `read_vmcoreinfo`
-tell why as well. Whatever is loaded from memory at run time (vabits_actual) is never given.
+that vmemmap_free passes to free_empty_tables, `from_vmcoreinfo` the numbers the kernel writes into
+its VMCOREINFO note at boot (5.18 and later). None of them uses a formula or a release. Each returns
+None unless the code leaves no doubt; `read_compare`, `read_call` and `read_vmcoreinfo` return the
+reason too. What the kernel loads from memory at run time (vabits_actual) is never reported.
 """
 
 import re
@@ -15,17 +15,18 @@ from typing import Final, Protocol
 
 from tracers.constants.dataflow.follow import Call, Follower
 from tracers.constants.dataflow.values import Value
-from tracers.constants.found import Found
+from tracers.constants.method_result import MethodResult
 
 PAGE: Final = 4096  # bounds are multiples of every kernel's page; 4K is the smallest
 LOWEST: Final = (1 << 64) - (1 << 52)  # the kernel half with 52 VA bits, the most there is
 STRING_CAP: Final = 128
 CALLEE: Final = "free_empty_tables"
 APPEND: Final = "vmcoreinfo_append_str"
-REPORTERS: Final = ("arch_crash_save_vmcoreinfo", "crash_save_vmcoreinfo_init")
+VMCOREINFO_FUNCTIONS: Final = ("arch_crash_save_vmcoreinfo", "crash_save_vmcoreinfo_init")
 
-#: What a build decides. Others (KERNELPACMASK, TCR_EL1_T1SZ) look constant until the kernel patches
-#: itself at boot: alternatives and static keys are branches in the file that later go elsewhere.
+#: Numbers fixed at build time. Others (KERNELPACMASK, TCR_EL1_T1SZ) look constant until the kernel
+#: patches itself at boot: alternatives and static keys are branches in the file that later go
+#: elsewhere.
 _FIXED = re.compile(
     r"^(?:VMEMMAP_(?:START|END)|MODULES_(?:VADDR|END)|VMALLOC_(?:START|END)|VA_BITS|PAGESIZE"
     r"|SECTION_SIZE_BITS|MAX_PHYSMEM_BITS|SIZE\(\w+\))$"
@@ -55,7 +56,7 @@ class Body(Protocol):
 
 
 class Image(Protocol):
-    """What is asked of a kernel image (image.KernelImage has it)."""
+    """The part of image.KernelImage used here."""
 
     def read(self, va: int, size: int) -> bytes | None: ...  # noqa: D102
     def symbols(self, names: Iterable[str]) -> Mapping[str, Named]: ...  # noqa: D102
@@ -64,9 +65,9 @@ class Image(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading: the answer, or one line why there is none."""
+    """The outcome of one reading: a result, or one line why there is none."""
 
-    found: Found | None
+    result: MethodResult | None
     reason: str
 
 
@@ -74,8 +75,8 @@ def _method(body: Body) -> str:
     return "code:" + body.name.split(".")[0]
 
 
-def _implausible(start: int | None, end: int | None) -> str:
-    """Why these can not be the window's bounds; empty if they can."""
+def _why_implausible(start: int | None, end: int | None) -> str:
+    """Why these cannot be the window's bounds; empty if they can."""
     for name, bound in (("start", start), ("end", end)):
         if bound is not None and (bound < LOWEST or bound % PAGE):
             return f"{name} {bound:#018x} is no page of the kernel half"
@@ -87,18 +88,18 @@ def _implausible(start: int | None, end: int | None) -> str:
 def read_compare(body: Body) -> Reading:
     """`WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END)` of a function(start, end, ...).
 
-    One bound alone is answered as such, with the other None; `reason` is then set too.
+    If only one bound is checked, the other is None and `reason` says so.
     """
     follower = Follower(body.bytes, body.va)
     guard = follower.guard()
     if guard.low is None and guard.high is None:
         return Reading(None, f"{body.name}: {guard.reason}")
-    wrong = _implausible(guard.low, guard.high)
+    wrong = _why_implausible(guard.low, guard.high)
     if wrong:
         return Reading(None, f"{body.name}: {wrong}")
     detail = "; ".join(follower.text(pc) for pc in guard.rests_on)
     reason = f"{body.name}: {guard.reason}" if guard.reason else ""
-    return Reading(Found(guard.low, guard.high, _method(body), detail), reason)
+    return Reading(MethodResult(guard.low, guard.high, _method(body), detail), reason)
 
 
 def read_call(body: Body, image: Image) -> Reading:
@@ -123,27 +124,27 @@ def read_call(body: Body, image: Image) -> Reading:
     elif len(bounds) != 1 or start is None or end is None:
         why = f"floor and ceiling of {CALLEE} are not constants"
     else:
-        why = _implausible(start, end)
+        why = _why_implausible(start, end)
     if why:
         return Reading(None, f"{body.name}: {why}")
     detail = "; ".join(f"{follower.text(call.at)} ({CALLEE}): x2, x3" for call in calls)
-    return Reading(Found(start, end, f"{_method(body)}:{CALLEE}", detail), "")
+    return Reading(MethodResult(start, end, f"{_method(body)}:{CALLEE}", detail), "")
 
 
 def read_vmcoreinfo(image: Image) -> Reading:
     """Constants that the kernel prints into its VMCOREINFO note, labelled by their format strings.
 
-    Every labelled number is in `Found.facts`; VMEMMAP_START and _END, VA_BITS, PAGESIZE and
+    Every labelled number is in `MethodResult.facts`; VMEMMAP_START and _END, VA_BITS, PAGESIZE and
     SIZE(page) also in their fields. A label printed with two different numbers is left out.
     """
     append = image.symbols([APPEND]).get(APPEND)
-    bodies = [body for name in REPORTERS if (body := image.function(name)) is not None]
+    bodies = [body for name in VMCOREINFO_FUNCTIONS if (body := image.function(name)) is not None]
     if append is None or not bodies:
-        missing = APPEND if append is None else REPORTERS[0]
+        missing = APPEND if append is None else VMCOREINFO_FUNCTIONS[0]
         return Reading(None, f"no {missing} in the image: CONFIG_VMCORE_INFO=n, or no names")
     facts: dict[str, int] = {}
-    places: dict[str, str] = {}
-    doubtful: set[str] = set()
+    printed_at: dict[str, str] = {}
+    conflicting: set[str] = set()
     for body in bodies:
         for call in Follower(body.bytes, body.va).calls() or ():
             labelled = _labelled(call, image) if call.target == append.va else None
@@ -153,19 +154,19 @@ def read_vmcoreinfo(image: Image) -> Reading:
             if not _FIXED.match(label):
                 continue
             if number is None or facts.setdefault(label, number) != number:
-                doubtful.add(label)
-            places.setdefault(label, f"{call.at:#x} in {body.name}")
-    facts = {label: number for label, number in facts.items() if label not in doubtful}
+                conflicting.add(label)
+            printed_at.setdefault(label, f"{call.at:#x} in {body.name}")
+    facts = {label: number for label, number in facts.items() if label not in conflicting}
     start, end = facts.get("VMEMMAP_START"), facts.get("VMEMMAP_END")
     if start is None and end is None:
         return Reading(None, "VMCOREINFO has no constant VMEMMAP_START: kernels before 5.18")
-    wrong = _implausible(start, end)
+    wrong = _why_implausible(start, end)
     if wrong:
         return Reading(None, f"VMCOREINFO: {wrong}")
     named = [name for name in ("VMEMMAP_START", "VMEMMAP_END") if name in facts]
-    detail = "; ".join(f"NUMBER({name}) at {places[name]}" for name in named)
+    detail = "; ".join(f"NUMBER({name}) at {printed_at[name]}" for name in named)
     return Reading(
-        Found(
+        MethodResult(
             start,
             end,
             "code:vmcoreinfo",
@@ -179,21 +180,21 @@ def read_vmcoreinfo(image: Image) -> Reading:
     )
 
 
-def from_compare(code: Body, image: Image | None = None) -> Found | None:
-    """`read_compare` as gather wants it: both bounds or None."""
-    found = read_compare(code).found
-    return found if found is not None and found.window is not None else None
+def from_compare(code: Body, image: Image | None = None) -> MethodResult | None:
+    """`read_compare` in the form gather uses: both bounds or None."""
+    result = read_compare(code).result
+    return result if result is not None and result.window is not None else None
 
 
-def from_call(code: Body, image: Image) -> Found | None:
-    """`read_call` as gather wants it."""
-    return read_call(code, image).found
+def from_call(code: Body, image: Image) -> MethodResult | None:
+    """`read_call` in the form gather uses."""
+    return read_call(code, image).result
 
 
-def from_vmcoreinfo(image: Image) -> Found | None:
-    """`read_vmcoreinfo` as gather wants it: both bounds or None."""
-    found = read_vmcoreinfo(image).found
-    return found if found is not None and found.window is not None else None
+def from_vmcoreinfo(image: Image) -> MethodResult | None:
+    """`read_vmcoreinfo` in the form gather uses: both bounds or None."""
+    result = read_vmcoreinfo(image).result
+    return result if result is not None and result.window is not None else None
 
 
 def _number(value: Value) -> int | None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel's image: any file it comes in, read by address and by name."""
+"""Reads a kernel image, in any file format it comes in, by address and by symbol."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the ELF file of an arm64 kernel: sections, bytes by virtual address, notes.
 
-Promises: only little-endian AArch64 is accepted, everything else is named in the error; tables
-are read only where the file really has them, and no count or size of a header is believed beyond
-the file's own bytes.
+Promises: only little-endian AArch64 is accepted, for anything else the error says what it is;
+tables are read only where the file really has them, and no count or size in a header is trusted
+beyond the file's own bytes.
 
-pyelftools reads the headers, through a stream that holds only what the file has; whatever it
-raises on a damaged one becomes one line. Notes are read here: kcore's come without a file.
+pyelftools reads the headers, through a stream of only what the file has; whatever it raises on a
+damaged one becomes one line. Notes are read here: kcore's come without a file.
 """
 
 import io
@@ -19,7 +19,7 @@ from typing import Final
 from elftools.elf.elffile import ELFFile
 
 from tracers.constants.errors import ConstantsError
-from tracers.constants.image.file_bytes import Source
+from tracers.constants.image.file_bytes import FileBytes
 
 #: No section is read whole beyond this: the largest we need, .symtab of an LTO build, has 30 MiB.
 SECTION_CAP: Final = 64 << 20
@@ -87,7 +87,7 @@ class Region:
 class Elf:
     """The headers of one ELF file; ``origin`` names it in errors."""
 
-    def __init__(self, source: Source, origin: str) -> None:
+    def __init__(self, source: FileBytes, origin: str) -> None:
         """Read the headers.
 
         Raises:
@@ -96,20 +96,20 @@ class Elf:
         self._source = source
         self._origin = origin
         head = source.read(0, _EHDR_SIZE)
-        _refuse_foreign(head, origin)
+        _check_machine(head, origin)
         if len(head) < _EHDR_SIZE:
             raise ConstantsError(f"{origin}: an ELF file cut short: its header is not whole")
         try:
             self._read_headers()
         except ConstantsError:
             raise
-        # ELFError, construct's errors, KeyError, ValueError, RecursionError…: it promises none
+        # pyelftools documents none: ELFError, construct's, KeyError, ValueError, RecursionError…
         except Exception as error:
             reason = ascii(str(error) or type(error).__name__)[1:-1][:80]
             raise ConstantsError(f"{origin}: damaged ELF headers: {reason}") from error
         self.regions = self._find_regions()
         if self.kind != ET_CORE and not any(region.va >= KERNEL_HALF for region in self.regions):
-            raise ConstantsError(f"{origin}: {self._what_else()}; {_WAY_OUT}")
+            raise ConstantsError(f"{origin}: {self._describe()}; {_WAY_OUT}")
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name."""
@@ -150,9 +150,9 @@ class Elf:
                 return data if len(data) == size else None
         return None
 
-    def memory(self) -> "Laid":
+    def memory(self) -> "LoadedRegions":
         """Return the file's parts laid out as the kernel is in memory, gaps as zeros."""
-        return Laid(self._source, [r for r in self.regions if r.va >= KERNEL_HALF])
+        return LoadedRegions(self._source, [r for r in self.regions if r.va >= KERNEL_HALF])
 
     def notes(self) -> Iterator[Note]:
         """Yield the notes of the note sections, or of the note segments if there is none."""
@@ -196,49 +196,51 @@ class Elf:
             for segment in (elf.iter_segments() if header.e_phoff else ())
         ]
 
-    def _check_table(self, what: str, offset: int, each: int, size: int, count: int) -> None:
-        """Refuse a header table that is damaged or not all there, before it is walked."""
+    def _check_table(
+        self, what: str, offset: int, entry_size: int, expected: int, count: int
+    ) -> None:
+        """Raise for a header table that is damaged or not all there, before it is read."""
         if offset == 0 or count == 0:
             return
-        if each != size or count > _HEADERS_CAP:
+        if entry_size != expected or count > _HEADERS_CAP:
             raise ConstantsError(
-                f"{self._origin}: damaged ELF header: {count} {what} headers of {each} bytes"
+                f"{self._origin}: damaged ELF header: {count} {what} headers of {entry_size} bytes"
             )
-        if offset + count * each > self._source.size:
+        if offset + count * entry_size > self._source.size:
             raise ConstantsError(f"{self._origin}: cut short: its {what} headers are not all there")
 
     def _find_regions(self) -> list[Region]:
         # Sections first: a file of debug information alone keeps the program headers of the
         # kernel it came from, but marks the sections NOBITS.
-        found = [
+        regions = [
             Region(s.addr, s.offset, s.size)
             for s in self.sections
             if s.flags & _SHF_ALLOC and s.size and s.has_bytes and s.kind != "SHT_NOTE"
         ]
         if not any(s.flags & _SHF_ALLOC for s in self.sections):
-            found = [
+            regions = [
                 Region(va, offset, size)
                 for kind, offset, va, size in self._segments
                 if kind == "PT_LOAD" and size
             ]
-        if len(found) > _HEADERS_CAP:
-            raise ConstantsError(f"{self._origin}: damaged: {len(found)} parts with an address")
+        if len(regions) > _HEADERS_CAP:
+            raise ConstantsError(f"{self._origin}: damaged: {len(regions)} parts with an address")
         # What lies beyond the file's end is not there.
         end = self._source.size
         return [
-            Region(r.va, r.offset, min(r.size, end - r.offset)) for r in found if r.offset < end
+            Region(r.va, r.offset, min(r.size, end - r.offset)) for r in regions if r.offset < end
         ]
 
-    def _what_else(self) -> str:
+    def _describe(self) -> str:
         if any(s.flags & _SHF_ALLOC and s.addr >= KERNEL_HALF for s in self.sections):
             return "the debug information of an arm64 kernel without its code"
         return "an arm64 program, not a kernel: nothing of it has a kernel address"
 
 
 class _Stream(io.RawIOBase):
-    """A source, or ``size`` bytes of it from ``start`` on, as the file pyelftools wants."""
+    """A file, or ``size`` bytes of it from ``start`` on, as the stream pyelftools wants."""
 
-    def __init__(self, source: Source, start: int = 0, size: int | None = None) -> None:
+    def __init__(self, source: FileBytes, start: int = 0, size: int | None = None) -> None:
         super().__init__()
         self._source = source
         self._start = start
@@ -264,10 +266,10 @@ class _Stream(io.RawIOBase):
         return len(data)
 
 
-class Laid:
+class LoadedRegions:
     """Parts of a file as one range of bytes, from the lowest address on."""
 
-    def __init__(self, source: Source, regions: list[Region]) -> None:
+    def __init__(self, source: FileBytes, regions: list[Region]) -> None:
         """Take ``regions`` of ``source``."""
         self._source = source
         self._start = min((region.va for region in regions), default=0)
@@ -289,7 +291,7 @@ class Laid:
         return bytes(out)
 
 
-def _refuse_foreign(head: bytes, origin: str) -> None:
+def _check_machine(head: bytes, origin: str) -> None:
     """Raise unless ``head`` begins a little-endian 64-bit AArch64 file."""
     if len(head) < 20:
         raise ConstantsError(f"{origin}: an ELF file cut short: its header is not whole")

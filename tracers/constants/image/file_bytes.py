@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bytes of a file, or of a part of one, read where they are needed.
+"""Reads a file, or a part of one, only where it is needed.
 
-Promises: only regular files are opened and none is waited for; a read never returns, nor
+Promises: only regular files are opened, and opening never waits; a read never returns, nor
 allocates, more than the file has. Reads are pread, not mmap: a file cut short meanwhile gives
 short reads instead of SIGBUS, and a 490 MB vmlinux costs only the pages looked at.
 """
@@ -15,7 +15,7 @@ from typing import Self
 from tracers.constants.errors import ConstantsError
 
 
-class Source:
+class FileBytes:
     """Bytes [start, start + size) of an open file, addressed from 0."""
 
     def __init__(self, handle: int, size: int, start: int = 0) -> None:
@@ -61,11 +61,11 @@ class Source:
             return b""
         return data
 
-    def part(self, offset: int, size: int) -> "Source":
-        """Return the part at ``offset`` as a source of its own, open independently of this one."""
+    def part(self, offset: int, size: int) -> "FileBytes":
+        """Return the part at ``offset`` as its own FileBytes, open independently of this one."""
         offset = min(offset, self.size)
         size = min(size, self.size - offset)
-        return Source(os.dup(self._handle), size, self._start + offset)
+        return FileBytes(os.dup(self._handle), size, self._start + offset)
 
     def close(self) -> None:
         """Close the file; further reads give nothing."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Decodes the names built into a kernel (CONFIG_KALLSYMS), for files that have no symbol table.
+"""Decodes the symbols built into a kernel (CONFIG_KALLSYMS), for files without a symbol table.
 
 Promises: every step is checked against the next (token index, markers, ascending addresses, the
-address the kernel relocates itself from); where one fails the answer is None, never a guess.
+address the kernel relocates itself from); where one fails the result is None, never a guess.
 
 Source: scripts/kallsyms.c. Names and tokens are those of 2.6.10; long names since 73bbb94466fd
 (6.1); offsets behind the tokens since 404bad70fcf7 (6.4), relative to their own place in 7.x.
@@ -52,22 +52,22 @@ class Memory(Protocol):
 
 
 def built_in(source: Memory) -> tuple[SymbolTable, int] | None:
-    """Return a kernel's names, and the address its first byte was linked for; None: none found."""
+    """Return a kernel's names and the link address of its first byte; None: not decodable."""
     if source.size > _IMAGE_CAP:
         return None
-    for at in _places(source, _DIGITS):
-        found = _tokens(source, at)
-        if found is None:
+    for at in _occurrences(source, _DIGITS):
+        token_table = _tokens(source, at)
+        if token_table is None:
             continue
-        tokens, start, end = found
+        tokens, start, end = token_table
         names = _names(source, start)
         if names is None:
             continue
         packed, lengths_at, count_at = names
         text, at_names = _expanded(packed, lengths_at, tokens)
-        answer = _addressed(source, text, at_names, count_at, end)
-        if answer is not None:
-            return answer
+        decoded = _addressed(source, text, at_names, count_at, end)
+        if decoded is not None:
+            return decoded
     return None
 
 
@@ -76,22 +76,22 @@ def _array(data: bytes, kind: str) -> npt.NDArray[np.uint64]:
     return np.frombuffer(data, kind, len(data) // np.dtype(kind).itemsize)
 
 
-def _places(source: Memory, pattern: bytes) -> list[int]:
-    """Return where ``pattern`` is, at most eight places."""
-    found: list[int] = []
+def _occurrences(source: Memory, pattern: bytes) -> list[int]:
+    """Return the offsets of ``pattern``, at most eight."""
+    offsets: list[int] = []
     for start in range(0, source.size, _PIECE):
         data = source.read(start, _PIECE + len(pattern) - 1)
         at = data.find(pattern)
-        while at >= 0 and len(found) < 8:
-            found.append(start + at)
+        while at >= 0 and len(offsets) < 8:
+            offsets.append(start + at)
             at = data.find(pattern, at + 1)
-    return found
+    return offsets
 
 
 def _tokens(source: Memory, zero: int) -> tuple[list[bytes], int, int] | None:
     """Return the 256 tokens, where their table begins, and where the index behind it ends.
 
-    ``zero`` is the place of the token "0", the 48th.
+    ``zero`` is the offset of the token "0", the 48th.
     """
     before = source.read(max(0, zero - _TOKENS_CAP), min(zero, _TOKENS_CAP)).split(b"\0")
     after = source.read(zero, _TOKENS_CAP).split(b"\0", _TOKENS - 48)[: _TOKENS - 48]
@@ -135,32 +135,32 @@ def _names(source: Memory, end: int) -> tuple[npt.NDArray[np.uint8], _Index, int
         near = words[before : max(behind, 0)]
         counts = np.flatnonzero((near > most - _STRIDE) & (near <= most)) + before
         for place in counts[::-1][:_TRIES].tolist():
-            found = _walked(source, low + 4 * place, int(words[place]), markers)
-            if found is not None:
-                return *found, low + 4 * place
+            unpacked = _unpacked_names(source, low + 4 * place, int(words[place]), markers)
+            if unpacked is not None:
+                return *unpacked, low + 4 * place
     return None
 
 
-def _walked(
+def _unpacked_names(
     source: Memory, count_at: int, count: int, markers: _Index
 ) -> tuple[npt.NDArray[np.uint8], _Index] | None:
-    """Return the packed names after the count, and their places, if the markers agree."""
+    """Return the packed names after the count, and their offsets, if the markers agree."""
     if not _LEAST <= count <= _MOST:
         return None
     for start in (count_at + 4, count_at + 8):
         data = source.read(start, int(markers[-1]) + _STEP[1])
         at = 0
-        places = []
+        starts = []
         for number in range(count):
             if not number & 255 and at != markers[number >> 8]:
                 break
             if at + 1 >= len(data):
                 break
-            places.append(at)
+            starts.append(at)
             size = data[at]
             at += 1 + size if size < 128 else 2 + (size & 127) + (data[at + 1] << 7)
-        if len(places) == count and at <= len(data):
-            return np.frombuffer(data[:at], np.uint8), np.array(places, np.int64)
+        if len(starts) == count and at <= len(data):
+            return np.frombuffer(data[:at], np.uint8), np.array(starts, np.int64)
     return None
 
 
@@ -206,24 +206,24 @@ def _addressed(
         if (np.diff(offsets) < 0).any():
             continue
 
-        # As if linked for the kernel half's first byte: where things are is what we are after.
-        found = _table(text, letters_at, offsets, KERNEL_HALF).find(
+        # As if linked for the kernel half's first byte: the real address is found below.
+        symbols = _table(text, letters_at, offsets, KERNEL_HALF).find(
             [*_WANTED, *_POINTERS, *_POINTERS.values()]
         )
-        at = {name: symbol.va - KERNEL_HALF for name, symbol in found.items()}
+        at = {name: symbol.va - KERNEL_HALF for name, symbol in symbols.items()}
         known = {base_at: 0}
         if "_text" in at:
             for holder, target in _POINTERS.items():
                 if holder in at and target in at:
                     known[at[holder] - at["_text"] + _READ.get(holder, 0)] = at[target]
-        # Each pair: the address of the Image's first byte, and of the first name.
+        # The address of the Image's first byte, and that of the first name.
         bases = {
             (start, first)
             for start, first in _linked_for(source, known, at.get("_text"))
             if "linux_banner" not in at
             or source.read(first + at["linux_banner"] - start, 14) == b"Linux version "
         }
-        if len(bases) == 1:  # by chance a second pointer may fit: then none is believed
+        if len(bases) == 1:  # a second pointer may fit by chance: then neither is trusted
             start, first = bases.pop()
             return _table(text, letters_at, offsets, first), start
     return None
@@ -257,12 +257,12 @@ def _linked_for(source: Memory, known: dict[int, int], ahead: int | None) -> set
     how far the Image's first byte lies behind the first name; before 6.4 it has no name itself
     and the names begin up to 2 MiB behind it.
     """
-    found = set()
+    addresses = set()
     for place, distance in known.items():
         value = int.from_bytes(source.read(place, 8), "little")
         if ahead is not None and value >= KERNEL_HALF:
-            found.add((value - distance + ahead, value - distance))
-    for start in range(0, 0 if found else source.size, _PIECE):
+            addresses.add((value - distance + ahead, value - distance))
+    for start in range(0, 0 if addresses else source.size, _PIECE):
         data = source.read(start, _PIECE + 16)
         words = _array(data, "<u8")
         rows = np.flatnonzero(words[1:-1] == np.uint64(_RELATIVE))
@@ -274,6 +274,6 @@ def _linked_for(source: Memory, known: dict[int, int], ahead: int | None) -> set
             good = (behind <= np.uint64(_BEHIND)) & (behind & np.uint64(0xFFF) == 0)
             if ahead is not None:
                 good = text == first + np.uint64(ahead)
-            found |= set(zip(text[good].tolist(), first[good].tolist(), strict=True))
+            addresses |= set(zip(text[good].tolist(), first[good].tolist(), strict=True))
     # _text is 64 KiB aligned.
-    return {(text, first) for text, first in found if not text & 0xFFFF and text >= KERNEL_HALF}
+    return {(text, first) for text, first in addresses if not text & 0xFFFF and text >= KERNEL_HALF}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One arm64 kernel's bytes, by virtual address and by name, whatever file it comes in.
+"""Reads an arm64 kernel's bytes by virtual address and by symbol, whatever file it comes in.
 
 Promises: vmlinux, raw Image, both packed, EFI zboot, a memory dump's ELF and a .BTF blob open the
 same way; anything else is a ``ConstantsError`` saying what it is. What the file does not hold is
@@ -25,7 +25,7 @@ from tracers.constants.image.elf import (
     Region,
     parse_notes,
 )
-from tracers.constants.image.file_bytes import Source
+from tracers.constants.image.file_bytes import FileBytes
 from tracers.constants.image.kallsyms import Memory, built_in
 from tracers.constants.image.symbols import Symbol, SymbolTable, from_elf, read_map
 
@@ -47,7 +47,7 @@ _BTF: Final = struct.pack("<HBBI", 0xEB9F, 1, 0, 24)
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A whole function: its name as found, u64 address of its first byte, and its bytes."""
+    """A whole function: the symbol's name, u64 address of its first byte, and its bytes."""
 
     name: str
     va: int
@@ -60,7 +60,7 @@ class KernelImage:
     def __init__(
         self,
         path: Path,
-        source: Source,
+        source: FileBytes,
         kind: str,
         packed: str | None,
         *,
@@ -90,7 +90,7 @@ class KernelImage:
         self.close()
 
     def close(self) -> None:
-        """Close the file; reading is over."""
+        """Close the file; nothing can be read any more."""
         self._source.close()
 
     @property
@@ -242,9 +242,9 @@ class KernelImage:
         Raises:
             ConstantsError: they are not this kernel's.
         """
-        found = table.find(["_text", "_stext", "linux_banner"])
+        symbols = table.find(["_text", "_stext", "linux_banner"])
         # A kernel without KALLSYMS_ALL (Debian's 6.1) lists what lies in its text sections alone.
-        text = found.get("_text") or (found.get("_stext") if self._elf else None)
+        text = symbols.get("_text") or (symbols.get("_stext") if self._elf else None)
         if not text or text.va < KERNEL_HALF:
             raise ConstantsError(
                 f"{table.origin}: not an arm64 kernel's symbols: _text is missing (Debian's"
@@ -252,7 +252,7 @@ class KernelImage:
             )
         if not self._elf:
             self._base = text.va
-        if not self._agrees(found):
+        if not self._agrees(symbols):
             raise ConstantsError(
                 f"{table.origin}: the symbols of another kernel than {self.path}, where neither"
                 " linux_banner nor its own word on _stext is what they say"
@@ -260,22 +260,24 @@ class KernelImage:
         self._table = table
         self._named = True
 
-    def _agrees(self, found: Mapping[str, Symbol]) -> bool:
+    def _agrees(self, symbols: Mapping[str, Symbol]) -> bool:
         """Say if these symbols are this kernel's: by its banner, or by what a dump says of one."""
-        banner, text = found.get("linux_banner"), found.get("_stext")
+        banner, text = symbols.get("linux_banner"), symbols.get("_stext")
         if banner:
             return self.read(banner.va, 14) == b"Linux version "
-        said = (_TEXT_SYMBOL.search(note.desc) for note in self.notes() if note.name == _VMCOREINFO)
-        return any(match and text and int(match[1], 16) == text.va for match in said)
+        stexts = (
+            _TEXT_SYMBOL.search(note.desc) for note in self.notes() if note.name == _VMCOREINFO
+        )
+        return any(match and text and int(match[1], 16) == text.va for match in stexts)
 
     def _search(self, pattern: bytes, start: int = 0, size: int | None = None) -> int | None:
         """Return where in the file ``pattern`` first is."""
         end = self._source.size if size is None else start + size
         for at in range(start, end, _PIECE):
             data = self._source.read(at, min(_PIECE + len(pattern) - 1, end - at))
-            found = data.find(pattern)
-            if found >= 0:
-                return at + found
+            index = data.find(pattern)
+            if index >= 0:
+                return at + index
         return None
 
     def _symbol_table(self) -> SymbolTable | None:
@@ -297,18 +299,18 @@ class KernelImage:
         return from_elf(elf.content(symtab), elf.content(strtab))
 
     def _built_in_names(self, memory: Memory) -> SymbolTable | None:
-        found = built_in(memory)
-        if not found or (self._elf and self.read(found[1], 1) is None):
+        decoded = built_in(memory)
+        if not decoded or (self._elf and self.read(decoded[1], 1) is None):
             return None
-        table, self._base = found
+        table, self._base = decoded
         return table
 
     def _find_release(self) -> str | None:
         banner = self.symbol("linux_banner")
         if banner:
-            found = _BANNER.match(self.read(banner.va, banner.size or 200) or b"")
-            if found:
-                return found[1].decode("ascii")
+            match = _BANNER.match(self.read(banner.va, banner.size or 200) or b"")
+            if match:
+                return match[1].decode("ascii")
         # A dump is as large as the machine's memory: not searched.
         return None if self.kind in ("btf", "vmcore") else self._scan_release()
 
@@ -324,9 +326,9 @@ class KernelImage:
             end = min(start + size, self._source.size)
             for at in range(start, end, _PIECE):
                 data = self._source.read(at, min(_PIECE + _BANNER_SIZE, end - at))
-                found = _BANNER.search(data)
-                if found:
-                    return found[1].decode("ascii")
+                match = _BANNER.search(data)
+                if match:
+                    return match[1].decode("ascii")
         return None
 
 
@@ -339,9 +341,9 @@ def open_kernel(path: Path, *, system_map: Path | None = None) -> KernelImage:
     Raises:
         ConstantsError: none of these, not arm64 or not little-endian, damaged, or unreadable.
     """
-    source = Source.open(path)
+    source = FileBytes.open(path)
     try:
-        image = _recognised(path, source)
+        image = _identify(path, source)
     except BaseException:
         source.close()
         raise
@@ -354,7 +356,7 @@ def open_kernel(path: Path, *, system_map: Path | None = None) -> KernelImage:
     return image
 
 
-def _recognised(path: Path, source: Source) -> KernelImage:
+def _identify(path: Path, source: FileBytes) -> KernelImage:
     origin = str(path)
     head = source.read(0, _HEAD)
     packed = compressed.packing(head, origin)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Recognises the header of a raw arm64 Image, and of what is mistaken for one.
+"""Checks the header of a raw arm64 Image, and names files that are mistaken for one.
 
 Source: Documentation/arch/arm64/booting.rst, arch/arm64/include/asm/image.h (page size in flags
 since 4.6).
@@ -31,7 +31,7 @@ def page_size(head: bytes, origin: str) -> int | None:
     return _PAGE_SIZES.get(flags >> 1 & 3)
 
 
-#: (offset, bytes found there, what the file is)
+#: (offset, bytes there, what the file is)
 _KNOWN: Final = (
     (0x202, b"HdrS", "an x86 kernel (bzImage), not arm64"),
     (0x38, b"RSC\x05", "a RISC-V kernel, not arm64"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds a few names among the hundreds of thousands of a kernel, in one pass.
+"""Finds a few symbols among the hundreds of thousands of a kernel, in one pass.
 
 Promises: time and memory are linear in the table's own bytes, whatever it says; a name two local
 symbols share is not guessed at. Works on an ELF symbol table, on System.map or /proc/kallsyms, and
@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from tracers.constants.errors import ConstantsError
 
-#: GCC and Clang append these to the name of a function they changed; what they append to a part
-#: of one (.cold, .part.N) or to a jump table's entry (.cfi_jt) is another thing.
+#: GCC and Clang append these to the name of a function they changed; not what they append
+#: to a part of one (.cold, .part.N) or to a jump table's entry (.cfi_jt).
 _SUFFIX = re.compile(rb"(?:\.(?:isra|constprop|llvm|lto_priv)\.[0-9]+)+\Z")
 _MAP_CAP: Final = 64 << 20  # a System.map has 6 MB, a /proc/kallsyms with all modules 20
 _SUFFIX_CAP: Final = 256  # bytes of a suffix looked at
@@ -80,12 +80,12 @@ class SymbolTable:
 
     def find(self, names: Iterable[str]) -> dict[str, Symbol]:
         """Return those of ``names`` that are here, exact or with a compiler's suffix."""
-        found = {}
+        symbols = {}
         for name in names:
             symbol = self._find(name)
             if symbol:
-                found[name] = symbol
-        return found
+                symbols[name] = symbol
+        return symbols
 
     def next_after(self, va: int) -> int | None:
         """Return the address of the nearest symbol beyond ``va``."""

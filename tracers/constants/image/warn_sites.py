@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which WARNs a kernel has in the functions we watch, and which of those functions can be traced.
+"""Lists a kernel's WARN sites in the watched functions, and which of those can be traced.
 
 Promises: a site is reported only if its entry's file name really is one; where the kernel's tables
-do not say, the answer is nothing, or "unknown".
+do not say, the result is empty, or "unknown".
 
 Source: include/asm-generic/bug.h, arch/arm64/include/asm/asm-bug.h; file_disp is relative to its
 own field since b7b0c765a61c (5.19), to the entry before: which one is seen from the strings, not
@@ -114,17 +114,17 @@ def probeable(image: KernelImage, names: Iterable[str]) -> dict[str, str]:
         return dict.fromkeys(wanted, "unknown")
     symbols = image.symbols(wanted)
     locations = _locations(image)
-    answers = {}
+    states = {}
     for name in wanted:
         symbol = symbols.get(name)
         if symbol is None:
-            answers[name] = "inlined or absent"
+            states[name] = "inlined or absent"
             continue
         first, end = image.extent(symbol)
         index = int(np.searchsorted(locations, np.uint64(max(first - _CALL_OPS, 0))))
         hit = index < len(locations) and int(locations[index]) < end
-        answers[name] = "traceable" if hit else "notrace" if len(locations) else "unknown"
-    return answers
+        states[name] = "traceable" if hit else "notrace" if len(locations) else "unknown"
+    return states
 
 
 def _bounds(image: KernelImage, start: str, stop: str, section: str) -> tuple[int, int] | None:
@@ -133,10 +133,10 @@ def _bounds(image: KernelImage, start: str, stop: str, section: str) -> tuple[in
     if len(ends) == 2:
         first, end = ends[start].va, ends[stop].va
     else:
-        found = image.section_va(section)
-        if found is None:
+        extent = image.section_va(section)
+        if extent is None:
             return None
-        first, end = found[0], found[0] + found[1]
+        first, end = extent[0], extent[0] + extent[1]
     return (first, end) if first < end < 1 << 64 else None
 
 
@@ -183,10 +183,10 @@ def _locations(image: KernelImage) -> _U64:
     start, end = bounds
     data = image.read(start, (end - start) & ~7) or b""
     inside = np.frombuffer(data, "<u8")
-    found = inside[inside >= np.uint64(1 << 63)].astype(np.uint64)
-    if not len(found):
-        found = _addends(image, start, end)
-    return np.unique(found)
+    locations = inside[inside >= np.uint64(1 << 63)].astype(np.uint64)
+    if not len(locations):
+        locations = _addends(image, start, end)
+    return np.unique(locations)
 
 
 def _addends(image: KernelImage, start: int, end: int) -> _U64:

@@ -56,7 +56,7 @@ def test_an_address_of_no_unit():
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40))
-def test_damage_is_an_error_or_an_answer(tmp_path_factory, seed: int, number: int):
+def test_damage_is_an_error_or_a_register(tmp_path_factory, seed: int, number: int):
     data = bytearray((DATA / "dwarf-5.elf").read_bytes())
     chance = random.Random(seed)  # noqa: S311
     first = data.index(b"\x2c\0\0\0\x02\0")  # .debug_aranges, which the other sections follow

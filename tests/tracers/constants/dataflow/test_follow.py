@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The follower on hand-made code: every shape a compiler may choose, and those that say nothing.
+"""The follower on hand-made code: every shape a compiler may choose, and shapes with no result.
 
-Each was assembled with GNU as from what its name tells; START is 0xfffffffe00000000 and END
+Each was assembled with GNU as to do what its name says; START is 0xfffffffe00000000 and END
 0xffffffff00000000, the 39-bit window of 6.1.
 """
 
@@ -94,7 +94,7 @@ def test_bounds_are_followed_through_any_shape(code):
 
 
 @pytest.mark.parametrize(("code", "reason"), SAYS_LESS.values(), ids=SAYS_LESS)
-def test_what_is_not_certain_is_not_said(code, reason):
+def test_what_is_not_certain_has_no_result(code, reason):
     guard = Follower(bytes.fromhex(code), VA).guard()
     assert guard.high is None
     assert guard.low in (None, START)
@@ -116,7 +116,7 @@ def test_branches_without_end_are_given_up():
     assert guard.reason
 
 
-def test_where_two_ways_meet_only_what_both_say_is_known():
+def test_where_two_paths_meet_only_what_holds_on_both_is_known():
     # cbz x0, 1f; mov x2, #1; mov x3, #5; b 2f; 1: mov x2, #2; mov x3, #5; 2: b .+0x1000
     words = (0xB4000080, 0xD2800022, 0xD28000A3, 0x14000003, 0xD2800042, 0xD28000A3, 0x14000400)
     (call,) = Follower(struct.pack("<7I", *words), VA).calls() or ()

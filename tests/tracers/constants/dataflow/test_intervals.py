@@ -4,7 +4,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracers.constants.dataflow.intervals import M64, arguments, both, count, holds, other, ranges
+from tracers.constants.dataflow.intervals import (
+    M64,
+    complement,
+    count,
+    holds,
+    intersection,
+    preimage,
+    ranges,
+)
 from tracers.constants.dataflow.values import decide
 
 numbers = st.one_of(
@@ -92,7 +100,7 @@ steps = st.lists(
 ).map(tuple)
 
 
-def walk(chain, x):
+def apply(chain, x):
     for kind, c in chain:
         x = {
             "add": lambda x, c: x + c,
@@ -106,21 +114,24 @@ def walk(chain, x):
 
 
 @given(steps, spans, numbers)
-def test_arguments_are_what_the_steps_take_there(chain, pairs, x):
-    values = ranges(pairs)
-    found = arguments(chain, values)
-    if found is None:
+def test_a_preimage_is_what_the_steps_map_there(chain, intervals, x):
+    values = ranges(intervals)
+    arguments = preimage(chain, values)
+    if arguments is None:
         return
-    for number in [x, *(n & M64 for pair in found for e in pair for n in (e - 1, e, e + 1))]:
-        assert inside(number, found) == inside(walk(chain, number), values)
+    for number in [
+        x,
+        *(n & M64 for bounds in arguments for e in bounds for n in (e - 1, e, e + 1)),
+    ]:
+        assert inside(number, arguments) == inside(apply(chain, number), values)
 
 
 @given(spans, spans, numbers)
 def test_sets(a, b, x):
     one, two = ranges(a), ranges(b)
-    assert inside(x, other(one)) != inside(x, one)
-    assert inside(x, both(one, two)) == (inside(x, one) and inside(x, two))
-    assert count(one) + count(other(one)) == 2**64
+    assert inside(x, complement(one)) != inside(x, one)
+    assert inside(x, intersection(one, two)) == (inside(x, one) and inside(x, two))
+    assert count(one) + count(complement(one)) == 2**64
 
 
 compares = st.sampled_from(["sub", "add", "and"])

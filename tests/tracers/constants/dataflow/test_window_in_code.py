@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The three readings of a kernel's code on real functions, against what is known from elsewhere.
+"""The three readings of a kernel's code on real functions, against windows known from elsewhere.
 
-What is true comes from the kernels' VMCOREINFO note where they were booted (the two of the lab),
+The true windows are from the kernels' VMCOREINFO note where they were booted (the two of the lab),
 else from the macros as the compiler printed them from the same tree.
 """
 
@@ -70,14 +70,14 @@ def test_every_number_is_what_the_booted_kernel_printed(captures, folder, releas
 def test_without_a_warn_the_check_is_not_in_the_code():
     (kernel,) = (v for v in VARIANTS if "BUG=n" in v.title)
     reading = window_in_code.read_compare(kernel.function("vmemmap_free"))
-    assert reading.found is None
+    assert reading.result is None
     assert reading.reason == "vmemmap_free: the arguments alone decide no WARN here"
 
 
 def test_an_inlined_callee_is_named():
     kernel = next(v for v in VARIANTS if window_in_code.CALLEE not in v.names)
     reading = window_in_code.read_call(kernel.function("vmemmap_free"), kernel)
-    assert reading.found is None
+    assert reading.result is None
     assert reading.reason == "no free_empty_tables in the image: inlined, or no names"
 
 
@@ -97,7 +97,7 @@ class Renamed(Variant):
 def test_a_callee_the_compiler_rewrote_is_not_read():
     kernel = Renamed(CALLING[0])
     reading = window_in_code.read_call(kernel.function("vmemmap_free"), kernel)
-    assert reading.found is None
+    assert reading.result is None
     assert "may take other arguments" in reading.reason
 
 
@@ -117,7 +117,7 @@ def test_implausible_bounds_are_not_given(words, why):
     reading = window_in_code.read_compare(
         Body("vmemmap_free", 0xFFFF800080010000, bytes.fromhex(words))
     )
-    assert reading.found is None
+    assert reading.result is None
     assert why in reading.reason
 
 
@@ -126,8 +126,8 @@ def test_one_bound_alone_is_no_window():
     words = bytes.fromhex("e87b5fb21f0008eb43000054c0035fd6000021d4c0035fd6")
     body = Body("vmemmap_free", 0xFFFF800080010000, words)
     reading = window_in_code.read_compare(body)
-    assert reading.found is not None
-    assert (reading.found.start, reading.found.end) == (0xFFFFFFFE00000000, None)
+    assert reading.result is not None
+    assert (reading.result.start, reading.result.end) == (0xFFFFFFFE00000000, None)
     assert reading.reason == "vmemmap_free: end is not checked"
     assert window_in_code.from_compare(body) is None
 
@@ -136,7 +136,7 @@ def test_an_image_without_names_says_so():
     kernel = Renamed(VARIANTS[0])
     kernel.names = {}
     reading = window_in_code.read_vmcoreinfo(kernel)
-    assert reading.found is None
+    assert reading.result is None
     assert "no vmcoreinfo_append_str" in reading.reason
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files that are no arm64 kernel, or damaged: one line, or the answers that are still there."""
+"""Files that are no arm64 kernel, or damaged: one line, or what can still be read."""
 
 import struct
 from pathlib import Path
@@ -14,7 +14,7 @@ from tracers.constants.image.kernel_image import ConstantsError, open_kernel
 
 
 class TestForeign:
-    """What it is instead is said."""
+    """The error says what it is instead."""
 
     @pytest.mark.parametrize(
         ("offset", "form", "value", "reason"),
@@ -129,7 +129,7 @@ class TestDamaged:
         with open_kernel(path) as image:
             assert image.symbols(NAMES) == {}
 
-    def test_overlapping_sections_have_one_answer(self, tmp_path):
+    def test_overlapping_sections_are_read_one_way(self, tmp_path):
         with open_kernel(kernel(LAB)) as image:
             va = image.section_va("__bug_table")
         assert va is not None
@@ -139,7 +139,7 @@ class TestDamaged:
             assert image.read(va[0], 8) == image.read(va[0], 16)[:8]  # type: ignore[index]
             survive(path)
 
-    def test_every_cut_is_refused_or_answered(self, tmp_path):
+    def test_every_cut_is_an_error_or_readable(self, tmp_path):
         data = kernel(LAB).read_bytes()
         path = tmp_path / "vmlinux"
         for size in [*range(0, 200, 7), *range(200, len(data), 499)]:
@@ -149,7 +149,7 @@ class TestDamaged:
 
     @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
-    def test_changed_bytes_are_refused_or_answered(self, tmp_path, data):
+    def test_changed_bytes_are_an_error_or_readable(self, tmp_path, data):
         original = kernel(LAB).read_bytes()
         headers = struct.unpack_from("<Q", original, 0x28)[0]
         where = st.one_of(

@@ -10,7 +10,7 @@ from tracers.constants.image.kernel_image import open_kernel
 COUNT = 5000
 BASE = 0xFFFF800080000000
 TEXT, TABLES, POINTER = 0x10000, 0x80000, 0x70000
-#: Token 0xff stands for a pair of letters, so that a packed name is not the name itself.
+#: Token 0xff stands for two letters, so that a packed name is not the name itself.
 TOKENS = [b"%c" % code if 32 < code < 127 else b"~%02x" % code for code in range(255)] + [b"fn"]
 
 
@@ -108,7 +108,7 @@ def test_elf_file_stripped_of_everything_but_what_booting_needs(tmp_path):
         assert found.va == BASE + TEXT + 16 * 4000
 
 
-def test_without_a_pointer_to_tell_the_link_address_there_is_no_answer(tmp_path):
+def test_without_a_pointer_to_the_link_address_there_are_no_names(tmp_path):
     """7.x has no base to relocate: without KALLSYMS_ALL nothing names a pointer."""
     path = tmp_path / "Image"
     path.write_bytes(image("7.2"))
@@ -117,7 +117,7 @@ def test_without_a_pointer_to_tell_the_link_address_there_is_no_answer(tmp_path)
         assert kernel.release == "6.9.9-test"
 
 
-def test_damage_is_no_names_or_answers(tmp_path):
+def test_damage_gives_no_names_or_symbols(tmp_path):
     original = bytearray(image("6.4"))
     path = tmp_path / "Image"
     for at in range(TABLES, len(original), 1997):

@@ -103,7 +103,7 @@ class TestRealKernels:
 
 
 class TestOneKernelManyFiles:
-    """Every kind of file gives the same answers."""
+    """Every kind of file gives the same results."""
 
     @pytest.fixture(scope="class")
     def expected(self) -> tuple[object, ...]:
@@ -142,7 +142,7 @@ class TestOneKernelManyFiles:
             assert (image.kind, image.compressed) == ("zboot", packed)
             assert facts(image) == expected
 
-    def test_raw_image_without_names_still_says_what_needs_none(self, raw):
+    def test_raw_image_without_names_still_gives_what_needs_none(self, raw):
         with open_kernel(kernel(LAB)) as image:
             btf = image.btf()
         with open_kernel(raw[0]) as image:

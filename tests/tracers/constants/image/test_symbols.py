@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Names: exact or as the compiler changed them, never of another kernel, never guessed."""
+"""Symbols: exact or as the compiler renamed them, never another kernel's, never guessed."""
 
 import struct
 from pathlib import Path
@@ -81,9 +81,9 @@ def test_a_kernel_that_lists_its_text_alone_says_itself_where_that_is(tmp_path):
         assert image.read(found.va, 4) == bytes(4)
 
 
-@pytest.mark.parametrize("said", ["SYMBOL(_stext)=ffffb6343ae20000\n", "PAGESIZE=4096\n", ""])
-def test_its_names_are_refused_where_nothing_says_they_are_its_own(tmp_path, said):
-    memory, names = running(tmp_path, said)
+@pytest.mark.parametrize("vmcoreinfo", ["SYMBOL(_stext)=ffffb6343ae20000\n", "PAGESIZE=4096\n", ""])
+def test_its_names_are_refused_where_nothing_says_they_are_its_own(tmp_path, vmcoreinfo):
+    memory, names = running(tmp_path, vmcoreinfo)
     with pytest.raises(ConstantsError, match="another kernel"):
         open_kernel(memory, system_map=names)
 

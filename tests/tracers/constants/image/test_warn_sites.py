@@ -127,7 +127,7 @@ def test_what_can_be_probed(name, populate):
         assert probeable(image, wanted) == wanted
 
 
-def test_without_a_list_of_entries_nothing_is_said(tmp_path):
+def test_without_a_list_of_entries_traceability_is_unknown(tmp_path):
     data = bytearray(kernel(LAB).read_bytes())
     with open_kernel(kernel(LAB)) as image:
         table = image.section(".rela.dyn") or b""

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one method found out about a kernel's constants: numbers, and what they rest on.
+"""What one method could tell about a kernel's constants: numbers, and the evidence for them.
 
-A method that cannot say is `None`, one that knows only half says so with that half `None`: nothing
-here is ever a guess. Agreement between methods is judged in `gather`.
+A method that cannot tell gives `None`, one that knows only one bound gives that bound and `None`
+for the other: no number here is ever a guess. `gather` judges whether the methods agree.
 """
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One method's answer. Addresses are u64 ints, `end` is exclusive, sizes are bytes."""
+class MethodResult:
+    """One method's result. Addresses are u64 ints, `end` is exclusive, sizes are bytes."""
 
     start: int | None
     end: int | None
     method: str
     detail: str
-    """What it rests on, one line: instructions with their addresses, or the file and field."""
+    """The evidence, one line: instructions with their addresses, or the file and field."""
     va_bits: int | None = None
     page_size: int | None = None
     struct_page: int | None = None

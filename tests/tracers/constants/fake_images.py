@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An image whose code answers what a test wants, and the captured kernels' own windows."""
+"""A fake kernel image with the results a test wants, and the captured kernels' windows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,8 @@ import pytest
 from tests.tracers.constants.test_btf import PAGE, STRUCT, blob, record
 from tracers.constants import gather as gathering
 from tracers.constants.dataflow.window_in_code import Reading
-from tracers.constants.found import Found
 from tracers.constants.gather import METHODS
+from tracers.constants.method_result import MethodResult
 
 WINDOWS = {
     "6.1.192-vmemlab-39bit": (0xFFFF_FFFE_0000_0000, 0xFFFF_FFFF_0000_0000),
@@ -25,14 +25,14 @@ CODES = METHODS[1:5]
 MEMSTART_AT = 0xFFFF_FFC0_08C5_C538  # as the lab's 6.1 has it
 
 
-def stand_in(
-    monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Found] | None = None, **facts: Any
+def fake_image(
+    monkeypatch: pytest.MonkeyPatch, results: Mapping[str, MethodResult] | None = None, **facts: Any
 ) -> Any:
-    """An image whose code gives ``answers`` by method."""
+    """An image whose code gives ``results`` by method."""
 
     def reading(method: str) -> Reading:
-        found = (answers or {}).get(method)
-        return Reading(found, "" if found and found.window else f"{method} does not say")
+        result = (results or {}).get(method)
+        return Reading(result, "" if result and result.window else f"{method} does not say")
 
     monkeypatch.setattr(
         gathering.window_in_code, "read_compare", lambda body: reading(f"code:{body}")
@@ -43,7 +43,7 @@ def stand_in(
     )
     monkeypatch.setattr(gathering, "warn_sites", lambda _: ())
     monkeypatch.setattr(gathering, "probeable", lambda _, names: dict.fromkeys(names, "traceable"))
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "path": Path("vmlinux"),
         "release": "6.1.192-vmemlab",
         "build_id": BUILD_ID,
@@ -57,12 +57,14 @@ def stand_in(
         "notes": lambda: (),
         "btf": lambda: BTF,
     }
-    return SimpleNamespace(**(told | facts))
+    return SimpleNamespace(**(fields | facts))
 
 
-def found(method: str, start: int | None, end: int | None, **facts: int) -> Found:
-    return Found(start, end, method, "made for a test", **facts)
+def result(method: str, start: int | None, end: int | None, **facts: int) -> MethodResult:
+    return MethodResult(start, end, method, "made for a test", **facts)
 
 
-def whole(names: tuple[str, ...], window: tuple[int, int] = WINDOWS[OLD]) -> dict[str, Found]:
-    return {name: found(name, *window) for name in names}
+def whole(
+    names: tuple[str, ...], window: tuple[int, int] = WINDOWS[OLD]
+) -> dict[str, MethodResult]:
+    return {name: result(name, *window) for name in names}
