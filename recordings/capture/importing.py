@@ -26,6 +26,7 @@ from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.machine import Machine, MachineError, read_machine
+from tracers.packed import PackedError
 
 if TYPE_CHECKING:
     from tracers.constants.image.kernel_image import KernelImage
@@ -76,6 +77,8 @@ def import_log(
                 return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
+    except PackedError as error:
+        raise LogError(f"{trace}: {error}") from error
     except OSError as error:
         raise LogError(f"{trace}: {error.strerror or error}") from error
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Folds events into numbers: one pass, no memory of events, the same for any cut into batches.
+"""Folds events into numbers: one pass, no events kept, the same for any cut into batches.
 
-A ``Ledger`` takes batches in the order of the source and says at any moment, as a frozen
-``Snapshot``, what they amount to. Memory is bounded by distinct ranges, listed and open
-operations and open calls. A copy costs little (arrays are shared until written to) and lives
-its own life, so that a player can keep one every so often and go back to it.
+A ``Ledger`` takes batches in the order of their source and gives its numbers at any moment as a
+frozen ``Snapshot``. Memory is bounded by distinct ranges, listed and open operations and open
+calls. A copy costs little (arrays are shared until written to) and is independent, so that a
+player can keep one every so often and go back to it.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from recordings.ledger.ranges import Sections
 from recordings.ledger.series import Timeline
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
-from recordings.ledger.verdict import Seen, judge, section_add_reason
+from recordings.ledger.verdict import Evidence, judge, section_add_reason
 from recordings.ledger.warn_sites import Sites
 from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
@@ -37,18 +37,6 @@ if TYPE_CHECKING:
     from recordings.format.header import Header
     from recordings.format.reader import Recording
 
-#: What changes in place.
-_PARTS: Final = (
-    "_codes",
-    "_failed",
-    "_histograms",
-    "_newest",
-    "_operations",
-    "_sections",
-    "_sites",
-    "_spans",
-    "_timeline",
-)
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
 _ADDS: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD)
@@ -58,8 +46,8 @@ _WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
 class Ledger:
     """The numbers so far.
 
-    ``window``: ``None`` leaves every regime unknown. ``layout``:
-    names what lies where; may be ``None``. ``probes``: the header's, to tell "not probed" from
+    ``window``: ``None`` leaves every regime unknown. ``layout``: names the regions, may be
+    ``None``. ``probes``: the header's, to tell "not probed" from
     "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive.
     """
 
@@ -80,7 +68,7 @@ class Ledger:
         self._last: int | None = None
         self._codes = np.zeros(64, np.int64)  # rows by kind * 4 + phase
         self._derived = 0
-        self._failed = dict.fromkeys(_ADDS, 0)  # ended without saying that they did all they should
+        self._failed = dict.fromkeys(_ADDS, 0)  # ended, but not with a result of 0
         self._losses = Losses()
         self._histograms: dict[Kind, Histogram] = {}
         self._spans = Spans()
@@ -97,14 +85,18 @@ class Ledger:
         return cls(machine.window, machine.layout, probes=header.probes, agree=machine.agree)
 
     def copy(self) -> "Ledger":
-        """Return an independent copy."""
+        """Return an independent copy.
+
+        What changes in place has a ``copy`` of its own; everything else is only ever replaced.
+        """
         other = copy(self)
-        for name in _PARTS:
-            setattr(other, name, getattr(self, name).copy())
+        for name, part in vars(self).items():
+            if hasattr(part, "copy"):
+                setattr(other, name, part.copy())
         return other
 
     def fold(self, batch: Batch | pa.RecordBatch) -> None:
-        """Take in the next batch; of a ``Batch`` also what its source reports as missing.
+        """Take in the next batch; of a ``Batch`` also the losses that its source reports.
 
         Columns: those of ``recordings.ledger.columns.COLUMNS`` are needed, others are ignored.
         """
@@ -115,7 +107,7 @@ class Ledger:
             self._fold(chunk)
 
     def add_losses(self, losses: Losses) -> None:
-        """Add what is known to be missing from elsewhere, such as a file's torn tail."""
+        """Add losses that no batch reports, such as a file's torn tail."""
         self._losses += losses
 
     def snapshot(self, *, final: bool = False) -> Snapshot:
@@ -130,7 +122,7 @@ class Ledger:
             if (histogram := self._histograms.get(kind)) and (timing := histogram.timing())
         }
         begun = {kind: int(self._codes[kind * 4 + 1 : kind * 4 + 4 : 2].sum()) for kind in Kind}
-        seen = Seen(
+        evidence = Evidence(
             window=self._window is not None,
             agree=self._agree,
             regimes=regimes,
@@ -144,7 +136,7 @@ class Ledger:
             unfinished=unfinished_total if final else self._spans.ended_count,
             orphans=self._spans.orphans,
         )
-        verdict, reasons = judge(seen)
+        verdict, reasons = judge(evidence)
         return Snapshot(
             events=self._events,
             first_ns=self._first,
@@ -197,7 +189,7 @@ class Ledger:
         self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
 
     def _fold_calls(self, chunk: Chunk) -> Events:
-        """Take in populate and free; return what is known of them, without the WARNs."""
+        """Take in populate and free calls; return them as ``Events`` without the WARNs."""
         calls = np.flatnonzero(_CALLS.take(chunk.code))
         if not len(calls):
             none = np.zeros(0, np.bool_)
@@ -252,7 +244,7 @@ class Ledger:
 
 
 def folded(recording: "Recording") -> Ledger:
-    """Fold a whole recording, with what the file itself is known to miss."""
+    """Fold a whole recording, with the losses of the file itself."""
     ledger = Ledger.of(recording.header)
     for batch in recording.batches(columns=COLUMNS):
         ledger.fold(batch)

@@ -8,47 +8,43 @@ shows at the end was given by then.
 """
 
 import hashlib
-import lzma
 import os
 import select
 import stat
-import tempfile
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-import pyarrow as pa
+from tracers.packed import MAGIC_BYTES, PIECE, PackedError, capped, packing, spool, unpacked
 
 HEAD_BYTES: Final = 64 << 10  # looked at to tell what a log is
 STDIN: Final = Path("-")
-_PIECE: Final = 256 << 10
-_SMALL: Final = 4 << 10  # of zstd: pyarrow drops the piece under way when it finds the damage
 _PATIENCE_S: Final = 0.05  # for more of a pipe, once something came
-_XZ_MEMORY: Final = 256 << 20  # xz -9 needs 65 MiB, --extreme no more
-_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\0"
-_MAGICS: Final = ((_GZIP, "gz"), (b"\x28\xb5\x2f\xfd", "zst"), (_XZ, "xz"))
 
 
 class Input:
     """The unpacked bytes of a log, from the first one on; to be used as a context.
 
     ``name``: its path, or "stdin". ``sha256``: of the file as it is, packed or not; of what is no
-    regular file "" until all of it was read. ``packed``: "gz", "zst", "xz" or None. ``head``: what
-    ``peek`` has read so far.
+    regular file "" until all of it was read. ``packed``: "gz", "zst", "xz", "lzma" or None.
+    ``head``: what ``peek`` has read so far.
 
     Raises:
         OSError: it cannot be opened or read.
+        PackedError: packed in a way that we cannot unpack.
     """
 
     def __init__(self, path: Path) -> None:
         """Open ``path``, or standard input for ``STDIN``."""
         self.name = "stdin" if path == STDIN else str(path)
         self._raw = _Raw(path)
-        begin = self._raw.look(len(_XZ))
-        self.packed = next((name for magic, name in _MAGICS if begin.startswith(magic)), None)
+        try:
+            self.packed = packing(self._raw.look(MAGIC_BYTES))
+        except PackedError:
+            self._raw.close()
+            raise
         self._unpacked = _Unpacked(self._raw, self.packed) if self.packed else None
         self._source: _Raw | _Unpacked = self._unpacked or self._raw
         self.head = b""
@@ -91,14 +87,16 @@ class Input:
     read = read1
 
     def file(self) -> int:
-        """Return a descriptor of a regular file that holds it all: a temporary one if need be."""
+        """Return a descriptor of a regular file that holds it all: a temporary one if need be.
+
+        Raises:
+            PackedError: it would be far larger than what it was unpacked from.
+        """
         if self._raw.regular and not self.packed:
             return self._raw.fileno()
         if self._spool is None:
-            self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the input)
-            while piece := self.read1(_PIECE):
-                self._spool.write(piece)
-            self._spool.flush()
+            pieces = iter(lambda: self.read1(PIECE), b"")
+            self._spool, _ = spool(pieces, lambda: capped(self._raw.given))
         return self._spool.fileno()
 
 
@@ -111,6 +109,7 @@ class _Raw:
             self.regular = stat.S_ISREG(os.fstat(self.fileno()).st_mode)
             self._digest = hashlib.sha256()
             self._looked = b""
+            self.given = 0  # bytes read so far
             self._ended = False
             self.sha256 = ""
             if self.regular:
@@ -160,6 +159,7 @@ class _Raw:
         if data is None:  # a descriptor that does not wait, with nothing to give
             select.select([self._file], [], [])
             return self._next(size)
+        self.given += len(data)
         if not self.regular:
             self._digest.update(data)
             if not data and not self._ended:
@@ -173,7 +173,7 @@ class _Unpacked:
 
     def __init__(self, raw: _Raw, packed: str) -> None:
         self.torn = False
-        self._pieces = {"gz": _inflate, "zst": _zstd, "xz": _lzma}[packed](raw)
+        self._pieces = unpacked(raw.read1, packed)
         self._rest = b""
 
     def read1(self, size: int) -> bytes:
@@ -183,74 +183,7 @@ class _Unpacked:
                 self._rest = next(self._pieces)
             except StopIteration:
                 return b""
-            except (zlib.error, lzma.LZMAError, EOFError):
+            except PackedError:
                 self.torn = True
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
-
-
-def _inflate(raw: _Raw) -> Iterator[bytes]:
-    data = raw.read1(_PIECE)
-    while data.startswith(_GZIP):  # else padding, or what was put behind: gzip ignores both
-        unpacker = zlib.decompressobj(wbits=31)
-        while not unpacker.eof:
-            if not data and not (data := raw.read1(_PIECE)):
-                raise EOFError
-            yield unpacker.decompress(data, _PIECE)
-            data = unpacker.unconsumed_tail
-        data = (unpacker.unused_data or raw.read1(_PIECE)).lstrip(b"\0")
-        data += raw.read1(_PIECE) if len(data) < len(_GZIP) else b""
-
-
-def _lzma(raw: _Raw) -> Iterator[bytes]:
-    data = raw.read1(_PIECE)
-    while data.startswith(_XZ):
-        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
-        while not unpacker.eof:
-            if unpacker.needs_input and not data and not (data := raw.read1(_PIECE)):
-                raise EOFError
-            yield unpacker.decompress(data, _PIECE)
-            data = b""
-        data = (unpacker.unused_data or raw.read1(_PIECE)).lstrip(b"\0")
-        while len(data) < len(_XZ) and (more := raw.read1(_PIECE)):
-            data = (data + more).lstrip(b"\0")
-
-
-def _zstd(raw: _Raw) -> Iterator[bytes]:
-    source = _Reader(raw)
-    try:
-        with (
-            pa.PythonFile(source, mode="r") as file,
-            pa.CompressedInputStream(file, "zstd") as stream,
-        ):
-            while piece := stream.read(_SMALL):
-                yield piece
-    except (pa.ArrowException, OSError) as error:
-        # pyarrow reports damaged data as OSError, and so hides one of the source.
-        raise source.failure or EOFError from error
-
-
-class _Reader:
-    """The little of a Python file that pyarrow needs."""
-
-    closed = False
-
-    def __init__(self, raw: _Raw) -> None:
-        self._raw = raw
-        self.failure: OSError | None = None
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        try:
-            return self._raw.read1(_PIECE if size < 0 else size)
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def readable(self) -> bool:
-        """Whether it can be read: yes."""
-        return True
-
-    def close(self) -> None:
-        """Be done; the source stays open."""
-        self.closed = True

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ledger against the kernels' own text, against a plain re-telling, and against itself."""
+"""The ledger compared with the kernels' own text, a reference implementation, and itself."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 
 import pyarrow as pa
 import pytest
@@ -206,6 +206,15 @@ def test_a_copy_lives_its_own_life(rows, data):
     ledger.fold(plain.batch(rows[cut:]))
     assert again.snapshot() == before
     assert ledger.snapshot() == folded(rows, LAB).snapshot()
+
+
+def test_what_a_copy_shares_cannot_change_in_place(captures):
+    rows, window = read(captures, "6.1.192-vmemlab-39bit", "hole")
+    ledger = folded(rows, window)
+    for name, part in vars(ledger).items():
+        frozen = is_dataclass(part) and part.__dataclass_params__.frozen
+        plain_value = part is None or isinstance(part, (bool, int, str))
+        assert hasattr(part, "copy") or frozen or plain_value, name
 
 
 def test_more_rows_than_a_chunk(captures):

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import TESTS
 from tracers.logs.input_files import HEAD_BYTES, STDIN, Input
+from tracers.packed import PackedError
 
 RAW = (TESTS / "captures" / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt").read_bytes() * 8
 
@@ -28,7 +29,11 @@ def zstd(raw: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-PACKERS = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstd}
+PACKERS = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "zst": zstd,
+}
 
 
 def read(path: Path, size: int = 100_000) -> tuple[bytes, Input]:
@@ -159,6 +164,24 @@ def test_a_regular_file_holds_it_all(tmp_path: Path):
         with Input(path) as source:
             assert source.peek(lambda _: False) == RAW[:HEAD_BYTES]
             assert os.pread(source.file(), len(RAW) + 1, 0) == RAW
+
+
+def test_a_bomb_ends_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tracers.packed.FLOOR", 1 << 20)
+    path = tmp_path / "trace.dat.gz"
+    path.write_bytes(gzip.compress(bytes(32 << 20)))
+    with Input(path) as source, pytest.raises(PackedError, match="unpacks to more than"):
+        source.file()
+    # read on the way it takes no room, so nothing ends it
+    assert len(read(path)[0]) == 32 << 20
+
+
+@pytest.mark.parametrize("magic", [b"BZh9", b"\x02\x21\x4c\x18", b"\x89LZO"])
+def test_what_cannot_be_unpacked_says_how_to(tmp_path: Path, magic: bytes):
+    path = tmp_path / "log"
+    path.write_bytes(magic + bytes(99))
+    with pytest.raises(PackedError, match="unpack it first"):
+        Input(path)
 
 
 def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
