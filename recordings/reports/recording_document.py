@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The report in the order a kernel list reads it: cause, layout, example, costs, the unknown.
+"""Builds the document of a report on a recording: cause, layout, example, costs, unknowns.
 
-Promises: one document for every format that is pasted somewhere; the model is Ard Biesheuvel's
-mail of 7 April 2023, with this machine's numbers. What is hypothetical stands under headings and
-behind words that say so.
+The Markdown and the mail render the same document; its model is Ard Biesheuvel's mail of 7 April
+2023, with this machine's numbers. Promises: hypothetical parts are marked as such.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from recordings.analysis.what_if import Supposed
+from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
-from recordings.ledger.headline import WORDS, answer, calls
+from recordings.ledger.headline import WORDS, calls, verdict_summary
 from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
 from recordings.reports.causes import causes, cost
 from recordings.reports.document import (
@@ -24,8 +23,18 @@ from recordings.reports.document import (
     Paragraph,
     Table,
 )
-from recordings.reports.what_if_report import LABEL, headline, sentences, supposition
-from recordings.wording.units import address, count, duration, share, size
+from recordings.reports.report_rows import (
+    SITE_HEADS,
+    TIMING_HEADS,
+    in_warn,
+    regime_counts,
+    site_row,
+    timing_rows,
+    took,
+    window_sizes,
+)
+from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
+from recordings.wording.units import address, count, size
 from tracers.cover import PA_BITS, pfn_spans
 from tracers.explain import bits_in_use, blindness, explain, judged
 from tracers.families import TOP
@@ -41,28 +50,27 @@ ROWS: Final = 12
 _CHAIN: Final = " <- "
 #: Regions too far from the window to matter unless a call landed there.
 _FAR: Final = ("user half", "non-canonical")
-_REGIMES: Final = ("inside", "below", "above", "wrapped", "straddling", "unknown")
 
 
-def account(
+def document_of(
     header: Header,
     snapshot: Snapshot,
     *,
     closing: Sequence[str] = (),
-    supposed: Supposed | None = None,
-    remedies: Sequence[tuple[str, Supposed]] = (),
+    what_if: WhatIfResult | None = None,
+    remedies: Sequence[tuple[str, WhatIfResult]] = (),
 ) -> Iterator[Block]:
     """Yield the report of one recording.
 
-    ``closing``: its closing notes. ``supposed``: the answer to a what-if that was asked.
+    ``closing``: its closing notes. ``what_if``: the result of a what-if that was asked for.
     ``remedies``: what each of the known patches would do, by a name of ours.
     """
     machine = header.machine
-    yield Heading(f"{WORDS[snapshot.verdict]}: {answer(snapshot)}", 1)
-    if told := [*causes(machine.window, snapshot), *filter(None, (cost(snapshot),))]:
-        yield Paragraph(" ".join(told))
-    if supposed is not None:
-        yield from _supposed(supposed)
+    yield Heading(f"{WORDS[snapshot.verdict]}: {verdict_summary(snapshot)}", 1)
+    if text := [*causes(machine.window, snapshot), *filter(None, (cost(snapshot),))]:
+        yield Paragraph(" ".join(text))
+    if what_if is not None:
+        yield from _what_if(what_if)
     yield from _kernel(machine)
     yield from _layout(machine, snapshot)
     yield from _example(machine, snapshot)
@@ -73,11 +81,11 @@ def account(
     yield from _unknown(header, snapshot, closing)
 
 
-def _supposed(supposed: Supposed) -> Iterator[Block]:
-    yield Heading(f"{LABEL} {supposition(supposed.asked)}")
-    yield Paragraph(f"A {headline(supposed)}. This did not happen; the rest of the report did.")
-    items: list[str] = [Foreign(supposed.asked.whose)] if supposed.asked.whose else []
-    items += sentences(supposed)
+def _what_if(what_if: WhatIfResult) -> Iterator[Block]:
+    yield Heading(f"{LABEL} {conditions(what_if.asked)}")
+    yield Paragraph(f"A {headline(what_if)}. This did not happen; the rest of the report did.")
+    items: list[str] = [Foreign(what_if.asked.whose)] if what_if.asked.whose else []
+    items += sentences(what_if)
     if items:
         yield Items(tuple(items))
 
@@ -99,13 +107,8 @@ def _window(window: Window) -> Iterator[tuple[str, str]]:
     yield "VMEMMAP_END", f"{address(window.end)}, {size(window.size)} higher"
     if origin := window.provenance.get("window"):
         yield "known by", Foreign(origin)
-    sizes = (
-        ("{}-bit addresses", window.va_bits),
-        ("{} pages", None if window.page_size is None else size(window.page_size)),
-        ("struct page of {}", None if window.struct_page is None else size(window.struct_page)),
-    )
-    if told := ", ".join(text.format(known) for text, known in sizes if known is not None):
-        yield "built for", told
+    if values := ", ".join(text for _, text in window_sizes(window)):
+        yield "built for", values
     if window.used[0] != window.start:
         yield "in use", Foreign(f"from {address(window.used[0])} on, {bits_in_use(window)}")
         yield "blind", blindness(window)
@@ -140,7 +143,7 @@ def _layout(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
 
 
 def _pages_by_regime(window: Window, layout: Layout) -> Iterator[Block]:
-    """Say where pfn_to_page() leads, as the mail does: for any pfn below, from, and beyond."""
+    """Say where pfn_to_page() leads for any pfn, range by range, as the mail does."""
     try:
         spans = pfn_spans(window, layout, 0, 1 << (PA_BITS - window.page_shift))
     except WindowError:
@@ -167,7 +170,7 @@ def _landed(layout: Layout, snapshot: Snapshot, start: int) -> int:
 
 
 def _example(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
-    """Explain the first stretch of each regime, section by section as a call has it."""
+    """Explain the first range of each regime, up to the end of its first section."""
     window = machine.window
     if window is None or not snapshot.extents:
         return
@@ -195,17 +198,15 @@ def _section_end(window: Window, start: int, end: int) -> int:
 
 def _calls(snapshot: Snapshot) -> Iterator[Block]:
     yield Heading("Calls")
-    regimes = [(name, getattr(snapshot.regimes, name)) for name in _REGIMES]
-    told = ", ".join(f"{count(number)} {name}" for name, number in regimes if number)
     rows = [
         ("populate", count(snapshot.populate) + _derived(snapshot)),
         ("free", count(snapshot.free)),
-        ("regimes", told or "no call judged"),
+        ("regimes", regime_counts(snapshot.regimes)),
         ("WARNs", count(snapshot.warnings)),
     ]
     if snapshot.silent:
-        told = f"{count(snapshot.silent)} hits that the kernel's own check lets pass"
-        rows.insert(3, ("silent", told))
+        text = f"{count(snapshot.silent)} hits that the kernel's own check lets pass"
+        rows.insert(3, ("silent", text))
     yield Facts(tuple(rows))
     shown = snapshot.extents[:ROWS]
     if warned := [extent for extent in shown if not extent.silent]:
@@ -248,28 +249,11 @@ def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
         return
     yield Heading("Costs")
     if snapshot.sites:
-        yield Table(
-            ("WARN at", "count", "time"),
-            tuple(
-                (Foreign(site.site), count(site.count), _site_time(site.total_ns, site.untimed))
-                for site in snapshot.sites[:ROWS]
-            ),
-            frozenset({1, 2}),
-            wide=0,
-        )
+        rows = tuple(map(site_row, snapshot.sites[:ROWS]))
+        foreign = tuple((Foreign(site), *rest) for site, *rest in rows)
+        yield Table(SITE_HEADS, foreign, frozenset({1, 2}), wide=0)
     if snapshot.timings:
-        yield Table(
-            ("finished calls", "count", "total", "p50", "p99", "max"),
-            tuple(
-                (
-                    name(kind),
-                    count(t.count),
-                    *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
-                )
-                for kind, t in snapshot.timings.items()
-            ),
-            frozenset({1, 2, 3, 4, 5}),
-        )
+        yield Table(TIMING_HEADS, tuple(timing_rows(snapshot)), frozenset({1, 2, 3, 4, 5}))
     if snapshot.operations:
         yield Table(
             ("operation", "by", "pages", "hits", "took", "WARN"),
@@ -279,8 +263,8 @@ def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
                     Foreign(f"{op.comm or '?'}-{'?' if op.pid is None else op.pid}"),
                     _region(machine.window, op),
                     count(op.hits),
-                    "unfinished" if op.duration_ns is None else duration(op.duration_ns),
-                    share(op.warn_share) if op.warnings else "-",
+                    took(op),
+                    in_warn(op),
                 )
                 for op in snapshot.operations[-ROWS:]
             ),
@@ -298,23 +282,18 @@ def _region(window: Window | None, operation: Operation) -> str:
     return f"{size(pages * window.page_size)} at 0x{pfn * window.page_size:x}"
 
 
-def _site_time(total_ns: int, untimed: int) -> str:
-    told = [duration(total_ns)] if total_ns or not untimed else []
-    return " + ".join((*told, f"{count(untimed)} untimed") if untimed else told)
-
-
 def _chains(notes: Iterable[str]) -> Iterator[Block]:
     if chains := tuple(Foreign(note) for note in notes if _CHAIN in note):
         yield Heading("Call chain")
         yield Items(chains[:ROWS])
 
 
-def _remedies(remedies: Sequence[tuple[str, Supposed]]) -> Iterator[Block]:
+def _remedies(remedies: Sequence[tuple[str, WhatIfResult]]) -> Iterator[Block]:
     if not remedies:
         return
     yield Heading("What would change it (hypothetical)")
-    for remedy, supposed in remedies:
-        yield Paragraph(f"{remedy}: {headline(supposed)}. {' '.join(sentences(supposed))}")
+    for remedy, result in remedies:
+        yield Paragraph(f"{remedy}: {headline(result)}. {' '.join(sentences(result))}")
 
 
 def _unknown(header: Header, snapshot: Snapshot, closing: Sequence[str]) -> Iterator[Block]:
@@ -336,5 +315,5 @@ def _unknown(header: Header, snapshot: Snapshot, closing: Sequence[str]) -> Iter
     if total > listed:
         items.append(f"Of {count(total)} operations the newest {count(listed)} are listed.")
     if snapshot.orphan_exits:
-        items.append(f"{count(snapshot.orphan_exits)} exits are of calls that began unseen.")
+        items.append(f"{count(snapshot.orphan_exits)} exits whose entry is not in the recording.")
     yield Items(tuple(items))

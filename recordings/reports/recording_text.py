@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A snapshot as text for people: ``vmemscope report``.
+"""A snapshot as text: ``vmemscope report``.
 
-The first line is the answer. Plain text when piped, at most 80 columns wide there; colour on a
+The first line is the verdict. Plain text when piped, at most 80 columns wide there; colour on a
 terminal only repeats what the words say. Whatever a kernel or a file wrote is shown through
 ``printable`` and never read as markup.
 """
@@ -14,16 +14,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recordings.analysis.what_if import Supposed
+from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
-from recordings.ledger.headline import WORDS, answer, calls
+from recordings.ledger.headline import WORDS, calls, verdict_summary
 from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Operation, Snapshot, Verdict
 from recordings.ledger.warn_shares import warn_shares
+from recordings.reports.report_rows import (
+    SITE_HEADS,
+    TIMING_HEADS,
+    in_warn,
+    regime_counts,
+    site_row,
+    timing_rows,
+    took,
+    window_sizes,
+)
 from recordings.reports.text_layout import emit, hanging, line
-from recordings.reports.what_if_report import LABEL, headline, sentences, supposition
+from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
 from recordings.wording.escape import printable
-from recordings.wording.units import address, count, duration, share, size
+from recordings.wording.units import address, count, duration, share
 from tracers.explain import bits_in_use, blindness, judged, why_silent
 from tracers.kernel_functions import name
 from tracers.machine import Machine
@@ -45,16 +55,16 @@ def render(
     snapshot: Snapshot,
     *,
     closing: Sequence[str] = (),
-    supposed: Supposed | None = None,
+    what_if: WhatIfResult | None = None,
 ) -> None:
     """Print the report of one recording to ``console``.
 
-    ``closing``: its closing notes. ``supposed``: the answer to a what-if; it comes first, marked
+    ``closing``: its closing notes. ``what_if``: the result of a what-if; it comes first, marked
     as hypothetical, and the report of what was recorded stands below.
     """
     word = Text(WORDS[snapshot.verdict], _STYLES[snapshot.verdict])
-    parts = [] if supposed is None else list(_supposed(supposed))
-    parts.append(hanging(word, answer(snapshot)))
+    parts = [] if what_if is None else list(_what_if(what_if))
+    parts.append(hanging(word, verdict_summary(snapshot)))
     parts += _caveats(snapshot)
     parts.append(Text())
     parts += (line(label, text) for label, text in _facts(header.machine, snapshot))
@@ -63,12 +73,12 @@ def render(
     emit(console, parts)
 
 
-def _supposed(supposed: Supposed) -> Iterator[ConsoleRenderable]:
-    yield hanging(Text(LABEL, _STYLES[supposed.verdict]), supposition(supposed.asked), width=11)
-    yield line("", Text(headline(supposed), _STYLES[supposed.verdict]))
-    if supposed.asked.whose:
-        yield line("", f"its window: {printable(supposed.asked.whose)}")
-    yield from (line("", text) for text in sentences(supposed))
+def _what_if(what_if: WhatIfResult) -> Iterator[ConsoleRenderable]:
+    yield hanging(Text(LABEL, _STYLES[what_if.verdict]), conditions(what_if.asked), width=11)
+    yield line("", Text(headline(what_if), _STYLES[what_if.verdict]))
+    if what_if.asked.whose:
+        yield line("", f"its window: {printable(what_if.asked.whose)}")
+    yield from (line("", text) for text in sentences(what_if))
     yield Text()
     yield Text("As recorded:", "bold")
 
@@ -87,9 +97,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         yield "problem", Text(printable(problem), "yellow")
     derived = f" ({count(snapshot.derived)} derived†, not observed)" if snapshot.derived else ""
     yield "calls", f"{count(snapshot.populate)} populate, {count(snapshot.free)} free{derived}"
-    names = ("inside", "below", "above", "wrapped", "straddling", "unknown")
-    found = [(getattr(snapshot.regimes, name), name) for name in names]
-    yield "regimes", ", ".join(f"{count(n)} {name}" for n, name in found if n) or "no call judged"
+    yield "regimes", regime_counts(snapshot.regimes)
     if snapshot.would_warn != snapshot.hits:
         yield "", f"the kernel's own comparison is true for {calls(snapshot.would_warn)}"
     if snapshot.silent:
@@ -107,19 +115,19 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         (pairing.never_populated, "freed but never populated"),
         (pairing.populated_twice, "populated twice"),
     )
-    told = "".join(f", {count(number)} {what}" for number, what in rest if number)
-    yield "pairing", f"{count(pairing.paired)} populated and freed{told}"
+    unpaired = "".join(f", {count(number)} {what}" for number, what in rest if number)
+    yield "pairing", f"{count(pairing.paired)} populated and freed{unpaired}"
     yield (
         "losses",
         Text("none known") if not snapshot.losses else Text(snapshot.losses.describe(), "yellow"),
     )
     if snapshot.orphan_exits:
-        yield "orphans", f"{count(snapshot.orphan_exits)} exits of calls that began unseen"
+        yield "orphans", f"{count(snapshot.orphan_exits)} exits whose entry is not in the recording"
     for at, part in enumerate(warn_shares(snapshot)):
-        told = f"{share(part.share)} of {part.what}: {duration(part.warn_ns)} of the "
+        spent = f"{share(part.share)} of {part.what}: {duration(part.warn_ns)} of the "
         yield (
             "" if at else "in WARN",
-            f"{told}{duration(part.total_ns)} in {name(part.kind)}",
+            f"{spent}{duration(part.total_ns)} in {name(part.kind)}",
         )
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
@@ -127,7 +135,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
 
 
 def _silent(window: Window | None, snapshot: Snapshot) -> str:
-    """Say of how many hits the kernel says nothing, and why of the first."""
+    """Return the number of silent hits, and why the first is silent."""
     number = f"{count(snapshot.silent)} of {count(snapshot.hits)} hits"
     first = next((extent for extent in snapshot.extents if extent.silent), None)
     if window is None or first is None:
@@ -140,22 +148,15 @@ def _window(window: Window | None) -> Iterator[tuple[str, str]]:
         yield "window", "not known: no call can be judged"
         return
 
-    def told(name: str) -> str:
-        origin = window.provenance.get(name)
+    def origin_of(fact: str) -> str:
+        origin = window.provenance.get(fact)
         return f" ({printable(origin)})" if origin else ""
 
-    yield "window", f"{address(window.start)} - {address(window.end)}{told('window')}"
-    facts = []
-    if window.va_bits is not None:
-        facts.append(f"{window.va_bits}-bit VA{told('va_bits')}")
-    if window.page_size is not None:
-        facts.append(f"{size(window.page_size)} pages{told('page_size')}")
-    if window.struct_page is not None:
-        facts.append(f"struct page {size(window.struct_page)}{told('struct_page')}")
-    if facts:
-        yield "", ", ".join(facts)
+    yield "window", f"{address(window.start)} - {address(window.end)}{origin_of('window')}"
+    if sizes := [f"{text}{origin_of(fact)}" for fact, text in window_sizes(window)]:
+        yield "", ", ".join(sizes)
     if window.memstart is not None:
-        yield "", f"memstart {address(window.memstart)}{told('memstart')}"
+        yield "", f"memstart {address(window.memstart)}{origin_of('memstart')}"
     if window.used[0] != window.start:
         first, end = window.used
         yield "in use", f"{address(first)} - {address(end)}, {printable(bits_in_use(window))}"
@@ -173,28 +174,11 @@ def _unfinished(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 def _tables(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
     if snapshot.sites:
-        rows = [
-            (
-                printable(site.site),
-                count(site.count),
-                "?" if site.untimed == site.count else duration(site.total_ns),
-                count(site.untimed) if site.untimed else "",
-            )
-            for site in snapshot.sites[:ROWS]
-        ]
-        untimed = "untimed" if any(row[3] for row in rows) else ""
-        yield _table(("WARN at", "count", "time", untimed), rows, wide=0)
+        rows = [tuple(map(printable, site_row(site))) for site in snapshot.sites[:ROWS]]
+        yield _table(SITE_HEADS, rows, wide=0)
         yield from _rest(len(rows), len(snapshot.sites), "site")
     if snapshot.timings:
-        timing = [
-            (
-                name(kind),
-                count(t.count),
-                *map(duration, (t.total_ns, t.p50_ns, t.p99_ns, t.max_ns)),
-            )
-            for kind, t in snapshot.timings.items()
-        ]
-        yield _table(("finished calls", "count", "total", "p50", "p99", "max"), timing, wide=0)
+        yield _table(TIMING_HEADS, timing_rows(snapshot), wide=0)
         yield Padding(Text(f"p50 and p99 are within {ERROR:.1%} of the true value", "dim"), (0, 2))
     if snapshot.operations:
         shown = snapshot.operations[-ROWS:]
@@ -211,16 +195,9 @@ def _operation(operation: Operation, snapshot: Snapshot) -> tuple[str, ...]:
         _since(operation.start_ns, snapshot),
         count(operation.sections) + ("†" if operation.derived else ""),
         count(operation.hits),
-        "unfinished" if operation.duration_ns is None else duration(operation.duration_ns),
-        _in_warn(operation),
+        took(operation),
+        in_warn(operation),
     )
-
-
-def _in_warn(operation: Operation) -> str:
-    if not operation.warnings:
-        return "-"
-    known = operation.warn_share is not None
-    return share(operation.warn_share) if known else duration(operation.warn_ns)
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, wide: int) -> Padding:
