@@ -23,7 +23,7 @@ _MOVED = ("ts_ns", "pfn", "start", "end")
 
 
 class Feed:
-    """Fulfils ``recordings.capture.drain.Source``.
+    """Fulfils ``recordings.capture.drain.EventFeed``.
 
     ``rate``: events a second, ``None`` as fast as they are asked for; ``rounds``: how often the
     recording is played, ``None`` without end; ``piece``: most events a batch; ``held``: how many

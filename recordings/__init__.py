@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Middle floor: keeps, measures, compares and exports what tracers observe. Draws nothing.
+"""Storage, measurement, comparison and export of what tracers observe; no user interface.
 
 Programs use ``vmemscope.open``; what it returns is in ``recordings.api``.
 """

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Recordings for other people's programs: what ``vmemscope.open`` returns.
+"""The public Python API: what ``vmemscope.open`` returns.
 
-Promises: what is here is the tool's own reading of a recording, so numbers are those of
-``vmemscope report``; addresses stay u64 in Arrow and pandas alike; names and types here only
-ever grow. The examples below are run as tests.
+Promises: numbers are those of ``vmemscope report``; addresses stay u64 in Arrow and pandas alike;
+names are added, never removed. The examples below are run as tests.
 
 >>> import vmemscope
 >>> with vmemscope.open("sample:storm") as recording:
@@ -46,7 +45,7 @@ def open_recording_or_sample(path: str | os.PathLike[str]) -> "OpenRecording":
 
 
 class OpenRecording(Recording):
-    """An open recording: its events, its numbers, and what it says of itself.
+    """An open recording: its events, its numbers and its metadata.
 
     A context manager; events can be read until it is closed. Everything of
     ``recordings.format.reader.Recording`` is here too: ``header``, ``rows``, ``losses``,
@@ -79,7 +78,7 @@ class OpenRecording(Recording):
     >>> print(recording.snapshot.section_add_reason)  # doctest: +ELLIPSIS
     no probe was on sparse_add_section in this recording: kernels before 6.11 refuse ...
 
-    The verdict, and what it rests on. With losses it is never "clean":
+    The verdict and its reasons. With losses it is never "clean":
 
     >>> recording.verdict
     <Verdict.OUT_OF_RANGE: 'out-of-range'>

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Analysis: questions about whole recordings: comparison, what-if, thresholds."""
+"""Analysis of whole recordings: comparison, what-if, thresholds."""

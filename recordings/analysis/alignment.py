@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds the same work in two recordings: operations by size and turn, sections by their place.
+"""Aligns two recordings: operations by size and order, sections by their position.
 
 Promises: nothing is aligned by time. The n-th hot-add of so many pages in one recording is the
 n-th of as many in the other, wherever the pages lie; a section belongs to the hot-add or
-hot-remove that its thread is in and whose pages hold it. What has no counterpart is left out and
-counted.
+hot-remove that its thread is in and whose pages hold it. Calls without a counterpart are left out
+and counted.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from recordings.analysis.durations import Calls, Durations
 from recordings.ledger.columns import I64, U64
 from tracers.events import Kind
 
-#: What a call per section is part of.
+#: The kind of call that calls of one section are part of.
 WITHIN: Final = {
     Kind.SECTION_ADD: Kind.ADD_PAGES,
     Kind.POPULATE: Kind.ADD_PAGES,
@@ -35,60 +35,60 @@ class Aligned(NamedTuple):
 
 
 def aligned(a: Durations, b: Durations, kind: Kind) -> Aligned:
-    """Return the calls of one kind that both have and that ended in both."""
+    """Return the durations of calls of one kind that both have and that ended in both."""
     none = np.zeros(0, np.uint64)
     outer = WITHIN.get(kind, kind)
     calls = [side.calls.get(kind) for side in (a, b)]
-    plugs = [side.calls.get(outer) for side in (a, b)]
-    sides = [(c, p) for c, p in zip(calls, plugs, strict=True) if c is not None and p is not None]
+    outers = [side.calls.get(outer) for side in (a, b)]
+    sides = [(c, o) for c, o in zip(calls, outers, strict=True) if c is not None and o is not None]
     if len(sides) < 2:
         return Aligned(none, none)
     numbers = _matches(sides[0][1], sides[1][1])
-    found = []
-    for (told, plug), number in zip(sides, numbers, strict=True):
+    keyed = []
+    for (own, operations), number in zip(sides, numbers, strict=True):
         if kind is outer:
             key = np.where(number >= 0, number << _PLACE_BITS, -1)
         else:
-            key = _places(told, plug, number)
-        at = np.flatnonzero((key >= 0) & told.ended)
-        found.append((key[at], told.duration[at]))
-    (left, took), (right, spent) = found
+            key = _places(own, operations, number)
+        at = np.flatnonzero((key >= 0) & own.ended)
+        keyed.append((key[at], own.duration[at]))
+    (left, took), (right, spent) = keyed
     _, at, there = np.intersect1d(left, right, return_indices=True)
     order = np.argsort(at)
     return Aligned(took[at[order]], spent[there[order]])
 
 
 def _matches(a: Calls, b: Calls) -> tuple[I64, I64]:
-    """Number the operations that have a counterpart, alike in both; -1 for those without."""
-    seen: list[dict[tuple[int, int], int]] = []
+    """Number the operations that have a counterpart, the same in both; -1 for those without."""
+    indices: list[dict[tuple[int, int], int]] = []
     for calls in (a, b):
         turns: Counter[int] = Counter()
-        found = {}
+        index = {}
         for at, (pages, known) in enumerate(
             zip(calls.nr_pages.tolist(), calls.known.tolist(), strict=True)
         ):
             if known and 0 < pages < 1 << _PLACE_BITS:
-                found[pages, turns[pages]] = at
+                index[pages, turns[pages]] = at
                 turns[pages] += 1
-        seen.append(found)
+        indices.append(index)
     numbers = (np.full(len(a), -1, np.int64), np.full(len(b), -1, np.int64))
-    both = [key for key in seen[0] if key in seen[1]][:_MOST]
-    for number, key in enumerate(both):
-        for column, found in zip(numbers, seen, strict=True):
-            column[found[key]] = number
+    shared = [key for key in indices[0] if key in indices[1]][:_MOST]
+    for number, key in enumerate(shared):
+        for column, index in zip(numbers, indices, strict=True):
+            column[index[key]] = number
     return numbers
 
 
-def _places(calls: Calls, plugs: Calls, number: I64) -> I64:
+def _places(calls: Calls, operations: Calls, number: I64) -> I64:
     """Return each call's place: the number of its operation's match and the pages into it."""
-    threads = np.unique(plugs.thread)
-    order = np.lexsort((plugs.row, plugs.thread))
-    keys = _keys(threads, plugs)[order]
+    threads = np.unique(operations.thread)
+    order = np.lexsort((operations.row, operations.thread))
+    keys = _keys(threads, operations)[order]
     at = keys.searchsorted(_keys(threads, calls), side="right") - 1
     owner = order[np.maximum(at, 0)]
-    inside = (at >= 0) & (plugs.thread[owner] == calls.thread) & calls.known
-    into = calls.pfn - plugs.pfn[owner]
-    inside &= (into < plugs.nr_pages[owner]) & (number[owner] >= 0)
+    inside = (at >= 0) & (operations.thread[owner] == calls.thread) & calls.known
+    into = calls.pfn - operations.pfn[owner]
+    inside &= (into < operations.nr_pages[owner]) & (number[owner] >= 0)
     return np.where(inside, number[owner] << _PLACE_BITS | into.view(np.int64), -1)
 
 

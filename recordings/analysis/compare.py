@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two recordings against each other: is A slower than B, by how much, and how sure is that?
+"""Compares two recordings: is A slower than B, by how much, and how sure is that?
 
-Promises: a ratio has an interval or the reason why not; what makes two figures incomparable is
-said and the ratio is then not given: timings known in different ways, sections of different
-size. With losses, or where nothing can be told apart from chance for want of samples, the
-comparison is inconclusive.
+Promises: a ratio has an interval or the reason why not; figures that are not comparable (timings
+known in different ways, sections of different size) get the reason and no ratio. With losses, or
+where too few samples tell nothing from chance, the comparison is inconclusive.
 """
 
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ from tracers.kernel_functions import name
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
 
-#: What is timed, in the order it is told: sections first, as they are many.
+#: What is timed, in order of output: sections first, as they are many.
 KINDS: Final = (
     Kind.SECTION_ADD, Kind.POPULATE, Kind.SECTION_REMOVE, Kind.FREE,
     Kind.ADD_PAGES, Kind.REMOVE_PAGES,
@@ -45,7 +44,7 @@ PERCENTS: Final = (50, 90, 99)
 
 
 class Outcome(Enum):
-    """The answer in one word, about A."""
+    """The result in one word, about A."""
 
     SLOWER = "slower"
     FASTER = "faster"
@@ -55,7 +54,7 @@ class Outcome(Enum):
 
     @property
     def exit_code(self) -> int:
-        """0 where the question was answered, whatever the answer; 3 where it was not."""
+        """0 where the comparison has a result, whichever; 3 where it is inconclusive."""
         return 3 if self is Outcome.INCONCLUSIVE else 0
 
 
@@ -85,7 +84,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
-    """One quantile in both; None: too few calls to tell it."""
+    """One quantile in both; None: too few calls for one."""
 
     percent: int
     a: int | None
@@ -115,18 +114,18 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All there is to say."""
+    """The whole comparison."""
 
     a: Side
     b: Side
     measures: tuple[Measure, ...]
-    obstacles: tuple[str, ...]  # what makes figures incomparable; ours to print
-    differences: tuple[str, ...]  # what differs besides, and may be why; ours to print
+    obstacles: tuple[str, ...]  # why figures are not comparable; safe to print
+    differences: tuple[str, ...]  # other differences, possible causes; safe to print
     outcome: Outcome
 
 
-def side(name: str, recording: "Recording") -> Side:
-    """Read one recording, twice over: its numbers, and every call by itself."""
+def load_side(name: str, recording: "Recording") -> Side:
+    """Read one recording twice: once for its numbers, once for every single call."""
     return Side(name, recording.header, fold(recording), durations(recording))
 
 
@@ -199,13 +198,13 @@ def _by(ways: frozenset[Source]) -> str:
     return " and ".join(sorted(way.label for way in ways))
 
 
-def _inside(told: Side, kind: Kind) -> set[tuple[Kind, Source]]:
+def _inside(side: Side, kind: Kind) -> set[tuple[Kind, Source]]:
     """Return what was probed inside the calls of a kind, and how."""
     return {
         (inner, way)
         for inner, outer in WITHIN.items()
         if outer is kind
-        for way in _ways(told.durations, inner)
+        for way in _ways(side.durations, inner)
         if way is not Source.DERIVED
     }
 
@@ -214,9 +213,9 @@ def _ways(calls: Durations, kind: Kind) -> frozenset[Source]:
     return calls.sources.get(kind, frozenset())
 
 
-def _per_section(told: Side, kind: Kind) -> int | None:
+def _per_section(side: Side, kind: Kind) -> int | None:
     """Return the time a section took, of hot-adds and hot-removes that ended; None: not known."""
-    calls, window = told.durations.calls.get(kind), told.header.machine.window
+    calls, window = side.durations.calls.get(kind), side.header.machine.window
     if kind in WITHIN or calls is None or window is None:
         return None
     try:
@@ -232,32 +231,33 @@ def _per_section(told: Side, kind: Kind) -> int | None:
 
 
 def _outcome(a: Side, b: Side, measures: tuple[Measure, ...]) -> Outcome:
-    told = [m.ratio for m in measures if m.ratio is not None and m.ratio.differs is not None]
-    if a.snapshot.losses or b.snapshot.losses or not told:
+    ratios = [m.ratio for m in measures if m.ratio is not None and m.ratio.differs is not None]
+    if a.snapshot.losses or b.snapshot.losses or not ratios:
         return Outcome.INCONCLUSIVE
-    slower = any(ratio.differs and ratio.value > 1 for ratio in told)
-    faster = any(ratio.differs and ratio.value < 1 for ratio in told)
+    slower = any(ratio.differs and ratio.value > 1 for ratio in ratios)
+    faster = any(ratio.differs and ratio.value < 1 for ratio in ratios)
     if slower and faster:
         return Outcome.MIXED
     return Outcome.SLOWER if slower else Outcome.FASTER if faster else Outcome.ALIKE
 
 
 def _obstacles(a: Side, b: Side) -> Iterator[str]:
-    for side, told in (("A", a), ("B", b)):
-        if told.snapshot.losses:
-            yield f"{side} has losses ({told.snapshot.losses.describe()}): its counts are too low."
-        if not told.header.machine.agree:
-            yield f"The sources of {side}'s window contradict each other: its hits are in doubt."
-        if HITS_ONLY in told.header.origin:
-            yield f"{side} holds hits alone: its calls inside the window were not kept."
-        if told.header.machine.window is None:
-            yield f"The window of {side} is not known: its hits are not, either."
-    sizes = [told.section_bytes for told in (a, b)]
+    for letter, side in (("A", a), ("B", b)):
+        if side.snapshot.losses:
+            losses = side.snapshot.losses.describe()
+            yield f"{letter} has losses ({losses}): its counts are too low."
+        if not side.header.machine.agree:
+            yield f"The sources of {letter}'s window contradict each other: its hits are in doubt."
+        if HITS_ONLY in side.header.origin:
+            yield f"{letter} holds hits alone: its calls inside the window were not kept."
+        if side.header.machine.window is None:
+            yield f"The window of {letter} is not known: its hits are not, either."
+    sizes = [side.section_bytes for side in (a, b)]
     if sizes[0] != sizes[1]:
-        words = ["not known" if told is None else size(told) for told in sizes]
+        words = ["not known" if each is None else size(each) for each in sizes]
         yield f"Sections differ in size: A {words[0]}, B {words[1]}."
     for kind in (Kind.SECTION_ADD, Kind.POPULATE, Kind.FREE):
-        ways = [_ways(told.durations, kind) for told in (a, b)]
+        ways = [_ways(side.durations, kind) for side in (a, b)]
         if all(ways) and ways[0] != ways[1]:
             by = [_by(way) for way in ways]
             yield f"{name(kind)} is known by {by[0]} in A, by {by[1]} in B."
@@ -280,10 +280,10 @@ def _differences(a: Side, b: Side) -> Iterator[str]:
         yield "The windows differ: hits are counted against each one's own."
     elif used[0] != used[1]:
         bits = [None if w is None else w.vabits_actual for w in windows]
-        told = ["not known" if n is None else f"{n} bits" for n in bits]
+        in_use = ["not known" if n is None else f"{n} bits" for n in bits]
         yield (
-            f"The windows in use differ (A {told[0]}, B {told[1]}): hits are counted against each"
-            " one's own."
+            f"The windows in use differ (A {in_use[0]}, B {in_use[1]}): hits are counted against"
+            " each one's own."
         )
     calls = [s.snapshot.populate + s.snapshot.free for s in (a, b)]
     if calls[0] != calls[1]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How sure a comparison is: quantiles and ratios of totals with their 95 % intervals.
+"""Quantiles, ratios of totals, and their 95 % bootstrap intervals.
 
-The bootstrap (Efron 1979): the measured calls stand for all that could have been, so drawing as
-many of them again, with replacement, thousands of times shows how far the figure moves. Sections
-that both recordings have are drawn in pairs, which takes out what the two have in common.
+The bootstrap (Efron 1979): as many calls as were measured are drawn from them with replacement,
+thousands of times, which shows how far a figure varies. Sections that both recordings have are
+drawn as pairs (of A and B), which removes the variation that the two have in common.
 
 Promises: the same numbers for the same input (the seed is fixed); integers and order statistics
 are exact; too few samples give ``None`` and never a number. Memory and time are bounded: beyond
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from recordings.ledger.columns import U64
 
-#: Draws of a bootstrap, and what is left out on either side.
+#: Draws of a bootstrap, and the confidence level of an interval.
 DRAWS: Final = 4000
 LEVEL: Final = 0.95
 #: Fewer samples on either side say nothing about their spread.
 FEWEST: Final = 20
-#: Samples that must lie beyond a quantile for it to have an interval, and to be told at all.
-BEYOND, TOLD = 5, 1
+#: Samples that must lie beyond a quantile for it to have an interval, and to be given at all.
+BEYOND, BEYOND_ANY = 5, 1
 BLOCKS: Final = 2048
 
 _SEED: Final = 20230407
@@ -52,7 +52,7 @@ class Ratio:
 
 def quantile(values: U64, percent: int) -> int | None:
     """Return the value of nearest rank; None where no sample can lie beyond it."""
-    return quantile_of(values, percent) if enough(len(values), percent, TOLD) else None
+    return quantile_of(values, percent) if enough(len(values), percent, BEYOND_ANY) else None
 
 
 def quantile_of(values: U64, percent: int) -> int:
@@ -67,7 +67,7 @@ def enough(number: int, percent: int, beyond: int) -> bool:
 
 
 def quantile_ratio(a: U64, b: U64, percent: int) -> Ratio | None:
-    """Return how quantiles of A and B compare; None where either cannot be told, or B's is 0."""
+    """Return how quantiles of A and B compare; None: too few samples, or B's is 0."""
     first, second = quantile(a, percent), quantile(b, percent)
     if first is None or not second:
         return None

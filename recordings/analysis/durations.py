@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every finished call of a recording by itself: exact durations, and which pages each was for.
+"""Every single call of a recording: exact durations, and the pages that it was for.
 
-Promises: what the ledger pairs is paired here (``recordings.ledger.spans``), and no duration is
-binned. Memory grows with the calls kept, some 40 bytes each: for commands that look at a whole
-recording, not for a screen.
+Promises: entries and exits are paired as in the ledger (``recordings.ledger.spans``), and no
+duration is binned. Memory grows with the calls kept, some 40 bytes each: for commands that look at
+a whole recording, not for a screen.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from tracers.window import Window
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
 
-#: Calls that are for pages: told by pfn, or by the address of their struct pages.
+#: Calls that are for pages: identified by pfn, or by the address of their struct pages.
 BY_PFN: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES, Kind.SECTION_ADD, Kind.SECTION_REMOVE)
 BY_ADDRESS: Final = (Kind.POPULATE, Kind.FREE)
 _KEPT: Final = codeset((*BY_PFN, *BY_ADDRESS), (Phase.ENTRY, Phase.POINT))
@@ -50,7 +50,7 @@ class Calls(Columns):
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """All calls that are for pages, by kind, and how each kind came to be known."""
+    """All calls that are for pages, by kind, and the event sources of each kind."""
 
     calls: dict[Kind, Calls]
     sources: dict[Kind, frozenset[Source]]
@@ -91,7 +91,9 @@ class _Gathering:
 
     def done(self) -> Durations:
         made = {kind: self._calls(kind) for kind in self._entries}
-        return Durations(made, {kind: frozenset(told) for kind, told in self._sources.items()})
+        return Durations(
+            made, {kind: frozenset(sources) for kind, sources in self._sources.items()}
+        )
 
     def _begin(self, chunk: Chunk) -> None:
         rows = np.flatnonzero(_KEPT.take(chunk.code))
@@ -103,27 +105,27 @@ class _Gathering:
                 continue
             at = rows[kinds == number]
             pfn, known = self._pfn(chunk, at, by_address=kind in BY_ADDRESS)
-            pages, told = numbers(chunk.column("nr_pages"))
+            pages, valid = numbers(chunk.column("nr_pages"))
             nr_pages = pages[at].astype(np.uint64)
-            if told is not None:
-                nr_pages = np.where(told[at], nr_pages, np.uint64(0))
+            if valid is not None:
+                nr_pages = np.where(valid[at], nr_pages, np.uint64(0))
             thread = chunk.threads[chunk.thread[at]]
             entry = (at + chunk.row, thread, pfn, nr_pages, known)
             self._entries.setdefault(kind, []).append(entry)
-            seen = {Source(code) for code in np.unique(source[at]).tolist()}
-            self._sources.setdefault(kind, set()).update(seen)
+            sources = {Source(code) for code in np.unique(source[at]).tolist()}
+            self._sources.setdefault(kind, set()).update(sources)
 
     def _pfn(self, chunk: Chunk, rows: I64, *, by_address: bool) -> tuple[U64, Bool]:
         values, valid = numbers(chunk.column("start" if by_address else "pfn"))
-        told = values[rows].astype(np.uint64)
+        pfn = values[rows].astype(np.uint64)
         known = np.ones(len(rows), np.bool_) if valid is None else valid[rows]
         if by_address:
             try:
-                told = page_to_pfn(told, self._window) if self._window else told
+                pfn = page_to_pfn(pfn, self._window) if self._window else pfn
                 known = known & (self._window is not None)
             except WindowError:  # no memstart_addr: whose struct pages they are is not known
                 known = np.zeros(len(rows), np.bool_)
-        return told, known
+        return pfn, known
 
     def _calls(self, kind: Kind) -> Calls:
         row, thread, pfn, nr_pages, known = (

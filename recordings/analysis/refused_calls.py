@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What would not have happened if the kernel's check of populate returned an error.
+"""Counts the calls that would not have happened if the check of populate returned an error.
 
 Ard Biesheuvel, 7 April 2023: "Actually, it should be a hard error". vmemmap_populate() would then
 return one for the first section that is out; __add_pages() stops there (mm/memory_hotplug.c: "if
 (err) break;"), the driver's memremap_pages() fails, and nothing that was not populated is freed.
 
-The check stays what it is: it compares with VMEMMAP_START and VMEMMAP_END, so what it lets pass now
-(silent hits) would be mapped all the same.
+The check itself is unchanged: it compares with VMEMMAP_START and VMEMMAP_END, so silent hits would
+still be mapped.
 
 Promises: one pass, in order, thread by thread, the same for any cut into batches; memory is bounded
-by hot-add calls and distinct ranges, not by events. A call whose range is not known refuses
-nothing; a range that was not populated once counts as not populated from then on.
+by hot-add calls and distinct ranges, not by events. A call whose range is not known is never
+refused; a range that was not populated once counts as not populated from then on.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.ledger.columns import I64, U8, U64, Bool, Chunk, chunks, codeset, ranges
-from recordings.ledger.per_thread import Walk
+from recordings.ledger.per_thread import ForwardFill
 from tracers.events import Kind, Phase
 from tracers.regimes import classify, silent, warns
 from tracers.window import Window
@@ -34,8 +34,8 @@ _NEVER: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Calls by what a hard error would have made of them."""
+class RefusedCalls:
+    """Numbers of calls that a hard error would have refused or prevented."""
 
     adds: int  # hot-add calls (__add_pages) that populated anything
     adds_refused: int
@@ -43,7 +43,7 @@ class Refused:
     populate_refused: int  # calls that would have returned the error
     populate_not_made: int  # sections behind it in the same hot-add
     free_not_made: int  # frees of what was not populated
-    silent_made: int  # silent hits, populate and free, that would happen all the same
+    silent_made: int  # silent hits, populate and free, that would still happen
 
     @property
     def not_made(self) -> int:
@@ -51,8 +51,8 @@ class Refused:
         return self.populate_not_made + self.free_not_made
 
 
-class Refusals:
-    """Counts what would be refused; feed it batches in their order."""
+class RefusedCounter:
+    """Counts refused calls; takes batches in their order."""
 
     def __init__(self, window: Window) -> None:
         self._window = window
@@ -72,11 +72,11 @@ class Refusals:
             self._populates(chunk)
             self._frees(chunk)
 
-    def refused(self) -> Refused:
+    def refused(self) -> RefusedCalls:
         """Return the counts so far."""
         hit = self._refused < _NEVER
         refused, not_made, freed, silent_made = self._counts.tolist()
-        return Refused(
+        return RefusedCalls(
             adds=int(np.count_nonzero(self._sections)),
             adds_refused=int(np.count_nonzero(hit)),
             at_first=int(np.count_nonzero(self._refused == 0)),
@@ -94,7 +94,7 @@ class Refusals:
         populate = _POPULATES.take(code)
         adds = self._begin(code)
         initial = np.array([self._inside.get(key, -1) for key in chunk.threads.tolist()], np.int64)
-        owner, after = Walk(thread).latest(~populate, adds, initial)
+        owner, after = ForwardFill(thread).latest(~populate, adds, initial)
         last = np.append(np.flatnonzero(thread[1:] != thread[:-1]), len(thread) - 1)
         for key, number in zip(
             chunk.threads[thread[last]].tolist(), after[last].tolist(), strict=True
@@ -114,7 +114,7 @@ class Refusals:
         return number
 
     def _judge(self, chunk: Chunk, rows: I64, owner: I64) -> None:
-        """Say of populate calls, thread by thread in order, which are refused and not made."""
+        """Count which populate calls, thread by thread in order, are refused and not made."""
         start, hit, known, quiet = self._checked(chunk, rows)
         owned = owner >= 0
         nth = np.zeros(len(rows), np.int64)
@@ -132,9 +132,9 @@ class Refusals:
         self._counts[:2] += (np.count_nonzero(refused), np.count_nonzero(behind))
         self._counts[3] += np.count_nonzero(quiet & ~behind)
         denied = (refused | behind) & known
-        self._deny(start[denied], rows[denied] + chunk.row)
+        self._add_denied(start[denied], rows[denied] + chunk.row)
 
-    def _deny(self, start: U64, row: I64) -> None:
+    def _add_denied(self, start: U64, row: I64) -> None:
         starts = np.concatenate((self._denied, start))
         rows = np.concatenate((self._since, row))
         order = np.lexsort((rows, starts))
@@ -154,7 +154,7 @@ class Refusals:
             self._counts[3] += np.count_nonzero(quiet & ~gone)
 
     def _checked(self, chunk: Chunk, rows: I64) -> tuple[U64, Bool, Bool, Bool]:
-        """Return where calls start; which the check is true for; which are known; silent hits."""
+        """Return starts; where the check is true; which ranges are known; silent hits."""
         start, end, known = ranges(chunk.batch, rows)
         quiet = known & silent(classify(start, end, self._window), start, end, self._window)
         return start, known & warns(start, end, self._window), known, quiet

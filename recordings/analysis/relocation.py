@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The same pages elsewhere: a recording's calls as another layout or placement would have them.
+"""Relocates a recording's calls to another layout, or its pages to another placement.
 
-Promises: the pages stay, their struct pages' addresses are computed anew as vmemmap + pfn *
-sizeof(struct page) modulo 2^64; an address that is no page's struct page becomes unknown, never
-a guess. WARNs are left out: those that fired belong to the window of the recording.
+Promises: the addresses of struct pages are computed anew as vmemmap + pfn * sizeof(struct page)
+modulo 2^64; an address that is no page's struct page becomes unknown, never a guess. WARNs are left
+out: those that fired belong to the window of the recording.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ from tracers.regimes import page_to_pfn, pfn_to_page
 from tracers.window import Window
 
 _CALLS: Final = (Kind.POPULATE, Kind.FREE)
-_PLUGS: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+_HOTPLUGS: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 _MOST: Final = np.uint64(1 << 52)  # pages: far above 52-bit physical addresses
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class Relocation:
     """A region of pages, and where it would be; pfns of the recording's page size."""
 
     pfn: int
@@ -37,11 +37,13 @@ class Move:
     full: bool = False  # why not: the search finds no place, so the request fails
 
 
-class Mover:
-    """Moves batches from the recording's layout to another."""
+class Relocator:
+    """Relocates batches from the recording's layout to another."""
 
-    def __init__(self, own: Window | None, other: Window | None, moves: Iterable[Move]) -> None:
-        """``other`` None: the recording's own. ``moves``: regions that do not overlap.
+    def __init__(
+        self, own: Window | None, other: Window | None, relocations: Iterable[Relocation]
+    ) -> None:
+        """``other`` None: the recording's own. ``relocations``: regions that do not overlap.
 
         Raises:
             WindowError: memstart_addr or a size of the other layout is not known.
@@ -54,15 +56,19 @@ class Mover:
             self._other.pfn_to_page(0)
             if own is not None and own.page_size is not None:
                 self._by = own.page_shift - self._other.page_shift
-        ordered = sorted(moves, key=lambda move: move.pfn)
+        ordered = sorted(relocations, key=lambda relocation: relocation.pfn)
         mask = (1 << 64) - 1
-        self._first = np.array([move.pfn for move in ordered], np.uint64)
-        self._end = np.array([move.pfn + move.nr_pages for move in ordered], np.uint64)
-        self._shift = np.array([(move.to or 0) - move.pfn & mask for move in ordered], np.uint64)
-        self._placed = np.array([move.to is not None for move in ordered], np.bool_)
+        self._first = np.array([relocation.pfn for relocation in ordered], np.uint64)
+        self._end = np.array(
+            [relocation.pfn + relocation.nr_pages for relocation in ordered], np.uint64
+        )
+        self._shift = np.array(
+            [(relocation.to or 0) - relocation.pfn & mask for relocation in ordered], np.uint64
+        )
+        self._placed = np.array([relocation.to is not None for relocation in ordered], np.bool_)
 
-    def move(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the batch with its calls moved and without WARNs."""
+    def relocate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the batch with its calls relocated and without WARNs."""
         kind = codes(batch.column("kind"), Kind)
         calls = np.flatnonzero((kind == Kind.POPULATE) | (kind == Kind.FREE))
         columns = {name: batch.column(name) for name in batch.schema.names}
@@ -80,7 +86,7 @@ class Mover:
         return made if len(keep) == len(kind) else made.take(arrow.column(keep))
 
     def _addresses(self, first: U64, end: U64) -> tuple[U64, U64, Bool]:
-        """Return the struct pages of pfns [first, end) there, and for which that can be told."""
+        """Return the struct pages of pfns [first, end) there, and which of them are known."""
         placed = np.ones(len(first), np.bool_)
         if self._other is None:
             return first, end, ~placed
@@ -106,8 +112,8 @@ def pages(batch: pa.RecordBatch, rows: I64, own: Window | None) -> tuple[U64, U6
 
     A row's own pfn and nr_pages if it has them, else what its addresses are the struct pages of.
     """
-    told, known = _columns(batch, rows, ("pfn", "nr_pages"))
-    first, end = told[0], told[0] + told[1]
+    own_pages, known = _columns(batch, rows, ("pfn", "nr_pages"))
+    first, end = own_pages[0], own_pages[0] + own_pages[1]
     try:
         if own is None or known.all():
             return first, end, known
@@ -115,7 +121,7 @@ def pages(batch: pa.RecordBatch, rows: I64, own: Window | None) -> tuple[U64, U6
         low, high = (page_to_pfn(column, own) for column in addresses)
         for pfn, column in ((low, addresses[0]), (high, addresses[1])):
             given &= pfn_to_page(pfn, own) == column
-    except WindowError:  # no memstart_addr: nobody knows whose struct pages these are
+    except WindowError:  # no memstart_addr: which pages these are of is not known
         return first, end, known
     return np.where(known, first, low), np.where(known, end, high), known | given
 
@@ -147,7 +153,7 @@ class Regions:
     def fold(self, batch: pa.RecordBatch) -> None:
         """Take in the next batch; columns as ``SCHEMA`` has them."""
         kind = codes(batch.column("kind"), Kind)
-        rows = np.flatnonzero(np.isin(kind, _PLUGS))
+        rows = np.flatnonzero(np.isin(kind, _HOTPLUGS))
         (pfn, nr_pages), known = _columns(batch, rows, ("pfn", "nr_pages"))
         known &= (pfn <= _MOST) & (nr_pages > 0) & (nr_pages <= _MOST)
         self._plugged = _merged(self._plugged, pfn[known], (pfn + nr_pages)[known], join=False)
@@ -159,8 +165,8 @@ class Regions:
 
     def regions(self) -> list[tuple[int, int]]:
         """Return [first, end) pfns of each, ascending."""
-        found = self._plugged if len(self._plugged) else self._called
-        return [(first, end) for first, end in found.tolist()]
+        ranges = self._plugged if len(self._plugged) else self._called
+        return [(first, end) for first, end in ranges.tolist()]
 
 
 _NONE: Final[U64] = np.zeros((0, 2), np.uint64)

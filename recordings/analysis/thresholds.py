@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Thresholds on a recording, for a gate in CI: kept, broken, or not to be told.
+"""Checks a recording against thresholds, for a gate in CI: kept, broken or unknown.
 
 Promises: a threshold is "kept" only where everything it depends on was observed and nothing is
-known to be missing; derived calls count for none. What is not kept says by how much or why it
-cannot be told. Exact numbers: no histogram stands behind a verdict at a border.
+known to be missing; derived calls do not count. Every other state comes with the measured value or
+the reason. Numbers are exact, not those of a histogram.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _WARN_PROBE: Final = "__warn"
 
 
 class State(Enum):
-    """What became of a threshold."""
+    """Result of a threshold."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -35,7 +35,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What must hold; None: not asked."""
+    """The thresholds; None: not asked for."""
 
     max_warn_share: float | None = None  # percent of hot-add, and of hot-remove
     max_p99_ns: int | None = None  # of section-add
@@ -44,27 +44,27 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One threshold and what became of it; ``said`` is ours to print."""
+    """One threshold and its result; ``finding``: the measured value or the reason."""
 
     option: str
     state: State
-    said: str
+    finding: str
 
 
 def check(recording: "Recording", snapshot: Snapshot, limits: Thresholds) -> tuple[Check, ...]:
-    """Hold a recording against the thresholds that were asked for."""
-    made = []
+    """Check a recording against the thresholds that were asked for."""
+    checks = []
     if limits.max_warn_share is not None:
         option = f"--max-warn-share {limits.max_warn_share:g}"
-        told = _warn_share(recording.header, snapshot, limits.max_warn_share)
-        made.append(Check(option, *told))
+        result = _warn_share(recording.header, snapshot, limits.max_warn_share)
+        checks.append(Check(option, *result))
     if limits.max_p99_ns is not None:
         option = f"--max-p99 {duration(limits.max_p99_ns)}"
-        made.append(Check(option, *_p99(recording, snapshot, limits.max_p99_ns)))
+        checks.append(Check(option, *_p99(recording, snapshot, limits.max_p99_ns)))
     if limits.expect_sections is not None:
         option = f"--expect-sections {limits.expect_sections}"
-        made.append(Check(option, *_sections(recording, snapshot, limits.expect_sections)))
-    return tuple(made)
+        checks.append(Check(option, *_sections(recording, snapshot, limits.expect_sections)))
+    return tuple(checks)
 
 
 def exit_code(verdict: Verdict, checks: tuple[Check, ...]) -> int:
@@ -80,8 +80,8 @@ def exit_code(verdict: Verdict, checks: tuple[Check, ...]) -> int:
 def worst(codes: list[int]) -> int:
     """Return the code of several files: 2 before 1 before 3 before 0.
 
-    2 first: a file that cannot be read was not checked, so the gate did not do what was asked,
-    and it is the gate that has to be repaired. 1 before 3: proof counts more than a doubt.
+    2 first: a file that cannot be read was not checked, so the gate itself needs repair.
+    1 before 3: proof counts more than a doubt.
     """
     return max(codes, key=(0, 3, 1, 2).index, default=0)
 
@@ -90,24 +90,24 @@ def _warn_share(header: Header, snapshot: Snapshot, limit: float) -> tuple[State
     """Judge hot-add and hot-remove each by itself, as the thread's slowdown was in both."""
     parts = warn_shares(snapshot)
     over = [part for part in parts if part.share * 100 > limit]
-    told = " and ".join(f"{part.share * 100:.1f} % of {part.what}" for part in over or parts)
+    shares = " and ".join(f"{part.share * 100:.1f} % of {part.what}" for part in over or parts)
     if snapshot.losses:
-        return State.UNKNOWN, f"{told or 'no share'} in WARN, but events are missing"
+        return State.UNKNOWN, f"{shares or 'no share'} in WARN, but events are missing"
     if over:
-        return State.BROKEN, f"{told} in WARN"
+        return State.BROKEN, f"{shares} in WARN"
     if missing := "; ".join(_shareless(header, snapshot, sum(part.warn_ns for part in parts))):
         return State.UNKNOWN, missing
-    return State.KEPT, f"{told} in WARN" if told else "no WARN fired"
+    return State.KEPT, f"{shares} in WARN" if shares else "no WARN fired"
 
 
-def _shareless(header: Header, snapshot: Snapshot, told_ns: int) -> Iterator[str]:
-    """Say what a share of 0, or one below the limit, does not rest on."""
+def _shareless(header: Header, snapshot: Snapshot, attributed_ns: int) -> Iterator[str]:
+    """Yield why a share of 0, or one below the limit, is not certain."""
     if not any(kind in snapshot.timings for kind in (Kind.ADD_PAGES, Kind.REMOVE_PAGES)):
         yield "no hot-add or hot-remove call was timed"
     if snapshot.warnings:
         if any(site.untimed for site in snapshot.sites):
             yield "some WARNs were not timed"
-        elif told_ns != snapshot.warn_ns:
+        elif attributed_ns != snapshot.warn_ns:
             yield "not every WARN can be told to belong to a hot-add or hot-remove"
     elif header.probes.get(_WARN_PROBE, "no: ").startswith("no: "):
         yield "no WARN was seen, but nothing says that WARNs were watched"
@@ -117,11 +117,11 @@ def _p99(recording: "Recording", snapshot: Snapshot, limit: int) -> tuple[State,
     lasted = durations(recording, (Kind.SECTION_ADD,)).of(Kind.SECTION_ADD)
     if not len(lasted):
         return State.UNKNOWN, snapshot.section_add_reason or "no section-add was timed"
-    found = quantile_of(lasted, 99)
-    told = f"section-add p99 is {duration(found)} ({count(len(lasted))} calls)"
+    p99 = quantile_of(lasted, 99)
+    text = f"section-add p99 is {duration(p99)} ({count(len(lasted))} calls)"
     if snapshot.losses:
-        return State.UNKNOWN, f"{told}, but events are missing"
-    return (State.BROKEN if found > limit else State.KEPT), told
+        return State.UNKNOWN, f"{text}, but events are missing"
+    return (State.BROKEN if p99 > limit else State.KEPT), text
 
 
 def _sections(recording: "Recording", snapshot: Snapshot, expected: int) -> tuple[State, str]:
@@ -131,15 +131,15 @@ def _sections(recording: "Recording", snapshot: Snapshot, expected: int) -> tupl
     timing = snapshot.timings.get(Kind.SECTION_ADD)
     every = snapshot.populate and HITS_ONLY not in recording.header.origin
     observed = snapshot.populate if every or timing is None else timing.count
-    told = f"{count(observed)} sections were added"
+    text = f"{count(observed)} sections were added"
     if observed > expected:
-        return State.BROKEN, told
+        return State.BROKEN, text
     if snapshot.losses:
-        return State.UNKNOWN, f"at least {told}: events are missing"
+        return State.UNKNOWN, f"at least {text}: events are missing"
     if not every and timing is None:
-        said = "hits alone were kept" if snapshot.populate else snapshot.section_add_reason
-        return State.UNKNOWN, f"at least {told}: {said}"
+        reason = "hits alone were kept" if snapshot.populate else snapshot.section_add_reason
+        return State.UNKNOWN, f"at least {text}: {reason}"
     sources = durations(recording, (Kind.POPULATE,)).sources.get(Kind.POPULATE, frozenset())
     if Source.DMESG in sources:
-        return State.UNKNOWN, f"at least {told}: a log of WARNs shows no others"
-    return (State.KEPT if observed == expected else State.BROKEN), told
+        return State.UNKNOWN, f"at least {text}: a log of WARNs shows no others"
+    return (State.KEPT if observed == expected else State.BROKEN), text

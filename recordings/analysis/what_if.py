@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Would this patch, layout or placement have fixed it? A recording judged as it never happened.
+"""What-if: judges a recording under another window, placement or handling of the WARN.
 
-Promises: the answer is about the recorded pages, and is marked as hypothetical by its type: it is
-no ``Snapshot`` and its verdict never stands where the recording's own does. What the recording
-lost, and what contradicts itself in it, makes this verdict inconclusive as well. Times saved are
-lower bounds from the WARNs that were timed; no time is predicted for what was not measured.
+Promises: the result is about the recorded pages, and is marked as hypothetical by its type: it is
+no ``Snapshot`` and never takes the place of the recording's own verdict. Losses and contradictions
+of the recording make this verdict inconclusive as well. Times saved are lower bounds from the WARNs
+that were timed; no time is predicted for what was not measured.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from recordings.analysis.refused_calls import Refusals, Refused
-from recordings.analysis.relocation import Move, Mover, Regions
+from recordings.analysis.refused_calls import RefusedCalls, RefusedCounter
+from recordings.analysis.relocation import Regions, Relocation, Relocator
 from recordings.format.header import HITS_ONLY
 from recordings.ledger.columns import COLUMNS, I64, codeset, ranges
 from recordings.ledger.ledger import Ledger
@@ -41,7 +41,7 @@ _PARTIAL: Final = (
     "Calls inside the recording's own window are not in it: where they would lie is not known."
 )
 _ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
-#: Regions moved; a forged recording can hold any number.
+#: Regions relocated; a forged recording can hold any number.
 _REGIONS: Final = 4096
 
 
@@ -55,7 +55,7 @@ class Warn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What is supposed. ``window`` None: the recording's own; ``whose`` says what it is of."""
+    """The conditions. ``window`` None: the recording's own; ``whose`` says what it is of."""
 
     window: Window | None = None
     layout: Layout | None = None
@@ -86,8 +86,8 @@ class Fired:
 
 
 @dataclass(frozen=True, slots=True)
-class Supposed:
-    """The answer: everything here is hypothetical."""
+class WhatIfResult:
+    """The result of a what-if: everything here is hypothetical."""
 
     asked: WhatIf
     verdict: Verdict
@@ -101,84 +101,92 @@ class Supposed:
     extents_total: int
     would_warn: int
     silent: int
-    fired: Fired | None  # None: nothing is supposed that settles how often the kernel warns
-    refused: Refused | None
-    moves: tuple[Move, ...]
+    fired: Fired | None  # None: the conditions do not decide how often the kernel warns
+    refused: RefusedCalls | None
+    relocations: tuple[Relocation, ...]
 
 
-def suppose(recording: "Recording", asked: WhatIf, own: Snapshot) -> Supposed:
+def judge_what_if(recording: "Recording", asked: WhatIf, own: Snapshot) -> WhatIfResult:
     """Judge a recording under ``asked``; ``own`` is what it says as it is (``ledger.fold``).
 
     Raises:
-        WindowError: memstart_addr or a size of the layout supposed is not known, or a size of the
+        WindowError: memstart_addr or a size of the other layout is not known, or a size of the
             recording's own that regions are placed by.
     """
     header = recording.header
     machine = header.machine
     window = asked.window or machine.window
     layout = asked.layout if asked.window is not None else machine.layout
-    moves = _moves(recording, asked.physmem_end, machine) if asked.physmem_end is not None else ()
-    mover = Mover(machine.window, asked.window, moves) if asked.window or moves else None
+    relocations = (
+        _relocations(recording, asked.physmem_end, machine) if asked.physmem_end is not None else ()
+    )
+    relocator = (
+        Relocator(machine.window, asked.window, relocations)
+        if asked.window or relocations
+        else None
+    )
     ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree)
-    refusals = Refusals(window) if asked.warn is Warn.ERROR and window is not None else None
-    loud = np.zeros(2, np.int64)
+    refused_counter = (
+        RefusedCounter(window) if asked.warn is Warn.ERROR and window is not None else None
+    )
+    warning_calls = np.zeros(2, np.int64)
     # calls inside the recording's window that nobody kept or saw: another window may leave them out
     partial = asked.window is not None and HITS_ONLY in header.origin
     for batch in recording.batches(columns=COLUMNS):
         events = batch.events
-        if mover is not None:
-            events = mover.move(events)
+        if relocator is not None:
+            events = relocator.relocate(events)
             ledger.fold(replace(batch, events=events))
-        loud += _loud(events, window)
+        warning_calls += _warning_calls(events, window)
         partial |= asked.window is not None and _from_splats(events)
-        if refusals is not None:
-            refusals.fold(events)
-    found = own  # where nothing moves, every call lies where it lay
-    if mover is not None:
+        if refused_counter is not None:
+            refused_counter.fold(events)
+    snapshot = own  # without relocation every call lies where it lay
+    if relocator is not None:
         ledger.add_losses(recording.losses)
-        found = ledger.snapshot(final=True)
-    refused = refusals.refused() if refusals is not None else None
-    verdict, reasons = _verdict(found, refused, moves, partial=partial)
-    return Supposed(
+        snapshot = ledger.snapshot(final=True)
+    refused = refused_counter.refused() if refused_counter is not None else None
+    verdict, reasons = _verdict(snapshot, refused, relocations, partial=partial)
+    return WhatIfResult(
         asked=asked,
         verdict=verdict,
         reasons=reasons,
         window=window,
         layout=layout,
-        populate=found.populate,
-        free=found.free,
-        regimes=found.regimes,
-        extents=found.extents,
-        extents_total=found.extents_total,
-        would_warn=found.would_warn,
-        silent=found.silent,
-        fired=_fired(asked, own, (int(loud[0]), int(loud[1]))),
+        populate=snapshot.populate,
+        free=snapshot.free,
+        regimes=snapshot.regimes,
+        extents=snapshot.extents,
+        extents_total=snapshot.extents_total,
+        would_warn=snapshot.would_warn,
+        silent=snapshot.silent,
+        fired=_fired(asked, own, (int(warning_calls[0]), int(warning_calls[1]))),
         refused=refused,
-        moves=moves,
+        relocations=relocations,
     )
 
 
-def remedies(recording: "Recording", own: Snapshot) -> list[tuple[str, Supposed]]:
-    """Return what the patches that were discussed would do for a recording with hits, by name."""
+def remedies(recording: "Recording", own: Snapshot) -> list[tuple[str, WhatIfResult]]:
+    """Return the what-ifs of the patches discussed, by name; none for a recording without hits."""
     if own.verdict is not Verdict.OUT_OF_RANGE:
         return []
     asked = {
         "WARN_ON_ONCE in place of WARN_ON": WhatIf(warn=Warn.ONCE),
         "An error in place of the WARN": WhatIf(warn=Warn.ERROR),
     }
-    found = [(name, suppose(recording, what, own)) for name, what in asked.items()]
+    results = [(name, judge_what_if(recording, what, own)) for name, what in asked.items()]
     window = recording.header.machine.window
     try:
         end = physmem_end(window) if window is not None else None
         if end is not None:
-            capped = suppose(recording, WhatIf(physmem_end=end), own)
-            found.append((f"Device regions up to PHYSMEM_END 0x{end:x} only", capped))
+            capped = judge_what_if(recording, WhatIf(physmem_end=end), own)
+            results.append((f"Device regions up to PHYSMEM_END 0x{end:x} only", capped))
     except WindowError:
         pass  # no memstart_addr or size: where the linear map ends is not known
-    return found
+    return results
 
 
-def _loud(events: pa.RecordBatch, window: Window | None) -> I64:
+def _warning_calls(events: pa.RecordBatch, window: Window | None) -> I64:
     """Count the populate and free calls that the kernel's comparison is true for."""
     kind = codes(events.column("kind"), Kind)
     phase = codes(events.column("phase"), Phase)
@@ -186,16 +194,16 @@ def _loud(events: pa.RecordBatch, window: Window | None) -> I64:
     if window is None or not len(rows):
         return np.zeros(2, np.int64)
     start, end, known = ranges(events, rows)
-    loud = known & warns(start, end, window)
-    return np.bincount(kind[rows[loud]] == Kind.FREE, minlength=2)
+    warning = known & warns(start, end, window)
+    return np.bincount(kind[rows[warning]] == Kind.FREE, minlength=2)
 
 
 def _from_splats(events: pa.RecordBatch) -> bool:
-    """Say whether calls are known by their WARNs, so that those that did not warn are not."""
+    """Say whether calls are known by their WARNs alone: those that did not warn are missing."""
     return bool((codes(events.column("source"), Source) == Source.DMESG).any())
 
 
-def _moves(recording: "Recording", last: int, machine: Machine) -> tuple[Move, ...]:
+def _relocations(recording: "Recording", last: int, machine: Machine) -> tuple[Relocation, ...]:
     """Place the regions that reach above ``last``, each in a place of its own, top down."""
     window = machine.window
     if window is None:
@@ -204,60 +212,68 @@ def _moves(recording: "Recording", last: int, machine: Machine) -> tuple[Move, .
     regions = Regions(window)
     for batch in recording.batches(columns=COLUMNS):
         regions.fold(batch.events)
-    found = regions.regions()
+    pfns = regions.regions()
     busy = [(first, end) for first, end, _ in machine.iomem if (first, end) != (0, 0)]
     known = bool(busy)
-    busy += [(first << shift, (end << shift) - 1) for first, end in found if end << shift <= last]
-    moves: list[Move] = []
-    for first, end in found:
+    busy += [(first << shift, (end << shift) - 1) for first, end in pfns if end << shift <= last]
+    relocations: list[Relocation] = []
+    for first, end in pfns:
         if end << shift <= last + 1:
             continue
         size = (end - first) << shift
-        room = len(moves) < _REGIONS
+        room = len(relocations) < _REGIONS
         at = place(size, align, last, busy) if known and room else None
         full = known and room and at is None
-        moves.append(Move(first, end - first, None if at is None else at >> shift, full))
+        relocations.append(
+            Relocation(first, end - first, None if at is None else at >> shift, full)
+        )
         if at is not None:
             busy.append((at, at + size - 1))
-    return tuple(moves)
+    return tuple(relocations)
 
 
 def _verdict(
-    found: Snapshot, refused: Refused | None, moves: Sequence[Move], *, partial: bool
+    snapshot: Snapshot,
+    refused: RefusedCalls | None,
+    relocations: Sequence[Relocation],
+    *,
+    partial: bool,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the hypothetical verdict and its reasons."""
     facts = [_PARTIAL] if partial else []
-    if full := sum(1 for move in moves if move.full):
+    if full := sum(1 for relocation in relocations if relocation.full):
         regions = "1 region has" if full == 1 else f"{count(full)} regions have"
         facts.append(f"{regions} no place below that end: the driver's request would fail.")
-    if lost := sum(1 for move in moves if move.to is None and not move.full):
+    if lost := sum(
+        1 for relocation in relocations if relocation.to is None and not relocation.full
+    ):
         where = "1 region is" if lost == 1 else f"{count(lost)} regions are"
         facts.append(f"Where {where} placed instead is not known: no /proc/iomem is recorded.")
-    if found.verdict is not Verdict.OUT_OF_RANGE:
-        verdict = Verdict.INCONCLUSIVE if facts else found.verdict
-        return verdict, (*facts, *found.verdict_reasons)
-    hits, *doubts = found.verdict_reasons
+    if snapshot.verdict is not Verdict.OUT_OF_RANGE:
+        verdict = Verdict.INCONCLUSIVE if facts else snapshot.verdict
+        return verdict, (*facts, *snapshot.verdict_reasons)
+    hits, *doubts = snapshot.verdict_reasons
     if refused is None:
-        return found.verdict, (hits, *facts, *doubts)
+        return snapshot.verdict, (hits, *facts, *doubts)
     if refused.silent_made:
         calls = "1 call" if refused.silent_made == 1 else f"{count(refused.silent_made)} calls"
         made = f"The kernel's check lets {calls} out of the window pass: an error would stop none."
-        return found.verdict, (made, *facts, *doubts)
+        return snapshot.verdict, (made, *facts, *doubts)
     fact = "No struct page would be mapped outside of the window: what asks for it is refused."
     if facts or doubts:
         return Verdict.INCONCLUSIVE, (*facts, *doubts, fact)
     return Verdict.CLEAN, (fact,)
 
 
-def _fired(asked: WhatIf, own: Snapshot, loud: tuple[int, int]) -> Fired | None:
+def _fired(asked: WhatIf, own: Snapshot, warning_calls: tuple[int, int]) -> Fired | None:
     """Count the WARNs that would fire, populate's and free's, and what that saves."""
-    if asked.warn is None and any(loud):
-        return None  # how often a kernel warns is not a question of its layout
+    if asked.warn is None and any(warning_calls):
+        return None  # how often a kernel warns does not depend on its layout
     sites = [site for site in own.sites if MMU_C in site.site]
     recorded = sum(site.count for site in sites)
     spent = sum(site.total_ns for site in sites)
     timed = recorded - sum(site.untimed for site in sites)
-    populate, free = loud if _populate_checks(own) else (0, loud[1])
+    populate, free = warning_calls if _populate_checks(own) else (0, warning_calls[1])
     match asked.warn:
         case Warn.ERROR:
             populate = free = 0
@@ -288,7 +304,7 @@ def _fired(asked: WhatIf, own: Snapshot, loud: tuple[int, int]) -> Fired | None:
 def _populate_checks(own: Snapshot) -> bool:
     """Say whether vmemmap_populate() compares at all: kernels before 5.12 only warn when freeing.
 
-    What the recording shows decides; where it shows no WARN, newer kernels are supposed.
+    What the recording shows decides; where it shows no WARN, a newer kernel is assumed.
     """
     warned = any(op.warnings for op in own.operations if op.kind in _ADDS)
     freed = any(op.warnings for op in own.operations if op.kind not in _ADDS)

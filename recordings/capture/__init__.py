@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Capture: what fills recordings, from a running kernel or from a log."""
+"""Capture: makes recordings, of a running kernel or from a log."""

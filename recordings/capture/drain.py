@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Captures a live source: what it yields goes to a file first and into the numbers after.
+"""Captures a live event feed: its events go to the file first, then into the numbers.
 
-Promises: the source is drained by a thread of its own, which neither a screen nor a slow disk can
-hold up; ``stop`` comes back with the source stopped and the file whole, whatever went wrong before;
-a failure of the file or of the source is remembered, told once, and never loses what was already
-taken. Memory is bounded: events wait for ``fold`` up to ``MAX_WAITING``, then the draining thread
-folds them itself.
+Promises: a thread of its own drains the feed, and neither a screen nor a slow disk can block it;
+``stop`` returns with the feed stopped and the file whole, whatever went wrong before; a failure of
+the file or of the feed is remembered, reported once, and never loses what was already taken.
+Memory is bounded: events wait for ``fold`` up to ``MAX_WAITING``, then the draining thread folds
+them itself.
 """
 
 import threading
@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from recordings.capture.rotation import Rotation
-from recordings.capture.writer_thread import MAX_WAITING, Keeper
+from recordings.capture.writer_thread import MAX_WAITING, WriterThread
 from recordings.format.header import Header, RecordingError
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
@@ -24,12 +24,12 @@ from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
-#: Seconds a source is asked to wait for events: the longest until a stop is noticed.
+#: Seconds a feed is asked to wait for events: the longest until a stop is noticed.
 POLL_S: Final = 0.1
 
 
-class Source(Protocol):
-    """A live source of events. Made with its probes attached and disabled."""
+class EventFeed(Protocol):
+    """A live feed of events. Made with its probes attached and disabled."""
 
     @property
     def machine(self) -> Machine:
@@ -64,7 +64,7 @@ class Source(Protocol):
         ...
 
     def stop(self) -> Iterator[Batch]:
-        """Disable the probes; yield what was still under way."""
+        """Disable the probes; yield what was still buffered."""
         ...
 
     def closing(self) -> tuple[str, ...]:
@@ -76,60 +76,60 @@ class Source(Protocol):
         ...
 
 
-def header_of(source: Source) -> Header:
-    """Return the header of a recording of ``source``."""
+def header_of(feed: EventFeed) -> Header:
+    """Return the header of a recording of ``feed``."""
     return Header(
-        machine=source.machine,
-        probes=source.probes,
-        clock=source.clock,
-        origin=source.origin,
-        warn_sites=source.warn_sites,
-        notes=source.notes,
+        machine=feed.machine,
+        probes=feed.probes,
+        clock=feed.clock,
+        origin=feed.origin,
+        warn_sites=feed.warn_sites,
+        notes=feed.notes,
     )
 
 
 class Capture:
-    """One source being captured, to ``out`` or, without it, into numbers only.
+    """One feed being captured, to ``out`` or, without it, into numbers only.
 
     ``start``, then ``fold`` and ``snapshot`` from any thread now and then, then ``stop``.
     """
 
-    def __init__(self, source: Source, out: Rotation | None = None) -> None:
-        self.header = header_of(source)
+    def __init__(self, feed: EventFeed, out: Rotation | None = None) -> None:
+        self.header = header_of(feed)
         self.out = out
-        self.events = 0  # taken from the source
+        self.events = 0  # taken from the feed
         self.version = 0  # grows with every fold that changes the numbers
         self.failure = ""  # the first thing that went wrong: one line
-        self.closing: tuple[str, ...] = ()  # the source's last sentences, after ``stop``
+        self.closing: tuple[str, ...] = ()  # the feed's closing notes, after ``stop``
         self.started = 0.0  # time.monotonic() when the probes were on
-        self._source = source
-        self._keeper = Keeper(out, self._fail) if out is not None else None
+        self._feed = feed
+        self._writer = WriterThread(out, self._fail) if out is not None else None
         self._ledger = Ledger.of(self.header)
-        self._folding = threading.Lock()
+        self._fold_lock = threading.Lock()
         self._waiting: list[Batch] = []
         self._rows_waiting = 0
-        self._handing = threading.Lock()
+        self._queue_lock = threading.Lock()
         self._reason = "closed"
         self._stopping = threading.Event()
         self._begun = threading.Event()
-        self._refusal: Exception | None = None
+        self._start_error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self) -> None:
-        """Enable the probes and begin; raises what the source raises, which is then closed."""
+        """Enable the probes and begin; raises what the feed raises, which is then closed."""
         self._thread.start()
         self._begun.wait()
-        if self._refusal is not None:
+        if self._start_error is not None:
             self._thread.join()
-            raise self._refusal
+            raise self._start_error
 
     @property
     def running(self) -> bool:
-        """Whether events are still taken; not after ``stop`` or when the source has failed."""
+        """Whether events are still taken; not after ``stop`` or when the feed has failed."""
         return self._thread.is_alive()
 
     def stop(self, reason: str = "closed") -> None:
-        """Stop the source, take the rest, close the file; ``reason`` goes into it."""
+        """Stop the feed, take the rest, close the file; ``reason`` goes into it."""
         if self._thread.is_alive() and not self._stopping.is_set():
             self._reason = reason
             self._stopping.set()
@@ -137,9 +137,9 @@ class Capture:
         self.fold()
 
     def fold(self) -> None:
-        """Take what waits into the numbers: seldom and much at once is cheapest."""
-        with self._folding:
-            with self._handing:
+        """Fold what waits into the numbers; cheapest seldom and much at once."""
+        with self._fold_lock:
+            with self._queue_lock:
                 batches, self._waiting, self._rows_waiting = self._waiting, [], 0
             if batches:
                 self.version += 1
@@ -149,7 +149,7 @@ class Capture:
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of all that was folded; after ``stop`` they are final."""
-        with self._folding:
+        with self._fold_lock:
             return self._ledger.snapshot(final=not self.running)
 
     @property
@@ -159,14 +159,14 @@ class Capture:
 
     def _run(self) -> None:
         try:
-            if self._keeper is not None:
-                self._keeper.start()
-            self._source.start()
+            if self._writer is not None:
+                self._writer.start()
+            self._feed.start()
         except Exception as error:  # noqa: BLE001 (raised by ``start``)
-            self._refusal = error
-            if self._keeper is not None:
-                self._keeper.halt()
-            self._source.close()
+            self._start_error = error
+            if self._writer is not None:
+                self._writer.stop()
+            self._feed.close()
             return
         finally:
             self.started = time.monotonic()
@@ -177,37 +177,37 @@ class Capture:
             self._fail(error)
         notes = self._end()
         try:
-            if self._keeper is not None:
-                self._keeper.close(self._reason, notes)
+            if self._writer is not None:
+                self._writer.close(self._reason, notes)
         except RecordingError as error:
             self._fail(error)
 
     def _drain(self) -> None:
         while not self._stopping.is_set():
-            batch = self._source.poll(POLL_S)
+            batch = self._feed.poll(POLL_S)
             if batch is not None:
                 self._take(batch)
 
     def _end(self) -> tuple[str, ...]:
-        """Stop the source whatever happens; return its last sentences."""
+        """Stop the feed whatever happens; return its closing notes."""
         try:
-            for batch in self._source.stop():
+            for batch in self._feed.stop():
                 self._take(batch)
-            self.closing = self._source.closing()
+            self.closing = self._feed.closing()
         except Exception as error:  # noqa: BLE001 (as above)
             self._fail(error)
         try:
-            self._source.close()
+            self._feed.close()
         except Exception as error:  # noqa: BLE001 (as above)
             self._fail(error)
         return (*self.closing, *([self.failure] if self.failure else ()))
 
     def _take(self, batch: Batch) -> None:
-        """Have it written first: the file is what survives."""
+        """Queue it for the file first, which is what survives, then for the numbers."""
         self.events += batch.events.num_rows
-        if self._keeper is not None:
-            self._keeper.give(batch)
-        with self._handing:
+        if self._writer is not None:
+            self._writer.put(batch)
+        with self._queue_lock:
             self._waiting.append(batch)
             self._rows_waiting += batch.events.num_rows
             full = self._rows_waiting >= MAX_WAITING

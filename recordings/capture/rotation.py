@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The files of one capture: FILE, then numbered siblings, each a whole recording of its own.
+"""Rotates the files of one capture: FILE, then numbered parts, each a whole recording.
 
 Promises: at every moment exactly one file is being written; a file that holds an event ends with
 the batch that reaches the size, or when its time is over; the next one is open before the one
-before is closed, so a place that takes no new file loses no event; what ``keep`` deletes are files
-of this run only; sorting names as a shell does sorts them by time.
+before is closed, so no event is lost where no new file can be made; ``keep`` deletes files of this
+run only; sorted as a shell does, names are in order of time.
 """
 
 import glob
@@ -21,7 +21,7 @@ from tracers.batch import Batch
 
 SUFFIX: Final = ".arrows"
 #: Seconds until a file that could not be opened is tried again.
-_PATIENCE_S: Final = 10.0
+_RETRY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Rotation:
     """Writes a capture to one or more files, or to an open stream, which cannot rotate.
 
     To be used by one thread at a time. Raises ``RecordingError`` when the first file cannot be
-    made, or a file of an earlier run has the name of a sibling.
+    made, or a file of an earlier run has the name of a part.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Rotation:
         self._unwritten = 0  # of the ended files
         self.problem = ""  # why the last rotation did not succeed
         if limits and isinstance(target, Path):
-            _refuse_leftovers(target)
+            _refuse_earlier_parts(target)
         self._writer: Writer | None = self._open(target, header)
         self._opened = self._try_at = clock()
 
@@ -124,20 +124,20 @@ class Rotation:
         self._writer.write(batch)
 
     def flush(self) -> None:
-        """Put what was given in its file; errors as ``Writer.flush``."""
+        """Write what is buffered; errors as ``Writer.flush``."""
         if self._writer is not None:
             self._writer.flush()
 
     def tick(self) -> None:
-        """Begin the next file if it is time: to be called now and then when nothing comes."""
+        """Begin the next file if it is time; to be called now and then when no batches come."""
         now = self._clock()
         if isinstance(self._target, Path) and now >= self._try_at and self._due(now):
             self._rotate(self._target, now)
 
-    def rehearse(self) -> None:
-        """Make ready for the first batch: see ``Writer.rehearse``."""
+    def warm_up(self) -> None:
+        """Warm up for the first batch: see ``Writer.warm_up``."""
         if self._writer is not None:
-            self._writer.rehearse()
+            self._writer.warm_up()
 
     def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
         """End the last file; errors as ``Writer.close``. Again: does nothing."""
@@ -165,7 +165,7 @@ class Rotation:
         return seconds is not None and now - self._opened >= seconds
 
     def _rotate(self, target: Path, now: float) -> None:
-        self._forget_oldest()
+        self._delete_oldest()
         path = part_path(target, self._number + 1)
         origin = {"part": str(self._number + 1), "first_part": target.name}
         try:
@@ -174,7 +174,7 @@ class Rotation:
             )
         except RecordingError as error:
             self.problem = f"{error}; {self.name} goes on"
-            self._try_at = now + _PATIENCE_S
+            self._try_at = now + _RETRY_S
             return
         self.problem = ""
         try:
@@ -184,8 +184,8 @@ class Rotation:
         self._number += 1
         self._writer, self._opened = following, now
 
-    def _forget_oldest(self) -> None:
-        """Make room for one more file."""
+    def _delete_oldest(self) -> None:
+        """Delete files so that one more is within ``keep``."""
         keep = self._limits.keep
         there = [at for at, part in enumerate(self._parts) if not part.deleted]
         for at in there[: 0 if keep is None else max(0, len(there) + 2 - keep)]:
@@ -198,12 +198,12 @@ class Rotation:
         return Writer(target, header, fsync=fsync)
 
 
-def _refuse_leftovers(path: Path) -> None:
-    """Raise ``RecordingError`` where an earlier run's sibling would be in the way."""
+def _refuse_earlier_parts(path: Path) -> None:
+    """Raise ``RecordingError`` where a part of an earlier run has a name that this one needs."""
     second = part_path(path, 2)
     pattern = glob.escape(second.name).replace("000002", "[0-9]" * 6)
-    found = min(path.parent.glob(pattern), default=None)
-    if found is not None:
+    earlier = min(path.parent.glob(pattern), default=None)
+    if earlier is not None:
         raise RecordingError(
-            f"{found}: exists already, of an earlier run: name another FILE, or move it away"
+            f"{earlier}: exists already, of an earlier run: name another FILE, or move it away"
         )

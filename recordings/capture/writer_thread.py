@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keeps a capture's events in its files: a thread that writes, so that a slow disk holds up nobody.
+"""Writer thread: a slow disk never blocks capture.
 
-Promises: what is given after a quiet moment is on its way to the disk at once, for a kernel that
-panics gives no second chance; under a steady stream files are written to ten times a second; a disk
-that stalls makes events wait here, up to ``MAX_WAITING``, and then in the kernel's own rings, which
-count what they lose; a disk that fails is told once and stops nothing.
+Promises: a batch that comes after a quiet moment is written at once, for a kernel that panics gives
+no second chance; under a steady stream files are written ten times a second; when a disk stalls,
+events wait here, up to ``MAX_WAITING``, and then in the kernel's own rings, which count what they
+lose; a disk that fails is reported once and stops nothing.
 """
 
 import threading
@@ -25,24 +25,24 @@ BURST: Final = 16
 _TICK_S: Final = 1.0  # between two looks at whether a file's time is over
 
 
-class Pace:
-    """When the next write may be: a burst at once, then one each ``EVERY_S`` (a token bucket)."""
+class RateLimiter:
+    """Limits the rate of writes: a burst at once, then one each ``EVERY_S`` (a token bucket)."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._left = float(BURST)
+        self._tokens = float(BURST)
         self._at = clock()
 
-    def wrote(self) -> float:
+    def count_write(self) -> float:
         """Count a write; return the seconds that the next has to wait."""
         now = self._clock()
-        self._left = min(float(BURST), self._left + (now - self._at) / EVERY_S) - 1
+        self._tokens = min(float(BURST), self._tokens + (now - self._at) / EVERY_S) - 1
         self._at = now
-        return max(0.0, (1 - self._left) * EVERY_S)
+        return max(0.0, (1 - self._tokens) * EVERY_S)
 
 
-class Keeper:
-    """Writes what it is given to ``out``; ``failed`` is called, by its thread, where it cannot."""
+class WriterThread:
+    """Writes batches to ``out``; its thread calls ``failed`` with each error."""
 
     def __init__(self, out: Rotation, failed: Callable[[Exception], None]) -> None:
         self._out = out
@@ -51,23 +51,23 @@ class Keeper:
         self._rows = 0  # that wait or are being written
         self._ending = False
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
-        """Make ready, then begin."""
-        self._out.rehearse()
+        """Warm up, then start the thread."""
+        self._out.warm_up()
         self._thread.start()
 
-    def give(self, batch: Batch) -> None:
-        """Have ``batch`` written; comes back at once, unless too much waits already."""
+    def put(self, batch: Batch) -> None:
+        """Queue ``batch``; returns at once, unless ``MAX_WAITING`` events wait already."""
         with self._wake:
             self._wake.wait_for(lambda: self._rows < MAX_WAITING)
             self._waiting.append(batch)
             self._rows += batch.events.num_rows
             self._wake.notify_all()
 
-    def halt(self) -> None:
-        """Write what waits and end; ``out`` stays open. Again: does nothing."""
+    def stop(self) -> None:
+        """Write what waits and end the thread; ``out`` stays open. Again: does nothing."""
         with self._wake:
             self._ending = True
             self._wake.notify_all()
@@ -75,32 +75,32 @@ class Keeper:
             self._thread.join()
 
     def close(self, reason: str, notes: Sequence[str]) -> None:
-        """Halt, and end the last file. Raises ``RecordingError``."""
-        self.halt()
+        """Stop, and end the last file. Raises ``RecordingError``."""
+        self.stop()
         self._out.close(reason, notes)
 
     def _run(self) -> None:
-        pace = Pace()
+        limiter = RateLimiter()
         while (batches := self._next()) is not None:
             try:
                 self._write(batches)
-            except Exception as error:  # noqa: BLE001 (whatever it is, the next may be kept)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next may be written)
                 self._failed(error)
             with self._wake:
                 self._rows -= sum(batch.events.num_rows for batch in batches)
                 self._wake.notify_all()
                 if batches:
-                    self._wake.wait_for(lambda: self._ending, pace.wrote())
+                    self._wake.wait_for(lambda: self._ending, limiter.count_write())
 
     def _next(self) -> Sequence[Batch] | None:
-        """Return what waits, after a while without nothing; None when it is over."""
+        """Return what waits, nothing after ``_TICK_S``; None when the thread is to end."""
         with self._wake:
             self._wake.wait_for(lambda: self._waiting or self._ending, _TICK_S)
             batches, self._waiting = self._waiting, []
             return None if self._ending and not batches else batches
 
     def _write(self, batches: Sequence[Batch]) -> None:
-        """Write every batch, also behind one that failed: there it is counted as missing."""
+        """Write every batch, also after one that failed: the file counts those as missing."""
         if not batches:
             self._out.tick()
             return

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""CSV: one header line, one line an event, quoted as RFC 4180 has it, lines ended by LF.
+"""CSV export: one header line, one line an event, quoted as in RFC 4180, lines ended by LF.
 
 Promises: integers in decimal with all their digits, addresses as text (0x and 16 digits), text
 in quotes, null as nothing (an empty text is ``""``). Text that a spreadsheet would take for a
-formula has a ``'`` before it, and so has text that begins with ``'`` itself: whoever takes one
-leading ``'`` away has the original.
+formula has a ``'`` before it, and so has text that begins with ``'`` itself: removing one leading
+``'`` gives the original.
 """
 
 from functools import partial
@@ -34,14 +34,14 @@ def guarded(name: str) -> str:
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
-    columns, left_out = texts.held(whole)
+    columns, left_out = texts.split_columns(whole)
     window = recording.header.machine.window
     fields = [*(whole.field(name) for name in columns), *judged.fields(whole)]
     schema = pa.schema([(guarded(field.name), _type(field)) for field in fields])
     # Arrow quotes all text and no number, in the header too.
     with csv.CSVWriter(pa.PythonFile(Sink(sink), "w"), schema) as writer:
         for events in groups(recording, _ROWS, columns=columns):
-            for piece in map(partial(judged.added, window=window), texts.pieces(events)):
+            for piece in map(partial(judged.with_judgement, window=window), texts.pieces(events)):
                 cells = [_cells(field, piece.column(field.name)) for field in fields]
                 writer.write_batch(pa.RecordBatch.from_arrays(cells, schema=schema))
     return left_out

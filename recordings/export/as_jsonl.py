@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""JSON lines: one object an event, every column a key of every object, null where not known.
+"""JSON lines export: one object an event, with every column as a key, null where not known.
 
 Promises: plain ASCII (what a kernel wrote is escaped, so it is harmless on a terminal too);
-integers with all their digits; addresses as text, 0x and 16 digits, since readers that keep
-numbers as doubles lose what is above 2^53.
+integers with all their digits; addresses as text, 0x and 16 digits, since readers that parse
+numbers as float64 lose digits above 2^53.
 
 Lines are joined column by column: an encoder called per row (orjson, msgspec) takes more than
 six times as long, nearly all of it to make Python objects of Arrow columns (docs/performance.md).
@@ -29,41 +29,41 @@ _NULL: Final = texts.word("null")
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
-    columns, left_out = texts.held(whole)
+    columns, left_out = texts.split_columns(whole)
     out, window = Sink(sink), recording.header.machine.window
     for events in groups(recording, _ROWS, columns=columns):
         for piece in texts.pieces(events):
-            _write_lines(judged.added(piece, window), out)
+            _write_lines(judged.with_judgement(piece, window), out)
     return left_out
 
 
 def _write_lines(events: pa.RecordBatch, out: Sink) -> None:
     parts: list[pa.Array | pa.Scalar] = []
-    said = "{"  # what stands before the next value, the same in every line
+    prefix = "{"  # text before the next value, the same in every line
     for name, column in zip(events.schema.names, events.columns, strict=True):
-        said += ("" if said == "{" else ",") + f"{json.dumps(name)}:"
+        prefix += ("" if prefix == "{" else ",") + f"{json.dumps(name)}:"
         if column.null_count == len(column):
-            said += "null"
+            prefix += "null"
         elif texts.is_text(column.type):
-            parts.append(texts.text(column, _Words(said), f"{said}null"))
-            said = ""
+            parts.append(texts.text(column, _Prefixed(prefix), f"{prefix}null"))
+            prefix = ""
         else:
-            parts += [texts.word(said), _numbers(name, column)]
-            said = ""
-    lines = pc.binary_join_element_wise(*parts, texts.word(f"{said}}}\n"), texts.word(""))
+            parts += [texts.word(prefix), _numbers(name, column)]
+            prefix = ""
+    lines = pc.binary_join_element_wise(*parts, texts.word(f"{prefix}}}\n"), texts.word(""))
     data = lines.buffers()[2]
     if data is not None:
         out.write(data)
 
 
-class _Words:
-    """Makes a value of a name, with what stands before it."""
+class _Prefixed:
+    """Formats a string as a JSON value, behind ``prefix``."""
 
-    def __init__(self, said: str) -> None:
-        self._said = said
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
 
     def __call__(self, name: str) -> str:
-        return self._said + json.dumps(name)
+        return self._prefix + json.dumps(name)
 
 
 def _numbers(name: str, column: pa.Array) -> pa.Array:

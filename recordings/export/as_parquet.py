@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Parquet: the recording's own columns and types and ``judged.FIELDS``, zstd, what it says itself.
+"""Parquet export: the recording's own columns and types plus ``judged.FIELDS``, zstd.
 
 Promises: u64 is UINT_64, names are dictionaries, null is null. The schema's metadata is the
 recording's, so that ``vmemscope`` there is its header with window, machine and probes; beside
@@ -24,9 +24,9 @@ from tracers.events import SCHEMA
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
 
-#: A row group: what duckdb and others hand to a thread (they ask for 100,000 and more).
+#: Rows of a row group: what duckdb and others hand to a thread (they ask for 100,000 and more).
 _ROWS: Final = 131_072
-#: Columns that go up by small steps; text is a dictionary, the others neither.
+#: Columns that go up by small steps: delta encoded; all others have a dictionary.
 _STEPS: Final = ("ts_ns", "start", "end", "pfn")
 _META: Final = "vmemscope:export"
 
@@ -34,7 +34,7 @@ _META: Final = "vmemscope:export"
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     names = recording.select()
-    columns = tuple(name for name in names if _holds(recording.schema.field(name)))
+    columns = tuple(name for name in names if _supported(recording.schema.field(name)))
     own = [recording.schema.field(name) for name in columns]
     window = recording.header.machine.window
     schema = pa.schema([*own, *judged.fields(recording.schema)], recording.metadata)
@@ -47,15 +47,15 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
         column_encoding=dict.fromkeys(_STEPS, "DELTA_BINARY_PACKED"),
     ) as writer:
         for events in groups(recording, _ROWS, columns=columns, ledger=ledger):
-            told = judged.added(events, window).cast(schema)
-            writer.write_batch(told, row_group_size=max(1, told.num_rows))
-        said = summary(recording, ledger.snapshot(final=True))
-        writer.add_key_value_metadata({_META: json.dumps(said)})
+            piece = judged.with_judgement(events, window).cast(schema)
+            writer.write_batch(piece, row_group_size=max(1, piece.num_rows))
+        metadata = summary(recording, ledger.snapshot(final=True))
+        writer.add_key_value_metadata({_META: json.dumps(metadata)})
     return tuple(name for name in names if name not in columns)
 
 
 def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
-    """Return what a reader of the events alone cannot know, ready for ``json.dumps``."""
+    """Return verdict, losses and notes, which are not in the events, ready for ``json.dumps``."""
     losses = snapshot.losses
     return {
         "events": snapshot.events,
@@ -76,8 +76,8 @@ def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _holds(field: pa.Field) -> bool:
-    """Tell whether Parquet has a way to hold a column; ours it has."""
+def _supported(field: pa.Field) -> bool:
+    """Tell whether Parquet can hold a column; it can hold all of ours."""
     if field.name in SCHEMA.names or is_text(field.type):
         return True
     try:

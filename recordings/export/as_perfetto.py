@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A Perfetto trace (ui.perfetto.dev): calls as slices of their threads, hits, and counters.
+"""Perfetto export (ui.perfetto.dev): calls as slices of their threads, hits, and counters.
 
 What is drawn where:
 
@@ -10,7 +10,7 @@ What is drawn where:
 - counters: hits, silent hits, WARNs, nanoseconds in finished WARNs
 - a track ``vmemscope``: one slice over all, its arguments the verdict, losses and window
 
-Promises: times are the recording's own clock, told to the reader by name where the recording
+Promises: times are the recording's own clock, declared in the trace where the recording
 names it; every number is an integer; memory does not grow with the recording.
 """
 
@@ -20,7 +20,7 @@ from recordings.export.groups import Sink, groups
 from recordings.export.slices import Open, Row, Slices, rows
 from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
-from recordings.ledger.headline import WORDS, answer
+from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
 from recordings.wording.units import address
@@ -89,7 +89,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
 
 
 class _Packets:
-    """Draws: makes packets of what happens, until they are taken."""
+    """Builds the trace's packets; ``serialize`` hands them over."""
 
     def __init__(self) -> None:
         self._builder = TraceProtoBuilder()
@@ -103,7 +103,7 @@ class _Packets:
         return data
 
     def open(self, recording: "Recording") -> None:
-        """Make what stands before the events: names, clock, machine, tracks."""
+        """Make the packets before the events: names, clock, machine, tracks."""
         header = recording.header
         packet = self._packet()
         packet.sequence_flags = pb.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
@@ -154,8 +154,8 @@ class _Packets:
             self._warn_ns += max(0, row.ts - opened.ts)
             _count(event, _WARN_NS, self._warn_ns)
 
-    def moment(self, ts: int, row: Row) -> None:
-        """Draw what has no other side."""
+    def instant(self, ts: int, row: Row) -> None:
+        """Draw an event that is no slice: see ``slices.Track.instant``."""
         event = self._event(ts, row.thread, pb.TrackEvent.TYPE_INSTANT, row)
         self._describe(event, row)
         if row.phase == Phase.EXIT:
@@ -166,14 +166,14 @@ class _Packets:
             self._hit(ts, row)
 
     def close(self, recording: "Recording", snapshot: Snapshot) -> None:
-        """Draw the slice over all, which says what the recording says of itself."""
+        """Draw the slice over all: its arguments are the recording's verdict, losses and window."""
         first, last = (min(ts or 0, (1 << 63) - 1) for ts in (snapshot.first_ns, snapshot.last_ns))
         packet = self._packet()
         packet.timestamp = first
         event = packet.track_event
         event.type, event.track_uuid = pb.TrackEvent.TYPE_SLICE_BEGIN, _RECORDING
-        event.name = f"{WORDS[snapshot.verdict]}: {answer(snapshot)}"
-        for key, value in _told(recording, snapshot).items():
+        event.name = f"{WORDS[snapshot.verdict]}: {verdict_summary(snapshot)}"
+        for key, value in _annotations(recording, snapshot).items():
             note = event.debug_annotations.add()
             note.name = key
             if isinstance(value, int):
@@ -195,21 +195,21 @@ class _Packets:
             _count(event, uuid, value)
 
     def _clock(self, packet: _Message, recording: "Recording") -> None:
-        """Tell which clock the times are of, and how it lies to realtime, where that is known."""
+        """Declare the clock of the times, and its offset to realtime, where they are known."""
         clock = recording.header.clock
         number = _CLOCKS.get(str(clock.get("name")))
         if number is None:
             return
         packet.trace_packet_defaults.timestamp_clock_id = number
-        shot = self._packet().clock_snapshot
-        shot.primary_trace_clock = number
+        snapshot = self._packet().clock_snapshot
+        snapshot.primary_trace_clock = number
         first = min((info.first_ts for info in recording.index if info.rows), default=0)
-        pairs = [(number, first)]
+        clocks = [(number, first)]
         offset = clock.get("offset_ns")
         if isinstance(offset, int) and 0 <= first + offset < 1 << 63:
-            pairs.append((pb.BUILTIN_CLOCK_REALTIME, first + offset))
-        for clock_id, ts in pairs:
-            entry = shot.clocks.add()
+            clocks.append((pb.BUILTIN_CLOCK_REALTIME, first + offset))
+        for clock_id, ts in clocks:
+            entry = snapshot.clocks.add()
             entry.clock_id, entry.timestamp = clock_id, ts
 
     def _packet(self) -> _Message:
@@ -311,10 +311,10 @@ def _count(event: _Message, uuid: int, value: int) -> None:
     event.extra_counter_values.append(value)
 
 
-def _told(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
-    """Return what the recording says of itself, by the name of the annotation."""
+def _annotations(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
+    """Return the recording's verdict, losses and window, by the name of the annotation."""
     machine, losses = recording.header.machine, snapshot.losses
-    told: dict[str, int | str] = {
+    values: dict[str, int | str] = {
         "verdict": snapshot.verdict.value,
         "reasons": " ".join(snapshot.verdict_reasons),
         "kernel": machine.release or "unknown",
@@ -330,7 +330,7 @@ def _told(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
         "silent": snapshot.silent,
         "warnings": snapshot.warnings,
     }
-    told |= {name: getattr(losses, name) for name in Losses.__slots__}
+    values |= {name: getattr(losses, name) for name in Losses.__slots__}
     if recording.problems:
-        told["problems"] = "; ".join(recording.problems)
-    return told
+        values["problems"] = "; ".join(recording.problems)
+    return values

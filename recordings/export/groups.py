@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Events in pieces of a size that suits, whatever the recording's batches are.
+"""Regroups a recording's batches into pieces of a given size.
 
 Promises: rows in the recording's order; at most a piece and a batch in memory; a recording of
 many small batches, as a live one is, makes no file of many small row groups.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recordings.format.reader import Recording
     from recordings.ledger.ledger import Ledger
 
-_BYTES: Final = 64 << 20  # held back at most
+_BYTES: Final = 64 << 20  # buffered at most
 
 
 def groups(
@@ -28,32 +28,32 @@ def groups(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the columns in pieces of ``rows`` or more; only the last has fewer.
 
-    Every batch is folded into ``ledger`` on the way, at last with what the file itself misses.
+    Every batch is folded into ``ledger`` on the way, and at the end the file's own losses.
     """
-    held: list[pa.RecordBatch] = []
+    buffered: list[pa.RecordBatch] = []
     for batch in recording.batches():
         if ledger is not None:
             ledger.fold(batch)
         if batch.events.num_rows:
-            held.append(batch.events.select(columns))
-        enough = sum(events.num_rows for events in held) >= rows
-        if enough or sum(events.nbytes for events in held) >= _BYTES:
-            yield from _joined(held)
-            held = []
-    yield from _joined(held)
+            buffered.append(batch.events.select(columns))
+        enough = sum(events.num_rows for events in buffered) >= rows
+        if enough or sum(events.nbytes for events in buffered) >= _BYTES:
+            yield from _concatenated(buffered)
+            buffered = []
+    yield from _concatenated(buffered)
     if ledger is not None:
         ledger.add_losses(recording.losses)
 
 
-def _joined(held: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    if len(held) < 2:
-        return held
-    joined: list[pa.RecordBatch] = pa.Table.from_batches(held).combine_chunks().to_batches()
-    return joined
+def _concatenated(buffered: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    if len(buffered) < 2:
+        return buffered
+    whole: list[pa.RecordBatch] = pa.Table.from_batches(buffered).combine_chunks().to_batches()
+    return whole
 
 
 class Sink:
-    """The file that Arrow's writers write to, over ours.
+    """File-like adapter that lets Arrow's writers write to an ``Output``.
 
     After the first error it takes everything and keeps nothing: writers try to write once more
     when they are closed, or collected.
@@ -66,7 +66,7 @@ class Sink:
         self._broken = False
 
     def write(self, data: bytes) -> int:
-        """Hand on ``data``. Raises ``OSError``."""
+        """Write ``data``. Raises ``OSError``."""
         view = memoryview(data)
         size = len(view)
         if self._broken:
@@ -79,4 +79,4 @@ class Sink:
         return size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""

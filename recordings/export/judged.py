@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How each call of a batch is judged, and the two columns that exports have of it.
+"""Judges each call of a batch; exports have the result as two columns.
 
 Promises: ``regime`` and ``silent`` are null in every row that is no entry or point of a populate
 or free call; ``regime`` is "unknown" where the call's range or the window is not known. A
@@ -19,7 +19,7 @@ from tracers.events import Kind, Phase
 from tracers.regimes import REGIMES, UNKNOWN, classify, silent
 from tracers.window import Window
 
-#: What ``added`` adds.
+#: What ``with_judgement`` adds.
 FIELDS: Final = (
     pa.field("regime", pa.dictionary(pa.int8(), pa.string())),
     pa.field("silent", pa.bool_()),
@@ -28,7 +28,7 @@ _NAMES: Final = arrow.strings([name.encode() for name in REGIMES])
 
 
 class Judged(NamedTuple):
-    """Of each row: whether it is a call, whether its range is known, regime code, silent hit."""
+    """Per row: whether it is a call, whether its range is known, regime code, silent hit."""
 
     call: Bool
     known: Bool
@@ -58,14 +58,14 @@ def fields(schema: pa.Schema) -> tuple[pa.Field, ...]:
     return tuple(field for field in FIELDS if field.name not in schema.names)
 
 
-def added(events: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
-    """Return the events with the columns of ``FIELDS`` behind their own."""
-    told = judged(events, window)
+def with_judgement(events: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
+    """Return the events with the columns of ``FIELDS`` appended."""
+    result = judged(events, window)
     values = {
         "regime": pa.DictionaryArray.from_arrays(
-            arrow.masked(told.regime.astype(np.int8), told.call), _NAMES
+            arrow.masked(result.regime.astype(np.int8), result.call), _NAMES
         ),
-        "silent": arrow.flags(told.silent, told.call),
+        "silent": arrow.flags(result.silent, result.call),
     }
     new = fields(events.schema)
     return pa.RecordBatch.from_arrays(

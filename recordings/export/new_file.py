@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A file that is there whole or not at all.
+"""Creates a file atomically: it exists whole or not at all.
 
 Promises: nothing that exists is ever overwritten, also when another process makes the same name
-meanwhile; while it is written the file has another name in the same folder; after any error, and
-after any exception, nothing is left.
+meanwhile; while it is written the file has another name in the same folder; after any exception
+nothing is left.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write to that becomes ``path``, mode 0600, when the block ends.
+    """Yield a file to write to that becomes ``path``, mode 0600, when the block ends.
 
     Raises ``RecordingError`` if ``path`` exists, or cannot be made or written to.
     """

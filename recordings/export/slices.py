@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a thread does, as slices inside slices: a begin for each entry, an end for each begin.
+"""Turns each thread's events into nested slices: a begin per entry, an end per begin.
 
 Promises: on every thread begins and ends nest and their times never go back, whatever the rows
-are. An exit ends the latest entry of its kind; what that entry still has open inside ends with
-it, and what the thread enters a second time ended before: both unfinished, since their own exit
-is not there. So do calls end that are open when the recording ends, at its last event.
+are. An exit ends the latest entry of its kind; calls still open inside that one end with it, and a
+call that the thread enters a second time ends before: both unfinished, since their own exit is
+missing. Calls open at the end of the recording end unfinished at its last event.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class Open(NamedTuple):
 
 
 class Track(Protocol):
-    """What draws: each call in order of time on its thread. ``ts`` is where to draw it."""
+    """Receives the slices, in order of time on each thread. ``ts`` is where to draw."""
 
     def begin(self, ts: int, row: Row) -> None:
         """Draw an entry."""
@@ -74,8 +74,8 @@ class Track(Protocol):
         """Draw an end; ``row`` is its exit, ``None`` where there is none."""
         ...
 
-    def moment(self, ts: int, row: Row) -> None:
-        """Draw a point, an exit without entry, or what a newer version may mean."""
+    def instant(self, ts: int, row: Row) -> None:
+        """Draw a point, an exit without entry, or an event of a newer version's kind."""
         ...
 
 
@@ -85,7 +85,7 @@ class Slices:
     def __init__(self, track: Track) -> None:
         self._track = track
         self._open: dict[int, list[Open]] = {}
-        self._now: dict[int, int] = {}  # by thread: where it was drawn last
+        self._now: dict[int, int] = {}  # by thread: the time of its last event
         self._last = 0
 
     def take(self, row: Row) -> None:
@@ -99,10 +99,10 @@ class Slices:
             self._open.setdefault(thread, []).append(Open(row.kind, row.ts))
             self._track.begin(ts, row)
         elif row.phase != Phase.EXIT or not self._close(ts, row, row):
-            self._track.moment(ts, row)
+            self._track.instant(ts, row)
 
     def finish(self) -> None:
-        """End what is open."""
+        """End all open calls."""
         for thread, opened in self._open.items():
             for call in reversed(opened):
                 self._track.end(self._last, thread, call, None)
@@ -153,7 +153,7 @@ def _placed(
 ) -> tuple[list[int | None], list[bool | None], list[int | None]]:
     """Return each call's regime, whether it is silent, and the pfn of its first struct page.
 
-    The pfn is the row's own where that is not known, and of other rows.
+    Where that pfn is not known, and for other rows, it is the row's own.
     """
     call, known, codes, quiet = judged(chunk.batch, window)
     regime: Objects = np.full(len(chunk), None, np.object_)
@@ -169,11 +169,11 @@ def _placed(
 
 def _integers(column: pa.Array) -> list[int | None]:
     values, known = arrow.numbers(column)
-    told: list[int | None] = values.tolist()
+    integers: list[int | None] = values.tolist()
     if known is not None:
         for row in np.flatnonzero(~known).tolist():
-            told[row] = None
-    return told
+            integers[row] = None
+    return integers
 
 
 def _texts(column: pa.Array) -> list[str | None]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Columns as text, for the formats that are text: numbers, addresses and names.
+"""Converts columns to text, for CSV and JSON lines: numbers, addresses and names.
 
-Promises: vectorised (a name is turned once, however many rows have it); nulls stay nulls;
+Promises: vectorised (a name is converted once, however many rows have it); nulls stay nulls;
 addresses are 0x and 16 digits; a piece of text never takes much more than ``_BYTES`` of memory,
 whatever a file claims its names to be.
 """
@@ -21,7 +21,7 @@ ADDRESSES: Final = frozenset({"start", "end"})
 
 _BYTES: Final = 64 << 20
 _ROW_BYTES: Final = 512  # a row's numbers, and the keys around them in JSON
-_PAIRS: Final = np.array([b"%02x" % byte for byte in range(256)]).view(np.uint16)
+_HEX_DIGITS: Final = np.array([b"%02x" % byte for byte in range(256)]).view(np.uint16)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -36,11 +36,11 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 
 
-def held(schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_columns(schema: pa.Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the columns that text can hold, and of those it cannot.
 
     Every column of ``tracers.events.SCHEMA`` is among the former. A newer version's may be of
-    any type; of those, integers, booleans and text are certain to read back the same.
+    any type; only integers, booleans and text are certain to read back the same.
     """
     kept = tuple(field.name for field in schema if is_number(field.type) or is_text(field.type))
     return kept, tuple(name for name in schema.names if name not in kept)
@@ -75,7 +75,7 @@ def address(column: pa.Array, quote: bytes = b"") -> pa.Array:
     digits = np.empty((len(values), len(before) + 16 + len(quote)), np.uint8)
     digits[:, : len(before)] = before
     octets = values.astype(">u8").view(np.uint8)
-    digits[:, len(before) : len(before) + 16] = _PAIRS[octets].view(np.uint8).reshape(-1, 16)
+    digits[:, len(before) : len(before) + 16] = _HEX_DIGITS[octets].view(np.uint8).reshape(-1, 16)
     if quote:
         digits[:, -1] = quote[0]
     bits = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))

@@ -35,7 +35,7 @@ class BatchInfo:
 
 
 class DamageError(Exception):
-    """A batch is not as it was written; the text is our own."""
+    """A batch is not as it was written; its text quotes nothing of the file."""
 
 
 #: Below this, handing buffers to threads costs more than unpacking them.
@@ -53,7 +53,7 @@ DECODE_ERRORS: Final = (
 
 
 def reason_of(error: Exception) -> str:
-    """Say what is wrong in our own words: pyarrow's quote the file."""
+    """Say what is wrong; pyarrow's own messages are not shown, as they quote the file."""
     if isinstance(error, DamageError | FramingError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -63,8 +63,8 @@ def reason_of(error: Exception) -> str:
     return "its content is not what its columns should hold"
 
 
-class Blocks:
-    """The batches of one open file, by place. Each raises one of ``DECODE_ERRORS``.
+class BatchReader:
+    """Reads the batches of one open file. Every method raises one of ``DECODE_ERRORS``.
 
     ``head`` is the bytes of the schema's and the dictionaries' messages, already verified.
     """
@@ -76,7 +76,7 @@ class Blocks:
         self._verified = set[int]()  # sequence numbers
 
     def check(self, message: Message) -> None:
-        """Verify the checksum of a message that was walked past."""
+        """Verify the checksum of a message that is not decoded."""
         self._check(self._load(message.offset, message.end - message.offset), message)
 
     def message(self, info: BatchInfo) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Events as a pandas DataFrame, no number changed on the way.
+"""Converts events to a pandas DataFrame without loss of precision.
 
 Only imported when a DataFrame is asked for: pandas takes half a second to load.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes a recording's bytes: messages of an Arrow IPC stream, each batch signed.
+"""Encodes a recording as messages of an Arrow IPC stream, each batch with its checksum.
 
 Promises: what ``Encoder`` returns, laid end to end and followed by ``framing.EOS``, is an Arrow
-IPC stream in which every byte before the end marker is covered by one batch's checksum. It
-writes no file and keeps nothing but pyarrow's writers.
+IPC stream in which every byte before the end marker is covered by one batch's checksum. No file
+is written, and nothing is kept but pyarrow's writers.
 """
 
 import zlib
@@ -25,7 +25,7 @@ _ZSTD_LEVEL: Final = 3
 
 
 class Encoder:
-    """The bytes of one recording, in order. Batches must have been through ``conform``."""
+    """The bytes of one recording, in order. Batches must have been through ``to_schema``."""
 
     def __init__(self, header: Header) -> None:
         self._schema = SCHEMA.with_metadata({framing.META_KEY: header.to_json()})
@@ -51,7 +51,7 @@ class Encoder:
         sink, stream = self._streams.get(codec) or self._open(codec)
         custom = {framing.META_KEY: meta.to_json(), framing.CRC_KEY: framing.CRC_BLANK}
         stream.write_batch(events, custom_metadata=custom)
-        return sign(sink.take())
+        return fill_checksum(sink.take())
 
     def _open(self, codec: str | None) -> "tuple[_Sink, pa.ipc.RecordBatchStreamWriter]":
         sink = _Sink()
@@ -78,7 +78,7 @@ def checksum(data: bytes | memoryview, crc_at: int) -> bytes:
     return b"%08x" % zlib.crc32(data[crc_at + 8 :], value)
 
 
-def sign(data: bytes) -> bytes:
+def fill_checksum(data: bytes) -> bytes:
     """Fill in the checksum of the batch that ends ``data``; whatever stands before is covered."""
     offset = 0
     while True:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Walks the messages of an Arrow IPC stream without decoding any of them.
+"""Splits an Arrow IPC stream into its messages without decoding them.
 
-It tells where each message lies, what kind it is, how many rows it has and what its custom
-metadata says, by reading the flatbuffer of its head alone (Arrow columnar format, "IPC
-streaming format" and Message.fbs). It promises that a hostile or damaged stream ends in a
-``FramingError`` within bounded time and memory: every offset is checked against the bytes
-that are there, nothing is followed twice, and no size is believed before its limit was checked.
+The flatbuffer of a message's head alone gives its place, kind, number of rows and custom metadata
+(Arrow columnar format, "IPC streaming format" and Message.fbs). Promises: a hostile or damaged
+stream ends in a ``FramingError`` within bounded time and memory: every offset is checked against
+the bytes that are there, nothing is followed twice, and every size is checked against its limit.
 """
 
 import struct
@@ -23,7 +22,7 @@ MAX_MESSAGE: Final = 256 << 20  # head and body
 MAX_ROWS: Final = 1 << 20  # of one batch: 16 times what our writer makes, 40 MB decoded
 MAX_DECODED: Final = 1 << 30  # bytes that one message's buffers may announce when unpacked
 MAX_BUFFERS: Final = 4096  # of one message: about 1,300 text columns
-MAX_PAIRS: Final = 64  # custom metadata entries of one message
+MAX_METADATA: Final = 64  # custom metadata entries of one message
 
 MARKER: Final = b"\xff\xff\xff\xff"  # opens every message since Arrow 0.15
 EOS: Final = MARKER + bytes(4)
@@ -74,7 +73,7 @@ class Message:
         return self.offset + self.head + self.body
 
 
-def walk(read: Callable[[int, int], bytes], start: int, end: int) -> Iterator[Message]:
+def messages(read: Callable[[int, int], bytes], start: int, end: int) -> Iterator[Message]:
     """Yield the messages between the byte offsets ``start`` and ``end``, END last.
 
     ``read(offset, size)`` returns that many bytes, fewer only if the file ends before.
@@ -135,7 +134,7 @@ def _parse(head: bytes, size: int, offset: int) -> Message:
     body = root.GetSlot(10, 0, number_types.Int64Flags)
     if kind is MessageKind.END or not 0 <= body <= MAX_MESSAGE - size:
         raise FramingError(offset, f"a message has an impossible size ({body} bytes)")
-    metadata, crc, crc_at = _pairs(root)
+    metadata, crc, crc_at = _metadata(root)
     rows, delta = 0, False
     if kind is not MessageKind.SCHEMA:
         batch = _batch(root, kind)
@@ -189,19 +188,19 @@ def _decoded_size(head: bytes, message: bytes | memoryview, parsed: Message) -> 
     return total
 
 
-def _pairs(root: Table) -> tuple[bytes | None, bytes | None, int]:
+def _metadata(root: Table) -> tuple[bytes | None, bytes | None, int]:
     """Values of our two keys, and where the checksum's digits stand."""
     metadata = crc = None
     crc_at = 0
     place = root.Offset(12)
     count = root.VectorLen(place) if place else 0
-    if count > MAX_PAIRS:
+    if count > MAX_METADATA:
         raise ValueError(count)
     start = root.Vector(place) if place else 0
     for position in range(start, start + 4 * count, 4):
-        pair = _table(root.Bytes, root.Indirect(position))
-        key, _ = _text(pair, 4)
-        value, at = _text(pair, 6)
+        entry = _table(root.Bytes, root.Indirect(position))
+        key, _ = _text(entry, 4)
+        value, at = _text(entry, 6)
         if (key == META_KEY and metadata is not None) or (key == CRC_KEY and crc is not None):
             raise ValueError(key)
         if key == META_KEY:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a recording says about itself, before any event: machine, probes, clock, origin.
+"""A recording's metadata: the header (machine, probes, clock, origin) and that of each batch.
 
-The header is one JSON object in the Arrow schema's metadata, under the key ``vmemscope``. It
-promises to read whatever JSON it is given into this type or into a ``RecordingError``, and to
-ignore what it does not know, so that later minor versions may add to it.
+The header is one JSON object in the Arrow schema's metadata, under the key ``vmemscope``.
+Promises: any input becomes a ``Header`` or a ``RecordingError``; unknown keys are ignored, so that
+later minor versions may add some.
 """
 
 import json
@@ -96,7 +96,7 @@ class Header:
 
 def _object(text: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        values = json.loads(text.decode("utf-8"), parse_constant=_reject_constant)
     except _JSON_ERRORS as error:
         raise RecordingError("its header is damaged: no JSON") from error
     if not isinstance(values, dict):
@@ -104,17 +104,17 @@ def _object(text: bytes) -> dict[str, Any]:
     return values
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(name)
 
 
 def _check_version(version: object) -> None:
-    found = _VERSION.fullmatch(version) if isinstance(version, str) else None
-    if found is None:
+    match = _VERSION.fullmatch(version) if isinstance(version, str) else None
+    if match is None:
         raise RecordingError("its header is damaged: no format version")
-    if found[1] != FORMAT.partition(".")[0]:
+    if match[1] != FORMAT.partition(".")[0]:
         raise RecordingError(
-            f"it has format version {found[0]}; this vmemscope reads {FORMAT.partition('.')[0]}.x: "
+            f"it has format version {match[0]}; this vmemscope reads {FORMAT.partition('.')[0]}.x: "
             "use the vmemscope that wrote it, or a newer one"
         )
 
@@ -145,7 +145,7 @@ def _clock(values: dict[str, Any]) -> dict[str, str | int | None]:
 
 @dataclass(frozen=True, slots=True)
 class BatchMeta:
-    """What a batch's metadata says, as JSON under the key ``vmemscope`` of its message.
+    """A batch's metadata, JSON under the key ``vmemscope`` of its message.
 
     ``mark`` is "begin" for the empty batch that opens a recording, "end" for the empty one
     that closes it, "" between. In the end record the counts are the whole recording's.
@@ -158,7 +158,7 @@ class BatchMeta:
     last_ts: int = 0  # largest
     losses: Losses = field(default_factory=Losses)
     reason: str = ""  # end record only: why the recording ended
-    notes: tuple[str, ...] = ()  # end record only: what was learnt by then; escape before showing
+    notes: tuple[str, ...] = ()  # end record only: what was known by then; escape before showing
 
     def to_json(self) -> bytes:
         """Return the compact JSON."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a recording's bytes go: a new file, or an open stream.
+"""Outputs of a recording: a new file, or an open stream.
 
-Promises: a file is made by us and nobody else, and can be cut back to its last whole batch; what
-was written to a stream cannot be taken back, so after a half-written batch it takes no more.
+Promises: a file is always newly created, and can be cut back to its last whole batch; a stream
+cannot be cut, so after a half-written batch it takes no more.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 
 
 def exists_already(path: Path) -> RecordingError:
-    """Return the refusal to overwrite ``path``."""
+    """Return the error for a ``path`` that exists."""
     return RecordingError(
         f"{path}: exists already; recordings are never overwritten: name another file"
     )
@@ -31,12 +31,12 @@ class Output(Protocol):
         ...
 
     def flush(self) -> None:
-        """Hand on what is held back."""
+        """Write out what is buffered."""
         ...
 
 
 class File:
-    """A new regular file. Written by position: a write begun and not ended is written over."""
+    """A new regular file. Written by position: an unfinished write is overwritten."""
 
     def __init__(self, path: Path, *, fsync: bool) -> None:
         self.name = str(path)
@@ -70,10 +70,10 @@ class File:
             os.ftruncate(self._fd, self.size)
 
     def close(self) -> None:
-        """Close; raises ``OSError`` where the disk tells of a late error."""
+        """Close; raises ``OSError`` where the disk reports a late error."""
         self.cut()
         fd, self._fd = self._fd, -1
-        os.close(fd)  # may tell of a late write error (NFS, quota)
+        os.close(fd)  # may report a late write error (NFS, quota)
 
     def discard(self, *, keep: bool = False) -> None:
         """Give up: close, and remove the file unless it holds a recording (``keep``)."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads the opening of a recording: schema, header, dictionaries and the opening record.
+"""Reads the preamble of a recording: schema, header, dictionaries and the opening record.
 
-Promises: what follows is read only if every byte of the opening is as it was written and the
-columns are ours; anything else is a ``RecordingError`` that says what the file is instead.
+Promises: a preamble is only returned if its checksum is right and the columns are ours; anything
+else is a ``RecordingError`` that says what the file is instead.
 """
 
 import os
@@ -22,15 +22,15 @@ from recordings.format.header import MAX_HEADER, BatchMeta, Header, RecordingErr
 from recordings.format.schema import check_schema
 from recordings.format.sniff import describe
 
-#: Schema and dictionaries together; ours are the header and 1 kB.
-_MAX_OPENING: Final = MAX_HEADER + (16 << 20)
+#: Schema and dictionaries together: as written here, the header and 1 kB.
+_MAX_PREAMBLE: Final = MAX_HEADER + (16 << 20)
 
 Pread = Callable[[int, int], bytes]
 """(offset, size) -> that many bytes of the file, fewer at its end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class Preamble:
     """What stands before the first events."""
 
     head: bytes  # the messages of schema and dictionaries
@@ -43,7 +43,7 @@ class Opening:
 def open_file(path: Path) -> FileIO:
     """Open a regular file for reading. Raises ``RecordingError`` for anything else."""
     try:
-        # O_NONBLOCK: a FIFO without a writer must not hang us before we see that it is one.
+        # O_NONBLOCK: a FIFO without a writer must not block the open.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or error
@@ -56,8 +56,8 @@ def open_file(path: Path) -> FileIO:
     return FileIO(fd, "rb")
 
 
-def read_opening(read: Pread, size: int) -> Opening:
-    """Read and verify the opening of a file of ``size`` bytes.
+def read_preamble(read: Pread, size: int) -> Preamble:
+    """Read and verify the preamble of a file of ``size`` bytes.
 
     Raises ``RecordingError`` (its text is to be put after the file's name), ``OSError``.
     """
@@ -73,14 +73,14 @@ def read_opening(read: Pread, size: int) -> Opening:
         raise RecordingError("is damaged in its schema or dictionaries") from error
 
 
-def _read(read: Pread, size: int) -> Opening:
-    walk = framing.walk(read, 0, size)
-    first = next(walk)
+def _read(read: Pread, size: int) -> Preamble:
+    messages = framing.messages(read, 0, size)
+    first = next(messages)
     if first.kind is not MessageKind.SCHEMA:
         raise RecordingError("is an Arrow stream without a schema: not a vmemscope recording")
     schema = pa.ipc.read_schema(pa.py_buffer(read(0, first.end)))
     header = _header(schema)
-    begin = _opening_record(read, walk)
+    begin = _opening_record(read, messages)
     framed = read(0, begin.end)
     if checksum(framed, begin.offset + begin.crc_at) != begin.crc:
         raise RecordingError("is damaged before its first events (its checksum differs)")
@@ -88,7 +88,7 @@ def _read(read: Pread, size: int) -> Opening:
     # Decoded once here, so that no dictionary can fail later.
     pa.ipc.open_stream(pa.py_buffer(framed)).read_next_batch().validate(full=True)
     head = framed[: begin.offset]
-    return Opening(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
+    return Preamble(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
 
 
 def _header(schema: pa.Schema) -> Header:
@@ -106,9 +106,9 @@ def _header(schema: pa.Schema) -> Header:
     return header
 
 
-def _opening_record(read: Pread, walk: Iterator[Message]) -> Message:
-    for message in walk:
-        if message.end > _MAX_OPENING:
+def _opening_record(read: Pread, messages: Iterator[Message]) -> Message:
+    for message in messages:
+        if message.end > _MAX_PREAMBLE:
             raise FramingError(message.offset, "its dictionaries are too large")
         if message.kind is MessageKind.DICTIONARY and not message.delta:
             framing.check_buffers(read(message.offset, message.end - message.offset), message)

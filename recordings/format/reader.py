@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads a recording: any batch, any columns, nothing unverified, nothing missing unsaid.
+"""Reads a recording: any batch, any columns; every byte verified, every loss reported.
 
 Promises: rows come only from batches whose checksum was verified; a cut or damaged file gives
-every whole batch it holds, and ``losses`` and ``problems`` say that there was more; what is no
-recording is a ``RecordingError`` of one line. Hostile files cost bounded memory and time. The
-file is read piece by piece (pread), never mapped: a file that shrinks meanwhile is a damaged
+every whole batch it holds, and ``losses`` and ``problems`` say that there was more; anything that
+is not a recording is a ``RecordingError`` of one line. Hostile files cost bounded memory and time.
+The file is read piece by piece (pread), never mapped: a file that shrinks meanwhile is a damaged
 batch, not a SIGBUS, and memory does not grow with the file.
 """
 
@@ -18,10 +18,16 @@ from typing import TYPE_CHECKING, Final, Self
 import pyarrow as pa
 
 from recordings.format import framing
-from recordings.format.batch_reader import DECODE_ERRORS, BatchInfo, Blocks, DamageError, reason_of
+from recordings.format.batch_reader import (
+    DECODE_ERRORS,
+    BatchInfo,
+    BatchReader,
+    DamageError,
+    reason_of,
+)
 from recordings.format.framing import FramingError, Message, MessageKind
 from recordings.format.header import BatchMeta, Header, RecordingError
-from recordings.format.preamble import open_file, read_opening
+from recordings.format.preamble import open_file, read_preamble
 from recordings.wording.escape import printable
 from tracers.batch import Batch, Losses
 from tracers.codes import codes
@@ -35,7 +41,7 @@ __all__ = ["BatchInfo", "Recording", "RecordingError", "codes", "open_recording"
 #: Lines kept; a hostile file could have as many as it has bytes.
 _MAX_PROBLEMS: Final = 50
 
-_ALIVE: Final = "the writer was killed, or is still writing"
+_NOT_CLOSED: Final = "the writer was killed, or is still writing"
 
 
 def open_recording(path: str | os.PathLike[str], *, verify: bool = True) -> "Recording":
@@ -65,14 +71,14 @@ class Recording:
         self._end: BatchMeta | None = None
         try:
             self._size = os.fstat(self._file.fileno()).st_size
-            opening = read_opening(self._pread, self._size)
-            self.header: Header = opening.header
-            self.schema: pa.Schema = opening.schema
-            self.metadata: Mapping[bytes, bytes] = opening.metadata  # the schema's, in the file
-            self._blocks = Blocks(self._file, opening.head, opening.schema)
-            self.index: tuple[BatchInfo, ...] = tuple(self._walk(opening.end))
+            preamble = read_preamble(self._pread, self._size)
+            self.header: Header = preamble.header
+            self.schema: pa.Schema = preamble.schema
+            self.metadata: Mapping[bytes, bytes] = preamble.metadata  # the schema's, in the file
+            self._reader = BatchReader(self._file, preamble.head, preamble.schema)
+            self.index: tuple[BatchInfo, ...] = tuple(self._scan(preamble.end))
             self._count()
-            self._compare()
+            self._check_closing_record()
             if verify:
                 self.verify()
                 self.index = tuple(self._good())
@@ -93,11 +99,11 @@ class Recording:
         """What is missing beyond what the readable batches themselves carry.
 
         ``torn`` counts batches that are damaged, missing or cut, and a missing end; the others
-        what the closing record tells of and no readable batch does, such as ``lost``: events
+        what the closing record counts and no readable batch does, such as ``lost``: events
         that a full disk did not take.
         """
         end = self._end.losses if self._end else Losses()
-        return end.beyond(self._told) + Losses(torn=self._torn)
+        return end.beyond(self._batch_losses) + Losses(torn=self._torn)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -124,33 +130,33 @@ class Recording:
         """
         names = self.select(columns)
         info = self.index[i]
-        self._still_open()
+        self._require_open()
         try:
-            return self._blocks.decode(info, names)
+            return self._reader.decode(info, names)
         except DECODE_ERRORS as error:
             raise RecordingError(f"{self.path}: {self._drop(info, error)}") from error
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield every readable batch with the losses it carries; damaged ones are left out.
 
-        Errors as ``read``, except for damage, which ``losses`` and ``problems`` tell.
+        Errors as ``read``, except for damage, which ``losses`` and ``problems`` report.
         """
         names = self.select(columns)
         for info in self._good():
-            self._still_open()
+            self._require_open()
             try:
-                events = self._blocks.decode(info, names)
+                events = self._reader.decode(info, names)
             except DECODE_ERRORS as error:
                 self._drop(info, error)
                 continue
             yield Batch(events, info.losses)
 
     def verify(self) -> None:
-        """Check every batch's checksum; ``losses``, ``rows`` and ``problems`` then know it."""
+        """Check every batch's checksum; ``losses``, ``rows`` and ``problems`` are then final."""
         for info in self._good():
-            self._still_open()
+            self._require_open()
             try:
-                self._blocks.message(info)
+                self._reader.message(info)
             except DECODE_ERRORS as error:
                 self._drop(info, error)
 
@@ -193,7 +199,7 @@ class Recording:
     ) -> None:
         self.close()
 
-    def _still_open(self) -> None:
+    def _require_open(self) -> None:
         # A closed file must not look like a damaged batch.
         if self._file.closed:
             raise ValueError("this recording is closed")
@@ -204,33 +210,33 @@ class Recording:
     def _pread(self, offset: int, size: int) -> bytes:
         return os.pread(self._file.fileno(), size, offset)
 
-    def _walk(self, start: int) -> Iterator[BatchInfo]:
+    def _scan(self, start: int) -> Iterator[BatchInfo]:
         """Yield the batches from their messages' heads; note where the file ends too early."""
         whole, expected = start, 0
         try:
-            for message in framing.walk(self._pread, start, self._size):
+            for message in framing.messages(self._pread, start, self._size):
                 if message.kind is MessageKind.END:
                     whole = message.end
                     break
-                meta, expected = self._placed(message, expected)
+                meta, expected = self._checked_meta(message, expected)
                 whole = message.end
                 if meta is not None and meta.mark == "end":
                     self._end = meta
                 elif meta is not None:
                     yield _info(message, meta)
         except FramingError as error:
-            self._unfinished(error, self._size - whole)
+            self._report_bad_end(error, self._size - whole)
         else:
             if whole < self._size:
-                self._tear(f"{self._size - whole} bytes after its end are left out")
+                self._report_torn(f"{self._size - whole} bytes after its end are left out")
             if self._end is None:
-                self._tear("ends without its closing record: batches may be missing")
+                self._report_torn("ends without its closing record: batches may be missing")
 
-    def _placed(self, message: Message, expected: int) -> tuple[BatchMeta | None, int]:
+    def _checked_meta(self, message: Message, expected: int) -> tuple[BatchMeta | None, int]:
         """Return a batch's metadata, None if it is left out, and the next sequence number.
 
         Only a batch that is as expected is left for ``read`` to verify: one whose sequence
-        number is off, and the closing record, are believed only with their checksum.
+        number is off, and the closing record, are verified here.
         """
         if self._end or message.kind is not MessageKind.BATCH:
             raise FramingError(message.offset, "something stands where no batch can")
@@ -239,36 +245,36 @@ class Recording:
             fits = meta.mark != "begin" and message.rows == (0 if meta.mark else meta.rows)
             if fits and not meta.mark and meta.seq == expected:
                 return meta, expected + 1
-            self._blocks.check(message)
+            self._reader.check(message)
             if not fits:
                 raise DamageError("its metadata does not fit it")
         except DECODE_ERRORS as error:
-            self._tear(f"batch {expected} is left out: {reason_of(error)}")
+            self._report_torn(f"batch {expected} is left out: {reason_of(error)}")
             return None, expected + 1
         if meta.seq < expected:
-            self._tear(f"batch {meta.seq} stands where batch {expected} should: left out")
+            self._report_torn(f"batch {meta.seq} stands where batch {expected} should: left out")
             return None, expected
         if meta.seq > expected:
             missing = meta.seq - expected
-            self._tear(f"{missing} batches are missing before batch {meta.seq}", missing)
+            self._report_torn(f"{missing} batches are missing before batch {meta.seq}", missing)
         return meta, meta.seq + (not meta.mark)
 
-    def _unfinished(self, error: FramingError, rest: int) -> None:
+    def _report_bad_end(self, error: FramingError, rest: int) -> None:
         if self._end is not None:
-            self._tear(f"its end marker is missing or damaged: {error}")
+            self._report_torn(f"its end marker is missing or damaged: {error}")
         elif error.cut and rest:
-            self._tear(
+            self._report_torn(
                 f"ends without its closing record: {rest} bytes after the last whole batch are "
-                f"left out ({_ALIVE})"
+                f"left out ({_NOT_CLOSED})"
             )
         elif error.cut:
-            self._tear(f"ends without its closing record ({_ALIVE})")
+            self._report_torn(f"ends without its closing record ({_NOT_CLOSED})")
         else:
-            self._tear(
+            self._report_torn(
                 f"damaged at byte {error.offset} ({error}): the last {rest} bytes are left out"
             )
 
-    def _tear(self, problem: str, count: int = 1) -> None:
+    def _report_torn(self, problem: str, count: int = 1) -> None:
         self._torn += count
         if len(self._problems) < _MAX_PROBLEMS:
             self._problems.append(printable(problem))
@@ -281,24 +287,24 @@ class Recording:
         with self._lock:
             if info.seq not in self._bad:
                 self._bad.add(info.seq)
-                self._tear(text)
+                self._report_torn(text)
                 self._count()
         return text
 
     def _count(self) -> None:
-        """Add up what the readable batches say, once for all who ask."""
+        """Add up rows and losses of the readable batches."""
         good = self._good()
         self._rows = sum(info.rows for info in good)
-        self._told = sum((info.losses for info in good), start=Losses())
+        self._batch_losses = sum((info.losses for info in good), start=Losses())
 
-    def _compare(self) -> None:
-        """Hold the batches that are there against what the closing record says there were."""
+    def _check_closing_record(self) -> None:
+        """Compare the batches with what the closing record says there were."""
         end = self._end
         if end is None:
             return
         if not self._torn and end.rows != self._rows:
-            self._tear(f"has {self._rows} events, its closing record says {end.rows}")
-        unwritten = end.losses.lost - self._told.lost
+            self._report_torn(f"has {self._rows} events, its closing record says {end.rows}")
+        unwritten = end.losses.lost - self._batch_losses.lost
         if not self._torn and unwritten > 0:
             reason = printable(end.reason)
             self._problems.append(f"{unwritten} events could not be written: {reason}")

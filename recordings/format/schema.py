@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which columns make a batch one of ours, and how another producer's becomes one.
+"""Checks batches against the event schema, and converts those of other producers to it.
 
-Promises: vectorised; what is not the schema's is refused with the column's name, or kept under
-its own; a name that is not in our vocabularies becomes ``unknown``, never another name.
+Promises: vectorised; a column that does not fit the schema is an error that names it; a name that
+is not in our vocabularies becomes ``unknown``, never another name.
 """
 
 from typing import Final
@@ -33,12 +33,12 @@ _CODED: Final[dict[str, tuple[_Vocabulary, pa.Array]]] = {
 
 
 def empty() -> pa.RecordBatch:
-    """Return a batch of no rows that holds our whole dictionaries all the same."""
+    """Return a batch without rows that has our whole dictionaries."""
     return blank(0)
 
 
 def blank(rows: int) -> pa.RecordBatch:
-    """Return a batch of events that say nothing: ``unknown`` at time 0."""
+    """Return a batch of empty events: kind ``unknown``, time 0."""
     zeros = np.zeros(rows, np.uint8)
     columns = []
     for field in SCHEMA:
@@ -51,7 +51,7 @@ def blank(rows: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
+def to_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return the batch with exactly ``SCHEMA``'s columns, its dictionaries our vocabularies.
 
     Raises ``ValueError`` when a column is missing, has another type, is null where the schema

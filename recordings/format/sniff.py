@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Says what a file is that is no recording, or no log, so that the error can name the way out."""
+"""Recognises files that are no recording or no log, for errors that say what to do instead."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _UNPACK: Final = "unpack it first"
 _PRINT: Final = "print it with: perf script --ns --show-lost-events"
 _PACKED: Final = f"if it is a log, {_IMPORT} (import unpacks); else {_UNPACK}"
 
-#: Opening bytes, what they mean, the way out.
+#: First bytes, what the file is, what to do with it.
 _MAGICS: Final = (
     (b"ARROW1", "an Arrow file (the random-access format)", "recordings are Arrow streams"),
     (b"PAR1", "a Parquet file", "it may be an export; use the recording it was made from"),
@@ -29,7 +29,7 @@ _MAGICS: Final = (
     (b"PK\x03\x04", "a zip archive", _UNPACK),
     (b"# tracer:", "ftrace text", _IMPORT),
 )
-#: The same for ``import``, where another way leads out.
+#: The same for ``import``, where other advice holds.
 _LOG_MAGICS: Final = (
     (MARKER, "a recording already, or another Arrow stream", "see: vmemscope report FILE"),
     (b"\x1f\x8b", "packed twice", _UNPACK),
@@ -46,9 +46,9 @@ def describe(head: bytes) -> str | None:
         return "is empty: nothing was recorded, or the copy failed"
     if MARKER.startswith(head):
         return "is cut short before its first events: nothing can be read"
-    for magic, name, way_out in _MAGICS:
+    for magic, name, advice in _MAGICS:
         if head.startswith(magic):
-            return f"is {name}, not a vmemscope recording; {way_out}"
+            return f"is {name}, not a vmemscope recording; {advice}"
     if all(byte >= 0x20 or byte in b"\t\n\r\x1b" for byte in head):
         return f"is text, not a vmemscope recording; if it is a kernel's trace, {_IMPORT}"
     return "is not a vmemscope recording (a recording is an Arrow IPC stream, *.arrows)"
@@ -61,7 +61,7 @@ def describe_log(head: bytes, known: str) -> str:
     """
     if not head:
         return "is empty: nothing was traced, or the copy failed"
-    for magic, name, way_out in (*_LOG_MAGICS, *_MAGICS):
-        if head.startswith(magic) and way_out not in {_IMPORT, _PACKED}:
-            return f"is {name}, no log; {way_out}"
+    for magic, name, advice in (*_LOG_MAGICS, *_MAGICS):
+        if head.startswith(magic) and advice not in {_IMPORT, _PACKED}:
+            return f"is {name}, no log; {advice}"
     return f"is no log of a kind we know ({known}); --format NAME says which it is, if it is one"

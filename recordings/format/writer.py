@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Writes a recording: one Arrow IPC stream, whole after every batch.
+"""Writes a recording: one Arrow IPC stream, readable after every batch.
 
-Promises: what was given to ``write`` is in the file after ``flush``, and whenever ``max_rows`` have
-come together, beyond which memory holds none; the file is at every moment a readable recording and
-at most one batch half written; a full or failing disk cuts the file back to its last whole batch,
-and every later ``write`` says so; nothing is overwritten and no symbolic link followed. When to
-flush is the caller's affair: of a capture, ``recordings.capture.writer_thread``'s.
+Promises: events are in the file after ``flush``, and at the latest when ``max_rows`` of them are
+buffered; the file is at every moment a readable recording and at most one batch half written; a
+full or failing disk cuts the file back to its last whole batch, and every later ``write`` raises;
+nothing is overwritten and no symbolic link followed. The caller decides when to flush: for a
+capture, ``recordings.capture.writer_thread`` does.
 """
 
 import os
@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 from recordings.format.encoding import Encoder
 from recordings.format.header import FORMAT, BatchMeta, Header, RecordingError
 from recordings.format.output_files import File, Output, Stream
-from recordings.format.schema import blank, conform, empty
+from recordings.format.schema import blank, empty, to_schema
 from tracers.batch import Batch, Losses
 
 MAX_ROWS: Final = 65_536
 #: A batch beyond this is split, so that no reader's cap (framing.MAX_MESSAGE) is ever met.
 _MAX_BYTES: Final = 64 << 20
-_REHEARSED: Final = 512  # rows: packed as large batches are
+_WARM_UP_ROWS: Final = 512  # rows: packed as large batches are
 
 
 class Writer:
@@ -52,7 +52,7 @@ class Writer:
         self._pieces: list[pa.RecordBatch] = []
         self._buffered = self._buffered_bytes = 0
         self._pending = Losses()  # reported with the buffered events
-        self._told = Losses()  # in the file
+        self._written_losses = Losses()  # in the file
         self._seq = 0
         self._rows = 0
         self._unwritten = 0
@@ -91,7 +91,7 @@ class Writer:
         Raises ``RecordingError`` once the disk has failed, ``ValueError`` when closed or when
         the events are not of ``tracers.events.SCHEMA``.
         """
-        events = conform(batch.events)
+        events = to_schema(batch.events)
         if self._closed:
             raise ValueError("this recording is closed")
         self._pending += batch.losses
@@ -105,15 +105,15 @@ class Writer:
         self._flush()
         self._check()
 
-    def rehearse(self) -> None:
-        """Pack what no file will hold: what loads at first use must not hold up the first events.
+    def warm_up(self) -> None:
+        """Encode batches that are thrown away: first-use costs must not delay the first events.
 
         Raises ``ValueError`` once events were given.
         """
         if self._pieces or self._seq:
-            raise ValueError("it is too late to rehearse")
-        rows = conform(blank(_REHEARSED))
-        for count in (2, _REHEARSED):  # few rows are packed in another way than many
+            raise ValueError("it is too late to warm up")
+        rows = to_schema(blank(_WARM_UP_ROWS))
+        for count in (2, _WARM_UP_ROWS):  # few rows are packed in another way than many
             self._pieces = [rows.slice(0, 1), rows.slice(1, count - 1)]
             self._packed()
         self._pieces = []
@@ -123,7 +123,7 @@ class Writer:
 
         ``reason`` and ``notes`` (plain sentences) go into the closing record.
 
-        Raises ``RecordingError`` if events could not be written and no ``write`` said so yet.
+        Raises ``RecordingError`` if events could not be written and no ``write`` raised yet.
         """
         if self._closed:
             return
@@ -196,12 +196,12 @@ class Writer:
         # Only now: an interrupted flush is done again by the next one, in the same place.
         self._seq += 1
         self._rows += rows
-        self._told += self._pending
+        self._written_losses += self._pending
         self._pending = Losses()
 
     def _packed(self) -> tuple[bytes, int]:
         """Return the buffered events' batch and how many they are."""
-        events = self._merged()
+        events = self._concatenated()
         times = pc.min_max(events.column("ts_ns")).as_py()
         meta = BatchMeta(
             seq=self._seq,
@@ -212,7 +212,7 @@ class Writer:
         )
         return self._encoder.batch(events, meta), events.num_rows
 
-    def _merged(self) -> pa.RecordBatch:
+    def _concatenated(self) -> pa.RecordBatch:
         if len(self._pieces) == 1:
             return self._pieces[0]
         if not self._pieces:
@@ -226,12 +226,12 @@ class Writer:
 
     def _end(self, reason: str, notes: Sequence[str]) -> None:
         """Close the file, with the closing record if there is room for it."""
-        told = self._told + self._pending
+        losses = self._written_losses + self._pending
         meta = BatchMeta(
             mark="end",
             seq=self._seq,
             rows=self._rows,
-            losses=replace(told, lost=told.lost + self._unwritten),
+            losses=replace(losses, lost=losses.lost + self._unwritten),
             reason=self._cause or reason,
             notes=tuple(notes),
         )

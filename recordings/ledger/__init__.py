@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ledger: events in, numbers out, up to the verdict; knows no file and no output."""
+"""The ledger: folds events into numbers and a verdict; knows no file and no output."""

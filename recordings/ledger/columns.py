@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One chunk of a batch as NumPy columns: what every part of the ledger folds.
+"""One chunk of a batch as NumPy columns, the input of every part of the ledger.
 
-Promises: no value is widened or copied unless it must be, validity travels beside the values
-(what lies in a null slot is never looked at), and text that is not UTF-8 is kept, not refused.
+Promises: no value is widened or copied unless necessary, validity is kept beside the values (the
+content of a null slot is never used), and text that is not UTF-8 is kept, not rejected.
 """
 
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A snapshot's answer in one sentence of plain text, for reports and for narration alike.
+"""The verdict of a snapshot in one sentence of plain text, for reports and messages on stderr.
 
 Promises: no markup, no colour, nothing a kernel wrote: safe to print as it is.
 """
@@ -17,14 +17,14 @@ WORDS: Final = {
 }
 
 
-def answer(snapshot: Snapshot) -> str:
-    """Return what the verdict rests on, and what the WARNs cost."""
+def verdict_summary(snapshot: Snapshot) -> str:
+    """Return the reason for the verdict, and the cost of the WARNs."""
     number = snapshot.populate + snapshot.free
     match snapshot.verdict:
         case Verdict.OUT_OF_RANGE:
-            said = f"{count(snapshot.hits)} of {calls(number)} outside the window"
+            outside = f"{count(snapshot.hits)} of {calls(number)} outside the window"
             silent = f", {count(snapshot.silent)} silent" if snapshot.silent else ""
-            return f"{said}{silent}; {_cost(snapshot)}"
+            return f"{outside}{silent}; {_cost(snapshot)}"
         case Verdict.CLEAN:
             return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"
         case _:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A mergeable histogram of durations: what is kept of a million calls of one kind.
+"""A mergeable histogram of durations, of bounded size for any number of calls.
 
 Bins are log-linear, 64 to an octave from 1 ns to 2^64 ns, and zero has a bin of its own. A bin
-is at most 1/64 of its values wide and stands for its middle, so a quantile is off by at most
+is at most 1/64 of its values wide and counts as its middle, so a quantile is off by at most
 ``ERROR`` (1/128) of the true value; below 128 ns every value has its own bin and quantiles are
 exact. Count, total, minimum and maximum are exact always.
 """
@@ -45,12 +45,12 @@ class Histogram:
         """Return this with ``values`` (u64[N]) in it, in one pass."""
         if not len(values):
             return self
-        found = np.bincount(bin_of(values))
-        bins = np.flatnonzero(found)
+        counts = np.bincount(bin_of(values))
+        bins = np.flatnonzero(counts)
         return self.merged(
             Histogram(
                 len(values), exact_sum(values), int(values.min()), int(values.max()),
-                bins, found[bins],
+                bins, counts[bins],
             )
         )  # fmt: skip
 

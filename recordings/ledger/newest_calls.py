@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keeps the newest populate and free calls as columns, made into values only when asked."""
+"""Keeps the newest populate and free calls as columns; makes ``Call`` values only on request."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -50,13 +50,13 @@ class Newest:
         other.__dict__.update(self.__dict__)
         return other
 
-    def fold(self, chunk: Chunk, rows: I64, told: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
+    def fold(self, chunk: Chunk, rows: I64, values: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
         """Take in the calls at ``rows``.
 
-        ``told``, arrays beside ``rows``: source, start, end, which of these two are known
+        ``values``, arrays parallel to ``rows``: source, start, end, which of these two are known
         (bit 0 start, bit 1 end), regime, whether it is a silent hit.
         """
-        source, start, end, known, regime, silent = told
+        source, start, end, known, regime, silent = values
         newest = slice(-LISTED, None)
         rows = rows[newest]
         fresh = _Calls(
@@ -133,7 +133,7 @@ def _lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
         return [None] * len(start)
     first, last = layout.region_codes(start, end)
     wraps = (end < start) & (end != 0)
-    pairs = (first.astype(np.int64) << 32) | (last.astype(np.int64) << 1) | wraps
-    values, at, index = np.unique(pairs, return_index=True, return_inverse=True)
-    names = [layout.lands_on(int(start[place]), int(end[place])) for place in at[: len(values)]]
+    keys = (first.astype(np.int64) << 32) | (last.astype(np.int64) << 1) | wraps
+    _, at, index = np.unique(keys, return_index=True, return_inverse=True)
+    names = [layout.lands_on(int(start[place]), int(end[place])) for place in at]
     return [names[number] for number in index.tolist()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Attributes what happens to the operation it happens in, thread by thread.
+"""Attributes calls and WARNs to the operation they happen in, thread by thread.
 
 An operation is the outermost memremap_pages or memunmap_pages of a thread, or an add_pages or
 __remove_pages outside those (memory hotplug). Everything the thread does between its entry and
@@ -29,7 +29,7 @@ from recordings.ledger.columns import (
     texts,
 )
 from recordings.ledger.histogram import exact_sums
-from recordings.ledger.per_thread import Walk, spread
+from recordings.ledger.per_thread import ForwardFill, spread
 from recordings.ledger.snapshot import Operation
 from recordings.ledger.spans import Finished
 from tracers.arrow import numbers
@@ -47,7 +47,7 @@ _TOP: Final = np.uint64((1 << 64) - 1)
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """What to attribute: rows of the chunk, each with what is known of it."""
+    """Events to attribute: rows of the chunk, and arrays parallel to them."""
 
     calls: I64  # entries of populate and free
     derived: Bool  # per call
@@ -59,7 +59,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class _Threads:
-    """Threads inside an operation, and which of the outer two kinds they are inside of."""
+    """State of each thread that is inside an operation, or inside a call of the outer kinds."""
 
     key: U64
     remap: Bool
@@ -102,7 +102,7 @@ class _Table(Columns):
 
     @classmethod
     def made(cls, row: I64, kind: U8, who: tuple[I64, I64, Objects], ts: U64) -> Self:
-        """Make operations that nothing has happened in yet."""
+        """Make operations without any calls yet."""
         none, times = np.zeros(len(row), np.int64), np.zeros(len(row), np.uint64)
         return cls(
             row=row,
@@ -138,7 +138,7 @@ class _Table(Columns):
         return cls.made(rows + chunk.row, chunk.code[rows] >> np.uint8(2), who, chunk.ts[rows])
 
     def add(self, place: I64, owners: _Owners, events: Events, chunk: Chunk) -> None:
-        """Add what happened in a chunk; ``place`` gives the row of each of ``owners``, -1 none.
+        """Add the events of a chunk; ``place`` gives the row of each of ``owners``, -1 none.
 
         Writes to the arrays: only for a table fresh from ``joined``.
         """
@@ -244,24 +244,24 @@ class Operations:
         thread = chunk.thread[rows].astype(np.int64)
         side = chunk.code[rows]
         kind, entry = side >> 2, (side & 3) == Phase.ENTRY
-        walk = Walk(thread)
+        fill = ForwardFill(thread)
         remap, unmap = kind == Kind.MEMREMAP, kind == Kind.MEMUNMAP
-        in_remap, remap_after = walk.latest(remap, entry, state.remap)
-        in_unmap, unmap_after = walk.latest(remap | unmap, entry & unmap, state.unmap)
+        in_remap, remap_after = fill.latest(remap, entry, state.remap)
+        in_unmap, unmap_after = fill.latest(remap | unmap, entry & unmap, state.unmap)
         head = entry & (remap | (~in_remap & (unmap | ~in_unmap)))
         begins = np.sort(rows[head])
         own = np.full(len(rows), -1, np.int64)
         own[head] = len(carried) + begins.searchsorted(rows[head])
-        _, owner = walk.latest(head, own, number)
+        _, owner = fill.latest(head, own, number)
         first_kinds = self._table.kind[self._table.row.searchsorted(state.owner[carried])]
         kinds = np.append(np.concatenate((first_kinds, chunk.code[begins] >> 2)), 0)
         # An operation ends at the first exit of its kind; later ones are orphans.
         exits = ~entry & (owner >= 0) & (kind == kinds[owner])
-        was_open, is_open = walk.latest(head | exits, head, number >= 0)
+        was_open, is_open = fill.latest(head | exits, head, number >= 0)
         ending = exits & was_open
         after = np.where(is_open, owner, -1)
         numbers_rows = np.concatenate((state.owner[carried], begins + chunk.row))
-        last = walk.last
+        last = fill.last
         ended_owner = np.append(numbers_rows, -1)
         for column, values in (
             (state.remap, remap_after),
@@ -297,7 +297,7 @@ class Operations:
 
 
 def _joined(carried: _Threads, keep: Bool, keys: U64, state: _Threads) -> _Threads:
-    """Return the threads that are inside of something."""
+    """Return the threads that are inside a call or an operation."""
     busy = state.remap | state.unmap | (state.owner >= 0)
     return _Threads(
         np.concatenate((carried.key[keep], keys[busy])),

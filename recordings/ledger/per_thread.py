@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Forward fill, thread by thread: what the latest row of some sort said, at every row."""
+"""Forward fill, thread by thread: the value of the latest row that matches, at every row."""
 
 from typing import TypeVar
 
@@ -11,8 +11,8 @@ from recordings.ledger.columns import I64, Bool, Chunk
 _T = TypeVar("_T", bound=np.generic)
 
 
-class Walk:
-    """Rows that come thread by thread: what the latest row of some sort said, at each row."""
+class ForwardFill:
+    """Forward fill over rows that are sorted by thread."""
 
     def __init__(self, thread: I64) -> None:
         self._thread = thread

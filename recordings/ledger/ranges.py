@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ranges that were populated and freed: how often, by whom still held, and where they lie.
+"""Counts populate and free calls by range: how often, which are still populated, where they lie.
 
 One row per distinct (start, end), sorted; memory is bounded by those. A populate and a free
 belong together when their ranges are equal: section_activate() of mm/sparse.c undoes a failed
-populate by the same vmemmap_free() of the same range, so entries alone tell who holds what.
+populate by the same vmemmap_free() of the same range, so entries alone tell what is populated.
 """
 
 from typing import Final, NamedTuple
@@ -26,8 +26,8 @@ _REGIME: Final = 32  # bit of the regime in a range's class; below it first and 
 _SILENT: Final = 48  # bit that says a hit is silent
 
 
-class Judged(NamedTuple):
-    """What became of calls, array by array beside them."""
+class Classified(NamedTuple):
+    """Regimes of calls, and which are silent hits."""
 
     regime: U8
     silent: Bool
@@ -67,10 +67,10 @@ class Sections:
             setattr(other, name, value)
         return other
 
-    def fold(self, start: U64, end: U64, free: Bool) -> Judged:
-        """Take in calls in their order (known arguments only); return how each was judged."""
+    def fold(self, start: U64, end: U64, free: Bool) -> Classified:
+        """Take in calls in their order (known arguments only); return the regime of each."""
         if not len(start):
-            return Judged(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
+            return Classified(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
         self._extents = None
         index, starts, ends = _ranges(start, end)
         place = self._places(starts, ends)
@@ -80,7 +80,7 @@ class Sections:
         self._by_regime = self._by_regime + np.bincount(regimes, minlength=len(REGIMES))
         warned = self._warns[place][index]
         self.would_warn += int(np.count_nonzero(warned))
-        return Judged(regimes, hits(regimes) & ~warned)
+        return Classified(regimes, hits(regimes) & ~warned)
 
     def add_unknown(self, calls: int) -> None:
         """Count calls whose range is not known."""
@@ -95,12 +95,12 @@ class Sections:
 
     @property
     def undecided(self) -> int:
-        """Calls that are inside or below, as the bits in use decide, which are not known."""
+        """Calls that are inside or below, depending on the bits in use, which are not known."""
         return 0 if self._window is None else int(self._by_regime[UNKNOWN])
 
     @property
     def pairing(self) -> Pairing:
-        """Who holds what, so far."""
+        """Which ranges were populated and freed, so far."""
         held = int(np.count_nonzero(self._held))
         return Pairing(self._paired, held, self._never_populated, self._twice)
 
@@ -201,7 +201,7 @@ class Sections:
 
 
 class _Groups(NamedTuple):
-    """Which rows of the table make one extent, whatever their calls."""
+    """Which rows of the table make one extent."""
 
     rows: I64 | slice  # extent by extent
     edges: I64  # where in these each extent begins
@@ -240,8 +240,8 @@ def _group(start: U64, end: U64, kind: I64) -> I64:
     if len(kinds) == 1 and plain.all():
         parts: list[tuple[I64 | slice, bool]] = [(slice(None), True)]
     else:
-        each = [np.flatnonzero((kind == value) & plain) for value in kinds]
-        parts = [(rows, True) for rows in each if len(rows)]
+        plain_rows = [np.flatnonzero((kind == value) & plain) for value in kinds]
+        parts = [(rows, True) for rows in plain_rows if len(rows)]
         parts += [(rows, False) for rows in [np.flatnonzero(~plain)] if len(rows)]
     group = np.zeros(len(start), np.int64)
     total = 0
@@ -264,17 +264,17 @@ def _ranges(start: U64, end: U64) -> tuple[I64, U64, U64]:
     ends[index] = end
     if (ends[index] == end).all():
         return index.astype(np.int64), starts, ends
-    # Ranges of one start and several ends: number the pairs.
+    # Ranges of one start and several ends: number the combinations.
     by_end = arrow.column(end).dictionary_encode()
-    pairs = index.astype(np.int64) * len(by_end.dictionary) + numbers(by_end.indices)[0]
-    numbered = arrow.column(pairs).dictionary_encode()
+    codes = index.astype(np.int64) * len(by_end.dictionary) + numbers(by_end.indices)[0]
+    numbered = arrow.column(codes).dictionary_encode()
     which, distinct = numbers(numbered.indices)[0], numbers(numbered.dictionary)[0]
     at_start, at_end = np.divmod(distinct, len(by_end.dictionary))
     return which.astype(np.int64), starts[at_start], numbers(by_end.dictionary)[0][at_end]
 
 
 def _find(starts: U64, ends: U64, start: U64, end: U64) -> tuple[I64, Bool]:
-    """Find pairs in a table sorted by (start, end): the row of each or where it would go."""
+    """Find ranges in a table sorted by (start, end): the row of each or where it would go."""
     low = starts.searchsorted(start)
     high = low
     inside = low < len(starts)
@@ -282,7 +282,7 @@ def _find(starts: U64, ends: U64, start: U64, end: U64) -> tuple[I64, Bool]:
     if inside.any():
         high = low.copy()
         high[inside] = starts.searchsorted(start[inside], side="right")
-        # Rows of one start are few; halve what is left of them until each pair is placed.
+        # Rows of one start are few; halve what is left of them until each range is placed.
         while len(active := np.flatnonzero(low < high)):
             middle = (low[active] + high[active]) >> 1
             before = ends[middle] < end[active]

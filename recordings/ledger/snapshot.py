@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the ledger says at one moment: frozen values that report, exports and the screen share.
+"""The ledger's numbers at one moment: frozen values, shared by reports, exports and the screen.
 
 A snapshot holds plain Python values, never an Arrow buffer and never a reference into the
-ledger, and its size does not depend on how many events were folded. Every number that could
-not be known is ``None`` with its reason beside it, never zero.
+ledger, and its size does not depend on how many events were folded. Every number that is not
+known is ``None`` with its reason beside it, never zero.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from tracers.events import Kind, Source
 
 
 class Verdict(Enum):
-    """The answer in one word; ``exit_code`` is the command's."""
+    """The verdict in one word; ``exit_code`` is the command's."""
 
     CLEAN = "clean"
     OUT_OF_RANGE = "out-of-range"
@@ -28,10 +28,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Regimes:
-    """How many populate and free calls fell where, judged by the window in use.
+    """Number of populate and free calls in each regime, judged by the window in use.
 
-    ``unknown`` counts calls whose arguments or whose window are not known, and those that are
-    inside or not as the bits in use decide, where these are not known.
+    ``unknown`` counts calls whose arguments or whose window are not known, and those
+    that are inside or not depending on the bits in use, where these are not known.
     """
 
     inside: int = 0
@@ -43,7 +43,7 @@ class Regimes:
 
     @property
     def hits(self) -> int:
-        """Calls known to be not inside."""
+        """Calls known not to be inside."""
         return self.below + self.above + self.wrapped + self.straddling
 
 
@@ -210,7 +210,7 @@ class Snapshot:
 
     @property
     def silent(self) -> int:
-        """Hits that the kernel's own check lets pass; what it is true for is a hit."""
+        """Hits that the kernel's own check lets pass; where it is true, the call is a hit."""
         return self.hits - self.would_warn
 
     @property

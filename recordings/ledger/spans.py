@@ -112,8 +112,8 @@ class Spans:
         thread = chunk.thread.take(rows)
         same = thread[1:] == thread[:-1]  # thread as the row before
         before, after = entry[:-1], entry[1:]
-        pairs = np.flatnonzero((before > after) & same)
-        start, ends = rows.take(pairs), rows.take(pairs + 1)
+        ended = np.flatnonzero((before > after) & same)
+        start, ends = rows.take(ended), rows.take(ended + 1)
         lasted = _lasted(chunk.ts.take(start), chunk.ts.take(ends))
         finished = Finished(kind, start + chunk.row, ends, sites.take(start), lasted)
         edges = np.flatnonzero(~same)
@@ -167,8 +167,8 @@ def _match(keys: U64, threads: U64, present: NDArray[np.uint16]) -> tuple[I64, I
     order = np.argsort(here)
     at = np.minimum(here[order].searchsorted(keys), len(here) - 1)
     place = order[at]
-    found = np.flatnonzero(here[place] == keys)
-    return place[found], found
+    matched = np.flatnonzero(here[place] == keys)
+    return place[matched], matched
 
 
 def _by_row(item: tuple[int, Unfinished]) -> int:

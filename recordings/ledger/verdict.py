@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Says what the numbers amount to: clean, out of range, or not to be told from this recording.
+"""Derives the verdict from the numbers: clean, out of range or inconclusive.
 
-A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" is
-only said when every call was seen with its arguments and nothing is known to be missing;
-everything in between is inconclusive, with the reasons in plain sentences.
+A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" needs
+every call seen with its arguments and no known losses; everything else is inconclusive. Reasons are
+plain sentences.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,10 +19,10 @@ from tracers.kernel_functions import name
 #: The file of the window's WARNs (arm64 since 4.14).
 MMU_C: Final = "arch/arm64/mm/mmu.c:"
 
-#: What brings the bits in use to light.
+#: How to find out the bits in use.
 HOW_TO_FIND_BITS: Final = (
     "NUMBER(TCR_EL1_T1SZ) in the VMCOREINFO note says it, and so does `vmemscope window --live` on"
-    " that machine, run by anybody; give the answer as --vabits-actual."
+    " that machine, run by anybody; pass the bits in use as --vabits-actual."
 )
 
 _CONTRADICTION: Final = (
@@ -31,7 +31,7 @@ _CONTRADICTION: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Evidence:
     """What the verdict depends on."""
 
     window: bool
@@ -48,17 +48,17 @@ class Seen:
     orphans: Mapping[Kind, int]  # exits without entry
 
 
-def judge(seen: Seen) -> tuple[Verdict, tuple[str, ...]]:
+def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
-    calls = seen.begun[Kind.POPULATE] + seen.begun[Kind.FREE]
-    doubts = tuple(_doubts(seen, calls))
-    if not seen.agree:
+    calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
+    doubts = tuple(_doubts(evidence, calls))
+    if not evidence.agree:
         return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts)
-    if hits := seen.regimes.hits:
+    if hits := evidence.regimes.hits:
         lie = "lies" if hits == 1 else "lie"
         fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
-        if seen.silent:
-            fact += f", {_silent(seen.silent, hits)}: the kernel's own check lets them pass"
+        if evidence.silent:
+            fact += f", {_silent(evidence.silent, hits)}: the kernel's own check lets them pass"
         return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts)
     if doubts:
         return Verdict.INCONCLUSIVE, doubts
@@ -94,59 +94,59 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
     return f"{known} in this recording: kernels before 6.11 refuse a kprobe there{instead}"
 
 
-def _doubts(seen: Seen, calls: int) -> Iterator[str]:
-    """Say what stands in the way of "clean"."""
-    if seen.losses:
-        yield f"Something is missing ({seen.losses.describe()}), so counts are lower bounds."
-    yield from _unjudged(seen)
+def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
+    """Yield the reasons against "clean"."""
+    if evidence.losses:
+        yield f"Something is missing ({evidence.losses.describe()}), so counts are lower bounds."
+    yield from _unjudged(evidence)
     if not calls:
         yield "No populate or free call is in this recording."
-    if seen.begun[Kind.ADD_PAGES] and not seen.begun[Kind.POPULATE]:
-        number = _number(seen.begun[Kind.ADD_PAGES], "__add_pages call")
+    if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
+        number = _number(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
         yield f"{number} but no populate call, neither observed nor derived: they were missed."
-    if failed := _failed(seen):
+    if failed := _failed(evidence):
         yield (f"{failed} failed or did not say how they ended: what they populated is not known.")
-    if missed := _missed(seen):
+    if missed := _missed(evidence):
         yield f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen."
-    if seen.unfinished:
-        never = "has" if seen.unfinished == 1 else "have"
-        yield f"{_number(seen.unfinished, 'call')} {never} no end in this recording."
-    warned = sum(site.count for site in seen.sites if MMU_C in site.site)
-    if warned and not seen.regimes.hits and seen.window and calls:
+    if evidence.unfinished:
+        never = "has" if evidence.unfinished == 1 else "have"
+        yield f"{_number(evidence.unfinished, 'call')} {never} no end in this recording."
+    warned = sum(site.count for site in evidence.sites if MMU_C in site.site)
+    if warned and not evidence.regimes.hits and evidence.window and calls:
         yield (
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
             "lie outside the window."
         )
 
 
-def _unjudged(seen: Seen) -> Iterator[str]:
-    """Say of which calls it is not known where they lie."""
-    if not seen.window:
+def _unjudged(evidence: Evidence) -> Iterator[str]:
+    """Yield the reasons why calls could not be judged."""
+    if not evidence.window:
         yield "The window is not known, so no call can be judged."
-    elif unknown := seen.regimes.unknown - seen.undecided:
+    elif unknown := evidence.regimes.unknown - evidence.undecided:
         yield f"The arguments of {_number(unknown, 'call')} are not known."
-    if seen.undecided:
+    if evidence.undecided:
         yield (
-            f"{_number(seen.undecided, 'call')} would be inside only with as many address bits in"
-            f" use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
+            f"{_number(evidence.undecided, 'call')} would be inside only with as many address bits"
+            f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
 
 
-def _failed(seen: Seen) -> str:
+def _failed(evidence: Evidence) -> str:
     """Name the calls that populate was derived from and that did not do all they should."""
-    if seen.begun[Kind.POPULATE] > seen.derived:
+    if evidence.begun[Kind.POPULATE] > evidence.derived:
         return ""  # populate itself was observed
-    kind = Kind.SECTION_ADD if seen.begun[Kind.SECTION_ADD] else Kind.ADD_PAGES
-    number = seen.failed.get(kind, 0)
+    kind = Kind.SECTION_ADD if evidence.begun[Kind.SECTION_ADD] else Kind.ADD_PAGES
+    number = evidence.failed.get(kind, 0)
     return _number(number, f"{name(kind)} call") if number else ""
 
 
-def _missed(seen: Seen) -> int:
+def _missed(evidence: Evidence) -> int:
     """Count the exits of populate and free, or of what populate is derived from."""
     kinds = [Kind.POPULATE, Kind.FREE]
-    if seen.begun[Kind.POPULATE] <= seen.derived:
+    if evidence.begun[Kind.POPULATE] <= evidence.derived:
         kinds.append(Kind.ADD_PAGES)
-    return sum(seen.orphans.get(kind, 0) for kind in kinds)
+    return sum(evidence.orphans.get(kind, 0) for kind in kinds)
 
 
 def _number(number: int, what: str) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The slowdown in one number: which share of hot-add and hot-remove was spent inside WARN.
+"""The slowdown as one number: the share of hot-add and hot-remove that was spent inside WARN.
 
-Only said where it can be known: every operation is listed, and the WARNs of an operation fit
-into the memory hotplug call inside it.
+Only given where it is known: every operation is listed, and the WARNs of an operation fit into the
+memory hotplug call inside it.
 """
 
 from dataclasses import dataclass
@@ -33,13 +33,13 @@ class WarnShare:
 
 
 def warn_shares(snapshot: Snapshot) -> tuple[WarnShare, ...]:
-    """Return what is known of hot-add and hot-remove, in this order; often both, maybe neither."""
+    """Return the known shares, hot-add before hot-remove; often both, maybe neither."""
     if snapshot.operations_total > len(snapshot.operations):
         return ()
-    found = []
+    shares = []
     for what, kind, outer in _CALLS:
         timing = snapshot.timings.get(kind)
         spent = sum(op.warn_ns for op in snapshot.operations if op.kind in (kind, outer))
         if timing and 0 < spent <= timing.total_ns:
-            found.append(WarnShare(what, kind, spent, timing.total_ns))
-    return tuple(found)
+            shares.append(WarnShare(what, kind, spent, timing.total_ns))
+    return tuple(shares)

@@ -78,13 +78,13 @@ class Sites:
         line = lines[rows].astype(np.int64)
         if lines_known is not None:
             line[~lines_known[rows]] = 1 << 32
-        pairs = arrow.column(file << 33 | line).dictionary_encode()
-        found = []
-        for pair in pairs.dictionary.to_pylist():
-            at, number = pair >> 33, pair & (1 << 33) - 1
+        codes = arrow.column(file << 33 | line).dictionary_encode()
+        place_numbers = []
+        for code in codes.dictionary.to_pylist():
+            at, number = code >> 33, code & (1 << 33) - 1
             name = names[at] if at < len(names) else "?"
-            found.append(self._number(f"{name}:{'?' if number >> 32 else number}"))
-        places: I64 = np.array(found, np.int64)[numbers(pairs.indices)[0]]
+            place_numbers.append(self._number(f"{name}:{'?' if number >> 32 else number}"))
+        places: I64 = np.array(place_numbers, np.int64)[numbers(codes.indices)[0]]
         return places
 
     def _number(self, name: str) -> int:

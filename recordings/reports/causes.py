@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Why the calls out of the window are out of it, and what their WARNs cost, in sentences.
+"""Explains in sentences why calls lie outside the window, and what their WARNs cost.
 
-Promises: plain words of ours with the machine's own numbers, nothing a kernel or a file wrote; a
-cause is only named where memstart_addr and the sizes are known.
+Promises: the sentences hold no text of a kernel or a file, only numbers; a cause is only named
+where memstart_addr and the sizes are known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ _NAMED: Final = 3
 def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
     """Yield, for each regime that has hits, how many ranges lie there and why.
 
-    Hits that the kernel's own check lets pass are told apart, and why it does.
+    Silent hits get sentences of their own, and the reason why the kernel's check lets them pass.
     """
     for (regime, where), silent in product(_WHERE.items(), (False, True)):
         extents = [e for e in snapshot.extents if e.regime == regime and e.silent is silent]
@@ -47,8 +47,8 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
         place = where
         if silent and window.used[0] != window.start:
             place = where.replace("the window", "the window in use")
-        said = f"{least}{these} {count(ranges)} struct-page {verb} {place}"
-        yield said.replace("This 1 ", "This ") + _because(window, snapshot, extents, regime)
+        sentence = f"{least}{these} {count(ranges)} struct-page {verb} {place}"
+        yield sentence.replace("This 1 ", "This ") + _because(window, snapshot, extents, regime)
         if silent:
             why = why_silent(window, extents[0].start, extents[0].end)
             about = "it" if ranges == 1 else "them"
@@ -60,8 +60,8 @@ def cost(snapshot: Snapshot) -> str | None:
     parts = warn_shares(snapshot)
     if not parts:
         return None
-    told = " and ".join(f"{share(p.share)} of the {p.what} ({_of(p)})" for p in parts)
-    return f"WARN cost {told}."
+    shares = " and ".join(f"{share(p.share)} of the {p.what} ({_of(p)})" for p in parts)
+    return f"WARN cost {shares}."
 
 
 def _of(part: WarnShare) -> str:
@@ -103,13 +103,13 @@ def _out(window: Window, pfn: int) -> bool:
 
 
 def _region(snapshot: Snapshot, pfn: int) -> Operation | None:
-    """Return the operation that the page is of: one that adds, if any does."""
-    found = None
+    """Return the operation that holds the page, preferably one that adds."""
+    removed = None
     for operation in snapshot.operations:
         if operation.pfn is None or operation.nr_pages is None or not operation.hits:
             continue
         if operation.pfn <= pfn < operation.pfn + operation.nr_pages:
             if operation.kind not in _REMOVES:
                 return operation
-            found = operation
-    return found
+            removed = operation
+    return removed

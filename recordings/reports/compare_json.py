@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A comparison as a JSON dictionary: ``vmemscope compare --json``.
 
-Promises: the keys below only ever grow; times whole nanoseconds, ratios A / B; what is not known
+Promises: keys are added, never removed; times whole nanoseconds, ratios A / B; what is not known
 is null with its reason beside it; no NaN or infinity.
 """
 

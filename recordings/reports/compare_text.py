@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A comparison as text for people, and in sentences: ``vmemscope compare``.
+"""A comparison as text: ``vmemscope compare``.
 
-Promises: the first line is the answer, with its interval; "A" and "B" always are the first and the
+Promises: the first line is the result, with its interval; "A" and "B" always are the first and the
 second file; plain and at most 80 columns wide when piped; text of kernels and files goes through
 ``printable``.
 """
@@ -33,14 +33,14 @@ def render(console: Console, comparison: Comparison) -> None:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the answer in one sentence, without the word itself."""
-    told = [m for m in comparison.measures if m.ratio is not None]
-    sure = [m for m in told if m.ratio is not None and m.ratio.differs is not None]
+    """Return the result in one sentence, without the outcome's name."""
+    compared = [m for m in comparison.measures if m.ratio is not None]
+    sure = [m for m in compared if m.ratio is not None and m.ratio.differs is not None]
     outcome = comparison.outcome
     if outcome is Outcome.INCONCLUSIVE:
         if comparison.a.snapshot.losses or comparison.b.snapshot.losses:
             return "events are missing, and what the missing ones took is not known."
-        if not told:
+        if not compared:
             return "no call was timed in both in a way that can be compared."
         return "too few calls in either to tell a difference from chance."
     if outcome is Outcome.ALIKE:
@@ -61,14 +61,14 @@ def _sentence(measure: Measure) -> str:
 
 
 def single(comparison: Comparison) -> str | None:
-    """Return what was measured too seldom for an interval, and is a slowdown all the same."""
-    told = [
+    """Return the ratios of what was measured too seldom for an interval."""
+    slowdowns = [
         f"{m.function} took {times_of(m.ratio.value)} times as long in A as in B"
         f" ({_each(*m.counts)})"
         for m in comparison.measures
         if m.ratio is not None and m.ratio.low is None
     ]
-    return f"Too few calls for an interval: {'; '.join(told)}." if told else None
+    return f"Too few calls for an interval: {'; '.join(slowdowns)}." if slowdowns else None
 
 
 def _each(a: int, b: int) -> str:
@@ -88,8 +88,8 @@ def _parts(comparison: Comparison) -> Iterator[ConsoleRenderable]:
     outcome = comparison.outcome
     word = Text(outcome.name, _STYLES[outcome])
     yield text_layout.hanging(word, headline(comparison))
-    if told := single(comparison):
-        yield text_layout.line("", told)
+    if text := single(comparison):
+        yield text_layout.line("", text)
     for obstacle in comparison.obstacles:
         yield text_layout.line("NOT ALIKE", Text(obstacle, "bold yellow"))
     for difference in comparison.differences:
@@ -107,41 +107,41 @@ def _parts(comparison: Comparison) -> Iterator[ConsoleRenderable]:
     yield text_layout.table(cells, wide=5)
     for measure in comparison.measures:
         if measure.why_not:
-            told = f"{measure.function}: not compared, {measure.why_not}."
-            yield text_layout.hanging(Text(" "), Text(told, "yellow"))
+            text = f"{measure.function}: not compared, {measure.why_not}."
+            yield text_layout.hanging(Text(" "), Text(text, "yellow"))
 
 
 def _facts(a: Side, b: Side) -> Iterator[tuple[str, tuple[str, str]]]:
-    def both(label: str, first: str, second: str) -> tuple[str, tuple[str, str]]:
+    def row(label: str, first: str, second: str) -> tuple[str, tuple[str, str]]:
         return label, (first, second)
 
-    yield both("file", printable(a.name), printable(b.name))
-    yield both("kernel", *(printable(s.header.machine.release or "not known") for s in (a, b)))
+    yield row("file", printable(a.name), printable(b.name))
+    yield row("kernel", *(printable(s.header.machine.release or "not known") for s in (a, b)))
     windows = [s.header.machine.window for s in (a, b)]
     for label, name in (("window", "start"), ("", "end")):
-        told = ["not known" if w is None else address(getattr(w, name)) for w in windows]
-        yield both(label, *told)
-    yield both("populate", *(_populate(s) for s in (a, b)))
-    yield both("free", *(count(s.snapshot.free) for s in (a, b)))
-    yield both("hits", *(count(s.snapshot.hits) for s in (a, b)))
+        borders = ["not known" if w is None else address(getattr(w, name)) for w in windows]
+        yield row(label, *borders)
+    yield row("populate", *(_populate(s) for s in (a, b)))
+    yield row("free", *(count(s.snapshot.free) for s in (a, b)))
+    yield row("hits", *(count(s.snapshot.hits) for s in (a, b)))
     if a.snapshot.silent or b.snapshot.silent:
-        yield both("silent", *(count(s.snapshot.silent) for s in (a, b)))
-    yield both("WARNs", *(_warnings(s) for s in (a, b)))
+        yield row("silent", *(count(s.snapshot.silent) for s in (a, b)))
+    yield row("WARNs", *(_warnings(s) for s in (a, b)))
     for what in ("hot-add", "hot-remove"):
         shares = [s.shares.get(what) for s in (a, b)]
         if any(shares):
-            told = ["-" if part is None else share(part.share) for part in shares]
-            yield both(f"in WARN, {what}", *told)
-    yield both("losses", *(s.snapshot.losses.describe() or "none known" for s in (a, b)))
+            percents = ["-" if part is None else share(part.share) for part in shares]
+            yield row(f"in WARN, {what}", *percents)
+    yield row("losses", *(s.snapshot.losses.describe() or "none known" for s in (a, b)))
 
 
-def _populate(told: Side) -> str:
-    derived = told.snapshot.derived
-    return count(told.snapshot.populate) + (f" ({count(derived)} derived†)" if derived else "")
+def _populate(side: Side) -> str:
+    derived = side.snapshot.derived
+    return count(side.snapshot.populate) + (f" ({count(derived)} derived†)" if derived else "")
 
 
-def _warnings(told: Side) -> str:
-    snapshot = told.snapshot
+def _warnings(side: Side) -> str:
+    snapshot = side.snapshot
     return f"{count(snapshot.warnings)}, {duration(snapshot.warn_ns)}"
 
 
@@ -156,7 +156,7 @@ def _measured(measure: Measure) -> Iterator[list[str | Text]]:
         *_ratio(measure.ratio, few=few(measure)),
         _number(measure),
     ]
-    if any(each is not None for each in measure.per_section):
+    if any(ns is not None for ns in measure.per_section):
         yield ["  a section", *map(duration, measure.per_section), "", "", ""]
     for quantile in measure.quantiles:
         if quantile.a is None and quantile.b is None:

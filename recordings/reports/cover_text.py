@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ard's question answered in sentences: can this device region have struct pages, at what price.
+"""``window --cover`` as text: whether a region can have struct pages, and what that would take.
 
-Promises: the first line is the answer; every sentence carries the numbers it rests on.
+Promises: the first line is the result; every sentence has the numbers it is based on.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tracers.window import Regime, Window
 
 
 def cover_parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
-    """Yield the answer and its reasons; nothing if the question was not asked."""
+    """Yield the result and its reasons; nothing without ``--cover``."""
     cover, window = report.cover, report.window
     if cover is None or window is None:
         return
@@ -30,7 +30,7 @@ def cover_parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
 
 
 def verdict(cover: Cover) -> str:
-    """Return the answer in one sentence, without the word itself."""
+    """Return the result in one sentence, without "COVERED" or "NOT COVERED"."""
     what = f"{size(cover.end - cover.first)} at {physical(cover.first, cover.end)}"
     if cover.covered:
         return f"all struct pages of {what} lie in the window."
@@ -42,7 +42,7 @@ def verdict(cover: Cover) -> str:
 
 
 def price(cover: Cover) -> str:
-    """Return what covering it takes in a few words, for a table."""
+    """Return what covering it takes, in a few words for a table."""
     growth = cover.growth
     if cover.covered:
         return "as it is"
@@ -54,7 +54,7 @@ def price(cover: Cover) -> str:
 
 
 def sentences(cover: Cover, window: Window) -> Iterator[str]:
-    """Yield what stands behind the answer."""
+    """Yield the reasons for the result."""
     last = cover.spans[-1].end_pfn
     yield (
         f"Its pages, pfn 0x{cover.spans[0].first_pfn:x} to 0x{last - 1:x}, have their struct pages"
@@ -140,16 +140,16 @@ def _price(cover: Cover, window: Window) -> Iterator[str]:
 
 
 def _other_ways(cover: Cover, window: Window) -> Iterator[str]:
-    """Name the VA_BITS that cover it, and the range that needs none."""
+    """Name the VA_BITS that cover it, and the range that the window covers as it is."""
     pages = size(window.page_size or 0)
     if window.family is None:
         yield "Which VA_BITS would cover it is not known: no known formula gives this window."
     elif cover.choices:
-        told = ", ".join(
+        choices = ", ".join(
             f"{choice.va_bits} (VMEMMAP_SIZE {size(choice.size)}, up to 0x{choice.end:x})"
             for choice in cover.choices
         )
-        yield f"VA_BITS that cover it with the same memstart_addr and {pages} pages: {told}."
+        yield f"VA_BITS that cover it with the same memstart_addr and {pages} pages: {choices}."
         if any(choice.va_bits > 48 for choice in cover.choices):
             fewest = va_bits_min(window.family, 52, window.page_size or 0)
             yield f"52 only on a CPU with 52-bit addresses: on others it covers as {fewest} do."

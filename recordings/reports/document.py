@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A report as blocks without a look: what the mail and the Markdown of it share.
+"""Document model of a report: blocks that are rendered as mail text or Markdown.
 
-Promises: text that a kernel, a file or a person gave is a ``Foreign`` and nothing else is, so that
-a renderer knows what it must make harmless; every other string is ours, ASCII but for "µ" and "†".
+Promises: text of a kernel, a file or a user is a ``Foreign`` and nothing else is, so that a
+renderer knows what it must escape; every other string is ours, ASCII but for "µ" and "†".
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Foreign(str):
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading; ``level`` 1 only for the first, which is the answer."""
+    """A heading; ``level`` 1 only for the first, which is the verdict."""
 
     text: str
     level: int = 2
@@ -33,14 +33,14 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Labels with what is known of each; an empty label goes on with the one above."""
+    """Labels and values; a row with an empty label continues the one above."""
 
     rows: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows in columns; the columns in ``right`` stand at the right, ``wide`` gives way first."""
+    """Rows in columns; the columns in ``right`` are right-aligned, ``wide`` is shortened first."""
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

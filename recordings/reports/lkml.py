@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A report as a mail to a kernel list takes it: plain ASCII, at most 75 columns, nothing to trim.
+"""Renders a report as mail text for a kernel list: plain ASCII, at most 75 columns.
 
 Promises: no line is wider than 75 columns, whatever kernels and files wrote; what is cut ends
 with "..."; what is not ours never begins a line, so it can be no "From ", "---", diff or
@@ -30,7 +30,7 @@ WIDTH: Final = 75
 _GAP: Final = 2
 _LEAST: Final = 4  # columns of a cell: one character and the mark
 _MARK: Final = "..."
-#: Foreign text in running lines: what is longer is cut, as a file can hold megabytes of it.
+#: Foreign text in sentences is cut at this length, as a file can hold megabytes of it.
 _LONGEST: Final = 300
 #: A number stays on the line of its unit.
 _UNITS: Final = re.compile(r"([0-9]) ((?:[num]?s|%|(?:[KMGTPE]i)?B)(?![A-Za-z]))")

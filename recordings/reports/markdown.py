@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A report as GitHub's Markdown: tables that stay tables, and text that stays text.
+"""Renders a report as GitHub's Markdown, with all foreign text escaped.
 
-Promises: what a kernel or a file wrote is shown as code and is nothing else: no table cell ends in
-it, no HTML, link, mention or emphasis begins in it. Our own words are escaped as well.
+Promises: text of a kernel or a file is shown as code: no table cell ends in it, no HTML, link,
+mention or emphasis begins in it. Our own text is escaped as well.
 """
 
 import re
@@ -25,8 +25,8 @@ from recordings.wording.escape import printable
 
 #: What Markdown or HTML may read as more than text.
 _SPECIAL: Final = re.compile(r"([\\`*\[\]<>#|~&@!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-#: Inside of a code span one ends it, the other ends a table's cell.
-_UNTAMED: Final = re.compile(r"[`|]")
+#: A backtick ends a code span, a bar ends a table's cell.
+_UNSAFE_IN_CODE: Final = re.compile(r"[`|]")
 _LONGEST: Final = 300
 
 
@@ -66,8 +66,8 @@ def inline(text: str) -> str:
         shown = shown[: _LONGEST - 3] + "..."
     if not shown.strip():
         return "(empty)"  # "-" would begin a list within a list
-    if _UNTAMED.search(shown):
-        # As numbers of HTML every character is itself, in a table's cell too.
+    if _UNSAFE_IN_CODE.search(shown):
+        # HTML character references are safe, in a table's cell too.
         code = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in shown)
         return f"<code>{code}</code>"
     return f"`{shown}`"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is seen how, in one line: for narration and for the dashboard."""
+"""The rung of each probe point in one line, for messages on stderr and the dashboard."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -15,7 +15,7 @@ ABSENT: Final = "absent"  # this kernel has no such function: there is nothing t
 def rung(how: str) -> str:
     """Return the rung a header's probe text begins with; "entry+return" is an importer's kprobe.
 
-    ``ABSENT`` and ``NOT_SEEN`` stand for what is on none.
+    ``ABSENT`` and ``NOT_SEEN``: it is on none.
     """
     first = how.replace(":", " ").partition(" ")[0]
     if first in (*_RUNGS, ABSENT):
@@ -25,9 +25,9 @@ def rung(how: str) -> str:
 
 def summary(probes: Mapping[str, str]) -> str:
     """Return "vmemmap_populate: breakpoint, WARN: not seen, all others: kprobe"."""
-    told = {_shown(function): rung(how) for function, how in probes.items()}
-    parts = [f"{function}: {how}" for function, how in told.items() if how != "kprobe"]
-    plain = len(told) - len(parts)
+    rungs = {_shown(function): rung(how) for function, how in probes.items()}
+    parts = [f"{function}: {how}" for function, how in rungs.items() if how != "kprobe"]
+    plain = len(rungs) - len(parts)
     if plain:
         parts.append(f"{'all others' if parts else 'all'}: kprobe")
     return ", ".join(parts) or "none"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A snapshot as a JSON dictionary: ``vmemscope report --json``.
 
-Promises: the keys below only ever grow; addresses are "0x" and 16 digits, times whole
+Promises: keys are added, never removed; addresses are "0x" and 16 digits, times whole
 nanoseconds; what is not known is null with a reason beside it; no NaN or infinity. Text of
 kernels and files stands as it is: JSON's own escapes keep it harmless.
 """
@@ -110,7 +110,7 @@ def report_dict(
 
 
 def extents_list(extents: Sequence[Extent]) -> list[dict[str, Any]]:
-    """Return where the hits lie, JSON-safe."""
+    """Return the extents of the hits, JSON-safe."""
     return [asdict(e) | {"start": address(e.start), "end": address(e.end)} for e in extents]
 
 
@@ -126,7 +126,7 @@ def _timing(timing: Timing) -> dict[str, Any]:
         "max_ns": timing.max_ns,
         "p50_ns": timing.p50_ns,
         "p99_ns": timing.p99_ns,
-        "bins": [list(found) for found in timing.bins],
+        "bins": [list(interval) for interval in timing.bins],
     }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The paper our text reports are written on: labelled lines and tables without rules.
+"""Layout of text reports: labelled lines and tables without rules.
 
 Promises: piped output is plain, without trailing blanks and at most as wide as the console (80
 columns there); nothing is read as markup. Text of kernels and files goes through ``printable``
@@ -53,7 +53,7 @@ def heading(text: str) -> ConsoleRenderable:
 
 
 def table(rows: Iterable[Iterable[str | Text]], *, wide: int, right: int = -1) -> Padding:
-    """Return rows in columns; column ``wide`` gives way, column ``right`` stands at the right."""
+    """Return rows in columns; column ``wide`` may wrap, column ``right`` is right-aligned."""
     listed = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
     grid = Table.grid(padding=(0, 2, 0, 0))
     for at in range(max(map(len, listed), default=0)):

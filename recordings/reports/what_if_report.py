@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A supposed verdict in words and as a JSON dictionary; both say that it is hypothetical.
+"""A what-if result as sentences and as a JSON dictionary; both say that it is hypothetical.
 
-Promises: the JSON keys only ever grow and "hypothetical" is true in it; sentences are ours, and
-what a file or a person named is not in them.
+Promises: JSON keys are added, never removed, and "hypothetical" is true; sentences hold no text of
+a file or a user.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
 
-from recordings.analysis.what_if import Fired, Supposed, Warn, WhatIf
+from recordings.analysis.what_if import Fired, Warn, WhatIf, WhatIfResult
 from recordings.ledger.headline import WORDS, calls
 from recordings.ledger.snapshot import Verdict
 from recordings.reports.recording_json import extents_list
@@ -17,25 +17,25 @@ from recordings.wording.units import address, count, duration, share, size
 from tracers.explain import blindness
 from tracers.formulas import WindowError, signed
 
-#: Before everything that did not happen.
+#: Label of everything that did not happen.
 LABEL: Final = "WHAT IF"
 _WARNS: Final = {
     Warn.ALWAYS: "the kernel warned every time (WARN_ON)",
     Warn.ONCE: "the kernel warned once a place (WARN_ON_ONCE)",
     Warn.ERROR: "populating outside of the window were an error",
 }
-#: Moved regions named in words; all are in the JSON.
+#: Relocated regions named in sentences; all are in the JSON.
 _NAMED: Final = 4
 
 
-def supposition(asked: WhatIf) -> str:
-    """Return what is supposed, as "the window were 0x… - 0x… and …"."""
+def conditions(asked: WhatIf) -> str:
+    """Return the conditions as "the window were 0x… - 0x… and …"."""
     parts = []
     if asked.window is not None:
-        told = f"the window were {_range(asked.window.start, asked.window.end)}"
+        window = f"the window were {_range(asked.window.start, asked.window.end)}"
         if asked.window.used[0] != asked.window.start:
-            told += f", in use from {address(asked.window.used[0])} on"
-        parts.append(told)
+            window += f", in use from {address(asked.window.used[0])} on"
+        parts.append(window)
     if asked.physmem_end is not None:
         parts.append(f"device regions were placed at most up to 0x{asked.physmem_end:x}")
     if asked.warn is not None:
@@ -43,38 +43,38 @@ def supposition(asked: WhatIf) -> str:
     return " and ".join(parts)
 
 
-def headline(supposed: Supposed) -> str:
+def headline(result: WhatIfResult) -> str:
     """Return the verdict in one sentence, without the label."""
-    number = supposed.populate + supposed.free
-    word = f"hypothetical verdict {WORDS[supposed.verdict]}"
-    if supposed.verdict is Verdict.OUT_OF_RANGE:
-        refused = supposed.refused
-        hits = supposed.regimes.hits if refused is None else refused.silent_made
-        silent = f", {count(supposed.silent)} of them silent" if supposed.silent else ""
+    number = result.populate + result.free
+    word = f"hypothetical verdict {WORDS[result.verdict]}"
+    if result.verdict is Verdict.OUT_OF_RANGE:
+        refused = result.refused
+        hits = result.regimes.hits if refused is None else refused.silent_made
+        silent = f", {count(result.silent)} of them silent" if result.silent else ""
         silent = silent if refused is None else ", as the check lets them pass"
-        said = f"{count(hits)} of {calls(number)} would still lie outside the window"
-        return f"{word}: {said}{silent}"
-    if supposed.verdict is Verdict.INCONCLUSIVE:
-        return f"{word}: {supposed.reasons[0]}"
-    if supposed.refused is not None and supposed.refused.populate_refused:
+        outside = f"{count(hits)} of {calls(number)} would still lie outside the window"
+        return f"{word}: {outside}{silent}"
+    if result.verdict is Verdict.INCONCLUSIVE:
+        return f"{word}: {result.reasons[0]}"
+    if result.refused is not None and result.refused.populate_refused:
         return f"{word}: nothing would be mapped outside the window, as it is refused"
     return f"{word}: all {calls(number)} would lie inside the window"
 
 
-def sentences(supposed: Supposed) -> Iterator[str]:
-    """Yield what stands behind it."""
-    yield from supposed.reasons[1:]
-    yield from _places(supposed)
-    if supposed.refused is not None:
-        yield from _refusals(supposed)
-    if supposed.fired is not None:
-        yield from _warnings(supposed.fired, supposed.asked)
-    elif supposed.would_warn:
-        yield f"The kernel's comparison would be true for {calls(supposed.would_warn)}."
+def sentences(result: WhatIfResult) -> Iterator[str]:
+    """Yield the reasons and details."""
+    yield from result.reasons[1:]
+    yield from _places(result)
+    if result.refused is not None:
+        yield from _refused(result)
+    if result.fired is not None:
+        yield from _warnings(result.fired, result.asked)
+    elif result.would_warn:
+        yield f"The kernel's comparison would be true for {calls(result.would_warn)}."
 
 
-def _places(supposed: Supposed) -> Iterator[str]:
-    window, asked = supposed.window, supposed.asked
+def _places(result: WhatIfResult) -> Iterator[str]:
+    window, asked = result.window, result.asked
     if asked.window is not None and window is not None:
         try:
             first, end = window.phys_range
@@ -96,25 +96,26 @@ def _places(supposed: Supposed) -> Iterator[str]:
                 yield told
     if asked.physmem_end is None:
         return
-    moves = supposed.moves
-    if not moves:
+    relocations = result.relocations
+    if not relocations:
         yield "No region of the recording reaches above that: nothing would be placed elsewhere."
         return
     shift = window.page_shift if window is not None else 0
-    for move in moves[:_NAMED]:
-        to = "to no known place" if move.to is None else f"to 0x{move.to << shift:x}"
-        to = "nowhere: no place is free" if move.full else to
-        yield f"{size(move.nr_pages << shift)} at physical 0x{move.pfn << shift:x} would go {to}."
-    if len(moves) > _NAMED:
-        yield f"{count(len(moves) - _NAMED)} more regions would be placed elsewhere."
+    for relocation in relocations[:_NAMED]:
+        to = "to no known place" if relocation.to is None else f"to 0x{relocation.to << shift:x}"
+        to = "nowhere: no place is free" if relocation.full else to
+        pages = size(relocation.nr_pages << shift)
+        yield f"{pages} at physical 0x{relocation.pfn << shift:x} would go {to}."
+    if len(relocations) > _NAMED:
+        yield f"{count(len(relocations) - _NAMED)} more regions would be placed elsewhere."
     yield (
         "That holds for drivers that ask request_free_mem_region() for a place (eeb8fdfcf090,"
         " 6.12); a driver that names the addresses itself stays where it is."
     )
 
 
-def _refusals(supposed: Supposed) -> Iterator[str]:
-    refused = supposed.refused
+def _refused(result: WhatIfResult) -> Iterator[str]:
+    refused = result.refused
     if refused is None or not refused.populate_refused:
         yield "No call would be refused."
         return
@@ -157,12 +158,12 @@ def _warnings(fired: Fired, asked: WhatIf) -> Iterator[str]:
     elif fired.saved_ns is None and fired.would < fired.recorded:
         yield "What that saves is not known: no WARN was timed."
     if asked.warn is Warn.ONCE and fired.would:
-        yield "The struct pages would lie where they lie all the same: only the noise goes."
+        yield "The struct pages would lie where they lie now: only repeated WARNs would stop."
 
 
-def supposed_dict(supposed: Supposed) -> dict[str, Any]:
-    """Return everything about the answer, ready for ``json.dumps``."""
-    asked, refused, fired = supposed.asked, supposed.refused, supposed.fired
+def what_if_dict(result: WhatIfResult) -> dict[str, Any]:
+    """Return the whole result, ready for ``json.dumps``."""
+    asked, refused, fired = result.asked, result.refused, result.fired
     return {
         "hypothetical": True,
         "supposed": {
@@ -170,16 +171,16 @@ def supposed_dict(supposed: Supposed) -> dict[str, Any]:
             "physmem_end": None if asked.physmem_end is None else f"0x{asked.physmem_end:x}",
             "warn": asked.warn.value if asked.warn else None,
         },
-        "window": supposed.window.to_dict() if supposed.window else None,
-        "verdict": supposed.verdict.value,
-        "verdict_reasons": list(supposed.reasons),
-        "calls": {"populate": supposed.populate, "free": supposed.free},
-        "hits": supposed.regimes.hits,
-        "would_warn": supposed.would_warn,
-        "silent": supposed.silent,
-        "regimes": asdict(supposed.regimes),
-        "extents": extents_list(supposed.extents),
-        "extents_total": supposed.extents_total,
+        "window": result.window.to_dict() if result.window else None,
+        "verdict": result.verdict.value,
+        "verdict_reasons": list(result.reasons),
+        "calls": {"populate": result.populate, "free": result.free},
+        "hits": result.regimes.hits,
+        "would_warn": result.would_warn,
+        "silent": result.silent,
+        "regimes": asdict(result.regimes),
+        "extents": extents_list(result.extents),
+        "extents_total": result.extents_total,
         "warnings": None
         if fired is None
         else {
@@ -206,12 +207,12 @@ def supposed_dict(supposed: Supposed) -> dict[str, Any]:
         },
         "moves": [
             {
-                "pfn": f"0x{move.pfn:x}",
-                "nr_pages": move.nr_pages,
-                "to_pfn": None if move.to is None else f"0x{move.to:x}",
-                "no_place": move.full,
+                "pfn": f"0x{relocation.pfn:x}",
+                "nr_pages": relocation.nr_pages,
+                "to_pfn": None if relocation.to is None else f"0x{relocation.to:x}",
+                "no_place": relocation.full,
             }
-            for move in supposed.moves
+            for relocation in result.relocations
         ],
     }
 

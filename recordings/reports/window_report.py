@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is known of one kernel's window, ready to be shown: ``vmemscope window [--json]``.
+"""One kernel's window as a report value and as JSON: ``vmemscope window [--json]``.
 
-Promises: the JSON keys below only ever grow; virtual addresses are "0x" and 16 digits, physical
+Promises: JSON keys are added, never removed; virtual addresses are "0x" and 16 digits, physical
 ones and pfns "0x" and as many as they need, sizes whole bytes; what is not known is null, and
 ``missing`` or ``problems`` say why. Text of kernels and files stands as it is: JSON's own
 escapes keep it harmless.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WindowReport:
-    """One kernel's window, where it is from and what it means.
+    """One kernel's window, its provenance and what follows from it.
 
     ``methods`` empty: the window was computed from numbers somebody gave. ``agree`` is False
     where methods contradict each other, and then ``window`` may be one of several.
@@ -72,10 +72,10 @@ def page_offset(window: Window) -> int | None:
 def window_dict(report: WindowReport) -> dict[str, Any]:
     """Return everything the text says, and more, ready for ``json.dumps``."""
     window, layout = report.window, report.layout
-    told: dict[str, Any] = window.to_dict() if window else dict.fromkeys(_WINDOW_KEYS)
-    provenance = told.pop("provenance", None) or {}
+    values: dict[str, Any] = window.to_dict() if window else dict.fromkeys(_WINDOW_KEYS)
+    provenance = values.pop("provenance", None) or {}
     return {
-        **told,
+        **values,
         **_derived(window),
         "release": report.release,
         "build_id": report.build_id,
@@ -107,10 +107,10 @@ def side_by_side(reports: Mapping[str, WindowReport]) -> dict[str, Any]:
     The keys that the families share stand at the top as usual; the window is null there, as
     which of them it is was not said.
     """
-    every = {name: window_dict(report) for name, report in reports.items()}
-    shared = dict.fromkeys(next(iter(every.values())))
+    families = {name: window_dict(report) for name, report in reports.items()}
+    shared = dict.fromkeys(next(iter(families.values())))
     for key in _GIVEN:
-        shared[key] = next(iter(every.values()))[key]
+        shared[key] = next(iter(families.values()))[key]
     empty: dict[str, Any] = {
         "methods": {},
         "problems": [],
@@ -118,7 +118,7 @@ def side_by_side(reports: Mapping[str, WindowReport]) -> dict[str, Any]:
         "warn_sites": [],
         "probeable": {},
     }
-    return {**shared, **empty, "families": every}
+    return {**shared, **empty, "families": families}
 
 
 _GIVEN: Final = ("va_bits", "page_size", "struct_page", "memstart", "vabits_actual", "source")
@@ -131,22 +131,22 @@ _DERIVED_KEYS: Final = ("size", "vmemmap", "page_offset", "used", "blind", "phys
 
 def _derived(window: Window | None) -> dict[str, Any]:
     """Return what follows from the window, null where a fact for it is missing."""
-    told: dict[str, Any] = dict.fromkeys(_DERIVED_KEYS)
+    values: dict[str, Any] = dict.fromkeys(_DERIVED_KEYS)
     if window is None:
-        return told
-    told["size"] = window.size
-    told["page_offset"] = None if (at := page_offset(window)) is None else address(at)
-    told["upper_space"] = upper_space(window)
+        return values
+    values["size"] = window.size
+    values["page_offset"] = None if (at := page_offset(window)) is None else address(at)
+    values["upper_space"] = upper_space(window)
     if window.use_known:
-        told["used"] = dict(zip(("start", "end"), map(address, window.used), strict=True))
-        told["blind"] = _blind(window)
+        values["used"] = dict(zip(("start", "end"), map(address, window.used), strict=True))
+        values["blind"] = _blind(window)
     try:
-        told["vmemmap"] = address(window.vmemmap)
+        values["vmemmap"] = address(window.vmemmap)
         first, end = window.phys_range
-        told["phys"] = {"start": f"0x{first:x}", "end": f"0x{end:x}"}
+        values["phys"] = {"start": f"0x{first:x}", "end": f"0x{end:x}"}
     except WindowError:
         pass
-    return told
+    return values
 
 
 def _blind(window: Window) -> dict[str, Any] | None:
@@ -154,10 +154,10 @@ def _blind(window: Window) -> dict[str, Any] | None:
     start, end = window.blind
     if start == end:
         return None
-    told: dict[str, Any] = {"start": address(start), "end": address(end), "phys_below": None}
+    values: dict[str, Any] = {"start": address(start), "end": address(end), "phys_below": None}
     with suppress(WindowError):
-        told["phys_below"] = f"0x{window.phys_range[0]:x}"
-    return told
+        values["phys_below"] = f"0x{window.phys_range[0]:x}"
+    return values
 
 
 def _found(found: MethodResult) -> dict[str, Any]:

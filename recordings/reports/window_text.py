@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel's window as text for people: ``vmemscope window``.
+"""A kernel's window as text: ``vmemscope window``.
 
-The first line is the answer: one window, several that contradict each other, or none. Below it
+The first line is the result: one window, several that contradict each other, or none. Below it
 what each method found, the constants as the mail of 7 April 2023 writes them, the whole address
 space with the window in it, and which pages have their struct pages where. Plain and at most 80
 columns wide when piped; all text of kernels and files goes through ``printable``.
@@ -41,7 +41,7 @@ def render_families(console: Console, reports: Mapping[str, WindowReport]) -> No
 
 
 def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
-    yield _answer(report)
+    yield _result(report)
     yield Text()
     for label, text in _facts(report):
         yield text_layout.line(label, text)
@@ -57,7 +57,7 @@ def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
     yield from cover_parts(report)
 
 
-def _answer(report: WindowReport) -> ConsoleRenderable:
+def _result(report: WindowReport) -> ConsoleRenderable:
     window = report.window
     ways = sum(1 for found in report.methods.values() if found.window)
     if not report.agree:
@@ -65,15 +65,17 @@ def _answer(report: WindowReport) -> ConsoleRenderable:
         return text_layout.hanging(Text("CONTRADICTION", "bold red"), text)
     if window is None:
         return text_layout.hanging(Text("NOT KNOWN", "bold yellow"), "no method gives the window")
-    told = virtual(window.start, window.end)
+    borders = virtual(window.start, window.end)
     if not report.methods:
         origin = window.provenance.get("window", "origin not known")
         if window.family is None or not origin.endswith("formula"):
-            return text_layout.hanging(Text("WINDOW", "bold green"), f"{told}, {printable(origin)}")
-        text = f"{told}, formula of {window.family.label}"
+            return text_layout.hanging(
+                Text("WINDOW", "bold green"), f"{borders}, {printable(origin)}"
+            )
+        text = f"{borders}, formula of {window.family.label}"
         return text_layout.hanging(Text("COMPUTED", "bold green"), text)
     agree = "1 method" if ways == 1 else f"{count(ways)} methods agree"
-    return text_layout.hanging(Text("WINDOW", "bold green"), f"{told}, {agree}")
+    return text_layout.hanging(Text("WINDOW", "bold green"), f"{borders}, {agree}")
 
 
 def _facts(report: WindowReport) -> Iterator[tuple[str, str | Text]]:
@@ -96,20 +98,20 @@ def _facts(report: WindowReport) -> Iterator[tuple[str, str | Text]]:
 
 
 def _sizes(window: Window) -> Iterator[str]:
-    def told(name: str, value: str) -> str:
+    def with_origin(name: str, value: str) -> str:
         origin = window.provenance.get(name)
         return f"{value} ({printable(origin)})" if origin else value
 
     if window.va_bits is not None:
-        yield told("va_bits", f"{window.va_bits}-bit virtual addresses")
+        yield with_origin("va_bits", f"{window.va_bits}-bit virtual addresses")
     if window.page_size is not None:
-        yield told("page_size", f"{size(window.page_size)} pages")
+        yield with_origin("page_size", f"{size(window.page_size)} pages")
     if window.struct_page is not None:
-        yield told("struct_page", f"struct page of {size(window.struct_page)}")
+        yield with_origin("struct_page", f"struct page of {size(window.struct_page)}")
     if window.section_size_bits is not None:
-        yield told("section_size_bits", f"sections of {size(1 << window.section_size_bits)}")
+        yield with_origin("section_size_bits", f"sections of {size(1 << window.section_size_bits)}")
     if window.vabits_actual is not None:
-        yield told("vabits_actual", f"{window.vabits_actual} bits in use on this CPU")
+        yield with_origin("vabits_actual", f"{window.vabits_actual} bits in use on this CPU")
 
 
 def _methods(report: WindowReport) -> Iterator[ConsoleRenderable]:
@@ -132,8 +134,8 @@ def _constants(window: Window) -> Iterator[ConsoleRenderable]:
     rows: list[tuple[str, str, str]] = []
     if window.memstart is not None:
         memstart, origin = signed(window.memstart), window.provenance.get("memstart")
-        told = f"{'-' if memstart < 0 else ''}0x{abs(memstart):x}"
-        rows.append(("memstart_addr", told, printable(origin) if origin else ""))
+        text = f"{'-' if memstart < 0 else ''}0x{abs(memstart):x}"
+        rows.append(("memstart_addr", text, printable(origin) if origin else ""))
     if (offset := page_offset(window)) is not None:
         begins = marks(window)["PAGE_OFFSET"]
         higher = "" if begins == offset else f" at {address(begins)} on this CPU"

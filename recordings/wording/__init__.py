@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Words: numbers with units, addresses, and text of kernels made safe to show."""
+"""Text formatting: numbers with units, addresses, and untrusted text made safe to show."""

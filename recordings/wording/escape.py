@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes text that came from a kernel or a file safe to show.
+"""Escapes untrusted text (from a kernel or a file) so that it is safe to show.
 
 Promises: the result has no control, format (bidi, zero-width), surrogate or unassigned
 character, so it can neither move the cursor, nor set a title, nor reorder the line.

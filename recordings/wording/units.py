@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Numbers as people read them: durations, counts, addresses and sizes, one way everywhere.
+"""Formats durations, counts, addresses, sizes and shares, the same way everywhere.
 
 Promises: integer arithmetic on integers (no float touches an address), at most 4 significant
 digits of a duration, and a unit on everything that has one.
@@ -57,7 +57,7 @@ def size(number: int) -> str:
 def share(part: float | None) -> str:
     """Return a share of 1 in percent: "93 %", "0.4 %", ">99 %"; "-" when it is not known.
 
-    What is not nothing is never "0 %", and what is not all is never "100 %".
+    A share above 0 is never "0 %", and one below 1 is never "100 %".
     """
     if part is None:
         return "-"
@@ -67,5 +67,5 @@ def share(part: float | None) -> str:
 
 
 def _trim(text: str) -> str:
-    """Drop the zeros behind a decimal point: 2.00 MiB says no more than 2 MiB."""
+    """Drop trailing zeros after a decimal point: 2.00 becomes 2."""
     return text.rstrip("0").rstrip(".") if "." in text else text

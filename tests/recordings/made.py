@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Small recordings for tests, and a second way to look into a file, with pyarrow and zlib alone."""
+"""Small recordings for tests, and an independent reader of files, with pyarrow and zlib alone."""
 
 import time
 import zlib

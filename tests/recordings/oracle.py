@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ledger's rules once more, event by event in plain Python: what the tests compare with.
+"""A reference implementation of the ledger's rules, event by event in plain Python.
 
 Slow and short on purpose. It shares no code with recordings; quantiles are of sorted lists.
 """

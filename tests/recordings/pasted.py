@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the reports that are pasted are tested with: their blocks, and text that attacks them."""
+"""Test data for the Markdown and mail reports: their blocks, and text that attacks them."""
 
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from recordings.analysis.what_if import WhatIf, remedies, suppose
+from recordings.analysis.what_if import WhatIf, judge_what_if, remedies
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.reports.document import Block
-from recordings.reports.recording_document import account
+from recordings.reports.recording_document import document_of
 
 CHAIN = "128 splats: vmemmap_populate <- __populate_section_memmap <- sparse_add_section"
 HOSTILE = [
@@ -35,10 +35,10 @@ def document(
 ) -> list[Block]:
     with open_recording(samples / f"{name}.arrows") as recording:
         own = fold(recording)
-        supposed = suppose(recording, asked, own) if asked else None
+        what_if = judge_what_if(recording, asked, own) if asked else None
         found = remedies(recording, own)
         return list(
-            account(recording.header, own, closing=closing, supposed=supposed, remedies=found)
+            document_of(recording.header, own, closing=closing, what_if=what_if, remedies=found)
         )
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's ftrace text read the plain way, a regex and a loop, and rows made of it.
+"""A reference reader of the kernel's ftrace text, a regex and a loop, and batches made of it.
 
-This is the tests' own, second reading: it shares no code with tracers.logs. Populate calls that
-a kernel did not show are made from add_pages by the kernel's own loop (__add_pages,
-mm/memory_hotplug.c: one call a section, the first and last cut to what is asked for).
+It shares no code with tracers.logs. Populate calls that a kernel did not show are made from
+add_pages by the kernel's own loop (__add_pages, mm/memory_hotplug.c: one call a section, the first
+and last cut to what is asked for).
 """
 
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What other programs get: the docstrings' examples, and the promises beside them."""
+"""The public API: the docstrings' examples, and the promises beside them."""
 
 import doctest
 from pathlib import Path

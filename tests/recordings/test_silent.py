@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Silent hits from end to end: two captures of one kernel on two CPUs, in everything we print."""
+"""Silent hits end to end: two captures of one kernel on two CPUs, in everything we print."""
 
 import json
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recordings.analysis.compare import compare, side
-from recordings.analysis.what_if import Warn, WhatIf, suppose
+from recordings.analysis.compare import compare, load_side
+from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.capture.importing import import_log
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
@@ -18,9 +18,9 @@ from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.reports.compare_json import comparison_dict
 from recordings.reports.lkml import lkml
 from recordings.reports.markdown import markdown
-from recordings.reports.recording_document import account
+from recordings.reports.recording_document import document_of
 from recordings.reports.recording_json import report_dict
-from recordings.reports.what_if_report import supposed_dict
+from recordings.reports.what_if_report import what_if_dict
 from recordings.samples import sample_path
 from tests.recordings import plain
 from tests.recordings.made import foreign
@@ -96,7 +96,7 @@ def test_the_json_counts_them_everywhere() -> None:
 @pytest.mark.parametrize("form", [lkml, markdown])
 def test_the_reason_in_two_sentences_with_the_arithmetic(form) -> None:
     with open_recording(SILENT) as recording:
-        text = words(form(list(account(recording.header, fold(recording)))).replace("\\", ""))
+        text = words(form(list(document_of(recording.header, fold(recording)))).replace("\\", ""))
     # by hand: (2^52 - 2^48) / 65536 * 64 = 0x3c000000000
     assert (
         "The kernel says nothing about it. The WARN compares with VMEMMAP_START 0xfffffc1fc0000000,"
@@ -110,7 +110,7 @@ def test_the_reason_in_two_sentences_with_the_arithmetic(form) -> None:
 
 def test_compare_says_that_the_windows_in_use_differ(recorded: dict[str, Path]) -> None:
     with open_recording(recorded[LVA]) as a, open_recording(recorded[PLAIN]) as b:
-        found = compare(side("a", a), side("b", b))
+        found = compare(load_side("a", a), load_side("b", b))
     assert any("in use differ (A 52 bits, B 48 bits)" in each for each in found.differences)
     said = comparison_dict(found)
     assert (said["a"]["silent"], said["b"]["silent"]) == (0, 2)
@@ -126,7 +126,7 @@ def test_another_cpu_is_what_the_other_recording_says(
         assert own is not None
         window = own.with_bits(other.vabits_actual or 0)
         asked = WhatIf(window=window, layout=layout_for(window))
-        found = suppose(recording, asked, fold(recording))
+        found = judge_what_if(recording, asked, fold(recording))
     assert found.verdict is Verdict.OUT_OF_RANGE
     assert (found.silent, found.regimes) == (snapshot.silent, snapshot.regimes)
     assert [(e.start, e.end, e.silent) for e in found.extents] == [
@@ -136,10 +136,10 @@ def test_another_cpu_is_what_the_other_recording_says(
 
 def test_an_error_in_place_of_the_warn_would_stop_none() -> None:
     with open_recording(SILENT) as recording:
-        found = suppose(recording, WhatIf(warn=Warn.ERROR), fold(recording))
+        found = judge_what_if(recording, WhatIf(warn=Warn.ERROR), fold(recording))
     assert found.verdict is Verdict.OUT_OF_RANGE
     assert found.reasons[0].startswith("The kernel's check lets 2 calls out of the window pass")
-    said = supposed_dict(found)
+    said = what_if_dict(found)
     assert (said["silent"], said["refused"]["silent_made"]) == (2, 2)
 
 

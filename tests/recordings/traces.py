@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Traces that no kernel wrote but a file may hold: for hypothesis."""
+"""Hypothesis strategies for traces that no kernel wrote but a file may hold."""
 
 from hypothesis import strategies as st
 

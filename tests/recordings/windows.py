@@ -2,8 +2,8 @@
 """Window reports for tests: the mail's machine, Debian's kernels, and kernels that lie."""
 
 from recordings.reports.window_report import WindowReport
-from tracers.constants.method_result import MethodResult
 from tracers.constants.image.warn_sites import WarnSite
+from tracers.constants.method_result import MethodResult
 from tracers.cover import cover
 from tracers.layout import layout_for
 from tracers.window import Window, window_from_facts

@@ -17,10 +17,10 @@ from typing import Final, TypedDict, Unpack
 
 import click
 
-from recordings.capture.drain import Capture, Source, header_of
+from recordings.capture.drain import Capture, EventFeed, header_of
 from recordings.capture.rotation import Limits, Rotation
 from recordings.format.output_files import exists_already
-from recordings.ledger.headline import WORDS, answer
+from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
 from recordings.wording.units import count, size
@@ -86,7 +86,7 @@ def record(
         return narrate_end(capture)  # no signal shall change the exit code now
 
 
-def open_source(signals: Signals, **options: Unpack[Options]) -> Source:
+def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
     """Attach what the options ask for; every error is a ``VmemscopeError``."""
     comm = options["comm"]
     if comm is not None and not 0 < len(os.fsencode(comm)) <= 15:
@@ -105,7 +105,7 @@ def open_source(signals: Signals, **options: Unpack[Options]) -> Source:
     return source
 
 
-def begin(source: Source, target: Path | Pipe | None, limits: Limits) -> Capture:
+def begin(source: EventFeed, target: Path | Pipe | None, limits: Limits) -> Capture:
     """Make the file and enable the probes; nothing is left of either if one cannot be."""
     out: Rotation | None = None
     try:
@@ -142,7 +142,7 @@ def narrate_end(capture: Capture) -> int:
     else:
         say(f"{count(capture.events)} events, not recorded")
     snapshot = capture.snapshot()
-    say(f"{WORDS[snapshot.verdict]}: {answer(snapshot)}")
+    say(f"{WORDS[snapshot.verdict]}: {verdict_summary(snapshot)}")
     for text in (*snapshot.verdict_reasons[1:], *capture.closing):
         say(printable(text))
     if not capture.failure:

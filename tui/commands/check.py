@@ -86,15 +86,15 @@ def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
     """Return a file's exit code and what its line says."""
     from recordings.analysis.thresholds import State, check, exit_code
     from recordings.api import open_recording_or_sample
-    from recordings.ledger.headline import WORDS, answer
+    from recordings.ledger.headline import WORDS, verdict_summary
     from recordings.ledger.ledger import fold
     from recordings.wording.escape import printable
 
     with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
         checks = check(recording, snapshot, limits)
-    parts = [f"{WORDS[snapshot.verdict]}, {answer(snapshot)}"]
+    parts = [f"{WORDS[snapshot.verdict]}, {verdict_summary(snapshot)}"]
     for state, word in ((State.BROKEN, "FAILED"), (State.UNKNOWN, "CANNOT TELL")):
-        told = [f"{word} {each.option}: {each.said}" for each in checks if each.state is state]
+        told = [f"{word} {each.option}: {each.finding}" for each in checks if each.state is state]
         parts += map(printable, told)
     return exit_code(snapshot.verdict, checks), "; ".join(parts)

@@ -32,13 +32,13 @@ def compare(a: str, b: str, *, as_json: bool) -> None:
     interval (bootstrap), or says that there are too few calls for one.
     """
     from recordings.analysis.compare import compare as compared
-    from recordings.analysis.compare import side
+    from recordings.analysis.compare import load_side
     from recordings.api import open_recording_or_sample
 
     sides = []
     for file in (a, b):
         with open_recording_or_sample(file) as recording:
-            sides.append(side(file, recording))
+            sides.append(load_side(file, recording))
             say_problems(file, recording.problems)
     comparison = compared(*sides)
     if as_json:

@@ -8,7 +8,7 @@ which. Every refusal is a ``ValueError`` of one line.
 import re
 from typing import Final
 
-from recordings.reports.explain_target import Question
+from recordings.reports.explain_target import Target
 
 _MASK: Final = (1 << 64) - 1
 _SUFFIX: Final = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
@@ -58,7 +58,7 @@ def extent(text: str) -> tuple[int, int]:
     return start, end
 
 
-def understand(text: str, given: str | None = None) -> Question:
+def understand(text: str, given: str | None = None) -> Target:
     """Return what ``text`` asks for; ``given`` is the kind that was said for all arguments."""
     head, colon, rest = text.partition(":")
     if colon and head.lower() not in KINDS:
@@ -75,7 +75,7 @@ def understand(text: str, given: str | None = None) -> Question:
         end = written + (start if relative else 0)
         if end <= start:
             raise ValueError(f"{text!r} is empty: the end comes after the start")
-    return Question(text, kind, start, end, why)
+    return Target(text, kind, start, end, why)
 
 
 def _address(text: str) -> tuple[int, bool]:

@@ -18,7 +18,7 @@ from tui.commands.what_if_options import supposed_by, what_if_options
 from tui.streams import say_problems, write
 
 if TYPE_CHECKING:
-    from recordings.analysis.what_if import Supposed
+    from recordings.analysis.what_if import WhatIfResult
     from recordings.format.reader import Recording
     from recordings.ledger.snapshot import Snapshot
 
@@ -52,7 +52,7 @@ def report(
     are judged under another layout, placement or patch: would it have fixed it? That answer is
     marked as hypothetical, and the exit code is its verdict's.
     """
-    from recordings.analysis.what_if import suppose
+    from recordings.analysis.what_if import judge_what_if
     from recordings.api import open_recording_or_sample
     from recordings.ledger.ledger import fold
 
@@ -62,14 +62,14 @@ def report(
     with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
         asked = supposed_by(options, recording.header.machine)
-        supposed = suppose(recording, asked, snapshot) if asked else None
-        _print(form, recording, snapshot, supposed)
+        what_if = judge_what_if(recording, asked, snapshot) if asked else None
+        _print(form, recording, snapshot, what_if)
         say_problems(file, recording.problems)
-    sys.exit((supposed or snapshot).verdict.exit_code)
+    sys.exit((what_if or snapshot).verdict.exit_code)
 
 
 def _print(
-    form: str, recording: "Recording", snapshot: "Snapshot", supposed: "Supposed | None"
+    form: str, recording: "Recording", snapshot: "Snapshot", what_if: "WhatIfResult | None"
 ) -> None:
     header, closing = recording.header, recording.closing_notes
     match form:
@@ -77,33 +77,33 @@ def _print(
             import json
 
             from recordings.reports.recording_json import report_dict
-            from recordings.reports.what_if_report import supposed_dict
+            from recordings.reports.what_if_report import what_if_dict
 
             told = report_dict(header, snapshot, closing=closing)
-            told["what_if"] = None if supposed is None else supposed_dict(supposed)
+            told["what_if"] = None if what_if is None else what_if_dict(what_if)
             text = json.dumps(told, indent=2) + "\n"
         case "text":
             from rich.console import Console
 
             from recordings.reports.recording_text import render
 
-            write(lambda: render(Console(), header, snapshot, closing=closing, supposed=supposed))
+            write(lambda: render(Console(), header, snapshot, closing=closing, what_if=what_if))
             return
         case _:
             from recordings.analysis.what_if import remedies
             from recordings.reports.lkml import lkml
             from recordings.reports.markdown import markdown
-            from recordings.reports.recording_document import account
+            from recordings.reports.recording_document import document_of
 
             draw = lkml if form == "lkml" else markdown
             text = draw(
-                account(
+                document_of(
                     header,
                     snapshot,
                     closing=closing,
-                    supposed=supposed,
+                    what_if=what_if,
                     # who asked for one thing is told that one
-                    remedies=() if supposed else remedies(recording, snapshot),
+                    remedies=() if what_if else remedies(recording, snapshot),
                 )
             )
     write(lambda: sys.stdout.write(text))

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from recordings.analysis.alignment import aligned
-from recordings.analysis.compare import Outcome, compare, side
+from recordings.analysis.compare import Outcome, compare, load_side
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.reports.compare_json import comparison_dict
@@ -29,7 +29,7 @@ STORM, ONCE, NEW = (
 
 def sample(samples, name):
     with open_recording(samples / f"{name}.arrows") as recording:
-        return side(f"sample:{name}", recording)
+        return load_side(f"sample:{name}", recording)
 
 
 def measure(comparison, kind):
@@ -161,7 +161,7 @@ def synthetic(tmp_path, captures, name, *, ways="kprobe", slow=1, sections=30, b
     header = Header(machine=replace(read_machine(captures / STORM), **machine))
     made.record(path, [plain.batch(rows)], header)
     with open_recording(path) as recording:
-        return side(name, recording)
+        return load_side(name, recording)
 
 
 def test_sections_are_aligned_by_place_on_every_thread(tmp_path, captures):
@@ -215,7 +215,7 @@ def test_losses_leave_it_open(tmp_path, captures, samples):
     path = tmp_path / "torn.arrows"
     path.write_bytes((samples / "storm.arrows").read_bytes()[:-100])
     with open_recording(path) as recording:
-        torn = side("torn", recording)
+        torn = load_side("torn", recording)
     found = compare(torn, sample(samples, "storm-once"))
     assert found.outcome is Outcome.INCONCLUSIVE
     assert found.obstacles[0].startswith("A has losses")

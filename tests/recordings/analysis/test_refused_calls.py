@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.analysis.refused_calls import Refusals, Refused
+from recordings.analysis.refused_calls import RefusedCalls, RefusedCounter
 from tests.recordings import plain
 from tests.recordings.oracle import regime
 from tests.recordings.traces import ROWS, WINDOW, cuts
@@ -48,7 +48,7 @@ def tell(rows):
             gone = hit or (known and row["start"] in denied)
             freed += gone
             silent += out and not hit and not gone
-    return Refused(
+    return RefusedCalls(
         adds=sum(1 for add in adds if add["sections"]),
         adds_refused=sum(1 for add in adds if add["refused"] is not None),
         at_first=sum(1 for add in adds if add["refused"] == 0),
@@ -61,7 +61,7 @@ def tell(rows):
 
 @given(st.data(), ROWS)
 def test_the_rules_hold_for_any_trace_and_any_cut(data, rows):
-    found = Refusals(LAB)
+    found = RefusedCounter(LAB)
     places = data.draw(cuts(len(rows)))
     for first, end in zip(places, [*places[1:], len(rows)], strict=True):
         found.fold(plain.batch(rows[first:end]).events)
@@ -73,10 +73,10 @@ def test_the_storm(captures):
     rows = plain.derived(
         plain.read_trace(folder / "hole.ftrace.txt"), plain.read_note(folder / "kcore-vmcoreinfo")
     )
-    found = Refusals(LAB)
+    found = RefusedCounter(LAB)
     found.fold(plain.batch(rows).events)
     frees = sum(row["kind"] == "free" and row["phase"] == "entry" for row in rows)
-    assert found.refused() == Refused(1, 1, 1, 1, 127, frees, 0)
+    assert found.refused() == RefusedCalls(1, 1, 1, 1, 127, frees, 0)
     assert found.refused().not_made == 255
 
 
@@ -93,14 +93,14 @@ def test_a_region_that_runs_out_of_the_window_stops_at_the_border():
         *({"kind": "free", "phase": "entry", "start": at, "end": at + step} | who
           for at in (*ranges, start)),
     ]  # fmt: skip
-    found = Refusals(LAB)
+    found = RefusedCounter(LAB)
     found.fold(plain.batch(rows).events)
-    assert found.refused() == Refused(1, 1, 0, 1, 2, 3, 0)
+    assert found.refused() == RefusedCalls(1, 1, 0, 1, 2, 3, 0)
 
 
 def test_what_the_check_lets_pass_is_mapped_all_the_same(captures):
     folder = captures / "7.3.4-vmemlab-64k-52bit-on-48bit"
     window = read_machine(folder).window
-    found = Refusals(window)
+    found = RefusedCounter(window)
     found.fold(plain.batch(plain.read_trace(folder / "below.ftrace.txt")).events)
-    assert found.refused() == Refused(1, 0, 0, 0, 0, 0, silent_made=2)
+    assert found.refused() == RefusedCalls(1, 0, 0, 0, 0, 0, silent_made=2)

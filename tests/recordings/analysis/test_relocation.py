@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.analysis.relocation import Move, Mover, Regions
+from recordings.analysis.relocation import Regions, Relocation, Relocator
 from tests.recordings import plain
 from tracers.formulas import WindowError
 from tracers.window import window_from_facts
@@ -44,7 +44,7 @@ def call(start, end, kind="free", **more):
 
 
 def moved(rows, own, other, moves=()):
-    return Mover(own, other, moves).move(plain.batch(rows).events).to_pylist()
+    return Relocator(own, other, moves).relocate(plain.batch(rows).events).to_pylist()
 
 
 @given(WINDOWS, WINDOWS, PAGES, st.integers(1, 2**20))
@@ -93,12 +93,12 @@ def test_warnings_are_left_out_and_the_rest_stays():
 def test_a_moved_region_takes_its_calls_along_and_leaves_others():
     own = window()
     rows = [call(page_address(own, pfn), page_address(own, pfn + 1)) for pfn in (99, 100, 199, 200)]
-    found = moved(rows, own, None, [Move(100, 100, 5000)])
+    found = moved(rows, own, None, [Relocation(100, 100, 5000)])
     assert [row["start"] for row in found] == [
         page_address(own, pfn) for pfn in (99, 5000, 5099, 200)
     ]
     assert all(row["end"] - row["start"] == 64 for row in found)
-    (lost,) = moved(rows[1:2], own, None, [Move(100, 100, None)])
+    (lost,) = moved(rows[1:2], own, None, [Relocation(100, 100, None)])
     assert lost["start"] is None
 
 
@@ -107,7 +107,7 @@ def test_without_memstart_no_address_is_made_up():
     (row,) = moved([call(own.start, own.start + 64)], own, window(48))
     assert row["start"] is None
     with pytest.raises(WindowError, match="memstart"):
-        Mover(window(), window(48, memstart=None), ())
+        Relocator(window(), window(48, memstart=None), ())
 
 
 def plug(pfn, pages, kind="add_pages"):

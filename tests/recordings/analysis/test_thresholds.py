@@ -49,13 +49,13 @@ def test_p99_is_exact_at_its_border(captures, samples):
     assert one(path, max_p99_ns=p99).state is KEPT
     broken = one(path, max_p99_ns=p99 - 1)
     assert broken.state is BROKEN
-    assert broken.said == "section-add p99 is 1.142 ms (16 calls)"
+    assert broken.finding == "section-add p99 is 1.142 ms (16 calls)"
 
 
 def test_without_a_section_add_it_cannot_be_told(samples):
     found = one(samples / "in-range-6.1.arrows", max_p99_ns=10**9)
     assert found.state is UNKNOWN
-    assert "kernels before 6.11 refuse a kprobe there" in found.said
+    assert "kernels before 6.11 refuse a kprobe there" in found.finding
 
 
 # -- WARN's share -------------------------------------------------------------------------------
@@ -79,16 +79,16 @@ def test_the_share_is_that_of_the_worse_side(captures, samples, kernel):
     assert one(path, max_warn_share=max(shares)).state is KEPT
     under = one(path, max_warn_share=max(shares) - 0.01)
     assert under.state is BROKEN
-    assert f"{max(shares):.1f} % of hot-add" in under.said
+    assert f"{max(shares):.1f} % of hot-add" in under.finding
     both = one(path, max_warn_share=min(shares) - 0.01)
-    assert "of hot-remove" in both.said
+    assert "of hot-remove" in both.finding
 
 
 def test_no_warn_is_no_share_only_where_warns_were_watched(tmp_path, captures, samples):
     assert one(samples / "in-range-6.12.arrows", max_warn_share=0).state is KEPT
     path = recorded(tmp_path, captures, NEW, "in-range")
     found = one(path, max_warn_share=50)
-    assert (found.state, found.said) == (
+    assert (found.state, found.finding) == (
         UNKNOWN,
         "no WARN was seen, but nothing says that WARNs were watched",
     )
@@ -97,7 +97,7 @@ def test_no_warn_is_no_share_only_where_warns_were_watched(tmp_path, captures, s
         tmp_path, captures, NEW, "in-range", probes={"__warn": "entry"},
         keep=lambda row: row["kind"] not in ("add_pages", "remove_pages"),
     )  # fmt: skip
-    assert one(path, max_warn_share=50).said == "no hot-add or hot-remove call was timed"
+    assert one(path, max_warn_share=50).finding == "no hot-add or hot-remove call was timed"
 
 
 def test_warns_without_an_end_have_no_share(tmp_path, captures):
@@ -106,7 +106,7 @@ def test_warns_without_an_end_have_no_share(tmp_path, captures):
         keep=lambda row: (row["kind"], row["phase"]) != ("warn", "exit"),
     )  # fmt: skip
     found = one(path, max_warn_share=99)
-    assert (found.state, found.said) == (UNKNOWN, "some WARNs were not timed")
+    assert (found.state, found.finding) == (UNKNOWN, "some WARNs were not timed")
 
 
 # -- sections -----------------------------------------------------------------------------------
@@ -120,12 +120,12 @@ def test_sections_are_those_observed(captures, samples):
     assert one(path, expect_sections=16).state is KEPT
     for wrong in (15, 17):
         found = one(path, expect_sections=wrong)
-        assert (found.state, found.said) == (BROKEN, "16 sections were added")
+        assert (found.state, found.finding) == (BROKEN, "16 sections were added")
 
 
 def test_derived_sections_are_not_observed(samples):
     found = one(samples / "in-range-6.1.arrows", expect_sections=16)
-    assert (found.state, found.said) == (UNKNOWN, "16 sections are derived, not observed")
+    assert (found.state, found.finding) == (UNKNOWN, "16 sections are derived, not observed")
 
 
 def test_section_adds_count_where_populate_was_not_probed(tmp_path, captures):
@@ -141,7 +141,7 @@ def test_hits_alone_and_splats_are_not_all_sections(tmp_path, captures):
     bare = [row for row in rows if row["kind"] != "section_add"]
     made.record(path, [plain.batch(bare)], Header(machine=machine, origin={"hits-only": "yes"}))
     found = one(path, expect_sections=16)
-    assert (found.state, found.said) == (
+    assert (found.state, found.finding) == (
         UNKNOWN,
         "at least 16 sections were added: hits alone were kept",
     )
@@ -154,7 +154,7 @@ def test_hits_alone_and_splats_are_not_all_sections(tmp_path, captures):
     splats = [row | {"source": "dmesg", "phase": "point"} for row in bare
               if row["phase"] == "entry"]  # fmt: skip
     made.record(path, [plain.batch(splats)], Header(machine=machine))
-    assert one(path, expect_sections=16).said.endswith("a log of WARNs shows no others")
+    assert one(path, expect_sections=16).finding.endswith("a log of WARNs shows no others")
 
 
 # -- losses, codes ------------------------------------------------------------------------------

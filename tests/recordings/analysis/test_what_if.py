@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.analysis.what_if import Warn, WhatIf, remedies, suppose
+from recordings.analysis.what_if import Warn, WhatIf, judge_what_if, remedies
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
@@ -28,7 +28,7 @@ STORM, ONCE, NEW = (
 
 def supposed(path, asked):
     with open_recording(path) as recording:
-        return suppose(recording, asked, fold(recording))
+        return judge_what_if(recording, asked, fold(recording))
 
 
 def trace(captures, kernel, scene="hole"):
@@ -175,7 +175,7 @@ def test_without_memstart_there_is_no_answer(samples):
 
 def test_under_the_cap_the_storm_s_region_lies_in_the_window(samples):
     found = supposed(samples / "storm.arrows", WhatIf(physmem_end=0x40_3FFF_FFFF))
-    (move,) = found.moves
+    (move,) = found.relocations
     assert (move.pfn, move.nr_pages) == (0x500_0000, 4194304)  # add_pages of the capture
     assert move.to == 0x3C1_0000  # below PCI ECAM at 0x4010000000, where iomem has it
     assert found.verdict is Verdict.CLEAN
@@ -184,14 +184,14 @@ def test_under_the_cap_the_storm_s_region_lies_in_the_window(samples):
 
 def test_a_cap_above_the_region_moves_nothing(samples):
     last = (0x500_0000 + 4194304) * 4096 - 1
-    assert supposed(samples / "storm.arrows", WhatIf(physmem_end=last)).moves == ()
-    (move,) = supposed(samples / "storm.arrows", WhatIf(physmem_end=last - 1)).moves
+    assert supposed(samples / "storm.arrows", WhatIf(physmem_end=last)).relocations == ()
+    (move,) = supposed(samples / "storm.arrows", WhatIf(physmem_end=last - 1)).relocations
     assert move.to is not None
 
 
 def test_a_region_without_a_place_is_no_clean_verdict(samples):
     found = supposed(samples / "storm.arrows", WhatIf(physmem_end=(8 << 30) - 1))
-    assert found.moves[0].full
+    assert found.relocations[0].full
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.reasons[0].startswith("1 region has no place below that end")
 
@@ -199,7 +199,7 @@ def test_a_region_without_a_place_is_no_clean_verdict(samples):
 def test_without_iomem_nobody_knows_the_place(tmp_path, captures):
     path = recorded(tmp_path, captures, STORM, "hole", iomem=())
     found = supposed(path, WhatIf(physmem_end=0x40_3FFF_FFFF))
-    assert (found.moves[0].to, found.moves[0].full) == (None, False)
+    assert (found.relocations[0].to, found.relocations[0].full) == (None, False)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "iomem" in found.reasons[0]
     assert found.regimes.unknown == 256
@@ -279,7 +279,7 @@ def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, pla
     made.record(path, [plain.batch(rows)], Header(machine=Machine(window=window, iomem=iomem)))
     with open_recording(path) as recording:
         own = fold(recording)
-        found = suppose(recording, asked, own)
+        found = judge_what_if(recording, asked, own)
     regimes = found.regimes
     assert regimes.hits + regimes.inside + regimes.unknown == own.populate + own.free
     assert (found.populate, found.free) == (own.populate, own.free)

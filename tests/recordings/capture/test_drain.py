@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A source being captured: everything it gives is in file and numbers, whatever fails."""
+"""Capturing a feed: every event reaches file and numbers, whatever fails."""
 
 import threading
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every kind of log into a recording, whole, packed, piped and broken."""
+"""Importing every kind of log: plain, packed, piped and broken."""
 
 import gzip
 import hashlib

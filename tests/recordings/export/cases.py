@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Recordings to export, and their events as any Arrow library reads them: what exports equal."""
+"""Recordings to export, and their events as any Arrow library reads them, to compare with."""
 
 import io
 from collections.abc import Callable, Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Perfetto traces as Perfetto's own trace processor reads them, held against the kernel's text."""
+"""Perfetto traces as Perfetto's trace processor reads them, compared with the kernel's text."""
 
 from collections import Counter, defaultdict
 from pathlib import Path

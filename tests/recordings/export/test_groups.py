@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Events in pieces of a size that suits."""
+"""Batches regrouped into pieces of a given size."""
 
 import io
 from pathlib import Path

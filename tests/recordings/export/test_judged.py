@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from recordings.export.judged import added, fields, judged
+from recordings.export.judged import fields, judged, with_judgement
 from recordings.samples import sample_names, sample_path
 from tests.recordings import plain as trace
 from tests.recordings.export.cases import exported, plain
@@ -62,7 +62,7 @@ def test_a_call_of_unknown_range_or_window_is_unknown() -> None:
             {"ts_ns": 3, "kind": "free", "phase": "exit", "source": "kprobe"},
         ]
     ).events
-    told = added(events, None)
+    told = with_judgement(events, None)
     assert told.column("regime").to_pylist() == ["unknown", "unknown", None]
     assert told.column("silent").to_pylist() == [False, False, None]
     assert judged(events, None).known.tolist() == [False, True, False]

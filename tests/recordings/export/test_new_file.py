@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A file that is there whole or not at all: full disks, names taken meanwhile, exceptions."""
+"""A file exists whole or not at all: full disks, names taken meanwhile, exceptions."""
 
 import errno
 import os

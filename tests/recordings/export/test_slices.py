@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Begins and ends that nest, whatever the rows are: hypothesis, and the cases by name."""
+"""Begins and ends nest, whatever the rows are: hypothesis, and named cases."""
 
 from hypothesis import given
 
@@ -37,9 +37,9 @@ class Drawn:
             self.finished.setdefault(row.kind, []).append(max(0, row.ts - opened.ts))
         self.told.append(("end" if row else "unfinished", Kind(opened.kind).label, ts))
 
-    def moment(self, ts: int, row: Row) -> None:
+    def instant(self, ts: int, row: Row) -> None:
         self._later(ts, row.thread)
-        self.told.append(("moment", Kind(row.kind).label, ts))
+        self.told.append(("instant", Kind(row.kind).label, ts))
 
     def _later(self, ts: int, thread: int) -> None:
         assert self.now.get(thread, 0) <= ts < 2**63
@@ -67,9 +67,9 @@ def test_any_rows_make_slices_that_nest(told: list[dict]) -> None:
     whole = drawn(told)
     assert drawn(told, 7).told == whole.told
     begun = sum(what == "begin" for what, _, _ in whole.told)
-    moments = sum(what == "moment" for what, _, _ in whole.told)
+    instants = sum(what == "instant" for what, _, _ in whole.told)
     ended = sum(map(len, whole.finished.values()))
-    assert begun + ended + moments == len(told)  # each row is drawn, once
+    assert begun + ended + instants == len(told)  # each row is drawn, once
     # What the ledger pairs by kind alone is never less.
     ledger = Ledger(None, None)
     ledger.fold(batch(told))
@@ -116,13 +116,13 @@ def test_a_crash_ends_what_is_open_at_the_last_event_of_all() -> None:
     assert told[3:] == [("unfinished", "add_pages", 8), ("unfinished", "memremap", 8)]
 
 
-def test_an_exit_alone_is_a_moment() -> None:
-    assert drawn([event(4, "free", "exit")]).told == [("moment", "free", 4)]
+def test_an_exit_alone_is_an_instant() -> None:
+    assert drawn([event(4, "free", "exit")]).told == [("instant", "free", 4)]
 
 
 def test_threads_do_not_end_each_others_calls() -> None:
     told = drawn([event(1, "free", "entry", 7), event(2, "free", "exit", 8)]).told
-    assert told == [("begin", "free", 1), ("moment", "free", 2), ("unfinished", "free", 2)]
+    assert told == [("begin", "free", 1), ("instant", "free", 2), ("unfinished", "free", 2)]
 
 
 def test_times_that_go_back_are_drawn_at_the_latest() -> None:

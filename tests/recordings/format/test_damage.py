@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every cut and every flipped bit: whole batches or nothing, and never without a word.
+"""Every cut and every flipped bit: whole batches or nothing, and always reported.
 
 Where the batches end is taken from the file's size after each flush, not from our framing.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The walk over messages, held against what pyarrow says of the same stream."""
+"""Splitting a stream into messages, compared with what pyarrow reads of the same stream."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ Read = tuple[list[framing.Message], FramingError | None]
 def walk(data: bytes) -> Read:
     found = []
     try:
-        for message in framing.walk(
+        for message in framing.messages(
             lambda offset, size: data[offset : offset + size], 0, len(data)
         ):
             found.append(message)  # noqa: PERF402 (the ones before the error count)
@@ -97,7 +97,7 @@ def test_impossible_sizes_are_refused_before_anything_is_read():
         return (framing.MARKER + struct.pack("<i", 0x7FFFFFF8))[:size]
 
     with pytest.raises(FramingError, match="impossible size"):
-        list(framing.walk(read, 0, 1 << 40))
+        list(framing.messages(read, 0, 1 << 40))
     assert max(reads) <= 4096
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The header and a batch's metadata: what goes in comes out, and nothing else gets through."""
+"""The header and a batch's metadata: round trips, and rejection of everything else."""
 
 import json
 

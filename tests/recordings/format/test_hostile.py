@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Recordings with right checksums that lie: sizes, indices, sequence, totals."""
+"""Recordings with right checksums and wrong content: sizes, indices, sequence, totals."""
 
 import os
 import struct

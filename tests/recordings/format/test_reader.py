@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The reader: what it gives, what it refuses and with which line, and what it must not believe."""
+"""The reader: what it returns, which files it rejects and with which message."""
 
 import os
 import struct

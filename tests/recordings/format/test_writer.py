@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The writer: what is in the file and when, and what it does when the disk will not have it."""
+"""The writer: what is in the file and when, and what happens when the disk fails."""
 
 import json
 import tracemalloc
@@ -83,17 +83,17 @@ def test_events_are_in_the_file_after_a_flush(tmp_path):
             assert seen(path).rows == count
 
 
-def test_a_rehearsal_is_seen_nowhere(tmp_path):
-    for path, rehearsed in ((tmp_path / "a", True), (tmp_path / "b", False)):
+def test_a_warm_up_leaves_no_trace(tmp_path):
+    for path, warmed_up in ((tmp_path / "a", True), (tmp_path / "b", False)):
         with Writer(path, Header()) as writer:
-            if rehearsed:
-                writer.rehearse()
+            if warmed_up:
+                writer.warm_up()
             writer.write(Batch(rows(23), Losses(lost=1)))
             writer.flush()
             writer.write(Batch(rows(300, 23)))
             writer.flush()
             with pytest.raises(ValueError, match="too late"):
-                writer.rehearse()
+                writer.warm_up()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

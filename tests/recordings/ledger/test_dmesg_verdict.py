@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a recording made of a kernel log amounts to: out of range, or inconclusive; never clean."""
+"""The verdict on a recording of a kernel log: out of range or inconclusive, never clean."""
 
 import io
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What belongs to which operation."""
+"""Which calls and WARNs belong to which operation."""
 
 from recordings.ledger.ledger import Ledger
 from tests.recordings import plain, traces

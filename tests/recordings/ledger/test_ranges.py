@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Ranges: pairing by exact range, and the merging of what lies outside."""
+"""Ranges: pairing by exact range, and merging of those outside the window."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bins over time: nothing lost, nothing guessed, the same whatever the order and the cut."""
+"""Bins over time: exact totals, the same whatever the order and the cut."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -4,7 +4,7 @@
 import pytest
 
 from recordings.ledger.snapshot import Regimes, Verdict, WarnSite
-from recordings.ledger.verdict import Seen, judge, section_add_reason
+from recordings.ledger.verdict import Evidence, judge, section_add_reason
 from tracers.batch import Losses
 from tracers.events import Kind
 
@@ -16,7 +16,7 @@ def seen(*, begun=None, **more):
         "silent": 0, "undecided": 0, "failed": {}, "sites": (),
         "losses": Losses(), "unfinished": 0, "orphans": {},
     }  # fmt: skip
-    return Seen(begun=counts, **(told | more))
+    return Evidence(begun=counts, **(told | more))
 
 
 def test_sources_that_contradict_each_other_leave_no_verdict():

@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from recordings.reports.explain_target import Question
+from recordings.reports.explain_target import Target
 from recordings.reports.explain_text import render, steps
 from tests.recordings.windows import window
 from tracers.formulas import WindowError
@@ -19,7 +19,7 @@ LAYOUT = layout_for(SEATTLE)
 
 
 def asked(kind: str, start: int, end: int | None = None) -> tuple[str, ...]:
-    return steps(SEATTLE, LAYOUT, Question("x", kind, start, end, "said so"))
+    return steps(SEATTLE, LAYOUT, Target("x", kind, start, end, "said so"))
 
 
 def test_the_first_page_of_ram_is_the_first_of_the_window() -> None:
@@ -64,7 +64,7 @@ def test_ranges_stand_as_they_are() -> None:
 
 def test_the_address_that_crashed_the_lab_kernel(captures) -> None:
     machine = read_machine(captures / "6.1.192-vmemlab-39bit")
-    question = Question("pfn:0xffffc0000", "pfn", 0xF_FFFC_0000, None, "prefix pfn:")
+    question = Target("pfn:0xffffc0000", "pfn", 0xF_FFFC_0000, None, "prefix pfn:")
     lines = steps(machine.window, machine.layout, question)
     # kernel-facts and wrap.console.txt
     assert lines[0].endswith("= 0x000003fdfe000000")
@@ -74,10 +74,10 @@ def test_the_address_that_crashed_the_lab_kernel(captures) -> None:
 def test_what_is_not_known_is_said() -> None:
     bare = Window(SEATTLE.start, SEATTLE.end)
     layout = layout_for(bare)
-    told = steps(bare, layout, Question("x", "addr", SEATTLE.end, None, ""))
+    told = steps(bare, layout, Target("x", "addr", SEATTLE.end, None, ""))
     assert any("page_size is not known" in line or "memstart is not known" in line for line in told)
     with pytest.raises(WindowError, match="not known"):
-        steps(bare, layout, Question("x", "pfn", 1, None, ""))
+        steps(bare, layout, Target("x", "pfn", 1, None, ""))
     with pytest.raises(WindowError, match="beyond 2\\^64"):
         asked("pfn", 1 << 60)
 
@@ -85,8 +85,8 @@ def test_what_is_not_known_is_said() -> None:
 def test_how_it_was_understood_comes_first() -> None:
     out = io.StringIO()
     questions = [
-        Question("pfn:1", "pfn", 1, None, "prefix pfn:"),
-        Question("\x1b", "addr", 1, 2, ""),
+        Target("pfn:1", "pfn", 1, None, "prefix pfn:"),
+        Target("\x1b", "addr", 1, 2, ""),
     ]
     render(Console(file=out, width=80), SEATTLE, LAYOUT, questions)
     text = out.getvalue()

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.analysis.what_if import Warn, WhatIf, suppose
+from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
 from recordings.reports.lkml import lkml
 from recordings.reports.markdown import markdown
-from recordings.reports.recording_document import account
-from recordings.reports.what_if_report import supposed_dict
+from recordings.reports.recording_document import document_of
+from recordings.reports.what_if_report import what_if_dict
 from tests.recordings import plain
 from tests.recordings.pasted import CHAIN, TEXT, document, words
 from tests.recordings.traces import ROWS, WINDOW
@@ -71,7 +71,7 @@ def test_a_what_if_is_marked_everywhere(samples: Path, warn: Warn) -> None:
         assert text.splitlines()[0].endswith("OUT OF RANGE: 256 of 256 calls outside the window; "
                                              "256 WARNs cost 119.9 ms")  # fmt: skip
     with open_recording(samples / "storm.arrows") as recording:
-        told = supposed_dict(suppose(recording, asked, fold(recording)))
+        told = what_if_dict(judge_what_if(recording, asked, fold(recording)))
     assert told["hypothetical"] is True
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
@@ -92,6 +92,6 @@ def test_any_recording_fits_a_mail(rows: list[dict], text: str, other: str, fact
     ledger = Ledger(window, layout)
     ledger.fold(plain.batch(rows))
     header = Header(machine=machine, notes=(f"{text} <- {other}", other))
-    blocks = list(account(header, ledger.snapshot(final=True), closing=(text,)))
+    blocks = list(document_of(header, ledger.snapshot(final=True), closing=(text,)))
     assert max(map(len, lkml(blocks).splitlines())) <= 75
     assert markdown(blocks).endswith("\n")

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from recordings.analysis.what_if import Warn, WhatIf, suppose
+from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
-from recordings.reports.what_if_report import headline, sentences, supposed_dict, supposition
+from recordings.reports.what_if_report import conditions, headline, sentences, what_if_dict
 from tracers.window import window_from_facts
 
 HOSTILE = "\x1b]0;x\x07[bold]"
@@ -16,7 +16,7 @@ HOSTILE = "\x1b]0;x\x07[bold]"
 
 def supposed(samples, name="storm", **asked):
     with open_recording(samples / f"{name}.arrows") as recording:
-        return suppose(recording, WhatIf(**asked), fold(recording))
+        return judge_what_if(recording, WhatIf(**asked), fold(recording))
 
 
 def wide(bits, **facts):
@@ -24,9 +24,9 @@ def wide(bits, **facts):
     return window_from_facts(sizes | facts, release="6.12")
 
 
-def test_several_suppositions_are_one_sentence():
+def test_several_conditions_are_one_sentence():
     asked = WhatIf(window=wide(48), physmem_end=0xFFFF, warn=Warn.ERROR)
-    assert supposition(asked) == (
+    assert conditions(asked) == (
         "the window were 0xfffffdffc0000000 - 0xffffffffc0000000 and device regions were placed"
         " at most up to 0xffff and populating outside of the window were an error"
     )
@@ -75,7 +75,7 @@ def test_a_52_bit_kernel_says_what_cpu_is_supposed(samples):
     ],
 )
 def test_json_says_that_it_is_hypothetical(samples, asked):
-    told = supposed_dict(supposed(samples, **asked))
+    told = what_if_dict(supposed(samples, **asked))
     assert told["hypothetical"] is True
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["verdict"] in {"clean", "out-of-range"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Numbers as people read them."""
+"""Formatting of durations, counts, addresses, sizes and shares."""
 
 import pytest
 
