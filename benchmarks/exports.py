@@ -110,7 +110,7 @@ def main() -> None:
             path = Path(folder) / f"{events}.arrows"
             grow(sample_path("storm"), path, events)
             print(f"{events:,} events, {path.stat().st_size / 2**20:.0f} MiB")
-            for to in FORMATS:
+            for to in (known.name for known in FORMATS):
                 _compare(to, path, events, options.runs)
 
 

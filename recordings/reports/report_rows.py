@@ -24,7 +24,7 @@ def regime_counts(regimes: Regimes) -> str:
 def window_sizes(window: Window) -> list[tuple[str, str]]:
     """Return what the kernel is built for: (the fact's name in ``provenance``, text)."""
     sizes = (
-        ("va_bits", window.va_bits, f"{window.va_bits}-bit addresses"),
+        ("va_bits", window.va_bits, f"{window.va_bits}-bit VA"),
         ("page_size", window.page_size, f"{size(window.page_size or 0)} pages"),
         ("struct_page", window.struct_page, f"struct page of {size(window.struct_page or 0)}"),
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope export``: a recording for other programs, streamed into a new file or to stdout.
+"""``vmemscope export``: writes a recording for other programs, to a new file or to stdout.
 
-Only the command line: what it does is in ``recordings.export``. The exit code says whether the
-export is whole, not what is in it: for the verdict there is ``vmemscope report``.
+This is only the command line: the work is in ``recordings.export``. The exit code says whether the
+export is complete, not what is in it: for the verdict there is ``vmemscope report``.
 """
 
 # ruff: noqa: PLC0415
@@ -10,11 +10,13 @@ export is whole, not what is in it: for the verdict there is ``vmemscope report`
 import codecs
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
+from recordings.export import FORMATS
 from tui.commands.completing import files, files_or_samples
 from tui.streams import say, say_problems, write
 
@@ -22,9 +24,21 @@ if TYPE_CHECKING:
     from recordings.export import Exported
     from recordings.format.reader import Recording
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 EXIT_INCOMPLETE: Final = 3
-_FORMATS: Final = ("parquet", "csv", "jsonl", "perfetto")
-_BINARY: Final = ("parquet", "perfetto")
+#: Column at which the lines of a format begin in the help text.
+_INDENT: Final = 2 + max(len(known.name) for known in FORMATS)
+
+
+def _described(function: _F) -> _F:
+    """Put what each format is into the help text."""
+    lines = "\n".join(
+        f"    {known.name if at == 0 else '':{_INDENT}}{line}"
+        for known in FORMATS
+        for at, line in enumerate(known.help)
+    )
+    function.__doc__ = (function.__doc__ or "").replace("    FORMATS", lines)
+    return function
 
 
 @click.command(
@@ -33,21 +47,21 @@ _BINARY: Final = ("parquet", "perfetto")
     "lost, or its end torn off), 2 usage, unreadable input or an output that takes no more.",
 )
 @click.argument("file", shell_complete=files_or_samples)
-@click.option("--to", type=click.Choice(_FORMATS), required=True, help="What to write.")
+@click.option(
+    "--to",
+    type=click.Choice([known.name for known in FORMATS]),
+    required=True,
+    help="What to write.",
+)
 @click.option(
     "-o", "--output", required=True, shell_complete=files, help="New file; - streams to stdout."
 )
+@_described
 def export(file: str, to: str, output: str) -> None:
     """Write the events of FILE, a recording or sample:NAME, for other programs.
 
     \b
-    parquet   types as they are (u64 stays u64); the file's metadata has the
-              recording's header, window, verdict and losses
-    csv       start and end as text, 0x and 16 digits; text that a
-              spreadsheet would run has a ' before it; an empty cell is null
-    jsonl     an object a line, ASCII; start and end as text, 0x and 16 digits
-    perfetto  for ui.perfetto.dev: calls and WARNs as nested slices of their
-              threads, hits as instants, counters (needs vmemscope[perfetto])
+    FORMATS
 
     An existing file is never overwritten, and an export that fails leaves none. CSV and JSON
     lines are data only: what the recording misses is said on stderr and by the exit code.
@@ -57,7 +71,7 @@ def export(file: str, to: str, output: str) -> None:
     with open_recording_or_sample(file) as recording:
         done = _to_stdout(recording, to) if output == "-" else _to_file(recording, to, output)
         say_problems(file, recording.problems)
-    _narrate(done)
+    _report_gaps(done)
     if done.losses:
         sys.exit(EXIT_INCOMPLETE)
 
@@ -69,7 +83,7 @@ def _to_file(recording: "Recording", to: str, output: str) -> "Exported":
     # Else it would end the process with half a file under a strange name.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+            signal.signal(number, _exit_on_signal)
     with new_file(Path(output)) as sink:
         done = export_to(recording, to, sink)
     say(f"{output}: {done.rows} events")
@@ -81,19 +95,19 @@ def _to_stdout(recording: "Recording", to: str) -> "Exported":
     from recordings.export import export as export_to
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    if terminal and to in _BINARY:
+    if terminal and next(known.binary for known in FORMATS if known.name == to):
         raise click.UsageError(f"{to} is binary, no text for a terminal: name a file with -o")
     done = Exported(recording.rows, total_losses(recording), ())
 
     def emit() -> None:
         nonlocal done
-        done = export_to(recording, to, _Screen() if terminal else sys.stdout.buffer)
+        done = export_to(recording, to, _EscapedTerminal() if terminal else sys.stdout.buffer)
 
     write(emit)
     return done
 
 
-def _narrate(done: "Exported") -> None:
+def _report_gaps(done: "Exported") -> None:
     from recordings.wording.escape import printable
 
     for name in done.left_out:
@@ -102,12 +116,12 @@ def _narrate(done: "Exported") -> None:
         say(f"missing from the recording: {done.losses.describe()}")
 
 
-def _end(number: int, _: object) -> NoReturn:
+def _exit_on_signal(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-class _Screen:
-    """A terminal: what a kernel wrote must not reach it as it is."""
+class _EscapedTerminal:
+    """A terminal: escapes what a kernel wrote before it is shown."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

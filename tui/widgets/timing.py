@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long the calls took: a table of all kinds and a histogram of one.
+"""Shows how long the calls took: a table of all kinds and a histogram of one.
 
 The histogram is of sparse_add_section where it was traced; else it says why not and shows what
 comes nearest: __add_pages, and as that is one number per hot-add, the calls made for each section.
@@ -14,12 +14,13 @@ from textwrap import wrap
 from recordings.ledger.snapshot import Timing
 from recordings.wording.escape import printable
 from tracers.events import Kind
+from tracers.kernel_functions import TABLE
 from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 
-#: Order of the table: from the outside of a hot-add in, then of a hot-remove, then WARN.
-ORDER = (
+#: Order of the table: from the outside of a hot-add in, then of a hot-remove, then WARN, the rest.
+_FIRST = (
     Kind.SECTION_ADD,
     Kind.ADD_PAGES,
     Kind.POPULATE,
@@ -30,6 +31,7 @@ ORDER = (
     Kind.MEMREMAP,
     Kind.MEMUNMAP,
 )
+ORDER = (*_FIRST, *(each.kind for each in TABLE if each.kind not in _FIRST))
 _SECTION_ADD = words.function(Kind.SECTION_ADD)
 #: Bin edges within a decade, finest first.
 _STEPS = (
@@ -52,7 +54,7 @@ _NAME = max(len(words.function(kind)) for kind in ORDER) + 1
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the panel shows of a view: the kinds that have a timing."""
+    """The values of a view that the panels show: the kinds that have a timing."""
 
     timings: tuple[tuple[Kind, Timing], ...]
     reason: str | None
@@ -100,9 +102,9 @@ class TimingTable(Panel[Facts]):
 
     def facts(self, view: PlayerView) -> Facts:
         """Return the timings in table order."""
-        found = view.snapshot.timings
+        timings = view.snapshot.timings
         return Facts(
-            tuple((kind, found[kind]) for kind in ORDER if kind in found),
+            tuple((kind, timings[kind]) for kind in ORDER if kind in timings),
             view.snapshot.section_add_reason,
         )
 
@@ -135,11 +137,11 @@ class Histogram(Panel[Facts]):
 
     def facts(self, view: PlayerView) -> Facts:
         """Return the chosen kind's timing, __add_pages' beside it, and why no section-add's."""
-        found = view.snapshot.timings
-        kind = chosen(found)
+        timings = view.snapshot.timings
+        kind = chosen(timings)
         kinds = dict.fromkeys([kind, Kind.ADD_PAGES] if kind else [])
         return Facts(
-            tuple((each, found[each]) for each in kinds if each in found),
+            tuple((kind, timings[kind]) for kind in kinds if kind in timings),
             view.snapshot.section_add_reason,
         )
 
@@ -196,7 +198,7 @@ def _edge(nanoseconds: float) -> str:
 
 
 def _wrapped(text: str, width: int, most: int) -> list[Line]:
-    """Return at most ``most`` lines (but one), the last ending in "…" if there were more."""
+    """Return at most ``most`` lines, at least one; the last ends in "…" if there were more."""
     rows = wrap(text, width)
     shown = rows[: max(1, most)]
     if len(rows) > len(shown):
