@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Readers of what other tools wrote: each yields ``tracers.batch.Batch`` and promises no more."""
+"""Readers of logs that other tools wrote; each yields ``tracers.batch.Batch``."""

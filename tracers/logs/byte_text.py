@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Vectorised reading of text held as one NumPy byte array: gather, tell apart, parse numbers.
+"""Vectorised text parsing on one NumPy byte array: gather pieces, find distinct ones, read numbers.
 
-Promises: nothing here looks at a line by itself in Python; numbers are computed in u64 from
-their own digits, never through int64 or float; a number that is cut, too long or mixed with
-other characters is reported as bad, never as another number.
+Promises: no Python loop over lines; numbers are computed in u64 from their digits, never through
+int64 or float; a number that is cut off, too long or mixed with other characters is reported as
+bad, never as another number.
 
 Every buffer must end with ``PAD`` bytes that belong to no line, so that a fixed-width gather
 may run past the last line.
@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 PAD: Final = 1024  # bytes after the text; also the widest gather
 SPACE: Final = 32
 _NOT_A_DIGIT: Final = 255
-_VALUE: Final = 24  # bytes looked at for a value: a sign and 20 digits, and what ends it
+_VALUE: Final = 24  # bytes read for a value: a sign, 20 digits, and what ends it
 MOST_HEX, MOST_DECIMAL = 16, 20  # digits of 2^64 - 1
 
 
@@ -57,9 +57,9 @@ def gather(buffer: Bytes, starts: Index, width: int) -> Bytes:
     return items[starts].view(np.uint8).reshape(-1, width)
 
 
-def following(positions: Index, places: Index, none: int) -> Index:
-    """Return the first of the sorted ``positions`` at or after each place, else ``none``."""
-    return np.append(positions, none)[np.searchsorted(positions, places)]
+def following(positions: Index, starts: Index, none: int) -> Index:
+    """Return the first of the sorted ``positions`` at or after each start, else ``none``."""
+    return np.append(positions, none)[np.searchsorted(positions, starts)]
 
 
 def distinct(
@@ -67,7 +67,7 @@ def distinct(
 ) -> tuple[npt.NDArray[np.int32], pa.BinaryArray]:
     """Return a code per piece (int32[N]) and the distinct pieces of up to ``PAD`` bytes.
 
-    Logs repeat themselves: what needs a regular expression is matched once per distinct piece.
+    Logs are repetitive: regular expressions are matched once per distinct piece.
     """
     longest = int(lengths.max(initial=1))
     width = -(-longest // 8) * 8
@@ -104,7 +104,7 @@ def consecutive(buffer: Bytes, starts: Index, size: int) -> pa.BinaryArray:
 
 
 def readable(raw: pa.BinaryArray) -> pa.StringArray:
-    r"""Decode UTF-8; bytes that are none become a visible ``\xNN``, as nothing is dropped."""
+    r"""Decode UTF-8; invalid bytes become a visible ``\xNN``, so nothing is dropped."""
     try:
         return raw.cast(pa.utf8())
     except pa.ArrowInvalid:
@@ -116,7 +116,7 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
     """Read the value that begins at each of ``starts`` and ends at a space or a line's end.
 
     Returns (value u64[N], number bool[N], bad bool[N]). Hexadecimal needs its "0x"; a negative
-    decimal becomes its two's complement. A value that begins like a number and is none, or needs
+    decimal becomes its two's complement. A value that begins like a number but is not one, or needs
     more than 64 bits, is ``bad``; any other value ("(fault)", a string, an array; see
     kernel/trace/trace_probe.c) is neither a number nor bad.
     """
@@ -138,10 +138,10 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
 
     lanes = np.flatnonzero(number & ~hexadecimal)
     digits = length[lanes] - negative[lanes]
-    found, wrong = decimals(buffer, (starts + length)[lanes], digits)
+    magnitude, wrong = decimals(buffer, (starts + length)[lanes], digits)
     minus = negative[lanes]
-    wrong |= minus & (found > np.uint64(1 << 63))
-    values[lanes] = np.where(minus, np.uint64(0) - found, found)
+    wrong |= minus & (magnitude > np.uint64(1 << 63))
+    values[lanes] = np.where(minus, np.uint64(0) - magnitude, magnitude)
     bad[lanes] |= wrong
     return values, number & ~bad, bad
 
@@ -160,7 +160,7 @@ def _hexadecimal(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
 def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
     """Read the unsigned decimals that end before ``ends``; ``digits`` each, at most 20.
 
-    Returns (value u64[N], bad bool[N]): bad where a byte is no digit, where there are no digits
+    Returns (value u64[N], bad bool[N]): bad where a byte is not a digit, where there are no digits
     or too many, or where the value needs more than 64 bits.
     """
     words, wrong = _words(buffer, ends, digits, MOST_DECIMAL, _DEC)
@@ -179,14 +179,14 @@ def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
 
 
 def _words(buffer: Bytes, ends: Index, digits: Index, most: int, table: Bytes) -> tuple[U64, Mask]:
-    """Return the digits' values a byte each, right-aligned in u64 words, and what is no number."""
+    """Return the digits' values, one per byte, right-aligned in u64 words, and the bad ones."""
     columns = -(-min(max(int(digits.max(initial=1)), 1), most) // 8) * 8
-    # Too near the buffer's begin is not where a kernel writes a number.
+    # So near the start of the buffer, the kernel does not write a number.
     wrong = (digits < 1) | (digits > most) | (ends < columns)
     row = table[gather(buffer, np.maximum(ends - columns, 0), columns)]
     words = row.view(np.uint64)
     words &= _KEEP[np.clip(digits, 0, columns), -columns // 8 :]
-    # A digit's value is below 16, so any bit above is of a byte that is none.
+    # A digit's value is below 16, so any higher bit means a byte that is not a digit.
     for column in range(words.shape[1]):
         wrong |= (words[:, column] & _HIGH_BITS) != 0
     return words, wrong

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Works out the vmemmap_populate calls that a kernel would not let anyone probe.
+"""Derives the vmemmap_populate calls that the kernel does not let anyone probe.
 
-Before 6.11 no kprobe goes on vmemmap_populate (73db3abdca58 changed that), but __add_pages tells
-pfn and nr_pages, and its loop makes one call per section, the first and the last possibly
+Before 6.11 vmemmap_populate cannot be probed (73db3abdca58 changed that), but __add_pages has pfn
+and nr_pages, and its loop makes one call per section, the first and the last possibly
 partial (mm/memory_hotplug.c since ba72b4c8cf60; read at 6.1.192)::
 
     for (; pfn < end_pfn; pfn += cur_nr_pages) {
         cur_nr_pages = min(end_pfn - pfn, SECTION_ALIGN_UP(pfn + 1) - pfn);
         err = sparse_add_section(...);
 
-Promises: a call is told only once it is proven reached, without looking ahead, so that a
-recording cut anywhere is true, and any cut of the stream into batches gives the same rows.
-Proof is (a) a WARN in arch/arm64/mm/mmu.c on the same thread, inside the operation and outside
-vmemmap_free: it stands for the next section that is out of the window, and for all before it;
-(b) the operation's exit with ret == 0: it stands for all the rest. The rows are points (nobody
-saw the call's end) with the time and place of the row that proves them, just before it. Once a
-populate call was observed, nothing more is derived; where sparse_add_section was observed, each
-of those calls is an operation of one section (also proven by the loop going on).
+Promises: a call is derived only once it is proven reached, without looking ahead: so a recording
+cut off anywhere is correct, and any split of the stream into batches gives the same rows. Proof is
+(a) a WARN in arch/arm64/mm/mmu.c on the same thread, inside the operation and outside vmemmap_free:
+it proves the next section that is out of the window, and all before it; (b) the operation's exit
+with ret == 0: it proves all the rest. The rows are points (the call's end was not observed), placed
+just before the row that proves them, with its time. Once a populate call was observed, nothing more
+is derived. Where sparse_add_section was observed, each of its calls is an operation of one section
+(the loop going on proves it, too).
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ _NO_ROWS: Final = arrow.empty(SCHEMA)
 _NEVER: Final = np.iinfo(np.int64).max
 _MOST_PAGES: Final = np.uint64(1 << 52)  # far above 52-bit physical addresses
 _MOST_SECTIONS: Final = 1 << 20  # of an operation: 128 TiB on 4K pages, the largest linear map
-#: Sections of one log: so many, and so many more per row read. A storm frees what it adds, so a
-#: real log has more rows than sections; a forged one shall not fill the memory.
+#: Sections of one log: a fixed number, and some more per row read. Real logs have more rows than
+#: sections, since what is added is freed again; a forged log must not fill the memory.
 _BUDGET, _BUDGET_PER_ROW = 1 << 20, 8
 _NOTES: Final = (
     "{} sections are unknown: their add_pages call failed, or the log does not hold its result",
@@ -90,7 +90,7 @@ class _Span:
 
 
 class Deriver:
-    """Feeds a log's batches through, adding derived populate rows.
+    """Adds derived populate rows to a log's batches.
 
     ``window`` None, or without a known vmemmap: start and end stay null and only (b) proves.
     ``section_pages`` None: __add_pages cannot be split, only sparse_add_section is used.
@@ -99,8 +99,8 @@ class Deriver:
     def __init__(self, window: Window | None, section_pages: int | None) -> None:
         self._window = _usable(window)
         self._section = section_pages
-        # Rows of earlier batches that open operations hang on; for each that begins one: its
-        # vmemmap warnings so far, and how many of its sections are not told yet (-1: none will).
+        # Rows of earlier batches that open operations depend on; for each that begins one: its
+        # vmemmap warnings so far, and its sections not derived yet (-1: none will be).
         self._open = _NO_ROWS
         self._warned = self._left = np.zeros(0, np.int64)
         self._populate_seen = False
@@ -109,7 +109,7 @@ class Deriver:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be told, a sentence each."""
+        """What could not be derived, a sentence each."""
         pending = int(np.maximum(self._left, 0).sum())
         counts = (self._failed, pending, self._surplus, self._absurd, self._unsplit)
         return tuple(
@@ -117,7 +117,7 @@ class Deriver:
         )
 
     def feed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return ``batch`` (of ``tracers.events.SCHEMA``) with the rows it proves put in."""
+        """Return ``batch`` (of ``tracers.events.SCHEMA``) with the rows it proves inserted."""
         before, self._fed = self._fed, self._fed + batch.num_rows
         if self._populate_seen:
             return batch
@@ -133,15 +133,15 @@ class Deriver:
         self._left = np.append(self._left, new)
         span = _Span.of(rows, flow.row)
         self._admit(flow, span, carried, before)
-        derived, targets = self._tell(rows, flow, span)
+        derived, targets = self._prove(rows, flow, span)
         self._populate_seen = flow.first_populate < rows.num_rows
         kept = flow.kept[:0] if self._populate_seen else flow.kept
         self._open = rows.take(arrow.column(kept))
         self._warned, self._left = self._warned[kept], self._left[kept]
         if not len(targets):
             return batch
-        places = np.append(2 * np.arange(carried, rows.num_rows) + 1, 2 * targets)
-        return _together(batch, derived).take(arrow.column(np.argsort(places, kind="stable")))
+        positions = np.append(2 * np.arange(carried, rows.num_rows) + 1, 2 * targets)
+        return _together(batch, derived).take(arrow.column(np.argsort(positions, kind="stable")))
 
     def _admit(self, flow: Flow, span: _Span, carried: int, before: int) -> None:
         """Note how many sections each operation that begins in this batch can have."""
@@ -157,10 +157,10 @@ class Deriver:
         self._left[flow.row[new]] = np.where(possible & (sections > 0), sections, -1)[new]
         self._absurd += int((new & ~possible).sum())
 
-    def _tell(self, rows: pa.RecordBatch, flow: Flow, span: _Span) -> tuple[pa.RecordBatch, Index]:
+    def _prove(self, rows: pa.RecordBatch, flow: Flow, span: _Span) -> tuple[pa.RecordBatch, Index]:
         """Return the proven rows and, for each, the index in ``rows`` of the row that proves it.
 
-        Brings what is known of each operation up to date.
+        Updates the state of each operation.
         """
         operations = len(flow.row)
         if self._section is None:
@@ -170,7 +170,7 @@ class Deriver:
         count = np.bincount(flow.warned, minlength=operations)
         touched = live & ((count > 0) | (flow.end >= 0))
         sections = np.where(touched, span.sections(flow.many, self._section), 0)
-        # Lay out all sections of the operations something happened to.
+        # List all sections of the operations that this batch changes.
         op = np.repeat(np.arange(operations), sections)
         first = np.cumsum(sections) - sections
         low, high = span.section(op, np.arange(len(op)) - first[op], flow.many, self._section)
@@ -181,15 +181,15 @@ class Deriver:
         nth = out_before[:-1] - out_before[first][op] + 1
         earlier = self._warned[flow.row]
         provable = nth <= total_out[op]
-        told = provable & (nth <= earlier[op])
-        by_warning = provable & ~told & (nth <= (earlier + count)[op])
-        by_end = ~told & ~by_warning & (flow.done & ~flow.seen)[op]
+        derived = provable & (nth <= earlier[op])
+        by_warning = provable & ~derived & (nth <= (earlier + count)[op])
+        by_end = ~derived & ~by_warning & (flow.done & ~flow.seen)[op]
         target = np.full(len(op), _NEVER, np.int64)
         at = np.searchsorted(flow.warned, op) + nth - earlier[op] - 1
         target[by_warning] = flow.warning[at[by_warning]]
         target[by_end] = flow.end[op[by_end]]
 
-        unknown = np.bincount(op[~told & (target == _NEVER)], minlength=operations)
+        unknown = np.bincount(op[~derived & (target == _NEVER)], minlength=operations)
         ended = flow.end >= 0
         self._failed += int(unknown[ended & ~flow.seen].sum())
         self._left[flow.row[touched]] = np.where(ended, 0, unknown)[touched]
@@ -204,7 +204,7 @@ class Deriver:
         return self._points(rows, target, flow.row[op], (low[proven], high[proven])), target
 
     def _addresses(self, low: U64, high: U64) -> tuple[U64, U64, Mask]:
-        """Return the struct pages' addresses, and whether the kernel's comparison warns."""
+        """Return the addresses of the struct pages, and whether the kernel's check warns."""
         if self._window is None:
             nothing = np.zeros(len(low), np.uint64)
             return nothing, nothing, np.zeros(len(low), np.bool_)
@@ -214,7 +214,7 @@ class Deriver:
     def _points(
         self, rows: pa.RecordBatch, target: Index, source: Index, pages: tuple[U64, U64]
     ) -> pa.RecordBatch:
-        """Make the rows: time and thread of the proof, node of the operation's entry."""
+        """Make the rows: time and thread from the proving row, node from the operation's entry."""
         count = len(target)
         proof = rows.take(arrow.column(target))
         low, high = pages
@@ -237,7 +237,7 @@ class Deriver:
 
 
 def _usable(window: Window | None) -> Window | None:
-    """Return the window if it can place a struct page."""
+    """Return the window if it has a known vmemmap."""
     try:
         return window if window is not None and window.pfn_to_page(0) >= 0 else None
     except WindowError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds, in a run of events, the operations that map memory and what happened inside each.
+"""Finds the operations that map memory in a run of events, and what happened inside each.
 
-Promises: everything is decided per thread from what came before, never from what follows, in
-whole columns. An operation is an __add_pages call, or a sparse_add_section call.
+Promises: everything is decided per thread from earlier rows, never from later ones, in whole
+columns. An operation is an __add_pages call, or a sparse_add_section call.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Flow:
     """The operations (one element each) and their warnings, as indices of the rows given."""
 
     row: Index  # the entry that begins the operation
-    many: Mask  # of __add_pages: one populate call a section, else one in all
+    many: Mask  # __add_pages: one populate call per section; else one in total
     end: Index  # the row that ended it, -1 while it is open
     done: Mask  # ended, and all of it was reached
     seen: Mask  # __add_pages whose sparse_add_section calls are operations themselves
     warning: Index  # rows of vmemmap warnings, by operation and then in order
     warned: Index  # the operation of each
-    kept: Index  # rows that the open operations hang on, in order
+    kept: Index  # rows that the open operations depend on, in order
     first_populate: int  # first row that is an observed populate call, else the number of rows
 
     @classmethod
@@ -44,11 +44,11 @@ class Flow:
         populates = np.flatnonzero(kind == Kind.POPULATE)
         first_populate = int(populates[0]) if len(populates) else len(kind)
         tid = arrow.filled(rows["tid"], 0)
-        matter = np.isin(kind, (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.FREE, Kind.WARN))
-        # Where populate calls are observed nothing is worked out any more.
-        matter[first_populate:] = False
-        matter &= arrow.valid(rows["tid"])
-        order = np.flatnonzero(matter)
+        relevant = np.isin(kind, (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.FREE, Kind.WARN))
+        # Once populate calls are observed, nothing more is derived.
+        relevant[first_populate:] = False
+        relevant &= arrow.valid(rows["tid"])
+        order = np.flatnonzero(relevant)
         order = order[np.argsort(tid[order], kind="stable")]
         kind, exits, tid = kind[order], phase[order] == Phase.EXIT, tid[order]
         thread = _Threads(tid)
@@ -100,7 +100,7 @@ def _close(end: Index, done: Mask, closes: Mask, what: Index, ok: Mask) -> None:
 
 
 class _Threads:
-    """Rows sorted by thread, and the last of a sort before each within its thread."""
+    """Rows sorted by thread; finds the last row of some kind before each, within its thread."""
 
     def __init__(self, tid: npt.NDArray[np.uint32]) -> None:
         self._at = np.arange(len(tid))
@@ -109,18 +109,18 @@ class _Threads:
         self._last = np.flatnonzero(np.append(first[1:], True)[: len(tid)])
 
     def latest(self, rows: Mask) -> Index:
-        """Return, at each row, the last of ``rows`` up to and with it; -1 if none."""
-        found = np.maximum.accumulate(np.where(rows, self._at, -1))
-        return np.where(found >= self._first, found, -1)
+        """Return, at each row, the last of ``rows`` up to and including it; -1 if none."""
+        last = np.maximum.accumulate(np.where(rows, self._at, -1))
+        return np.where(last >= self._first, last, -1)
 
     def before(self, rows: Mask, which: Mask) -> Index:
         """Return, at each row, the last of ``rows`` before it if it is of ``which``, else -1."""
-        found = np.append(-1, self.latest(rows)[:-1])[: len(rows)]
-        found = np.where(found >= self._first, found, -1)
-        return np.where((found >= 0) & which[found], found, -1)
+        last = np.append(-1, self.latest(rows)[:-1])[: len(rows)]
+        last = np.where(last >= self._first, last, -1)
+        return np.where((last >= 0) & which[last], last, -1)
 
     def kept(self, add: Mask, section: Mask, free: Mask, exits: Mask) -> Index:
-        """Return what an open operation at each thread's end needs to be followed further."""
+        """Return the rows needed to continue each thread's open operation in the next batch."""
         last_add, last_section, last_free = (
             self.latest(rows)[self._last] for rows in (add, section, free)
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The logs we read: how to tell each by its beginning, and how to open it.
+"""The log formats we read: how to recognise each by its beginning, and how to open it.
 
-A format is added by one line in ``FORMATS``; the order is that of asking, so the ones whose signs
-are surest come first. Promises: what is opened yields batches, and then knows its notes.
+A format is added by one entry in ``FORMATS``; they are tried in this order, so the most distinctive
+ones come first. Promises: an opened log yields batches, and has its notes afterwards.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Log(Protocol):
-    """One pass over a log; what it says of itself is complete once ``batches`` is exhausted."""
+    """One pass over a log; its properties are complete once ``batches`` is exhausted."""
 
     @property
     def lines(self) -> int:
@@ -36,7 +36,7 @@ class Log(Protocol):
 
     @property
     def release(self) -> str | None:
-        """The kernel's, once the first batch is there; None if the log does not tell it."""
+        """The kernel's, once the first batch is there; None if the log does not say."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -48,12 +48,12 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogContext:
-    """What is known besides the log: its machine's window, release, kernel image and probes."""
+    """What is known besides the log: the machine's window, release, kernel image and probes."""
 
     window: Window | None = None
     release: str | None = None
     image: "KernelImage | None" = None  # open while the log is being opened
-    places: Mapping[str, ProbeLocation] = field(default_factory=dict)  # of kprobe_events, by event
+    probes: Mapping[str, ProbeLocation] = field(default_factory=dict)  # of kprobe_events, by event
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A kind of log."""
+    """A log format."""
 
     name: str  # for --format and a recording's header
     title: str  # for people
@@ -75,7 +75,7 @@ class Format:
 
 
 def _trace_cmd_file(source: Input, context: LogContext) -> Opened:
-    log = TraceCmdFile(source.file(), places=context.places)
+    log = TraceCmdFile(source.file(), locations=context.probes)
     return Opened(log, log.clock)
 
 
@@ -98,13 +98,13 @@ FORMATS: Final = (
         "trace-cmd",
         "trace-cmd report's text",
         looks_like_trace_cmd,
-        lambda source, context: Opened(TraceCmdLog(source, names=FunctionNames(context.places))),
+        lambda source, context: Opened(TraceCmdLog(source, names=FunctionNames(context.probes))),
     ),
     Format(
         "perf",
         "perf script's text",
         looks_like_perf,
-        lambda source, context: Opened(PerfLog(source, names=FunctionNames(context.places))),
+        lambda source, context: Opened(PerfLog(source, names=FunctionNames(context.probes))),
     ),
     Format(
         "ftrace",
@@ -117,8 +117,8 @@ FORMATS: Final = (
 
 
 def recognise(head: bytes) -> Format | None:
-    """Return the format of a log that begins with ``head``, None if it is none of ours."""
-    return next((form for form in FORMATS if form.looks_like(head)), None)
+    """Return the format of a log that begins with ``head``, None if we do not read it."""
+    return next((known for known in FORMATS if known.looks_like(head)), None)
 
 
 def named(name: str) -> Format:
@@ -127,8 +127,8 @@ def named(name: str) -> Format:
     Raises:
         LogError: there is none.
     """
-    for form in FORMATS:
-        if form.name == name:
-            return form
-    known = ", ".join(form.name for form in FORMATS)
-    raise LogError(f"there is no format {name}; there are {known}")
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in FORMATS)
+    raise LogError(f"there is no format {name}; there are {names}")

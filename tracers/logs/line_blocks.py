@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Cuts a stream of text into blocks of whole lines, in flat memory.
+"""Splits a stream of text into blocks of whole lines, in constant memory.
 
-Promises: no byte is given twice or left out, but those of a line longer than any kernel writes,
-which are dropped and told; what follows the last line's end is kept apart.
+Promises: every byte is given exactly once, except those of a line longer than any kernel writes,
+which is dropped and reported; what follows the last line's end is kept separately.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,12 +36,12 @@ def at_newlines(data: bytes, /, *, first: bool = False) -> int:
 class Blocks:
     """Iterates over (whole lines, whether a line too long came before them).
 
-    Afterwards ``rest`` is what follows the last line, and ``overlong`` whether that is too long,
-    and dropped.
+    Afterwards ``rest`` is what follows the last line; ``overlong`` says that it was too long and
+    dropped.
     """
 
     def __init__(self, stream: Readable, size: int = BLOCK, cut: Cut = at_newlines) -> None:
-        # A pipe's read waits for all it was asked for; read1 gives what is there.
+        # A pipe's read waits until all bytes are there; read1 returns what is available.
         self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._size = size
         self._cut = cut

@@ -68,6 +68,6 @@ def test_distinct_pieces_are_those_pieces(parts: list[bytes]):
     starts = np.cumsum(lengths) - lengths
     assert byte_text.pieces(buffer, starts, lengths).to_pylist() == parts
     codes, kinds = byte_text.distinct(buffer, starts, lengths)
-    # Trailing zero bytes, which no kernel prints, are not told apart.
+    # Trailing zero bytes, which no kernel prints, are not distinguished.
     assert [kinds[code].as_py().rstrip(b"\0") for code in codes] == [p.rstrip(b"\0") for p in parts]
     assert len(kinds) == len({part.rstrip(b"\0") for part in parts})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which log is taken for what."""
+"""Each log is recognised as its own format."""
 
 from pathlib import Path
 
@@ -20,19 +20,21 @@ FORMS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "name"), [(form, n) for form in FORMS for n in FORMS[form]])
-def test_every_capture_is_known_by_its_beginning(captures: Path, form: str, name: str):
+@pytest.mark.parametrize(
+    ("log_format", "name"), [(log_format, n) for log_format in FORMS for n in FORMS[log_format]]
+)
+def test_every_capture_is_known_by_its_beginning(captures: Path, log_format: str, name: str):
     raw = tools.raw(captures / LAB, name)
     for size in (2000, 65536):
-        assert recognise(raw[:size]) is named(form)
+        assert recognise(raw[:size]) is named(log_format)
 
 
 @pytest.mark.parametrize(
-    ("form", "name"),
+    ("log_format", "name"),
     [("perf", "perf.script.txt"), ("bpftrace", "bpftrace.txt"), ("ftrace", "in-range.ftrace.txt")],
 )
-def test_of_another_kernel(captures: Path, form: str, name: str):
-    assert recognise(tools.raw(captures / LAB_612, name)[:65536]) is named(form)
+def test_of_another_kernel(captures: Path, log_format: str, name: str):
+    assert recognise(tools.raw(captures / LAB_612, name)[:65536]) is named(log_format)
 
 
 @pytest.mark.parametrize("head", [b"", b"hello\n", b"\x7fELF", b"cpus=\n", b"PERFILE2", b"\n\n"])
@@ -41,7 +43,7 @@ def test_what_is_no_log(head: bytes):
 
 
 def test_a_wrong_name_lists_the_right_ones():
-    with pytest.raises(LogError) as told:
+    with pytest.raises(LogError) as raised:
         named("dtrace")
-    for form in FORMATS:
-        assert form.name in str(told.value)
+    for log_format in FORMATS:
+        assert log_format.name in str(raised.value)

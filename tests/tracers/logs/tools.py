@@ -64,12 +64,12 @@ def truth(text: bytes) -> list[tuple]:
 def like_truth(rows: Iterable[dict], calls: list[tuple]) -> list[tuple]:
     """The rows of the kinds that the truth has, in its form."""
     there = {(kind, exits): set(arguments) for kind, exits, _, arguments in calls}
-    told = []
+    like = []
     for row in rows:
         key = row["kind"], row["phase"] == "exit"
         if key in there:
-            told.append((*key, row["tid"], {name: row[name] for name in there[key]}))
-    return told
+            like.append((*key, row["tid"], {name: row[name] for name in there[key]}))
+    return like
 
 
 def counted(rows: Iterable[dict]) -> dict[tuple[str, str], int]:
@@ -98,15 +98,15 @@ def assert_nothing_invented(rows: Iterable[dict], text: bytes) -> None:
 
 
 def mutated(text: bytes) -> st.SearchStrategy[bytes]:
-    """A real log, damaged in up to 8 places as disks, terminals, editors and mailers do."""
+    """A real log, damaged in up to 8 positions as disks, terminals, editors and mailers do."""
     size = len(text)
-    places = st.integers(0, size)
+    positions = st.integers(0, size)
     piece = st.one_of(
         st.binary(max_size=12),
         st.sampled_from([b"\r\n", *(b"%c" % byte for byte in b'\n =\"():\\\0-x')]),
-        st.tuples(places, st.integers(0, 200)).map(lambda cut: text[cut[0] : cut[0] + cut[1]]),
+        st.tuples(positions, st.integers(0, 200)).map(lambda cut: text[cut[0] : cut[0] + cut[1]]),
     )  # fmt: skip
-    edit = st.tuples(places, st.integers(0, 80), piece)
+    edit = st.tuples(positions, st.integers(0, 80), piece)
 
     def apply(edits: list[tuple[int, int, bytes]]) -> bytes:
         changed = text

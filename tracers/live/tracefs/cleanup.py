@@ -3,9 +3,9 @@
 
 A run's instance and kprobe events have one name: vmemscope_PID_START_NAMESPACE_N, of the process
 that made them, its start time (clock ticks since boot) and its pid namespace. So a dead run can be
-told from a running one even if the PID was reused. ``CleanupShell``, a shell that waits for the end
-of its parent, removes them right after kill -9; if it was killed as well, the next run does
-(``remove``). Breakpoints need none of this: they end with their descriptors.
+distinguished from a running one even if the PID was reused. ``CleanupShell``, a shell that waits
+for the end of its parent, removes them right after kill -9; if it was killed as well, the next run
+does (``remove``). Breakpoints need none of this: they end with their descriptors.
 """
 
 import contextlib

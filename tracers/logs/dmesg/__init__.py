@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernel logs: WARN splats as events, with arguments only where they are proven."""
+"""Reads kernel logs: WARN splats become events, with arguments only where they are proven."""

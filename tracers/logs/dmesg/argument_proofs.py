@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Turns splats into rows, and waits where a later splat may settle an earlier one's arguments.
+"""Turns splats into rows, proving arguments; a splat waits if a later one may prove its arguments.
 
-Promises: rows come in the order of the splats, whether their arguments are known or not; none
-waits for more than ``_WAITING`` later splats; what is settled depends on the splats alone, not on
-when rows are taken; one call is one row, also where two WARNs fired in it. Why arguments are
-known, and why not, is counted.
+Promises: rows come in the order of the splats, whether their arguments are known or not; no splat
+waits for more than ``_WAITING`` later ones; what is proven depends on the splats alone, not on when
+rows are taken; one call is one row, also if two WARNs fired in it. How arguments were proven, and
+why not, is counted.
 """
 
 from collections import Counter, deque
@@ -22,7 +22,7 @@ from tracers.window import Window
 _WAITING: Final = 4096
 _THREADS: Final = 4096  # whose last WARN is remembered
 _CALLS: Final = {"vmemmap_populate": Kind.POPULATE, "vmemmap_free": Kind.FREE}
-#: Whose vmemmap_populate it is: other architectures have their own.
+#: The file of arm64's vmemmap_populate: other architectures have their own.
 _MMU_C: Final = b"arch/arm64/mm/mmu.c"
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 
@@ -36,7 +36,7 @@ _OPEN: Final = "more than one pair of registers fits: a vmlinux would tell"
 
 @dataclass(slots=True)
 class _Waiting:
-    """The rows of one splat; ``place`` and ``registers`` while arithmetic is to tell the range."""
+    """The rows of one splat; ``place`` and ``registers`` are set while it waits for a proof."""
 
     rows: list[Row]
     number: int  # of the splat
@@ -45,7 +45,7 @@ class _Waiting:
 
 
 class ArgumentProofs:
-    """What is known of the calls; ``rows`` gives those that are settled."""
+    """Proves the arguments of calls; ``rows`` yields the rows that are final."""
 
     def __init__(
         self, arguments: Arguments | None, window: Window | None, release: str | None
@@ -66,14 +66,14 @@ class ArgumentProofs:
         self._second = 0
 
     def boot(self) -> None:
-        """Note that another kernel began: nothing carries over."""
+        """Note that another kernel booted: nothing carries over."""
         self._boots += 1
         self._last.clear()
 
     def add(self, splat: Splat, ts_ns: int, *, doubtful: bool) -> bool:
-        """Take the next splat; False if its numbers are none a kernel can have.
+        """Take the next splat; return False if its numbers are impossible.
 
-        ``doubtful``: what it shows besides its first line may be another's.
+        ``doubtful``: all but its first line may belong to another splat.
         """
         if splat.cpu > _U16 or splat.tid > _U32 or (splat.line or 0) > _U32:
             return False
@@ -104,7 +104,7 @@ class ArgumentProofs:
             yield from self._queue.popleft().rows
 
     def notes(self) -> Iterator[str]:
-        """Yield how many arguments are known, by how, and why the others are not."""
+        """Yield how many arguments are known and how, and why the others are not."""
         for way, number in sorted(self._proven.items()):
             yield f"start and end of {number} calls are known by {way}"
         for reason, number in sorted(self._unproven.items()):
@@ -119,7 +119,7 @@ class ArgumentProofs:
         yield from self._known.problems
 
     def _call(self, splat: Splat) -> Kind | None:
-        """Return which call the splat stands for; None: none, or one that has its row already."""
+        """Return the kind of the splat's call; None if it has none, or a row already."""
         kind = _CALLS.get(splat.function or "")
         if kind is None or splat.function is None:
             return None
@@ -129,9 +129,9 @@ class ArgumentProofs:
         if len(self._last) >= _THREADS:
             self._last.clear()
         self._last[splat.tid] = (splat.function, splat.sp, splat.offset, splat.line)
-        place = self._known.place(splat.function, splat.offset, splat.size, site_of(splat))
-        if place is not None:
-            other = self._known.other(place)
+        warn = self._known.warn(splat.function, splat.offset, splat.size, site_of(splat))
+        if warn is not None:
+            other = self._known.other(warn)
         else:
             # The check of the range comes first in the source; the loop around calls comes back
             # to it before any other WARN, in the same frame.
@@ -150,15 +150,15 @@ class ArgumentProofs:
         if self._release and splat.release and splat.release != self._release:
             self._unproven[_FOREIGN] += 1
             return
-        place = self._known.place(function, splat.offset, splat.size, site_of(splat))
-        if place is not None:
-            found = read_range(place, registers, self._window, self._shape)
-            if found:
-                waiting.rows[0].start, waiting.rows[0].end = found
-                self._proven[" and ".join(place.known_by)] += 1
+        warn = self._known.warn(function, splat.offset, splat.size, site_of(splat))
+        if warn is not None:
+            bounds = read_range(warn, registers, self._window, self._shape)
+            if bounds:
+                waiting.rows[0].start, waiting.rows[0].end = bounds
+                self._proven[" and ".join(warn.known_by)] += 1
             else:
                 self._unproven[_AGAINST] += 1
-        elif any(name == function for name, _ in self._known.places):
+        elif any(name == function for name, _ in self._known.warns):
             self._unproven[_ELSEWHERE] += 1
         elif self._pairs is None:
             self._unproven[_NOTHING] += 1
@@ -171,7 +171,7 @@ class ArgumentProofs:
             )
 
     def _wait(self, place: tuple[object, ...], waiting: _Waiting, pairs: RegisterPairs) -> None:
-        """Take what a splat shows of its place, and see what it settles."""
+        """Use a splat's registers for its place, and finish the splats this decides."""
         waiting.place = place
         changed = pairs.see(place, waiting.registers)
         same = self._open.setdefault(place, [])
@@ -180,11 +180,11 @@ class ArgumentProofs:
         over = pairs.exhausted(place)
         if changed or len(same) == 1 or over:
             self._settle(place, over=over)
-        elif self._told(waiting):  # none of the others can have become clear
+        elif self._prove_by_arithmetic(waiting):  # it cannot decide any of the others
             same.pop()
 
     def _too_old(self) -> None:
-        """Give those up that have waited for long: what follows them waits as well."""
+        """Give up on splats that have waited too long: the rows behind them wait as well."""
         while self._oldest:
             oldest = self._oldest[0]
             if oldest.place is not None:
@@ -195,21 +195,23 @@ class ArgumentProofs:
             self._oldest.popleft()
 
     def _settle(self, place: tuple[object, ...], *, over: bool) -> None:
-        """Tell the ranges of those that wait and are clear; ``over``: the others never will be."""
-        left = [waiting for waiting in self._open.pop(place) if not self._told(waiting)]
+        """Set the ranges that are decided; ``over``: give up on the other splats."""
+        left = [
+            waiting for waiting in self._open.pop(place) if not self._prove_by_arithmetic(waiting)
+        ]
         if over:
             for waiting in left:
                 self._give_up(waiting)
         elif left:
             self._open[place] = left
 
-    def _told(self, waiting: _Waiting) -> bool:
+    def _prove_by_arithmetic(self, waiting: _Waiting) -> bool:
         if waiting.place is None or self._pairs is None:
             return False
-        found = self._pairs.range(waiting.place, waiting.registers)
-        if found is None:
+        bounds = self._pairs.range(waiting.place, waiting.registers)
+        if bounds is None:
             return False
-        waiting.rows[0].start, waiting.rows[0].end = found
+        waiting.rows[0].start, waiting.rows[0].end = bounds
         waiting.place = None
         self._proven[ARITHMETIC] += 1
         return True
@@ -220,7 +222,7 @@ class ArgumentProofs:
 
 
 def site_of(splat: Splat) -> str | None:
-    """Return file:line of a splat, None where it does not tell."""
+    """Return file:line of a splat, None if it does not say."""
     if splat.file is None or splat.line is None:
         return None
     return f"{splat.file.decode('utf-8', 'backslashreplace')}:{splat.line}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-r"""The lines of a kernel log: what stands before the kernel's own text, whoever put it there.
+r"""Splits a kernel log's line into prefix and the kernel's own text, for all known prefixes.
 
-A line comes from /dev/kmsg, from dmesg in any of its forms, from syslog or the journal, from a
-serial console, or quoted in a mail; the prefix gives its time, and with CONFIG_PRINTK_CALLER whose
-line it is. Promises: the text behind the prefix is left as it is; a prefix that is none of these
-is text; times are integers, of the clock the line names.
+A line comes from /dev/kmsg, from dmesg in any of its formats, from syslog or the journal, from a
+serial console, or quoted in a mail. The prefix has its time and, with CONFIG_PRINTK_CALLER, the
+thread or CPU that printed it. Promises: the text behind the prefix is unchanged; an unknown prefix
+is part of the text; times are integers, of the clock that the line uses.
 
 Sources: kernel/printk/printk.c (print_prefix, info_print_ext_header), util-linux dmesg(1)
 (--time-format, -x, -r), systemd src/shared/logs-show.c, rsyslog's templates, RFC 5424.
@@ -52,7 +52,7 @@ _STAMPS: Final = (
     rb"\[?" + _DAY + rb"(?P<date>\d{4}-\d\d-\d\d)[T ]" + _CLOCK + _ZONE + rb"\]?",  # ISO 8601
     _DATE + _CLOCK,  # RFC 3164: no year
     rb"(?P<unix>\d{9,10})\.(?P<micros>\d{6})",
-    rb"\[(?:[<+ ]*\d{1,10}\.\d{6}>?|[A-Z][a-z]{2} ?\d{1,2} \d\d:\d\d)\]",  # differences only
+    rb"\[(?:[<+ ]*\d{1,10}\.\d{6}>?|[A-Z][a-z]{2} ?\d{1,2} \d\d:\d\d)\]",  # time differences only
 )
 _LEVEL: Final = rb"(?:<\d{1,3}>(?:1 )?|[a-z0-9]{2,8} *:[a-z]{3,6} *: )?"
 #: The tag of syslog and the journal; RFC 5424's has dashes for process, message and data.
@@ -62,7 +62,7 @@ _BARE: Final = re.compile(rb"(?:<\d{1,3}>|[a-z]{3,8} *:[a-z]{3,6} *: )")
 
 
 class Clock(Enum):
-    """What a line's time counts from, and how finely. The value is a sentence's subject."""
+    """The clock and resolution of a line's time. The value is the subject of a sentence."""
 
     NONE = "no times"
     BOOT = "seconds since boot"
@@ -78,8 +78,8 @@ class Line:
     text: bytes
     ts_ns: int | None = None
     clock: Clock = Clock.NONE
-    caller: bytes = b""  # "T75" (thread) or "C0" (CPU); empty where the log does not say
-    prefixed: bool = False  # False: all text, as a mailer leaves the rest of a line it wrapped
+    caller: bytes = b""  # "T75" (thread) or "C0" (CPU); empty if the log does not say
+    prefixed: bool = False  # False: only text, like the rest of a line that a mailer wrapped
 
 
 def read_line(raw: bytes) -> Line:
@@ -89,55 +89,55 @@ def read_line(raw: bytes) -> Line:
     quote = _QUOTE.match(raw)
     if quote:
         raw = raw[quote.end() :]
-    found = _KERNEL.search(raw, 0, _PREFIX)
-    if found and (b"<" not in raw[found.start() : found.start() + 2]):
-        ts = int(found[1]) * _SECOND + int(found[2]) * _MICROSECOND
-        return Line(raw[found.end() :], ts, Clock.BOOT, found[3] or b"", prefixed=True)
-    found = _KMSG.match(raw)
-    if found:
-        caller = _KMSG_CALLER.search(raw, 0, found.end())
-        body = raw[found.end() :]
+    prefix = _KERNEL.search(raw, 0, _PREFIX)
+    if prefix and (b"<" not in raw[prefix.start() : prefix.start() + 2]):
+        ts = int(prefix[1]) * _SECOND + int(prefix[2]) * _MICROSECOND
+        return Line(raw[prefix.end() :], ts, Clock.BOOT, prefix[3] or b"", prefixed=True)
+    prefix = _KMSG.match(raw)
+    if prefix:
+        caller = _KMSG_CALLER.search(raw, 0, prefix.end())
+        body = raw[prefix.end() :]
         if b"\\x" in body:
             body = _ESCAPE.sub(lambda code: bytes([int(code[1], 16)]), body)
-        ts = int(found[2]) * _MICROSECOND
+        ts = int(prefix[2]) * _MICROSECOND
         return Line(body, ts, Clock.BOOT, caller[1] if caller else b"", prefixed=True)
     for pattern in _WALL:
-        found = pattern.match(raw)
-        if found:
-            ts_ns, clock = _wall(found)
-            return Line(raw[found.end() :], ts_ns, clock, prefixed=True)
-    found = _BARE.match(raw)
-    return Line(raw[found.end() :], prefixed=True) if found else Line(raw)
+        prefix = pattern.match(raw)
+        if prefix:
+            ts_ns, clock = _wall(prefix)
+            return Line(raw[prefix.end() :], ts_ns, clock, prefixed=True)
+    prefix = _BARE.match(raw)
+    return Line(raw[prefix.end() :], prefixed=True) if prefix else Line(raw)
 
 
-def _wall(found: re.Match[bytes]) -> tuple[int | None, Clock]:
+def _wall(stamp: re.Match[bytes]) -> tuple[int | None, Clock]:
     """Return the nanoseconds since 1970 of a wall-clock stamp."""
-    told = found.groupdict()
-    if "unix" in told:
-        return int(told["unix"]) * _SECOND + int(told["micros"]) * _MICROSECOND, Clock.WALL
-    if "time" not in told:
+    parts = stamp.groupdict()
+    if "unix" in parts:
+        return int(parts["unix"]) * _SECOND + int(parts["micros"]) * _MICROSECOND, Clock.WALL
+    if "time" not in parts:
         return None, Clock.NONE
     try:
-        hour, minute, second = (int(part) for part in told["time"].split(b":"))
-        if "date" in told:
-            year, month, day = (int(part) for part in told["date"].split(b"-"))
+        hour, minute, second = (int(part) for part in parts["time"].split(b":"))
+        if "date" in parts:
+            year, month, day = (int(part) for part in parts["date"].split(b"-"))
         else:
-            year = int(told.get("year") or 1970)
-            month, day = _MONTHS.index(told["month"]) + 1, int(told["day"])
+            year = int(parts.get("year") or 1970)
+            month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
         at = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:  # no such day
         return None, Clock.NONE
-    seconds = int(at.timestamp()) - _utc_offset_s(told.get("zone"))
-    fraction = told["fraction"] or b""
+    seconds = int(at.timestamp()) - _utc_offset_s(parts.get("zone"))
+    fraction = parts["fraction"] or b""
     clock = Clock.WALL if fraction else Clock.COARSE
-    if "year" not in told and "date" not in told:
+    if "year" not in parts and "date" not in parts:
         clock = Clock.YEARLESS
     ts_ns = seconds * _SECOND + int(fraction.ljust(9, b"0"))
     return (ts_ns, clock) if 0 <= ts_ns < 1 << 64 else (None, Clock.NONE)
 
 
 def _utc_offset_s(zone: bytes | None) -> int:
-    """Return the seconds a time zone is ahead of UTC; dmesg -T and syslog do not say."""
+    """Return a time zone's offset from UTC in seconds; dmesg -T and syslog have no zone."""
     digits = (zone or b"").strip().replace(b":", b"")
     if digits[:1] not in (b"+", b"-"):
         return 0
@@ -146,12 +146,12 @@ def _utc_offset_s(zone: bytes | None) -> int:
 
 
 def column_of_time(data: bytes) -> int | None:
-    """Return where in its line "[" of the first of the kernel's times stands; None: there is none.
+    """Return the column of the "[" of the first kernel time; None if there is none.
 
     ``data``: whole lines.
     """
-    for found in _TIME.finditer(data):
-        start = found.start()
+    for time in _TIME.finditer(data):
+        start = time.start()
         newline = data.rfind(b"\n", max(0, start - _PREFIX), start)
         if newline >= 0 or start < _PREFIX:
             return start - newline - 1
@@ -166,9 +166,9 @@ _DIGIT[ord(" ")] = 0
 def times_at(
     buffer: Bytes, starts: Index, ends: Index, column: int
 ) -> tuple[npt.NDArray[np.int64], Index]:
-    """Read the kernel's times that begin at ``column`` of their lines: microseconds, and the rows.
+    """Return the kernel times at ``column`` of their lines, in microseconds, and the lines' rows.
 
-    Lines without one there are left out. ``buffer`` ends with ``text.PAD`` bytes.
+    Lines without a time there are left out. ``buffer`` ends with ``text.PAD`` bytes.
     """
     at = starts + column
     fits = np.flatnonzero(ends - at >= 14)  # "[    0.000000]"
@@ -196,8 +196,8 @@ def begins_like_kmsg(data: bytes) -> bool:
 
 
 def kmsg_numbers(whole: pa.BinaryArray) -> tuple[npt.NDArray[np.int64], Index]:
-    """Return the sequence numbers of /dev/kmsg's lines, and the rows they stand in."""
-    found = pc.extract_regex(whole, pattern=_NUMBERED)
-    rows = np.flatnonzero(arrow.valid(found))
-    digits = found.field("number").take(arrow.column(rows))
+    """Return the sequence numbers of /dev/kmsg's lines, and the lines' rows."""
+    groups = pc.extract_regex(whole, pattern=_NUMBERED)
+    rows = np.flatnonzero(arrow.valid(groups))
+    digits = groups.field("number").take(arrow.column(rows))
     return arrow.numbers(pc.cast(pc.cast(digits, pa.utf8()), pa.int64()))[0], rows

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a kernel log says beside its events: call chains, what is missing, how it ended.
+"""Statistics of a kernel log and notes on it: call chains, missing lines, Oopses and panics.
 
-Promises: every note is one printable sentence; however hostile the log, there are few.
+Promises: every note is one printable sentence; there are few of them, however hostile the log.
 """
 
 import re
@@ -13,7 +13,7 @@ from tracers.logs.dmesg.lines import Clock
 from tracers.logs.dmesg.reports import Report
 from tracers.logs.dmesg.splats import Splat, symbol
 
-_CHAINS: Final = 64  # told apart
+_CHAINS: Final = 64  # counted separately
 _SHOWN: Final = 8  # of chains, Oopses
 _RELEASES: Final = 16
 _SECOND: Final = 1e6  # microseconds
@@ -26,14 +26,14 @@ _NO_CHAIN: Final = "(a chain that is cut short, or not beyond doubt its own)"
 
 
 class LogStatistics:
-    """Counts along the way; ``notes`` tells them."""
+    """Counts while a log is read; ``notes`` puts the counts into sentences."""
 
     def __init__(self) -> None:
         self.release: str | None = None
         self.clock = Clock.NONE
-        self.dropped = 0  # lines the kernel or the journal says it dropped
-        self.missing = 0  # numbers of /dev/kmsg that are not there
-        self.back = 0  # places where time runs backwards
+        self.dropped = 0  # lines that the kernel or the journal says it dropped
+        self.missing = 0  # sequence numbers of /dev/kmsg that are missing
+        self.back = 0  # how often time runs backwards
         self.torn = self.rejected = self.orphans = 0
         self._splats = self._untimed = self._boots = 0
         self._clocks: set[Clock] = set()
@@ -46,17 +46,17 @@ class LogStatistics:
         self.panics: list[bytes] = []
 
     def boot(self, release: str) -> None:
-        """Take a kernel's banner."""
+        """Count a boot, by the kernel's banner."""
         self._boots += 1
         self._name(release)
 
     def begins(self, micros: int) -> None:
-        """Take the first of the kernel's times."""
+        """Remember the first kernel time."""
         if self._begins is None:
             self._begins = micros
 
     def splat(self, splat: Splat, report: Report) -> None:
-        """Take a splat."""
+        """Count a splat."""
         if not self._splats and not self._boots:
             self._tainted_before = splat.tainted
         self._splats += 1
@@ -75,22 +75,22 @@ class LogStatistics:
                 self.clock = report.clock
 
     def oops(self, report: Report) -> None:
-        """Take an Oops."""
+        """Count an Oops."""
         self._oops_count += 1
         if len(self._oopses) >= _SHOWN:
             return
         text = report.text
         fault, error = _FAULT.search(text), _ERROR.search(text)
-        told = error[1].decode("ascii").strip() if error else "an error that is cut short"
+        what = error[1].decode("ascii").strip() if error else "an error that is cut short"
         where = symbol(text, error.end() if error else 0)
         self._oopses.append(
-            f"after {self._splats} splats the kernel failed: {told}"
+            f"after {self._splats} splats the kernel failed: {what}"
             + (f", at {where}" if where else "")
             + (f", virtual address 0x{int(fault[1], 16):016x}" if fault else "")
         )
 
     def notes(self, lines: int) -> Iterator[str]:
-        """Yield what there is to say of a log of so many lines."""
+        """Yield the notes on a log of so many lines."""
         if not self._splats:
             yield f"no WARN splat in {lines} {'line' if lines == 1 else 'lines'}"
         yield from self._chain_notes()
@@ -117,7 +117,7 @@ class LogStatistics:
             yield f"{sum(number for _, number in rest)} splats: {len(rest)} more call chains"
 
     def _gap_notes(self) -> Iterator[str]:
-        told = (
+        gaps = (
             (self.dropped, "{} lines were dropped, as the log itself says"),
             (self.missing, "{} lines are missing by the sequence numbers of /dev/kmsg"),
             (
@@ -128,9 +128,9 @@ class LogStatistics:
             (self.torn, "{} splats are cut short or mixed with another's lines"),
             (self.rejected, "{} splats cannot be read: their first line is damaged"),
         )
-        found = [sentence.format(number) for number, sentence in told if number]
-        yield from found
-        if found:
+        sentences = [sentence.format(number) for number, sentence in gaps if number]
+        yield from sentences
+        if sentences:
             yield "so all counts from this log are lower bounds"
         elif self._tainted_before:
             yield "taint W: a WARN fired before this log begins, so counts are lower bounds"

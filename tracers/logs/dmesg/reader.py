@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads kernel logs (dmesg, /dev/kmsg, syslog, journal, serial consoles, mails) into events.
 
-Promises: one row a WARN splat, and one a call of vmemmap_populate or vmemmap_free that the splat is
-of, with start and end where they are proven (``tracers.logs.dmesg.registers``) and null where they
-are not; memory stays flat; the result does not depend on how the stream is cut into reads. A splat
-cut short is a torn row's worth, a damaged one is rejected, and every gap the log shows is counted
-as a loss without a number: a log tells no more than lower bounds.
+Promises: one row per WARN splat, and one per call of vmemmap_populate or vmemmap_free in which it
+fired, with start and end where they are proven (``tracers.logs.dmesg.registers``), else null;
+memory use is constant; the result does not depend on how the stream is split into reads. A splat
+cut short counts as torn, a damaged one as rejected, and every gap that the log shows as a loss
+without a number: counts from a log are lower bounds.
 
-Lines that are no part of a splat are passed over in columns; only splats are looked at one by
-one. What a line can look like: ``dmesg_lines``; how splats are put together: ``console``.
+Lines outside of splats are skipped in whole columns; only splats are read line by line. The formats
+of a line: ``lines``; how lines are put together to splats: ``reports``.
 """
 
 import re
@@ -35,8 +35,8 @@ from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
 from tracers.window import Window
 
-_JUMP: Final = 1_000_000  # microseconds back that CPUs printing at once do not explain
-#: Lines that begin or end a report, or tell of a boot or of lines that are missing.
+_JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the same time explain
+#: Lines that begin or end a report, or show a boot or missing lines.
 _SIGNS: Final = (
     r"WARNING:|---\[ |Internal error: |Unable to handle kernel|Kernel panic - "
     r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
@@ -45,7 +45,7 @@ _DROPPED: Final = re.compile(
     rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
 )
 _VERSION: Final = re.compile(rb"^Linux version (\d[!-~]{0,63}) ")
-#: A line no other log has, for ``re`` and RE2 both.
+#: A line that only a kernel log has; for both ``re`` and RE2.
 _HEAD: Final = (
     r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
     r"(?:[^\n]{0,120}?\[ {0,5}\d{1,10}\.\d{6}\]"  # the kernel's time, whatever stands before
@@ -59,15 +59,15 @@ _ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
 
 
 def looks_like_dmesg(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` holds a kernel's log, in any form."""
+    """Return whether a file that begins with ``head`` is a kernel log, in any form."""
     return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None
 
 
 class DmesgLog:
-    """One pass over a log. The facts are complete once ``batches`` is exhausted.
+    """One pass over a log. The properties are complete once ``batches`` is exhausted.
 
     ``arguments``: of the log's kernel's vmlinux. ``window``: of its machine, with the sizes the
-    arithmetic needs. ``release``: that machine's; splats of another kernel get no arguments.
+    arithmetic needs. ``release``: the machine's; splats of another kernel get no arguments.
     ``lines``: of the log; ``torn``, ``rejected``, ``lost_unknown``: as in ``Batch``.
     """
 
@@ -86,8 +86,8 @@ class DmesgLog:
         self._statistics = LogStatistics()
         self._proofs = ArgumentProofs(arguments, window, release)
         self._now = 0  # time of the last splat, nanoseconds
-        self._told = Losses()  # of the batches so far
-        self._numbered: bool | None = None  # whether it is /dev/kmsg's; None: not looked yet
+        self._reported_losses = Losses()  # of the batches so far
+        self._numbered: bool | None = None  # whether it is of /dev/kmsg; None: not known yet
         self._column: int | None = None  # of the kernel's time in most lines
         self._micros: int | None = None  # the last of the kernel's times
         self._number: int | None = None  # the last of /dev/kmsg's sequence numbers
@@ -95,24 +95,24 @@ class DmesgLog:
 
     @property
     def release(self) -> str | None:
-        """The kernel's, from its banner or its splats; the first, if there are several."""
+        """The kernel's release, from its banner or splats; the first if there are several."""
         return self._statistics.release
 
     @property
     def clock(self) -> str:
-        """What the rows' times are."""
+        """The clock of the rows' times."""
         return self._statistics.clock.value
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What else the log says, a sentence each; printable as far as it is ours: escape it."""
+        """What else the log says, a sentence each; parts come from the log: escape them."""
         return (*self._statistics.notes(self.lines), *self._proofs.notes())
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events block by block, with what is missing around them.
 
         Raises:
-            LogError: nothing of a kernel's log is in it.
+            LogError: it is not a kernel log.
             OSError: the stream cannot be read.
         """
         for data, overlong in self._blocks:
@@ -129,7 +129,7 @@ class DmesgLog:
             )
 
     def _last(self, rest: bytes, *, overlong: bool) -> None:
-        """Take what follows the last newline: a number cut short would be a wrong number."""
+        """Read what follows the last newline: a number cut short would be a wrong number."""
         cut = 0 if overlong else rest.rfind(b"\r") + 1
         self._take(rest[:cut])
         rest = rest[cut:]
@@ -145,13 +145,13 @@ class DmesgLog:
         self._console.close()
 
     def _overlong(self) -> None:
-        """Count a line no kernel writes; what it began with is not looked at."""
+        """Count a line that is too long for a kernel; it is not read."""
         self.lines += 1
         self.rejected += 1
         self._console.gap()
 
     def _take(self, data: bytes) -> None:
-        """Take whole lines."""
+        """Read whole lines."""
         if b"\r" in data:  # a serial console's, or a log that went through Windows
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not data:
@@ -162,8 +162,8 @@ class DmesgLog:
         starts = np.append(0, ends[:-1] + 1)
         whole = byte_text.consecutive(buffer, starts, size)
         if not self._recognised:
-            found = pc.match_substring_regex(whole, pattern=_HEAD)
-            self._recognised = bool(arrow.true(found).any())
+            matches = pc.match_substring_regex(whole, pattern=_HEAD)
+            self._recognised = bool(arrow.true(matches).any())
         signs = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_SIGNS)))
         long = set(np.flatnonzero(ends - starts > LONGEST).tolist())
         self.lines += len(starts) - len(long)
@@ -184,17 +184,17 @@ class DmesgLog:
             self._console.body(data[at:])
 
     def _sign(self, raw: bytes) -> None:
-        """Take one line that may say more than it is."""
+        """Read one line that may begin or end a report, or show a boot or a gap."""
         line = self._console.line(raw)
-        if found := _VERSION.match(line.text):
+        if banner := _VERSION.match(line.text):
             self._console.close()
             self._reports()
             self._proofs.boot()
-            self._statistics.boot(found[1].decode("ascii"))
-        elif found := _DROPPED.search(line.text):
+            self._statistics.boot(banner[1].decode("ascii"))
+        elif dropped := _DROPPED.search(line.text):
             self._console.gap()
             self.lost_unknown += 1
-            self._statistics.dropped += int(found[1] or found[2])
+            self._statistics.dropped += int(dropped[1] or dropped[2])
 
     def _gap(self, missing: int | None) -> None:
         self._console.gap()
@@ -207,7 +207,7 @@ class DmesgLog:
     def _gaps(
         self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
     ) -> dict[int, int | None]:
-        """Return the rows that lines are missing before: how many, None where time ran back."""
+        """Return the rows before which lines are missing: how many, None if time runs backwards."""
         if self._column is None:
             if self._numbered is None:
                 self._numbered = begins_like_kmsg(data)
@@ -240,12 +240,12 @@ class DmesgLog:
         }
 
     def _settled(self, *, final: bool) -> Iterator[Batch]:
-        """Read the reports that are finished, and yield the rows that are settled."""
+        """Read the reports that are finished, and yield the rows that are final."""
         self._reports()
         rows = list(self._proofs.rows(final=final))
         self._statistics.torn, self._statistics.rejected = self.torn, self.rejected
         losses = Losses(0, self.lost_unknown, self.torn, self.rejected)
-        new, self._told = losses.beyond(self._told), losses
+        new, self._reported_losses = losses.beyond(self._reported_losses), losses
         if rows or new:
             yield Batch(batch_of(rows) if rows else NO_ROWS, new)
 
@@ -257,7 +257,7 @@ class DmesgLog:
         statistics.orphans += console.orphans
         console.orphans = 0
         for report in console.done:
-            if report.what is ReportKind.OOPS:
+            if report.kind is ReportKind.OOPS:
                 statistics.oops(report)
                 continue
             splat = parse(report.text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds start and end among a splat's registers by arithmetic alone, where no vmlinux is at hand.
+"""Finds start and end among a splat's registers by arithmetic, when there is no vmlinux.
 
 The proof. (1) At the WARN start and end are still in registers: the comparison has just read them
 there, and the code after a WARN goes on to use them;
@@ -11,12 +11,12 @@ registers. So the true pair of registers fits (2) in every splat of that place; 
 values is left in a splat once every pair that fails in any of them is struck out, that is start and
 end.
 
-When it is none, and nothing is said: more than one pair of values is left (a loop's neighbours,
-page frame numbers that happen to lie like addresses); the sizes of struct page, page or section
-are not known; registers are missing. What it cannot see: that the window is of another kernel
-than the log (a release that differs is refused), and a WARN that is not the window's. The one in
-vmemmap_populate that a call covers more than a section leaves a range within the window or longer
-than a section, and such pairs are counted as rivals. Part of a section from address 0 is not
+There is no proof, and no result, if more than one pair of values is left (a loop's neighbours, page
+frame numbers that look like such addresses), if the sizes of struct page, page or section are not
+known, or if registers are missing. It cannot detect that the window is of another kernel than the
+log (unless the release differs), or that the WARN is not the window check. The other WARN of
+vmemmap_populate, that a call covers more than a section, has a range within the window or longer
+than a section; such pairs are counted as rivals. Part of a section from address 0 is not
 considered: to the kernel a memmap at NULL is one that failed.
 """
 
@@ -99,7 +99,7 @@ class Shape:
 
 
 class RegisterPairs:
-    """What the splats so far leave over, place by place."""
+    """The pairs of registers that the splats so far leave possible, by place."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
@@ -109,7 +109,7 @@ class RegisterPairs:
     def see(self, place: Hashable, registers: Sequence[int]) -> bool:
         """Strike out the pairs of x registers that do not fit this splat of ``place``.
 
-        Returns whether that left other pairs than before, for splats that were seen earlier.
+        Returns whether that reduced the pairs left for splats that were seen earlier.
         """
         left = self._left.get(place)
         if left is None:
@@ -132,7 +132,7 @@ class RegisterPairs:
         return (start, end) if self._shape.candidate(start, end) else None
 
     def exhausted(self, place: Hashable) -> bool:
-        """Whether no further splat can settle this place."""
+        """Whether no further splat can decide this place."""
         return not self._left.get(place)
 
     def _all(self, registers: Sequence[int]) -> frozenset[tuple[int, int]]:

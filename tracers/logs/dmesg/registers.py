@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Start and end of a call, out of the registers that a WARN's splat shows: proven, or not at all.
+"""Reads start and end of a call from the registers of a WARN's splat, if they can be proven.
 
 With the kernel's vmlinux the registers are known (``tracers.constants.dataflow.parameters``); what
 they hold must then also be what that WARN fires for. Without one,
-``tracers.logs.dmesg.register_pairs`` may prove a pair by arithmetic. Promises: nothing is told that
+``tracers.logs.dmesg.register_pairs`` may prove a pair by arithmetic. Promises: no result
 contradicts the splat, the window or the code.
 """
 
@@ -23,10 +23,10 @@ ARITHMETIC: Final = "arithmetic: one pair of registers fits"
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What one kernel's vmlinux says of its WARNs, by (function, offset of the brk)."""
+    """The WARNs of one vmlinux and their arguments' registers, by (function, offset of the brk)."""
 
     release: str | None = None
-    places: Mapping[tuple[str, int], "ParameterLocation"] = field(default_factory=dict, hash=False)
+    warns: Mapping[tuple[str, int], "ParameterLocation"] = field(default_factory=dict, hash=False)
     problems: tuple[str, ...] = ()  # why some have no registers, a line each
 
     @classmethod
@@ -39,41 +39,41 @@ class Arguments:
         # Only now: it loads a disassembler.
         from tracers.constants.dataflow.parameters import parameter_locations  # noqa: PLC0415
 
-        found = parameter_locations(image)
-        places = {(place.function, place.offset): place for place in found.warns}
-        return cls(found.release, places, found.problems)
+        locations = parameter_locations(image)
+        warns = {(warn.function, warn.offset): warn for warn in locations.warns}
+        return cls(locations.release, warns, locations.problems)
 
-    def place(
+    def warn(
         self, function: str, offset: int, size: int, site: str | None
     ) -> "ParameterLocation | None":
         """Return the WARN that a splat names; None if this kernel has none there.
 
         ``size`` is what the kernel printed, up to the next symbol: never below the code's own.
         """
-        place = self.places.get((function, offset))
-        if place is None or size < place.size:
+        warn = self.warns.get((function, offset))
+        if warn is None or size < warn.size:
             return None
-        return place if site is None or place.site in (None, site) else None
+        return warn if site is None or warn.site in (None, site) else None
 
-    def other(self, place: "ParameterLocation") -> bool:
-        """Whether ``place`` is another WARN of a function whose window check is known."""
-        return place.bounds is None and any(
-            each.bounds and each.function == place.function for each in self.places.values()
+    def other(self, warn: "ParameterLocation") -> bool:
+        """Whether ``warn`` is another WARN of a function whose window check is known."""
+        return warn.bounds is None and any(
+            known.bounds and known.function == warn.function for known in self.warns.values()
         )
 
 
 def read_range(
-    place: "ParameterLocation", registers: Sequence[int], window: Window | None, shape: Shape | None
+    warn: "ParameterLocation", registers: Sequence[int], window: Window | None, shape: Shape | None
 ) -> tuple[int, int] | None:
-    """Return what the registers hold at ``place``; None if they contradict each other or it.
+    """Return what the registers hold at ``warn``; None if they contradict each other or it.
 
     All registers said to hold the same argument must do so; the WARN must fire for the values, by
     the code's bounds and by the window's; and they must be a range the kernel can pass, where its
     sizes are known.
     """
-    starts = {registers[n] for n in place.start if n < len(registers)}
-    ends = {registers[n] for n in place.end if n < len(registers)}
-    bounds = [place.bounds] if place.bounds else []
+    starts = {registers[n] for n in warn.start if n < len(registers)}
+    ends = {registers[n] for n in warn.end if n < len(registers)}
+    bounds = [warn.bounds] if warn.bounds else []
     if window is not None:
         bounds.append((window.start, window.end))
     if len(starts) != 1 or len(ends) != 1 or not bounds:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Puts the lines of a kernel log together to the reports the kernel printed: splats and Oopses.
+"""Groups the lines of a kernel log into the reports that the kernel printed: splats and Oopses.
 
-A report is all lines of one printer from its first to its end marker. Printers are told apart by
-the caller ids of CONFIG_PRINTK_CALLER; without them all lines are taken as one printer's, and two
-that print at once show as a report that begins before the last one ended. Promises: a report
-without its end marker is never called whole; an end marker whose report did not begin here is
-counted; a report reaches over at most ``_MOST_BYTES``, and at most ``_MOST_OPEN`` are open.
+A report is all lines of one printer from its first line to its end marker. Printers are
+distinguished by the caller ids of CONFIG_PRINTK_CALLER; without them all lines count as one
+printer's, and two that print at the same time show as a report that begins before the last one
+ended. Promises: a report without its end marker is never ``whole``; an end marker without the
+beginning of its report is counted; a report spans at most ``_MOST_BYTES``, and at most
+``_MOST_OPEN`` are open.
 """
 
 import re
@@ -30,7 +31,7 @@ _BRACKET: Final = ord("[")
 
 
 class ReportKind(Enum):
-    """What a report is."""
+    """The kind of a report."""
 
     CUT = "begun, and not known what it is"  # BUG(), UBSAN and others begin the same way
     WARN = "a WARN splat"
@@ -39,18 +40,18 @@ class ReportKind(Enum):
 
 @dataclass(slots=True)
 class Report:
-    """One report: its lines without prefixes, and the time of the first that tells what it is."""
+    """One report: its lines without prefixes, and the time of the line that shows its kind."""
 
-    what: ReportKind
+    kind: ReportKind
     ts_ns: int | None
     clock: Clock
     lines: list[bytes] = field(default_factory=list)
     began: int = 0  # bytes of the log before it
     whole: bool = False  # its end marker was there
-    #: Some of its lines may be another's, or some are missing: the printer's last report had not
-    #: ended, or the log has a gap here.
+    #: Lines may belong to another report, or be missing: the printer's last report had not ended,
+    #: or the log has a gap here.
     mixed: bool = False
-    owed: bool = False  # the last report's end marker may still come
+    end_pending: bool = False  # the last report's end marker may still come
 
     @property
     def text(self) -> bytes:
@@ -59,14 +60,14 @@ class Report:
 
 
 class Console:
-    """The reports under way. ``done`` is what is finished, in the order of their ends."""
+    """Groups lines into reports. ``done``: finished reports, in the order of their ends."""
 
     def __init__(self) -> None:
         self.done: list[Report] = []
         self.orphans = 0  # end markers whose beginning is not in the log
         self.panics: list[bytes] = []
         self._open: dict[bytes, Report] = {}
-        self._last = b""  # whose line the last one was
+        self._last = b""  # caller of the last line
         self._passed = 0  # bytes
         self._width: int | None = None  # bytes of the prefix, where all lines have the same
 
@@ -85,7 +86,7 @@ class Console:
                 self._plain(raw)
             return
         at = 0
-        while self._open and at < len(chunk):  # no further than a report reaches
+        while self._open and at < len(chunk):  # no further than a report may span
             end = chunk.find(b"\n", at)
             end = len(chunk) if end < 0 else end
             self._plain(chunk[at:end])
@@ -107,7 +108,7 @@ class Console:
             report.lines.append(text)
 
     def line(self, raw: bytes) -> Line:
-        """Take a line that may begin or end a report; return it read."""
+        """Take a line that may begin or end a report; return it parsed."""
         line = read_line(raw)
         if line.prefixed:
             self._last = line.caller
@@ -123,7 +124,7 @@ class Console:
             self._begin(ReportKind.CUT, line, b"")
         elif any(sign in text for sign in _OOPS):
             report = self._open.get(caller)
-            if report is not None and report.what is ReportKind.OOPS:
+            if report is not None and report.kind is ReportKind.OOPS:
                 self._add(line)
             else:
                 self._begin(ReportKind.OOPS, line, text)
@@ -143,12 +144,12 @@ class Console:
         for caller in list(self._open):
             self._finish(caller)
 
-    def _begin(self, what: ReportKind, line: Line, text: bytes) -> None:
+    def _begin(self, kind: ReportKind, line: Line, text: bytes) -> None:
         caller = self._last
         before = self._open.get(caller)
         mixed = False
         if before is not None:
-            if before.what is ReportKind.CUT:
+            if before.kind is ReportKind.CUT:
                 mixed = before.mixed
                 del self._open[caller]
             else:
@@ -157,32 +158,32 @@ class Console:
         if len(self._open) >= _MOST_OPEN:
             self._finish(next(iter(self._open)))
         self._open[caller] = Report(
-            what, line.ts_ns, line.clock, [text], self._passed, mixed=mixed, owed=mixed
+            kind, line.ts_ns, line.clock, [text], self._passed, mixed=mixed, end_pending=mixed
         )
 
     def _end(self, caller: bytes, text: bytes) -> None:
         report = self._open.get(caller)
         if report is None:
             self.orphans += 1
-        elif report.owed and not any(_TRACE in each for each in report.lines):
-            report.owed = False
+        elif report.end_pending and not any(_TRACE in text for text in report.lines):
+            report.end_pending = False
         else:
             report.lines.append(text)
             report.whole = True
             self._finish(caller)
 
     def _panic(self, caller: bytes, text: bytes) -> None:
-        """Note it; with panic_on_warn it takes the place of a splat's end (check_panic_on_warn)."""
+        """Note a panic; with panic_on_warn it ends a splat (check_panic_on_warn)."""
         if len(self.panics) < _MOST_OPEN:
             self.panics.append(text[:_PANIC_BYTES])
         report = self._open.get(caller)
-        if report is not None and any(_TRACE in each for each in report.lines):
+        if report is not None and any(_TRACE in text for text in report.lines):
             report.whole = True
             self._finish(caller)
 
     def _finish(self, caller: bytes) -> None:
         report = self._open.pop(caller)
-        if report.what is not ReportKind.CUT:
+        if report.kind is not ReportKind.CUT:
             self.done.append(report)
 
     def _add(self, line: Line) -> None:
@@ -193,7 +194,7 @@ class Console:
             report.lines.append(line.text)
 
     def _pass(self, size: int) -> None:
-        """Count bytes of the log; a report that reaches too far is none any more."""
+        """Count bytes of the log; end a report that spans too many."""
         self._passed += size
         while self._open:
             caller, oldest = next(iter(self._open.items()))
@@ -202,7 +203,7 @@ class Console:
             self._finish(caller)
 
     def _learn(self, raw: bytes, line: Line) -> None:
-        """Note how wide the prefix is, where it is the kernel's time alone."""
+        """Note the width of the prefix, if it is just the kernel's time."""
         width = len(raw) - len(line.text)
         plain = raw[:1] == b"[" and raw[width - 2 : width] == b"] " and not line.caller
         self._width = width if plain and line.clock is Clock.BOOT and width >= 15 else None

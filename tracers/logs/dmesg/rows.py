@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What splats say as rows of the event schema."""
+"""Converts what splats say to rows of the event schema."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Row:
 
 
 def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:
-    """Return ``rows`` as a batch of ``SCHEMA``, all of them points told by a log."""
+    """Return ``rows`` as a batch of ``SCHEMA``, all of them points from a log."""
     size = len(rows)
     made: dict[str, pa.Array] = {
         "ts_ns": column(np.array([row.ts_ns for row in rows], np.uint64)),
@@ -61,7 +61,7 @@ def _named(codes: np.ndarray[Any, Any], names: pa.Array) -> pa.DictionaryArray:
 
 
 def _texts(texts: Sequence[bytes | None]) -> pa.Array:
-    r"""Return texts as utf8, what is none as ``\xNN``; there are few different ones."""
+    r"""Return texts as UTF-8, invalid bytes as ``\xNN``; there are few distinct ones."""
     numbers: dict[bytes, int] = {}
     index = [-1 if text is None else numbers.setdefault(text, len(numbers)) for text in texts]
     if not numbers:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one WARN splat of a kernel log says, in both forms the kernel prints it.
+"""Parses one WARN splat of a kernel log, in both formats that kernels print.
 
 Through 6.18 it begins "WARNING: CPU: 0 PID: 75 at file:line function+off/size", from 6.19 on
 "WARNING: [condition] file:line at function+off/size, CPU#0: comm/pid" (kernel/panic.c, __warn);
 then come show_regs (arch/arm64/kernel/process.c: registers three a line, two until 5.13) and the
-call trace. Promises: a field is told only if the kernel's own form is there whole; registers only
-if all thirty, pc and sp are there once, in the kernel's order, and of the same function as the
-head; what stands between them (a mailer's line ends, a neighbour's line) does not matter, but
-another splat's registers do: then there are none.
+call trace. Promises: a field is read only if it is complete and in the kernel's own format;
+registers only if all thirty, pc and sp are there once, in the kernel's order, and of the same
+function as the first line. Other text between them (a mailer's line ends, another printer's line)
+does not matter; if it is another splat's registers, there are none.
 """
 
 import re
@@ -56,7 +56,7 @@ _FRAME: Final = re.compile(
 _SUFFIX: Final = re.compile(rb"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?)+\Z")
 _TRACE: Final = b"Call trace:"
 _TRACE_BYTES: Final = 4096
-_FRAMES: Final = 8  # of a chain that are told; what follows is how the kernel was entered
+_FRAMES: Final = 8  # of a chain that are shown; the rest is how the kernel was entered
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +79,32 @@ class Splat:
 
 
 def parse(text: bytes) -> Splat | None:
-    """Read the text of a splat, from "WARNING:" on; None if its head is not whole."""
+    """Read the text of a splat, from "WARNING:" on; None if its first line is not complete."""
     head = _OLD.match(text) or _NEW.match(text)
     if head is None:
         return None
-    told = head.groupdict()
-    cpu, tid = int(told["cpu"]), int(told["tid"])
+    fields = head.groupdict()
+    cpu, tid = int(fields["cpu"]), int(fields["tid"])
     pc, trace = text.find(b"pc :", head.end()), text.find(_TRACE, head.end())
     thread = _THREAD.search(text, head.end(), pc if pc >= 0 else len(text))
     if thread and (int(thread["cpu"]), int(thread["tid"])) != (cpu, tid):
         thread = None  # another splat's line: two CPUs print at once
     if thread is None:
-        pc = -1  # whose registers these are is not told
+        pc = -1  # it is not known whose registers these are
     end = trace if trace >= 0 else len(text)
     sp, registers = _registers(text, head, pc, end) if 0 <= pc < end else (None, None)
-    comm = told.get("comm")
+    comm = fields.get("comm")
     if comm is None and thread:
         comm = thread["comm"]
     return Splat(
         cpu=cpu,
         tid=tid,
         comm=comm,
-        file=told["file"],
-        line=int(told["line"]) if told["line"] else None,
+        file=fields["file"],
+        line=int(fields["line"]) if fields["line"] else None,
         function=_function(head),
-        offset=int(told["offset"] or b"0", 16),
-        size=int(told["size"] or b"0", 16),
+        offset=int(fields["offset"] or b"0", 16),
+        size=int(fields["size"] or b"0", 16),
         release=thread["release"].decode("ascii") if thread else None,
         tainted=bool(thread and thread["taint"] and b"W" in thread["taint"]),
         sp=sp,
@@ -121,10 +121,10 @@ def _chain(text: bytes, function: bytes | None) -> str | None:
     # Frames follow each other; the first other line ends them.
     frames: list[str] = []
     at = text.find(b"\n") + 1
-    while at and (found := _FRAME.match(text, at)):
-        module = found["module"]
-        frames.append((found["name"] + (module + b"]" if module else b"")).decode("ascii"))
-        at = text.find(b"\n", found.end()) + 1
+    while at and (frame := _FRAME.match(text, at)):
+        module = frame["module"]
+        frames.append((frame["name"] + (module + b"]" if module else b"")).decode("ascii"))
+        at = text.find(b"\n", frame.end()) + 1
     if not frames or (function and frames[0].split(" ")[0] != function.decode("ascii")):
         return None
     more = " <- …" if len(frames) > _FRAMES else ""
@@ -133,10 +133,10 @@ def _chain(text: bytes, function: bytes | None) -> str | None:
 
 def symbol(text: bytes, start: int = 0) -> str | None:
     """Return the "function+0x…/0x…" at the first pc of a report, from ``start`` on."""
-    found = _PC.search(text, start)
-    if found is None:
+    pc = _PC.search(text, start)
+    if pc is None:
         return None
-    return f"{found['function'].decode('ascii')}+0x{found['offset'].decode('ascii')}"
+    return f"{pc['function'].decode('ascii')}+0x{pc['offset'].decode('ascii')}"
 
 
 def _function(head: re.Match[bytes]) -> str | None:
@@ -148,15 +148,15 @@ def _function(head: re.Match[bytes]) -> str | None:
 def _registers(
     text: bytes, head: re.Match[bytes], pc: int, end: int
 ) -> tuple[int | None, tuple[int, ...] | None]:
-    """Return sp and x0 to x29, if this is one splat's own dump, whole and in order."""
-    place = _PC.match(text, pc)
+    """Return sp and x0 to x29, if this is this splat's own dump, complete and in order."""
+    location = _PC.match(text, pc)
     at = text.find(b"sp :", pc, end)
     stack = _SP.match(text, at) if at >= 0 else None
-    found = _REGISTER.findall(text, pc, end)
-    own = place and place.group("function", "offset", "size") == head.group(
+    dumped = _REGISTER.findall(text, pc, end)
+    own = location and location.group("function", "offset", "size") == head.group(
         "function", "offset", "size"
     )
     once = text.count(b"pc :", pc, end) == text.count(b"sp :", pc, end) == 1
-    if not own or not once or not stack or [number for number, _ in found] != _NUMBERS:
+    if not own or not once or not stack or [number for number, _ in dumped] != _NUMBERS:
         return None, None
-    return int(stack[1], 16), tuple([int(value, 16) for _, value in reversed(found)])
+    return int(stack[1], 16), tuple([int(value, 16) for _, value in reversed(dumped)])

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Logs of kprobe events: ftrace, trace-cmd, perf and bpftrace."""
+"""Reads logs of kprobe events: ftrace, trace-cmd, perf and bpftrace."""

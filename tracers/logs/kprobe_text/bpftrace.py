@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads what our bpftrace script, ``vmemscope.bt``, prints, as text and with ``-f json``.
 
-Promises: those of ``tracers.logs.kprobe_text.text_log``, and that no line cut short is read,
-wherever it was cut: each ends with " ;". The script counts its events apart from their lines and
-bpftrace prints the count when it ends, so what is missing is known even if nobody kept the "Lost …
-events" lines.
+Promises: those of ``tracers.logs.kprobe_text.text_log``; and a line cut short anywhere is not read,
+as each must end with " ;". The script counts its events separately from their lines, and bpftrace
+prints the count when it ends, so the number of missing events is known even if the "Lost … events"
+lines were not kept.
 
 Sources: vmemscope.bt beside this file; bpftrace's src/output.cpp (TextOutput, JsonOutput), tried
 with 0.17.
@@ -53,13 +53,13 @@ _COUNT: Final = (
     r"^@events: (?P<count>\d{1,19})\r?\n?$",
     r'^\{"type": "map", "data": \{"@events": (?P<count>\d{1,19})\}\}\r?\n?$',
 )
-#: str() gives 64 bytes with the 0 behind them unless told otherwise: 63 may have been more.
+#: str() gives 64 bytes by default, with the 0 at the end: a string of 63 may be cut.
 _LONGEST_SITE: Final = 62
 _INDEX: Final = {name.encode(): index for index, name in enumerate(KINDS)}
 
 
 def looks_like_bpftrace(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` is what ``vmemscope.bt`` printed."""
+    """Return whether a file that begins with ``head`` is what ``vmemscope.bt`` printed."""
     return _HEAD.search(head) is not None
 
 
@@ -69,7 +69,7 @@ def script() -> str:
 
 
 def unescaped(raw: pa.BinaryArray) -> pa.StringArray:
-    """Undo JSON's escapes; what is not JSON stays as it is."""
+    """Undo JSON's escapes; text that is not JSON stays unchanged."""
     pieces = [_unescape(piece) for piece in raw.to_pylist()]
     return byte_text.readable(arrow.strings(pieces, pa.binary()))
 
@@ -93,7 +93,7 @@ class BpftraceLog(TextLog):
     _otherwise = "expected the output of: bpftrace vmemscope.bt"
     _counting = "the times are counts, not seconds"
     _line_format = LineFormat(_COLUMNS, bare_site=_LONGEST_SITE)
-    _meant = _OURS
+    _ours = _OURS
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
         super().__init__(stream, block=block)
@@ -112,23 +112,23 @@ class BpftraceLog(TextLog):
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = 0
         # An event's line begins with the padding of its name, in JSON with {"type": "printf".
-        told = np.isin(block.first, list(b"LW@"))
-        told |= (block.first == ord("{")) & (block.buffer[block.starts + 10] != ord("p"))
+        candidates = np.isin(block.first, list(b"LW@"))
+        candidates |= (block.first == ord("{")) & (block.buffer[block.starts + 10] != ord("p"))
         for pattern in _LOST:
-            for mark in block.matches(told, pattern):
+            for mark in block.matches(candidates, pattern):
                 self.skipped -= 1
                 lost += int(mark["count"])
         for pattern in _COUNT:
-            for mark in block.matches(told, pattern):
+            for mark in block.matches(candidates, pattern):
                 self.skipped -= 1
                 self.counted = (self.counted or 0) + int(mark["count"])
         self.lost += lost
         return lost, 0
 
     def _events(self, block: Lines, event: Index) -> ParsedRows:
-        found = super()._events(block, event)
-        self.events += found.rows.num_rows + found.rejected
-        return found
+        parsed = super()._events(block, event)
+        self.events += parsed.rows.num_rows + parsed.rejected
+        return parsed
 
     def _spans(self, block: Lines, event: Index) -> Spans:
         buffer = block.buffer
@@ -141,34 +141,34 @@ class BpftraceLog(TextLog):
         ends = ends - np.where(wrapped, len(_CLOSES), 0) - len(_END)
         closed = (ends > starts) & _has(buffer, ends, _END)
         ends = np.maximum(ends, starts)
-        found = spans(block, starts, ends, times(block), starts + COMM + 1, widest_gap=1)
-        found.shaped[~closed | (~wrapped & (buffer[starts + COMM] != ord("-")))] = False
-        return found
+        parts = spans(block, starts, ends, times(block), starts + COMM + 1, widest_gap=1)
+        parts.complete[~closed | (~wrapped & (buffer[starts + COMM] != ord("-")))] = False
+        return parts
 
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        told = [_place(piece) for piece in pieces.to_pylist()]
-        function, side = np.array(told, np.int8).reshape(-1, 2).T
+    def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        identified = [_function_and_side(piece) for piece in pieces.to_pylist()]
+        function, side = np.array(identified, np.int8).reshape(-1, 2).T
         return function, side
 
     def _last(self) -> Iterator[Batch]:
         if self.counted is None:
-            # Without the count nobody can tell; a torn line has said so already.
+            # Without the count the losses are unknown; a torn line has reported that already.
             if not self.torn:
                 yield Batch(NO_ROWS, Losses(lost_unknown=1))
         elif (missing := self.counted - self.events - self.lost) > 0:
             yield Batch(NO_ROWS, Losses(lost=missing))
 
 
-def _place(piece: bytes) -> tuple[int, int]:
-    found = _PIECE.fullmatch(piece)
-    if found is None:
+def _function_and_side(piece: bytes) -> tuple[int, int]:
+    match = _PIECE.fullmatch(piece)
+    if match is None:
         return -1, UNREADABLE
-    function = _INDEX.get(found["function"], -1)
-    return function, FOREIGN if function < 0 else ENTRY if found["side"] == b"entry" else EXIT
+    function = _INDEX.get(match["function"], -1)
+    return function, FOREIGN if function < 0 else ENTRY if match["side"] == b"entry" else EXIT
 
 
-def _has(buffer: Bytes, places: Index, what: bytes) -> Mask:
-    """Tell at which of ``places`` (negative: nowhere) the buffer has the bytes ``what``."""
-    found = byte_text.gather(buffer, np.maximum(places, 0), len(what))
-    same: Mask = (found == np.frombuffer(what, np.uint8)).all(axis=1) & (places >= 0)
+def _has(buffer: Bytes, positions: Index, what: bytes) -> Mask:
+    """Return at which of ``positions`` (negative: no) the buffer has the bytes ``what``."""
+    pieces = byte_text.gather(buffer, np.maximum(positions, 0), len(what))
+    same: Mask = (pieces == np.frombuffer(what, np.uint8)).all(axis=1) & (positions >= 0)
     return same

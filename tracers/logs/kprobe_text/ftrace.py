@@ -4,9 +4,9 @@
 Promises: those of ``tracers.logs.kprobe_text.text_log``. Formats and their sources:
 ``tracers.logs.kprobe_text.lines``.
 
-Not all the kernel can print is read: options/latency-format and the clocks that count (counter,
-uptime, x86-tsc) give no nanoseconds and raise ``LogError``; lines without the context columns, in
-options/fields form, or of a comm with a newline in it are rejected, and counted.
+Not everything that the kernel can print is read: options/latency-format and the clocks that count
+(counter, uptime, x86-tsc) give no nanoseconds and raise ``LogError``; lines without the context
+columns, with options/fields, or of a comm with a newline in it are rejected and counted.
 """
 
 import re
@@ -29,7 +29,7 @@ _HEAD: Final = re.compile(
 
 
 def looks_like_ftrace(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` holds the kernel's ftrace text."""
+    """Return whether a file that begins with ``head`` holds the kernel's ftrace text."""
     return _HEAD.search(head) is not None
 
 
@@ -47,7 +47,7 @@ class FtraceLog(TextLog):
         "record it again with: echo mono > /sys/kernel/tracing/trace_clock"
     )
     _line_format = LineFormat(lines.HEAD)
-    _meant = lines.OURS
+    _ours = lines.OURS
     # No event begins with "#": its first column is the padding of a 16-column name.
     _comment = ord("#")
 
@@ -61,7 +61,7 @@ class FtraceLog(TextLog):
         return looks_like_ftrace(block)
 
     def _header(self, block: Lines) -> tuple[int, int]:
-        """Read what "#" and "CPU:" lines say."""
+        """Read the "#" and "CPU:" lines."""
         lost = unknown = 0
         comments = block.first == ord("#")
         if block.matches(comments, lines.LATENCY):
@@ -76,16 +76,16 @@ class FtraceLog(TextLog):
             self.cpus = int(entry["cpus"])
             lost += max(written - kept, 0)
         for mark in block.matches(block.first == ord("C"), lines.LOST):
-            self.skipped -= 1  # told, so not skipped
+            self.skipped -= 1  # counted as a loss, so not skipped
             lost += int(mark["count"] or 0)
             unknown += not mark["count"]
         return lost, unknown
 
     def _spans(self, block: Lines, event: Index) -> Spans:
         starts, ends = block.starts[event], block.ends[event]
-        found = spans(block, starts, ends, block.colons(), starts + COMM + 1, widest_gap=1)
-        found.shaped[block.buffer[starts + COMM] != ord("-")] = False
-        return found
+        parts = spans(block, starts, ends, block.colons(), starts + COMM + 1, widest_gap=1)
+        parts.complete[block.buffer[starts + COMM] != ord("-")] = False
+        return parts
 
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        return lines.places(pieces)
+    def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        return lines.identify(pieces)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tells a function by its address or its probe's name, where a text shows no symbol.
+"""Finds the function of an event by its address or name, for texts that show no symbols.
 
-trace-cmd and perf script print a kprobe event as "name: (address) …" and a return as
-"name: (address of the function <- return address) …" (the print format of the event:
-kernel/trace/trace_probe.c, __set_print_fmt), both in bare hexadecimal. Promises: what is better
-known decides: symbols, where there are any; then what ``kprobe_events`` says of the name; only
-then the name itself, and ``notes`` says that it was so.
+trace-cmd and perf script print a kprobe event as "name: (address) …" and a return as "name:
+(address of the function <- return address) …" (the print format of the event:
+kernel/trace/trace_probe.c, __set_print_fmt), both in bare hexadecimal. Promises: the most reliable
+source decides: symbols, where there are any; then what ``kprobe_events`` says of the name; only
+then the name itself, and ``notes`` says so.
 """
 
 import re
@@ -37,28 +37,28 @@ _KERNEL: Final = 0xFFF << 52  # what no address of the user half has: 52-bit ker
 
 
 class FunctionNames:
-    """What the events of one log are probes on.
+    """Finds which functions the events of one log are probes on.
 
-    ``places``: event name → what ``kprobe_events`` says of it. ``symbols``: address → function,
+    ``locations``: event name → what ``kprobe_events`` says of it. ``symbols``: address → function,
     of all functions we watch; empty when not known.
     """
 
     def __init__(
         self,
-        places: Mapping[str, ProbeLocation] | None = None,
+        locations: Mapping[str, ProbeLocation] | None = None,
         symbols: Mapping[int, str] | None = None,
     ) -> None:
-        self._places = {event: _plain(place) for event, place in (places or {}).items()}
+        self._locations = {event: _plain(location) for event, location in (locations or {}).items()}
         self._symbols = symbols or {}
         self._known: dict[bytes, tuple[int, int]] = {}
         self._trusted = False
-        ours = [name for name, place in self._places.items() if place.function in _INDEX]
+        ours = [name for name, location in self._locations.items() if location.function in _INDEX]
         #: A pattern of the names that events of ours can have.
         self.pattern = "|".join((_NAME, *map(re.escape, sorted(ours))))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What had to be believed, a sentence."""
+        """A note if functions were found by the names of their events alone."""
         if not self._trusted:
             return ()
         note = (
@@ -67,41 +67,41 @@ class FunctionNames:
         )
         return (note,)
 
-    def places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell what each distinct "[group:]event: (address)" is: as ``lines.places`` does."""
-        told = [self._place(piece) for piece in pieces.to_pylist()]
-        function, side = np.array(told, np.int8).reshape(-1, 2).T
+    def identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return function and side of each "[group:]event: (address)"; see ``lines.identify``."""
+        identified = [self._look_up(piece) for piece in pieces.to_pylist()]
+        function, side = np.array(identified, np.int8).reshape(-1, 2).T
         return function, side
 
-    def _place(self, piece: bytes) -> tuple[int, int]:
+    def _look_up(self, piece: bytes) -> tuple[int, int]:
         if piece not in self._known:
             if len(self._known) > 1 << 16:  # a log of nothing but different addresses
                 self._known.clear()
-            self._known[piece] = self._tell(piece)
+            self._known[piece] = self._function_and_side(piece)
         return self._known[piece]
 
-    def _tell(self, piece: bytes) -> tuple[int, int]:
-        found = _PIECE.fullmatch(piece.decode("ascii", "replace"))
-        if found is None:
+    def _function_and_side(self, piece: bytes) -> tuple[int, int]:
+        match = _PIECE.fullmatch(piece.decode("ascii", "replace"))
+        if match is None:
             return -1, UNREADABLE
-        address = int(found["address"], 16)
+        address = int(match["address"], 16)
         if address & _KERNEL != _KERNEL:  # a uprobe
             return -1, FOREIGN
-        function, at_entry = self._function(found["event"], address)
+        function, at_entry = self._function(match["event"], address)
         if function not in _INDEX:
             return -1, FOREIGN
-        side = EXIT if found["caller"] else ENTRY if at_entry else MIDWAY
+        side = EXIT if match["caller"] else ENTRY if at_entry else MIDWAY
         return _INDEX[function], side
 
     def _function(self, event: str, address: int) -> tuple[str, bool]:
         """Return the function, "" if it is none of ours, and whether this is its entry."""
-        place = self._places.get(event)
+        location = self._locations.get(event)
         if self._symbols:
             if address in self._symbols:
                 return self._symbols[address], True
-            return (place.function, False) if place and place.offset else ("", False)
-        if place is not None:
-            return place.function, not place.offset
+            return (location.function, False) if location and location.offset else ("", False)
+        if location is not None:
+            return location.function, not location.offset
         match = _EVENT.fullmatch(event)
         if match is None:
             return "", False
@@ -109,27 +109,27 @@ class FunctionNames:
         return _RECIPE.get(match["name"], match["name"]), True
 
 
-def _plain(place: ProbeLocation) -> ProbeLocation:
-    """Return the place without the suffix a compiler gave to a static function."""
-    found = _SUFFIX.match(place.function)
-    return ProbeLocation(found["name"], place.offset) if found else place
+def _plain(location: ProbeLocation) -> ProbeLocation:
+    """Return the location without the suffix that a compiler gave to a static function."""
+    match = _SUFFIX.match(location.function)
+    return ProbeLocation(match["name"], location.offset) if match else location
 
 
 class NamedLog(TextLog):
-    """A text whose places are bare addresses: ``names`` tells what its events are on."""
+    """A text that shows bare addresses: ``names`` finds the functions of its events."""
 
-    _line: ClassVar[str]  # ``_meant``, with %s for the names that events of ours can have
+    _line: ClassVar[str]  # ``_ours``, with %s for the names that events of ours can have
 
     def __init__(
         self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
     ) -> None:
         super().__init__(stream, block=block)
         self._names = names or FunctionNames()
-        self._meant = self._line % self._names.pattern
+        self._ours = self._line % self._names.pattern
 
     def _notes(self) -> Iterator[str]:
         yield from super()._notes()
         yield from self._names.notes
 
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        return self._names.places(pieces)
+    def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        return self._names.identify(pieces)

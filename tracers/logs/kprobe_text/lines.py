@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The line formats of the kernel's ftrace text: what a line may look like, release by release.
+"""Patterns for the lines of the kernel's ftrace text, in the formats of all releases.
 
-Promises: the patterns here follow what the kernel prints and nothing looser, so that a damaged
-line does not match. Sources: kernel/trace/trace_output.c (trace_print_context, seq_print_ip_sym),
+Promises: the patterns match exactly what the kernel prints, so that a damaged line does not match.
+Sources: kernel/trace/trace_output.c (trace_print_context, seq_print_ip_sym),
 kernel/trace/trace_kprobe.c (print_kprobe_event, print_kretprobe_event), kernel/trace/trace.c
-(print_trace_line, test_cpu_buff_start, print_event_info), read at 6.1.192 and checked on booted
-6.1 and 6.12 kernels.
+(print_trace_line, test_cpu_buff_start, print_event_info), read at 6.1.192 and checked on booted 6.1
+and 6.12 kernels.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ HEAD: Final = (
 )
 #: "event: (symbol+0x0/0x70)" or "event: (caller+0x8/0x9 <- symbol)"; a raw address where
 #: kallsyms has no name; " [module]"; " <address>" with options/sym-addr.
-PLACE: Final = (
+LOCATION: Final = (
     r"^(?P<event>[A-Za-z_]\w*): \((?:(?P<caller>[^()]+) <- )?"
     r"(?P<symbol>0x[0-9a-f]+|0|[A-Za-z_.$][\w.$]*)(?:\+0x(?P<offset>[0-9a-f]+)/0x[0-9a-f]+)?"
     r"(?P<module> \[[^\]]+\])?(?: <[0-9a-f]+>)?\)$"
@@ -57,17 +57,17 @@ LATENCY: Final = r"^# \w+ latency trace v"  # print_trace_header
 ENTRY, EXIT, MIDWAY, FOREIGN, UNREADABLE = range(5)
 
 
-def places(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell what each distinct "event: (place)" is.
+def identify(pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return function and side of each distinct "event: (location)".
 
     Returns (function: index into the names of ``KINDS`` or -1, side), each [N]; the side is
     ENTRY or EXIT, MIDWAY for a probe inside a function, FOREIGN for another function, UNREADABLE
-    for text that is no kprobe event. The place decides, not the event's name, which the user
-    chose; only where the kernel printed a bare address does a name exactly like ours count.
+    for text that is not a kprobe event. The location decides, not the event's name, which the
+    user chose; the name is used only if the kernel printed a bare address, and must match exactly.
     """
-    found = pc.extract_regex(pieces, pattern=PLACE)
-    field = found.field
-    readable = _true(found.is_valid())
+    groups = pc.extract_regex(pieces, pattern=LOCATION)
+    field = groups.field
+    readable = _true(groups.is_valid())
     exits = _true(pc.not_equal(field("caller"), EMPTY))
     bare = _true(pc.match_substring_regex(field("symbol"), pattern="^0"))
     name = pc.extract_regex(field("symbol"), pattern=SUFFIX).field("name")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads what ``perf script`` prints of kprobe events into events.
 
-Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are told as
+Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are found as
 ``tracers.logs.kprobe_text.function_names`` says. Sources: tools/perf/builtin-script.c
 (print_sample_start, process_event), util/event.c (perf_event__fprintf), util/session.c
 (perf_session__warn_about_errors); checked against perf 6.1 on booted 6.1 and 6.12 kernels.
 
 Read: comm, tid, time, event and trace in perf's order, with or without pid and cpu, times with 6
-and (--ns) 9 places, call chains in between (passed over). perf says that it lost events only in
-its data (``--show-lost-events`` prints them) and on stderr: both are read where they are. Times
-of ``--deltatime`` cannot be told from others and would be believed.
+and (--ns) 9 decimals, call chains in between (skipped). perf reports lost events only in its
+data (``--show-lost-events`` prints them) and on stderr: both are read if present. Times of
+``--deltatime`` cannot be recognised and are taken as absolute.
 """
 
 import re
@@ -42,7 +42,7 @@ _CHUNKS: Final = r"^Processed \d+ (?:events and lost [1-9]\d* chunks|samples and
 
 
 def looks_like_perf(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` is what ``perf script`` printed."""
+    """Return whether a file that begins with ``head`` is what ``perf script`` printed."""
     return _HEAD.search(head) is not None
 
 
@@ -62,7 +62,7 @@ class PerfLog(NamedLog):
         self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
     ) -> None:
         super().__init__(stream, names=names, block=block)
-        self._unnumbered = False  # stderr, if it is in there, tells of a loss
+        self._unnumbered = False  # stderr, if it is in the text, reports a loss
         self.lost = 0
 
     def _recognises(self, block: bytes) -> bool:
@@ -70,9 +70,9 @@ class PerfLog(NamedLog):
 
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = 0
-        there = arrow.true(pc.match_substring(block.whole, pattern="LOST "))
+        marks = arrow.true(pc.match_substring(block.whole, pattern="LOST "))
         for pattern in (_LOST, _TRACE_LOST):
-            for mark in block.matches(there, pattern):
+            for mark in block.matches(marks, pattern):
                 self.skipped -= 1
                 self.lost += int(mark["count"])
                 lost += int(mark["count"])
@@ -81,7 +81,7 @@ class PerfLog(NamedLog):
         return lost, 0
 
     def _last(self) -> Iterator[Batch]:
-        # stderr says it again of what the data said where it happened
+        # stderr repeats losses that the data have already, where they happened
         if self._unnumbered and not self.lost:
             yield Batch(NO_ROWS, Losses(lost_unknown=1))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads the columns of kprobe-event lines that are known to be of our functions.
+"""Parses lines of kprobe events of our functions into rows of the event schema.
 
-Promises: a line becomes a row whole or not at all; an argument is taken only under a name whose
-meaning is known for that function, else the column is null; nothing is guessed.
+Promises: a line becomes a complete row or none; an argument is read only if its name is known for
+that function, else the column is null; nothing is guessed.
 """
 
 from collections.abc import Callable
@@ -36,41 +36,41 @@ def _having(kinds: tuple[Kind, ...]) -> Mask:
 
 
 def _kinds_with(column: str) -> Mask:
-    return _having(tuple(each.kind for each in TABLE if column in each.columns))
+    return _having(tuple(function.kind for function in TABLE if column in function.columns))
 
 
 #: Fetch-argument name → (column, functions that have it). The names are those of the kernel's
-#: parameters; what a function does not have is not believed, and other names stay unread.
+#: parameters; an argument that a function does not have is ignored, and so are other names.
 _ARGUMENTS: Final = {
     **{
         name.encode(): (column, _kinds_with(column))
         for name, column in COLUMNS.items()
         if name != "phys_start_pfn"  # longer than ``_NAME``
     },
-    b"ret": ("ret", _having(tuple(each.kind for each in TABLE if each.ret))),
+    b"ret": ("ret", _having(tuple(function.kind for function in TABLE if function.ret))),
 }
 #: Functions that return an int: the upper half of the register means nothing.
-_INTS: Final = _having(tuple(each.kind for each in TABLE if each.ret == "int"))
+_INTS: Final = _having(tuple(function.kind for function in TABLE if function.ret == "int"))
 
 
 class CounterClockError(Exception):
-    """The first of our lines carries a count where its time should be."""
+    """The first of our lines has a count in place of its time."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineFormat:
-    """How a kind of text writes what every kind has."""
+    """How a tracer's text writes the parts that all tracers' texts have."""
 
-    #: Of what stands before the time. Groups: comm, tid, and any of cpu or bare, tgid or late.
+    #: Pattern of the text before the time. Groups: comm, tid, and any of cpu or bare, tgid or late.
     head: str
     decode: Callable[[pa.BinaryArray], pa.StringArray] = byte_text.readable
-    #: Source files are in quotes; else they are last on the line, whole up to so many bytes.
+    #: None: source files are in quotes; else they end the line, and may be cut if longer.
     bare_site: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRows:
-    """Rows of the event schema, and how many lines of ours could not be read."""
+    """Rows of the event schema, and how many of our lines could not be read."""
 
     rows: pa.RecordBatch
     rejected: int
@@ -85,7 +85,7 @@ def read_rows(
     *,
     counts_are_fatal: bool,
 ) -> ParsedRows:
-    """Read lines given as ``spans`` int64[4, N]: line start, time's end, place's end, line end.
+    """Read lines; ``spans`` int64[4, N]: line start, end of time, end of location, line end.
 
     ``kind`` uint8[N] and ``exits`` bool[N] say what each line is. ``counts_are_fatal``: no line
     with a time was read before.
@@ -133,9 +133,9 @@ def _times(buffer: Bytes, ends: Index) -> tuple[U64, Index, Mask]:
     """Read "seconds.fraction" ending at ``ends``: (ns u64[N], where it begins, good bool[N])."""
     micro = buffer[ends - 7] == ord(".")  # "%5lu.%06lu", trace_print_time
     nano = ~micro & (buffer[np.maximum(ends - 10, 0)] == ord("."))  # as other tools print it
-    places = np.where(nano, 9, 6)
-    dot = ends - places - 1
-    fraction, bad = byte_text.decimals(buffer, ends, places)
+    decimals = np.where(nano, 9, 6)
+    dot = ends - decimals - 1
+    fraction, bad = byte_text.decimals(buffer, ends, decimals)
     before = byte_text.gather(
         buffer, np.maximum(dot - byte_text.MOST_DECIMAL, 0), byte_text.MOST_DECIMAL
     )
@@ -150,23 +150,23 @@ def _times(buffer: Bytes, ends: Index) -> tuple[U64, Index, Mask]:
 
 
 def _is_count(buffer: Bytes, end: int) -> bool:
-    """Tell whether the time that ends at ``end`` is a bare integer ("%12llu")."""
+    """Return whether the time that ends at ``end`` is a bare integer ("%12llu")."""
     word = buffer[max(end - byte_text.MOST_DECIMAL - 1, 0) : end].tobytes().rpartition(b" ")[2]
     return word.isdigit()
 
 
 def _heads(heads: pa.BinaryArray, line_format: LineFormat) -> tuple[dict[str, pa.Array], Mask]:
     """Read the distinct heads of lines: columns, and which were understood."""
-    found = pc.extract_regex(heads, pattern=line_format.head)
+    groups = pc.extract_regex(heads, pattern=line_format.head)
     columns = {}
-    good = arrow.valid(found)
-    for name, groups, kind in (
+    good = arrow.valid(groups)
+    for name, alternatives, kind in (
         ("tid", ("tid",), pa.uint32()),
         ("cpu", ("cpu", "bare"), pa.uint16()),
         ("pid", ("tgid", "late"), pa.uint32()),
     ):
-        digits = _either(found, groups)
-        # A process the kernel has forgotten is "(-------)" (trace_find_tgid).
+        digits = _either(groups, alternatives)
+        # A process that the kernel no longer knows is "(-------)" (trace_find_tgid).
         known = arrow.true(pc.match_substring_regex(digits, pattern=r"^\d"))
         values = pc.if_else(arrow.flags(known), digits, lines.ZERO)
         wide = pc.cast(pc.cast(values, pa.utf8()), pa.uint64())
@@ -174,25 +174,25 @@ def _heads(heads: pa.BinaryArray, line_format: LineFormat) -> tuple[dict[str, pa
         fits = numbers <= np.uint64((1 << kind.bit_width) - 1)
         good &= fits
         columns[name] = arrow.masked(numbers.astype(f"u{kind.bit_width // 8}"), known & fits)
-    # The kernel pads the name on the left: a name's own leading spaces cannot be told from it.
-    name = pc.extract_regex(found.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
+    # The kernel pads the name on the left: a name's own leading spaces cannot be distinguished.
+    name = pc.extract_regex(groups.field("comm"), pattern=r"(?s)^ *(?P<comm>.*)$").field("comm")
     columns["comm"] = line_format.decode(name)
     return columns, good
 
 
-def _either(found: pa.StructArray, groups: tuple[str, ...]) -> pa.BinaryArray:
-    """Return the one of the ``groups`` that is not empty; a pattern need not have them all."""
-    there = [name for name in groups if found.type.get_field_index(name) >= 0]
-    if not there:
-        return pc.if_else(arrow.flags(np.ones(len(found), np.bool_)), lines.EMPTY, lines.EMPTY)
-    result = found.field(there[0])
-    for name in there[1:]:
-        result = pc.if_else(pc.not_equal(result, lines.EMPTY), result, found.field(name))
+def _either(groups: pa.StructArray, names: tuple[str, ...]) -> pa.BinaryArray:
+    """Return the group of ``names`` that is not empty; a pattern need not have them all."""
+    present = [name for name in names if groups.type.get_field_index(name) >= 0]
+    if not present:
+        return pc.if_else(arrow.flags(np.ones(len(groups), np.bool_)), lines.EMPTY, lines.EMPTY)
+    result = groups.field(present[0])
+    for name in present[1:]:
+        result = pc.if_else(pc.not_equal(result, lines.EMPTY), result, groups.field(name))
     return result
 
 
 class _Arguments:
-    """The " name=value" pairs after the place, as columns over all lines."""
+    """The " name=value" pairs after the location, as columns over all lines."""
 
     def __init__(
         self, buffer: Bytes, begins: Index, ends: Index, kind: Bytes, line_format: LineFormat
@@ -206,14 +206,14 @@ class _Arguments:
         self._kind = kind
         self._line_format = line_format
         equals = np.flatnonzero(buffer[:size] == ord("="))
-        # Both are sorted: look up the few, not the many.
+        # Both are sorted: search for the fewer values.
         behind = np.append(np.searchsorted(equals, begins), len(equals))
         equals = equals[behind[0] :]
         row = np.repeat(np.arange(total), np.diff(behind))
         quotes = np.flatnonzero(buffer[:size] == ord('"'))
         inside = equals < ends[row]
         if len(quotes):
-            # An "=" behind an odd number of quotes stands in a string.
+            # An "=" behind an odd number of quotes is in a string.
             count = np.searchsorted(quotes, equals) - np.searchsorted(quotes, begins)[row]
             inside &= count % 2 == 0
         equals, row = equals[inside], row[inside]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads a tracer's text, line by line of "thread cpu time: event: (place) name=value …".
+"""Reads a tracer's text: lines of "thread cpu time: event: (location) name=value …".
 
-That is what the kernel's ftrace, trace-cmd, perf script and our bpftrace script print; they differ
-in the columns before the time, in what stands for the place, and in how they own up to losses:
-a class derived from ``TextLog`` says how.
+The kernel's ftrace, trace-cmd, perf script and our bpftrace script print such lines. They differ in
+the columns before the time, in how they write the location, and in how they report losses: each has
+a class derived from ``TextLog``.
 
-Promises: rows come in file order; every line is a row, or is counted (lost, torn, rejected) or,
-being of other events, in ``skipped``; memory stays flat; the result does not depend on how the
-stream is cut into reads. A last line without its newline is torn, whatever it looks like: a
+Promises: rows come in file order; every line is a row, or is counted: as lost, torn or rejected, or
+in ``skipped`` if it is of another event; memory use is constant; the result does not depend on how
+the stream is split into reads. A last line without a newline is torn, whatever it looks like: a
 number cut short would be a wrong number.
 """
 
@@ -35,7 +35,7 @@ from tracers.logs.kprobe_text.rows import (
 )
 from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
 
-_WIDEST: Final = 768  # bytes of "event: (place)"; a symbol has at most 512 (KSYM_NAME_LEN)
+_WIDEST: Final = 768  # bytes of "event: (location)"; a symbol has at most 512 (KSYM_NAME_LEN)
 COMM: Final = 16  # columns of the thread's name: TASK_COMM_LEN, right-aligned, never full
 MOST_LOST: Final = (1 << 63) - 1
 
@@ -67,8 +67,8 @@ class Lines:
     def matches(self, which: Mask, pattern: str) -> list[dict[str, Any]]:
         """Return the groups of ``pattern`` in each short line of ``which`` that matches."""
         picked = np.flatnonzero(which & (self.ends - self.starts < _WIDEST))
-        found = pc.extract_regex(self.whole.take(arrow.column(picked)), pattern=pattern)
-        groups: list[dict[str, Any]] = found.drop_null().to_pylist()
+        matched = pc.extract_regex(self.whole.take(arrow.column(picked)), pattern=pattern)
+        groups: list[dict[str, Any]] = matched.drop_null().to_pylist()
         return groups
 
     def colons(self) -> Index:
@@ -78,34 +78,34 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Where the parts of each line are, int64[N] each; only ``shaped`` lines have them all."""
+    """Where the parts of each line are, int64[N] each; only ``complete`` lines have them all."""
 
     starts: Index
     time_end: Index  # the colon behind the time
-    location_end: Index  # behind the ")" of the place
+    location_end: Index  # behind the ")" of the location
     ends: Index
-    shaped: Mask
+    complete: Mask
 
 
 class TextLog:
-    """One pass over a log. The facts are complete once ``batches`` is exhausted.
+    """One pass over a log. The counts are complete once ``batches`` is exhausted.
 
     ``skipped``: lines of other events, other text and probes inside a function (``midway`` counts
     those). ``torn``, ``rejected``: as in ``Batch``.
     """
 
-    #: What it is, for errors; what to say when it is not, and when its times are counts.
+    #: For errors: what the text is, what to say if it is not, and if its times are counts.
     _what: ClassVar[str]
     _otherwise: ClassVar[str]
     _counting: ClassVar[str]
     _line_format: LineFormat
-    _meant: str  # a pattern of lines that are meant to be events of our functions
+    _ours: str  # a pattern of lines that look like events of our functions
     _comment: ClassVar[int] = 0  # first byte of lines that are no events; 0: none
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
         self._blocks = Blocks(stream, block)
         self._recognised = False
-        self.release: str | None = None  # no tracer's text tells it
+        self.release: str | None = None  # no tracer's text has it
         self._seen: dict[str, set[str]] = {}
         self.lines = self.skipped = self.midway = self.rejected = self.torn = 0
 
@@ -129,7 +129,7 @@ class TextLog:
         """Yield the events block by block, with what is missing around them.
 
         Raises:
-            LogError: this is no such text, or one whose times are not nanoseconds.
+            LogError: this is not such a text, or its times are not nanoseconds.
             OSError: the stream cannot be read.
         """
         for block, overlong in self._blocks:
@@ -159,13 +159,13 @@ class TextLog:
         short = block.ends - block.starts <= LONGEST
         picked = short & (block.first != self._comment) if self._comment else short
         try:
-            found = self._events(block, np.flatnonzero(picked))
+            parsed = self._events(block, np.flatnonzero(picked))
         except CounterClockError as error:
             raise LogError(self._counting) from error
-        rejected = found.rejected + int((~short).sum())
+        rejected = parsed.rejected + int((~short).sum())
         self.rejected += rejected
         losses = Losses(min(lost, MOST_LOST), lost_unknown, rejected=rejected + overlong)
-        return Batch(found.rows, losses)
+        return Batch(parsed.rows, losses)
 
     def _events(self, block: Lines, event: Index) -> ParsedRows:
         """Find the lines of our functions' events among ``event`` and read them."""
@@ -173,24 +173,24 @@ class TextLog:
         fresh = not self._seen
         spans = self._spans(block, event)
         widths = spans.location_end - spans.time_end
-        shaped = spans.shaped & (spans.location_end <= spans.ends) & (widths <= _WIDEST)
+        complete = spans.complete & (spans.location_end <= spans.ends) & (widths <= _WIDEST)
         side = np.full(len(event), lines.UNREADABLE, np.int8)
         function = np.full(len(event), -1, np.int8)
-        rows = np.flatnonzero(shaped)
+        rows = np.flatnonzero(complete)
         if len(rows):
             begins = spans.time_end[rows] + 2
             codes, pieces = byte_text.distinct(buffer, begins, spans.location_end[rows] - begins)
-            function[rows], side[rows] = (part[codes] for part in self._places(pieces))
+            function[rows], side[rows] = (part[codes] for part in self._identify(pieces))
         self.midway += int((side == lines.MIDWAY).sum())
         rows = np.flatnonzero((side == lines.ENTRY) | (side == lines.EXIT))
         self._see(function[rows], side[rows])
         unread = block.whole.take(arrow.column(event[side == lines.UNREADABLE]))
-        ours = arrow.true(pc.match_substring_regex(unread, pattern=self._meant))
+        ours = arrow.true(pc.match_substring_regex(unread, pattern=self._ours))
         rejected = int(ours.sum())
         if rejected and fresh and not len(rows):
             self._check_readable(unread.filter(arrow.flags(ours)))
         self.skipped += len(event) - len(rows) - rejected
-        found = read_rows(
+        parsed = read_rows(
             buffer,
             np.stack(
                 [
@@ -205,7 +205,7 @@ class TextLog:
             self._line_format,
             counts_are_fatal=fresh,
         )
-        return ParsedRows(found.rows, found.rejected + rejected)
+        return ParsedRows(parsed.rows, parsed.rejected + rejected)
 
     def _see(self, function: np.ndarray, side: np.ndarray) -> None:
         names = tuple(KINDS)
@@ -214,16 +214,16 @@ class TextLog:
             sides = self._seen.setdefault(names[pair // 2], set())
             sides.add("return" if pair % 2 else "entry")
 
-    # What a kind of text says of itself.
+    # What the class of each tracer's text implements.
 
     def _recognises(self, block: bytes) -> bool:
-        """Tell whether these lines show that the text is what it was taken for."""
+        """Return whether these lines are of this tracer's text."""
         raise NotImplementedError
 
     def _header(self, block: Lines) -> tuple[int, int]:
-        """Read the lines that are no events; return events lost and marks without a number.
+        """Read the lines that are not events; return lost events and losses without a number.
 
-        What is understood is taken off ``skipped``.
+        Lines that are understood are subtracted from ``skipped``.
         """
         raise NotImplementedError
 
@@ -231,12 +231,12 @@ class TextLog:
         """Find the parts of the lines ``event``."""
         raise NotImplementedError
 
-    def _places(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
-        """Tell function (index into ``KINDS`` or -1) and side of "event: (place)"."""
+    def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
+        """Return function (index into ``KINDS`` or -1) and side of "event: (location)"."""
         raise NotImplementedError
 
     def _check_readable(self, ours: pa.BinaryArray) -> None:
-        """Raise ``LogError`` if these first lines of ours show a form that cannot be read."""
+        """Raise ``LogError`` if our first lines show a format that cannot be read."""
 
     def _last(self) -> Iterator[Batch]:
         """Yield what is known to be missing only at the end."""
@@ -246,10 +246,10 @@ class TextLog:
 def spans(
     block: Lines, starts: Index, ends: Index, times: Index, after: Index, *, widest_gap: int
 ) -> Spans:
-    """Find time, name and place of lines "… time: [group:]name: (place) …".
+    """Find time, name and location of lines "… time: [group:]name: (location) …".
 
     ``times``: the colons that can end a time, ``after`` each of ``starts``. The name's colon is the
-    next that a space follows, and the place begins after up to ``widest_gap`` spaces.
+    next that a space follows, and the location begins after up to ``widest_gap`` spaces.
     """
     buffer, size = block.buffer, block.size
     colons = np.append(block.colons(), [size, size, size])
@@ -258,28 +258,30 @@ def spans(
     # A group and its name have one more colon between them.
     name_end = colons[which + (buffer[colons[which] + 1] != byte_text.SPACE)]
     if widest_gap == 1:
-        opening = name_end + 2
+        location_start = name_end + 2
     else:
         gap = byte_text.gather(buffer, name_end + 1, widest_gap + 1) != byte_text.SPACE
-        opening = name_end + 1 + gap.argmax(axis=1)
-    location_end = 1 + byte_text.following(np.flatnonzero(buffer[:size] == ord(")")), opening, size)
-    shaped = (
+        location_start = name_end + 1 + gap.argmax(axis=1)
+    location_end = 1 + byte_text.following(
+        np.flatnonzero(buffer[:size] == ord(")")), location_start, size
+    )
+    complete = (
         (buffer[time_end + 1] == byte_text.SPACE)
         & (buffer[name_end + 1] == byte_text.SPACE)
-        & (buffer[opening] == ord("("))
+        & (buffer[location_start] == ord("("))
     )
-    return Spans(starts, time_end, location_end, ends, shaped)
+    return Spans(starts, time_end, location_end, ends, complete)
 
 
 def times(block: Lines) -> Index:
-    """Return the colons behind what looks like seconds with 6 or 9 places: where a time may end.
+    """Return the colons behind what looks like seconds with 6 or 9 decimals: where a time may end.
 
-    For lines in which a thread's name, which may hold colons, has no fixed width.
+    For lines in which a thread's name, which may have colons, has no fixed width.
     """
     colons = block.colons()
     far = block.buffer[np.maximum(colons - 10, 0)] == ord(".")
-    shaped = far | (block.buffer[np.maximum(colons - 7, 0)] == ord("."))
-    shaped &= block.buffer[colons + 1] == byte_text.SPACE
-    shaped &= block.buffer[np.maximum(colons - 1, 0)] - np.uint8(ord("0")) < 10
-    ends: Index = colons[shaped]
+    like_times = far | (block.buffer[np.maximum(colons - 7, 0)] == ord("."))
+    like_times &= block.buffer[colons + 1] == byte_text.SPACE
+    like_times &= block.buffer[np.maximum(colons - 1, 0)] - np.uint8(ord("0")) < 10
+    ends: Index = colons[like_times]
     return ends

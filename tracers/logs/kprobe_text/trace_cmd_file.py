@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads a trace-cmd file (trace.dat) through the trace-cmd program.
 
-Promises: the program is given the open file, never a name; no shell, no plugins; it ends when we
-stop reading; what it says on stderr is kept for the error, its exit code counts. Functions are
-told by the symbols that are in the file. trace-cmd 3.1.6 ends with 0 and says nothing on most files
-cut short: no report at all is an error.
+Promises: the program gets the open file, never a name; no shell, no plugins; it is ended when we
+stop reading; its stderr is kept for the error message, and its exit code is checked. Functions are
+found by the symbols in the file. trace-cmd 3.1.6 exits with 0 and prints nothing for most files
+that are cut short: so an empty report is an error.
 """
 
 import os
@@ -35,8 +35,8 @@ _MISSING: Final = (
     "trace-cmd of Debian, Ubuntu, Fedora, RHEL, openSUSE, Arch); or run it elsewhere, its text is "
     "read too: trace-cmd report -t FILE > TEXT"
 )
-_QUERY_TIMEOUT_S: Final = 60  # longest a question about the file may take
-_MOST_OUTPUT: Final = 64 << 20  # bytes of an answer; a large kernel's kallsyms are 10 MiB
+_QUERY_TIMEOUT_S: Final = 60  # for one query about the file
+_MOST_OUTPUT: Final = 64 << 20  # bytes of a query's output; a large kernel's kallsyms are 10 MiB
 _STDERR: Final = 4096  # bytes kept
 _SYMBOL: Final = re.compile(
     rb"^([0-9a-f]{8,16}) (%s)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*\r?$"
@@ -47,14 +47,14 @@ _CLOCK: Final = re.compile(
     rb"\[(local|global|counter|uptime|perf|mono|mono_raw|boot|tai|x86-tsc)\]"
 )
 _UNAME: Final = re.compile(rb"^Linux \S* ?(\S+) (\S+)$", re.MULTILINE)
-#: The kernel's own counts of what its ring buffer dropped, each CPU (Option CPUSTAT).
+#: The kernel's own counts of what its ring buffers dropped, by CPU (option CPUSTAT).
 _DROPPED: Final = re.compile(
     rb"^(?:overrun|commit overrun|dropped events): (\d{1,18})$", re.MULTILINE
 )
 
 
 def looks_like_trace_cmd_file(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` is one that trace-cmd wrote."""
+    """Return whether a file that begins with ``head`` is one that trace-cmd wrote."""
     return head.startswith(MAGIC)
 
 
@@ -70,7 +70,7 @@ class TraceCmdFile:
     """
 
     def __init__(
-        self, file: int, *, places: Mapping[str, ProbeLocation] | None = None, block: int = BLOCK
+        self, file: int, *, locations: Mapping[str, ProbeLocation] | None = None, block: int = BLOCK
     ) -> None:
         """Take the descriptor ``file`` of a regular file; it stays the caller's to close."""
         program = shutil.which(_PROGRAM)
@@ -83,7 +83,7 @@ class TraceCmdFile:
         uname = _UNAME.search(self._query("report", "-N", "--uname"))
         self.release = uname[1].decode("utf-8", "backslashreplace") if uname else None
         self.dropped = sum(map(int, _DROPPED.findall(self._query("report", "-N", "--stat"))))
-        self._names = FunctionNames(places, self._symbols())
+        self._names = FunctionNames(locations, self._symbols())
         self._block = block
         self._log: TraceCmdLog | None = None
         self._failure: str | None = None
@@ -108,15 +108,15 @@ class TraceCmdFile:
         """Yield the events block by block, with what is missing around them.
 
         Raises:
-            LogError: trace-cmd cannot read the file, or its times are no nanoseconds.
+            LogError: trace-cmd cannot read the file, or its times are not nanoseconds.
             OSError: trace-cmd cannot be run.
         """
-        told = 0
+        reported = 0
         with _Report(self._command("report", "-N", "-t"), self._file) as report:
             self._log = TraceCmdLog(report.stdout, names=self._names, block=self._block)
             for batch in self._log.batches():
-                told += batch.losses.lost
-                # The kernel's count knows the number of what a mark without one stands for.
+                reported += batch.losses.lost
+                # The kernel's count includes the losses that marks without a number stand for.
                 counted = replace(batch.losses, lost_unknown=0) if self.dropped else batch.losses
                 yield replace(batch, losses=counted)
             self._failure = report.failure()
@@ -125,14 +125,14 @@ class TraceCmdFile:
             raise LogError(f"trace-cmd cannot read it: {why}")
         if self._failure:
             yield Batch(NO_ROWS, Losses(torn=1))
-        if self.dropped > told:
-            yield Batch(NO_ROWS, Losses(lost=self.dropped - told))
+        if self.dropped > reported:
+            yield Batch(NO_ROWS, Losses(lost=self.dropped - reported))
 
     def _command(self, *arguments: str) -> list[str]:
         return [self._program, *arguments, "-i", f"/dev/fd/{self._file}"]
 
     def _query(self, *arguments: str) -> bytes:
-        """Return the beginning of what trace-cmd says; nothing if it fails or hangs."""
+        """Return the beginning of trace-cmd's output; nothing if it fails or hangs."""
         with _Report(self._command(*arguments), self._file) as report:
             timer = threading.Timer(_QUERY_TIMEOUT_S, report.close)
             timer.start()
@@ -142,13 +142,13 @@ class TraceCmdFile:
                 timer.cancel()
 
     def _symbols(self) -> dict[int, str]:
-        found = _SYMBOL.findall(self._query("report", "-N", "-f"))
+        symbols = _SYMBOL.findall(self._query("report", "-N", "-f"))
         # All are 0 where kptr_restrict hid them.
-        return {int(address, 16): name.decode() for address, name in found if int(address, 16)}
+        return {int(address, 16): name.decode() for address, name in symbols if int(address, 16)}
 
 
 class _Report:
-    """A run of trace-cmd on an open file, ended when it is left."""
+    """A run of trace-cmd on an open file, ended when the context is left."""
 
     def __init__(self, command: Sequence[str], file: int) -> None:
         self._process = subprocess.Popen(  # noqa: S603 (a list, no shell)
@@ -161,7 +161,7 @@ class _Report:
         )
         self.stdout: IO[bytes] = cast("IO[bytes]", self._process.stdout)
         self._stderr = cast("BufferedReader", self._process.stderr)
-        self._said = b""
+        self._stderr_tail = b""
         self._listener = threading.Thread(target=self._listen, name="trace-cmd", daemon=True)
         self._listener.start()
 
@@ -172,9 +172,9 @@ class _Report:
         self.close()
 
     def _listen(self) -> None:
-        """Keep the end of stderr: what was said last is why it ended."""
-        while said := self._stderr.read1(_STDERR):
-            self._said = (self._said + said)[-_STDERR:]
+        """Keep the end of stderr: the last lines say why it ended."""
+        while chunk := self._stderr.read1(_STDERR):
+            self._stderr_tail = (self._stderr_tail + chunk)[-_STDERR:]
 
     def failure(self) -> str | None:
         """Wait for the end of the program; return why it failed, None if it did not."""
@@ -182,8 +182,8 @@ class _Report:
         self._listener.join()
         if not code:
             return None
-        said = " ".join(self._said.decode("utf-8", "backslashreplace").split())
-        return said or (f"exit code {code}" if code > 0 else f"killed by signal {-code}")
+        message = " ".join(self._stderr_tail.decode("utf-8", "backslashreplace").split())
+        return message or (f"exit code {code}" if code > 0 else f"killed by signal {-code}")
 
     def close(self) -> None:
         """Kill it if it still runs."""

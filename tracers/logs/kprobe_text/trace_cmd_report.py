@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads what ``trace-cmd report`` prints into events.
 
-Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are told as
+Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are found as
 ``tracers.logs.kprobe_text.function_names`` says. Sources: trace-cmd's tracecmd/trace-read.c
 (trace_show_data, print_event_name, time_format, print_handle_file), libtraceevent's
 src/event-parse.c (print_event_time, data_latency_format); read at 2026-02 and tried with 3.1.6.
 
-Read: times with 6 and (-t) 9 places, with and without the flags that 3.2 puts before the time,
--l, --ts-diff, and the names of buffer instances or files before each line. Not read, and said:
+Read: times with 6 and (-t) 9 decimals, with and without the flags that 3.2 puts before the time,
+-l, --ts-diff, and the names of buffer instances or files before each line. Not read, but reported:
 -R, which puts fields in place of the format, and times that are counts (--raw-ts, counting clocks).
 """
 
@@ -25,11 +25,11 @@ from tracers.logs.kprobe_text.rows import LineFormat
 from tracers.logs.kprobe_text.text_log import COMM, Lines, LogError, Spans, spans
 from tracers.logs.line_blocks import BLOCK, Readable
 
-_PLACE: Final = rb" *\w+: +\([0-9a-f]{1,16}(?: <- [0-9a-f]{1,16})?\)"
+_LOCATION: Final = rb" *\w+: +\([0-9a-f]{1,16}(?: <- [0-9a-f]{1,16})?\)"
 _HEAD: Final = re.compile(
     rb"\A(?:version = \d+\r?\n)?(?:[^\n]*: )? *cpus=\d+\r?$"
     rb"|^(?:[^\n]*: )?CPU:\d+ \[(?:\d+ )?EVENTS DROPPED\]\r?$"
-    rb"|^[^\n]*-\d+ +\[?\d+\]?\S* [^\n:]*\d:(?: \(\+\d+\) *)?" + _PLACE,
+    rb"|^[^\n]*-\d+ +\[?\d+\]?\S* [^\n:]*\d:(?: \(\+\d+\) *)?" + _LOCATION,
     re.MULTILINE,
 )
 #: "%16s-%-5d [%03d]", in the latency format "%8.8s-%-5d %3d"; then the flags.
@@ -48,7 +48,7 @@ _RAW: Final = " __probe_(?:ip|func)="
 
 
 def looks_like_trace_cmd(head: bytes) -> bool:
-    """Tell whether a file that begins with ``head`` is what ``trace-cmd report`` printed."""
+    """Return whether a file that begins with ``head`` is what ``trace-cmd report`` printed."""
     return _HEAD.search(head) is not None
 
 
@@ -69,7 +69,7 @@ class TraceCmdLog(NamedLog):
         self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
     ) -> None:
         super().__init__(stream, names=names, block=block)
-        self._prefix: int | None = None  # bytes before a line's own, once they are known
+        self._prefix: int | None = None  # bytes before a line's columns, once known
         self.cpus: int | None = None
 
     def _recognises(self, block: bytes) -> bool:
@@ -83,7 +83,7 @@ class TraceCmdLog(NamedLog):
             self.skipped -= 1
             lost += int(mark["count"] or 0)
             unknown += not mark["count"]
-        if not self._seen:  # it stands before all events
+        if not self._seen:  # it comes before all events
             for line in block.matches(ours, _CPUS):
                 self.skipped -= 1
                 self.cpus = (self.cpus or 0) + int(line["cpus"])
@@ -96,16 +96,16 @@ class TraceCmdLog(NamedLog):
         latency = ~whole & (buffer[starts + _SHORT] == ord("-"))
         known = whole | latency
         if not known.all() and (prefix := self._find_prefix(block, event[~known])):
-            moved = ~known & (buffer[starts + prefix + COMM] == ord("-"))
-            starts = starts + np.where(moved, prefix, 0)
-            known |= moved
+            prefixed = ~known & (buffer[starts + prefix + COMM] == ord("-"))
+            starts = starts + np.where(prefixed, prefix, 0)
+            known |= prefixed
         after = starts + np.where(latency, _SHORT, COMM) + 1
-        found = spans(block, starts, ends, block.colons(), after, widest_gap=24)
-        found.shaped[~known] = False
-        return found
+        parts = spans(block, starts, ends, block.colons(), after, widest_gap=24)
+        parts.complete[~known] = False
+        return parts
 
     def _find_prefix(self, block: Lines, lines_: Index) -> int:
-        """Return how far the lines are indented: all by the same, when they are."""
+        """Return the width of the lines' prefix, the same for all; 0 if there is none."""
         if self._prefix is None:
             which = np.zeros(len(block.starts), np.bool_)
             which[lines_] = True

@@ -90,7 +90,7 @@ def check_text(raw: bytes) -> None:
         assert again == rows
         assert other.notes == log.notes
         assert other.lines == log.lines
-        told = [(m.start(), int(m[1]), int(m[2], 16)) for m in _VALUE.finditer(raw)]
+        values_at = [(m.start(), int(m[1]), int(m[2], 16)) for m in _VALUE.finditer(raw)]
         for row in rows:
             if row["start"] is None:
                 assert row["end"] is None
@@ -100,11 +100,11 @@ def check_text(raw: bytes) -> None:
             assert possible(start, end)
             if vmlinux:
                 first, *lasts = HELD[row["kind"]]
-                values = {(n, v) for _, n, v in told}
+                values = {(n, v) for _, n, v in values_at}
                 assert (first, start) in values
                 assert all((last, end) in values for last in lasts)
             else:
-                assert {start, end} <= {v for _, _, v in told}
+                assert {start, end} <= {v for _, _, v in values_at}
 
 
 def check_made(choices: Sequence[int]) -> None:
@@ -135,8 +135,8 @@ def check_made(choices: Sequence[int]) -> None:
     found = [(row["start"], row["end"]) for row in rows if row["kind"] == "populate"]
     assert len(found) == len(calls)
     assert (log.torn, log.rejected, log.lost_unknown) == (0, 0, 0)
-    for call, told in zip(calls, found, strict=True):
-        assert told in {(None, None), call}
+    for call, accepted in zip(calls, found, strict=True):
+        assert accepted in {(None, None), call}
 
 
 def _other(choose: Any, start: int) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Waiting for a proof: the order of rows, how long one waits, what a contradiction does."""
+"""Splats that wait for a proof: order of rows, how long they wait, contradictions."""
 
 from tests.tracers.logs.dmesg.fuzz_dmesg import WINDOW, check_text
 from tests.tracers.logs.dmesg.splat_texts import END, SECTION, log_of, registers

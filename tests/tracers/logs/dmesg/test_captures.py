@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernels.files import kernel
 from tests.tracers.logs.dmesg.fuzz_dmesg import CAPTURES, WINDOW, arguments_of, read
-from tests.tracers.logs.dmesg.test_reader import BELOW, ROWS, calls, told
+from tests.tracers.logs.dmesg.test_reader import BELOW, ROWS, calls, without_nulls
 from tracers.logs.dmesg.lines import Clock
 from tracers.logs.dmesg.reader import DmesgLog
 from tracers.logs.dmesg.registers import Arguments
@@ -92,7 +92,7 @@ def test_the_wrapped_console_ends_in_an_oops():
 def test_the_other_scenes_of_6_1(vmlinux: bool):
     rows, _ = read(BELOW, vmlinux=vmlinux)
     assert calls(rows, "free") == by_ftrace(CAPTURES / "below.ftrace.txt", "free")
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     rows, log = read(unpacked(CAPTURES / "trace-cmd.dmesg.txt.xz"), vmlinux=vmlinux)
     # 4 GiB of the hole's 16, from the same address.
     assert calls(rows, "populate") == by_ftrace(CAPTURES / "hole.ftrace.txt", "free")[:32]
@@ -178,7 +178,7 @@ def test_every_form_dmesg_prints(name: str, new: Arguments):
     rows = [row for batch in log.batches() for row in batch.events.to_pylist()]
     plain = DmesgLog(io.BytesIO((FIXED / "below.dmesg.txt").read_bytes()), arguments=new)
     expected = [row for batch in plain.batches() for row in batch.events.to_pylist()]
-    assert told(rows) == told(expected)
+    assert without_nulls(rows) == without_nulls(expected)
     assert (log.lost_unknown, log.torn, log.rejected) == (0, 0, 0)
     assert log.clock == PRINTED[name].value
     same = [row["ts_ns"] for row in rows] == [row["ts_ns"] for row in expected]

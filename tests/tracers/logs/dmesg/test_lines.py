@@ -5,7 +5,7 @@ import pytest
 
 from tests.tracers.logs.dmesg import splat_texts
 from tests.tracers.logs.dmesg.fuzz_dmesg import read
-from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, ROWS, told
+from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, ROWS, without_nulls
 from tracers.logs.dmesg.lines import Clock, read_line
 from tracers.logs.dmesg.reader import looks_like_dmesg
 
@@ -16,7 +16,7 @@ def test_a_prefix_changes_nothing_but_the_time(name: str, ends: bytes):
     raw = splat_texts.dressed(LINES, name, ends)
     assert looks_like_dmesg(raw[:4096])
     rows, log = read(raw, vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     assert (log.lost_unknown, log.torn, log.rejected) == (0, 0, 0)
     unit = splat_texts.PREFIXES[name][1]
     step = (6_459_288 - 6_347_350) * 1000
@@ -30,14 +30,14 @@ def test_a_prefix_changes_nothing_but_the_time(name: str, ends: bytes):
 @pytest.mark.parametrize("change", [splat_texts.two_a_line, splat_texts.as_6_19])
 def test_the_forms_of_other_releases(change):
     rows, log = read(splat_texts.dressed(change(LINES), "dmesg"), vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     assert log.torn == log.rejected == 0
 
 
 def test_a_condition_in_front_of_the_place():
     lines = splat_texts.as_6_19(LINES, b"[(start < VMEMMAP_START) || a[0] > (end)] ")
     rows, _ = read(splat_texts.dressed(lines, "dmesg"), vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
 
 
 @pytest.mark.parametrize("width", [64, 72, 78])
@@ -48,14 +48,14 @@ def test_a_mailer_wraps_lines(name: str, width: int, change):
     raw = splat_texts.wrapped(splat_texts.dressed(change(LINES), name), width, quote)
     assert raw.count(b"\n") > len(LINES)
     rows, log = read(raw, vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     assert (log.lost_unknown, log.torn, log.rejected) == (0, 0, 0)
 
 
 def test_pages_of_other_text_around_it():
     raw = b"Hi all,\n\nwe see this on our machine:\n\n" + BELOW + b"\nWARNING: no tests\n--\nBob\n"
     rows, log = read(raw, vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     assert (log.torn, log.rejected) == (0, 0)
 
 

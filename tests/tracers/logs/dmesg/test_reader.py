@@ -34,7 +34,7 @@ def calls(rows: list[dict], kind: str) -> list[tuple[int | None, int | None]]:
     return [(row["start"], row["end"]) for row in rows if row["kind"] == kind]
 
 
-def told(rows: list[dict]) -> list[dict]:
+def without_nulls(rows: list[dict]) -> list[dict]:
     return [
         {name: value for name, value in row.items() if value is not None and name != "ts_ns"}
         for row in rows
@@ -53,7 +53,7 @@ def printers(form: str) -> tuple[list[bytes], list[bytes]]:
 def test_two_cpus_with_caller_ids_are_told_apart(order: list[bool]):
     lines = splat_texts.interleaved(*printers("[%(us)12.6f]%(caller)s "), order)
     rows, log = read(b"\n".join(lines) + b"\n", vmlinux=True)
-    assert sorted(told(rows), key=lambda row: row["tid"]) == ROWS
+    assert sorted(without_nulls(rows), key=lambda row: row["tid"]) == ROWS
     assert (log.torn, log.rejected) == (0, 0)
 
 
@@ -90,7 +90,7 @@ def test_begun_in_the_middle_of_a_splat():
     whole = BELOW.splitlines(keepends=True)
     for cut in range(2, ENDS[0] + 1):  # after its WARNING line, up to its last line
         rows, log = read(b"".join(whole[cut:]), vmlinux=True)
-        assert told(rows) == ROWS[2:]
+        assert without_nulls(rows) == ROWS[2:]
         assert (log.torn, log.lost_unknown) == (1, 1)
         assert "1 reports end whose beginning is not in the log" in log.notes
         assert "so all counts from this log are lower bounds" in log.notes
@@ -98,11 +98,11 @@ def test_begun_in_the_middle_of_a_splat():
 
 @given(st.data())
 def test_a_number_cut_short_is_none(data):
-    """However many bytes are there: what is told is what the whole log tells, or less."""
+    """However many bytes are there, the rows are those of the whole log, or fewer."""
     raw = splat_texts.dressed(splat_texts.as_6_19(LINES), "dmesg")
     cut = data.draw(st.integers(100, len(raw)))
     rows, _ = read(raw[:cut], vmlinux=True)
-    for row, whole in zip(told(rows), ROWS, strict=False):
+    for row, whole in zip(without_nulls(rows), ROWS, strict=False):
         assert row.items() <= whole.items()
 
 
@@ -115,7 +115,7 @@ def test_a_number_cut_short_is_none(data):
 )
 def test_what_the_log_says_it_dropped(line: str, note: str):
     rows, log = read(b"[    6.300000] " + line.encode() + b"\n" + BELOW, vmlinux=True)
-    assert told(rows) == ROWS
+    assert without_nulls(rows) == ROWS
     assert log.lost_unknown == 1
     assert any(each.startswith(note) for each in log.notes)
 
@@ -144,7 +144,7 @@ def test_time_running_backwards():
     late = splat_texts.dressed([(us + 9_000_000, text) for us, text in LINES], "dmesg")
     for block in (300, 1 << 20):
         rows, log = read(late + BELOW, vmlinux=True, block=block)
-        assert told(rows) == ROWS + ROWS
+        assert without_nulls(rows) == ROWS + ROWS
         assert log.lost_unknown == 1
         assert any(note.startswith("time runs backwards in 1 places") for note in log.notes)
 
@@ -159,7 +159,7 @@ def test_another_boot_is_no_gap():
 def test_a_damaged_first_line_is_rejected():
     raw = BELOW.replace(b"WARNING: CPU: 1 PID: 76 at", b"WARNING: CPU: 1 PID: at", 1)
     rows, log = read(raw, vmlinux=True)
-    assert told(rows) == ROWS[2:]
+    assert without_nulls(rows) == ROWS[2:]
     assert (log.rejected, log.torn) == (1, 0)
 
 
@@ -206,7 +206,7 @@ def test_panic_on_warn_ends_a_splat():
         b" dump_backtrace+0xdc/0x130",
     ))]  # fmt: skip
     rows, log = read(splat_texts.dressed(SPLATS[0][:-1] + panic, "dmesg"), vmlinux=True)
-    assert told(rows) == ROWS[:2]
+    assert without_nulls(rows) == ROWS[:2]
     assert log.torn == 0
     assert "Kernel panic - not syncing: kernel: panic_on_warn set ..." in log.notes
     assert any(note.startswith("1 splat: vmemmap_populate <- __populate") for note in log.notes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The proof by arithmetic: what is struck out, what is left, and when nothing is told."""
+"""The proof by arithmetic: what is struck out, what is left, and when there is no result."""
 
 import pytest
 
@@ -14,7 +14,7 @@ HOLE = END + 0x3F000000  # somewhere above
 STACK = 0xFFFFFF80057C7980
 
 
-def told(*splats: list[int]) -> list[tuple[int, int] | None]:
+def ranges(*splats: list[int]) -> list[tuple[int, int] | None]:
     pairs = RegisterPairs(SHAPE)
     for values in splats:
         pairs.see("a place", values)
@@ -29,41 +29,41 @@ def one(start: int, end: int, **more: int) -> list[int]:
 
 
 def test_one_pair_is_the_call():
-    assert told(one(HOLE, HOLE + SECTION)) == [(HOLE, HOLE + SECTION)]
+    assert ranges(one(HOLE, HOLE + SECTION)) == [(HOLE, HOLE + SECTION)]
 
 
 def test_a_part_of_a_section_is_told_as_well():
     call = (HOLE + 3 * STEP, HOLE + 7 * STEP)
-    assert told(one(*call)) == [call]
+    assert ranges(one(*call)) == [call]
 
 
 def test_the_range_before_in_a_register_is_a_rival_until_another_splat():
     """As in hole.dmesg.txt, whose second vmemmap_free has the first one's start in x11."""
     first = one(HOLE, HOLE + SECTION, x11=0xC0)
     second = one(HOLE + SECTION, HOLE + 2 * SECTION, x11=HOLE)
-    assert told(second) == [None]
-    assert told(first, second) == [(HOLE, HOLE + SECTION), (HOLE + SECTION, HOLE + 2 * SECTION)]
+    assert ranges(second) == [None]
+    assert ranges(first, second) == [(HOLE, HOLE + SECTION), (HOLE + SECTION, HOLE + 2 * SECTION)]
 
 
 def test_a_part_whose_neighbours_look_like_a_whole_section():
     """END in a register, as the comparison has it, and a call that begins a section above it."""
     call = (END + SECTION, END + SECTION + STEP)
-    assert told(one(*call, x0=END)) == [None]
+    assert ranges(one(*call, x0=END)) == [None]
 
 
 def test_page_frame_numbers_that_lie_like_addresses():
     """As in wrap.console.txt: x4 and x5 are numbers of pages, multiples of a section's."""
     call = (0x3FDFE000000, 0x3FDFE000000 + SECTION)
-    assert told(one(*call, x4=0xFFFFA8000, x5=0xFFFFE8000)) == [None]
+    assert ranges(one(*call, x4=0xFFFFA8000, x5=0xFFFFE8000)) == [None]
 
 
 def test_the_other_warn_leaves_a_rival():
     """More than a section inside the window: vmemmap_populate's second WARN fires for that."""
     inside = (START + SECTION, START + 3 * SECTION)
-    assert told(one(*inside)) == [None]
-    assert told(one(*inside, x4=HOLE, x5=HOLE + SECTION)) == [None]
+    assert ranges(one(*inside)) == [None]
+    assert ranges(one(*inside, x4=HOLE, x5=HOLE + SECTION)) == [None]
     # The window's own bounds are in registers whenever it is compared with them.
-    assert told(one(HOLE, HOLE + SECTION, x20=START, x0=END)) == [(HOLE, HOLE + SECTION)]
+    assert ranges(one(HOLE, HOLE + SECTION, x20=START, x0=END)) == [(HOLE, HOLE + SECTION)]
 
 
 def test_registers_that_fit_nothing_in_common():
@@ -77,12 +77,12 @@ def test_registers_that_fit_nothing_in_common():
 
 
 def test_inside_the_window_no_warn_fires():
-    assert told(one(START, START + SECTION)) == [None]
+    assert ranges(one(START, START + SECTION)) == [None]
 
 
 @pytest.mark.parametrize("size", [SECTION, STEP])
 def test_null(size: int):
-    assert told(one(0, size)) == [(0, SECTION) if size == SECTION else None]
+    assert ranges(one(0, size)) == [(0, SECTION) if size == SECTION else None]
 
 
 def test_places_are_bounded():

@@ -30,8 +30,8 @@ def parse(raw: bytes, block: int = 4 << 20):
 
 def wrapped(line: bytes) -> bytes:
     """As bpftrace's JsonOutput has it (src/output.cpp): no more escaped than JSON needs."""
-    told = json.dumps(line.decode("utf-8", "surrogateescape") + "\n", ensure_ascii=False)
-    return b'{"type": "printf", "data": %s}' % told.encode("utf-8", "surrogateescape")
+    quoted = json.dumps(line.decode("utf-8", "surrogateescape") + "\n", ensure_ascii=False)
+    return b'{"type": "printf", "data": %s}' % quoted.encode("utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,9 @@ def test_a_place_inside_a_function_is_not_its_entry() -> None:
 
 def test_what_each_event_is_on(captures: Path) -> None:
     text = (captures / "6.1.192-vmemlab-39bit" / "kprobe_events").read_text()
-    places = read_probe_locations(text)
-    assert places["add_pages"] == places["add_pages_ret"] == ProbeLocation("__add_pages")
-    assert len(places) == 12
+    locations = read_probe_locations(text)
+    assert locations["add_pages"] == locations["add_pages_ret"] == ProbeLocation("__add_pages")
+    assert len(locations) == 12
 
 
 def test_a_name_that_tells_no_place_is_left_out() -> None:

@@ -14,8 +14,8 @@ SIDES = ("entry", "exit", "midway", "foreign", "unreadable")
 FREE = 0xFFFFFFC008028690
 
 
-def told(names: FunctionNames, *pieces: bytes) -> list[tuple[str | None, str]]:
-    function, side = names.places(arrow.strings(pieces, pa.binary()))
+def identified(names: FunctionNames, *pieces: bytes) -> list[tuple[str | None, str]]:
+    function, side = names.identify(arrow.strings(pieces, pa.binary()))
     return [
         (FUNCTIONS[index] if index >= 0 else None, SIDES[at])
         for index, at in zip(function, side, strict=True)
@@ -40,13 +40,13 @@ def told(names: FunctionNames, *pieces: bytes) -> list[tuple[str | None, str]]:
 )
 def test_by_name_alone(piece: bytes, function: str | None, side: str):
     names = FunctionNames()
-    assert told(names, piece) == [(function, side)]
+    assert identified(names, piece) == [(function, side)]
     assert bool(names.notes) == (function is not None)
 
 
 def test_symbols_decide_over_names():
     names = FunctionNames({"inside": ProbeLocation("vmemmap_free", 8)}, {FREE: "vmemmap_free"})
-    assert told(
+    assert identified(
         names,
         b"warn: (ffffffc008028690)",
         b"x_ret: (ffffffc008028690 <- ffffffc008212d84)",
@@ -67,7 +67,7 @@ def test_kprobe_events_decide_over_names():
             "b": ProbeLocation("__warn", 4),
         }
     )
-    assert told(
+    assert identified(
         names,
         b"a: (ffffffc008028690)",
         b"warn: (ffffffc008028690)",
@@ -80,4 +80,4 @@ def test_kprobe_events_decide_over_names():
 
 def test_a_static_functions_suffix_is_no_other_function():
     names = FunctionNames({"x": ProbeLocation("section_deactivate.isra.0")})
-    assert told(names, b"x: (ffffffc008028690)") == [("section_deactivate", "entry")]
+    assert identified(names, b"x: (ffffffc008028690)") == [("section_deactivate", "entry")]

@@ -65,15 +65,15 @@ def test_the_kernel_saw_the_same_calls(captures: Path):
     """Three runs after each other: plain, with call chains, and with a ring of one page."""
     folder = captures / LAB
     calls = tools.truth(tools.raw(folder, "perf-all.truth.txt"))
-    told = []
+    seen = []
     for name in ("perf.script.txt", "perf-g.script.txt"):
         rows, _, missing = parse(tools.raw(folder, name))
         assert missing == {}
-        told += tools.like_truth(rows, calls)
-    assert told == calls[: len(told)]
+        seen += tools.like_truth(rows, calls)
+    assert seen == calls[: len(seen)]
     rows, _, missing = parse(tools.raw(folder, "perf-lost.script.txt"))
     lossy = tools.like_truth(rows, calls)
-    rest = iter(calls[len(told) :])
+    rest = iter(calls[len(seen) :])
     assert all(call in rest for call in lossy)  # in this order
     # perf's own count, and what the kernel saw of 128 sections: 2 * (4 + 128 + 256) events
     assert missing == {"lost": 5}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""trace-cmd files through the program, and what happens when the program does not do its part."""
+"""trace-cmd files through the program, and what happens when the program fails."""
 
 import os
 import sys
@@ -38,11 +38,11 @@ def test_the_file_and_its_report_tell_the_same(captures: Path, scene: str):
     rows, log, _ = parse(path)
     packed = captures / LAB / f"trace-cmd-{scene}.report-t.txt.xz"
     name = f"trace-cmd-{scene}.report{'-t' if packed.is_file() or scene == 'hole' else ''}.txt"
-    told, _, _ = parse_report(tools.raw(captures / LAB, name))
+    expected, _, _ = parse_report(tools.raw(captures / LAB, name))
     if "-t" not in name:
         for row in rows:
             row["ts_ns"] = (row["ts_ns"] + 500) // 1000 * 1000
-    assert rows == told
+    assert rows == expected
     assert (log.clock, log.release) == ("mono", "6.1.192-vmemlab")
     assert log.notes == ()  # the symbols are in the file: no name had to be believed
 
@@ -60,7 +60,7 @@ def test_the_kernel_saw_the_same_calls(captures: Path):
 
 @needs_trace_cmd
 def test_the_kernels_own_count_of_what_its_marks_do_not_number(captures: Path):
-    # trace-cmd record said: CPU 0: 178 events lost, CPU 1: 179 events lost
+    # trace-cmd record printed: CPU 0: 178 events lost, CPU 1: 179 events lost
     assert parse(captures / LAB / "trace-cmd-lost-unnumbered.dat")[2] == {"lost": 178 + 179}
 
 
@@ -68,10 +68,10 @@ def test_the_kernels_own_count_of_what_its_marks_do_not_number(captures: Path):
 @pytest.mark.skipif(not SHARED.is_file(), reason="the shared capture is not here")
 def test_the_shared_capture_tells_what_its_report_tells(captures: Path):
     rows, log, missing = parse(SHARED)
-    told, _, _ = parse_report(tools.raw(captures / LAB, "trace-cmd.report.txt"))
+    expected, _, _ = parse_report(tools.raw(captures / LAB, "trace-cmd.report.txt"))
     for row in rows:
         row["ts_ns"] = (row["ts_ns"] + 500) // 1000 * 1000
-    assert (rows, missing, log.clock) == (told, {}, "local")
+    assert (rows, missing, log.clock) == (expected, {}, "local")
 
 
 @needs_trace_cmd
@@ -167,7 +167,7 @@ def test_the_program_ends_when_reading_does(stand_in, tmp_path: Path):
     assert not [thread for thread in threading.enumerate() if thread.name == "trace-cmd"]
 
 
-def test_questions_that_hang_are_given_up(stand_in, monkeypatch: pytest.MonkeyPatch):
+def test_queries_that_hang_are_given_up(stand_in, monkeypatch: pytest.MonkeyPatch):
     file = stand_in(f"print('cpus=2\\n{LINE}')")
     program = Path(os.environ["PATH"]) / "trace-cmd"
     program.write_text(program.read_text() + "elif '-f' in sys.argv:\n    time.sleep(600)\n")

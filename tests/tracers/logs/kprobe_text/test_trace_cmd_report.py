@@ -84,7 +84,7 @@ def test_what_is_no_nanoseconds_or_no_format_is_refused(captures: Path):
 def test_losses_with_a_number(captures: Path):
     raw = tools.raw(captures / LAB, "trace-cmd-lost.report-t.txt")
     rows, log, missing = parse(raw)
-    # what trace-cmd record said at its end: CPU 0: 107 events lost
+    # trace-cmd record printed at its end: CPU 0: 107 events lost
     assert (missing, log.skipped) == ({"lost": 107}, 0)
     # memremap, add_pages, remove_pages, memunmap and 128 frees, 256 WARNs, each with its return
     assert len(rows) + 107 == 2 * (4 + 128 + 256)
