@@ -50,7 +50,7 @@ def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa
     sources = np.array([each.rung.source for each in probes], np.int8)
     untimed = np.array([not each.timed for each in probes], np.bool_)[probe]
     entry = records["phase"] != Phase.EXIT
-    # an entry whose exit nobody watches for must not look like a call that never ended
+    # an entry whose exit is not watched must not look like a call that never ended
     phase = np.where(entry & untimed, np.int8(Phase.POINT), records["phase"].astype(np.int8))
     has_args = (records["known"] & KNOWN_ARGS) != 0
     made: dict[str, pa.Array] = {

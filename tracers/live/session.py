@@ -53,7 +53,7 @@ class Live:
     ) -> None:
         self.machine = machine
         self.attached = tuple(attached)
-        self.probes = {each.function: each.how for each in attached}
+        self.probes = {point.function: point.how for point in attached}
         self.warn_sites = tuple(warn_sites)
         self.notes = (*notes, *_why_refused(attached))
         self.clock: dict[str, str | int | None] = {
@@ -66,7 +66,7 @@ class Live:
         self._root = root
         self._warned_before: int | None = None
         self._warned: int | None = None
-        derived = any(each.derived for each in attached)
+        derived = any(point.derived for point in attached)
         self._deriver = Deriver(machine.window, _section_pages(machine)) if derived else None
 
     def __enter__(self) -> Self:
@@ -203,10 +203,10 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
 
 def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
     attached = climb(surveyed.ladders, engine.attach, surveyed.traceable)
-    if all(each.probe is None for each in attached):
+    if all(point.probe is None for point in attached):
         # most often all have the same reason; a rung left out on purpose is not a reason
         reasons = dict.fromkeys(
-            why for each in attached for _, why in each.refused if not why.startswith("left out")
+            why for point in attached for _, why in point.refused if not why.startswith("left out")
         )
         why = "; ".join(list(reasons)[:3]) or "no reason given"
         raise LiveError(f"the kernel refused every probe ({why}): see vmemscope doctor")
@@ -251,10 +251,10 @@ _OPENERS: "Final[Mapping[str, Callable[..., Engine]]]" = {"bcc": _bcc, "tracefs"
 
 def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:
     """Yield for each attached point why the more direct rungs failed."""
-    for each in attached:
-        if each.probe is not None:
-            for rung, why in each.refused:
-                yield f"{each.function}: {rung.value}: {why}"
+    for point in attached:
+        if point.probe is not None:
+            for rung, why in point.refused:
+                yield f"{point.function}: {rung.value}: {why}"
 
 
 def _section_pages(machine: Machine) -> int | None:

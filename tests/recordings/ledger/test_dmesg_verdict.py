@@ -55,7 +55,7 @@ def test_without_a_window(proven: bool):
         BELOW[: BELOW.index(b"Call trace")],
         BELOW[BELOW.index(b"pc :") : BELOW.index(b"devpriv: [mem")],
         b"[    1.000000] ** 3 printk messages dropped **\n",
-        splat_texts.dressed([*LINES[:1], *LINES[36:37]], "/dev/kmsg"),
+        splat_texts.prefixed([*LINES[:1], *LINES[36:37]], "/dev/kmsg"),
     ],
     ids=["no splat", "cut at its end", "cut at its beginning", "dropped", "nothing of ours"],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A booted lab 6.1 as files: all that doctor looks at, with contents as the kernel writes them."""
+"""A booted lab 6.1 as files: all that doctor reads, with contents as the kernel writes them."""
 
 import sys
 from pathlib import Path

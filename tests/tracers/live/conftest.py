@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fixtures: a booted machine made of files, and engines made for the test."""
+"""Fixtures: a booted machine made of files, and fake engines."""
 
 import os
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An engine made for the test, and the window of the lab's 6.1."""
+"""A fake engine, and the window of the lab's 6.1."""
 
 from tracers.live.probes.engine import AttachError, Counts
 from tracers.live.probes.points import Probe  # noqa: TC001 (an annotation of a test double)

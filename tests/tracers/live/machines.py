@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A running kernel's files under a folder, made of a reduced kernel as KASLR might place it."""
+"""A running kernel's files in a folder, made from a reduced kernel with a KASLR offset."""
 
 import struct
 from pathlib import Path

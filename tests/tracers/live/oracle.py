@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What objdump (binutils 2.40 for aarch64) says of the reduced kernels' calls, and their names.
+"""The reduced kernels' calls and symbols according to objdump (binutils 2.40 for aarch64).
 
 ``CALLS``: kernel -> function -> the places of the ``bl`` that lead to it; a star: some other
 branch leads to the instruction behind. In the whole kernels (the seven whose vmlinux we had) these

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Stand-ins for what the tracefs engine reads: a recorded instance, and breakpoints by hand."""
+"""Stand-ins for the tracefs engine's sources: a recorded instance, and given breakpoint hits."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

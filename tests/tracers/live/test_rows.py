@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Raw records to rows: every field exact, whatever a kernel or a hostile comm put there."""
+"""Raw records become rows: every field is exact, also with a hostile comm."""
 
 import subprocess
 import sys

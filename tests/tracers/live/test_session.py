@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A capture with an engine made for the test: what it says of what was and was not seen."""
+"""A capture with a fake engine: what it reports as observed, derived and lost."""
 
 import time
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What open_live attaches, with engines made for the test: which engine, and what it says of it."""
+"""open_live with fake engines: which engine it takes, and what its notes say."""
 
 import os
 from types import SimpleNamespace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The vectorised number reading, against Python's own int()."""
+"""Vectorised number parsing, compared with Python's int()."""
 
 import re
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Derived populate calls, against the frees and populates that kernels themselves printed."""
+"""Derived populate calls, compared with the frees and populates that kernels printed."""
 
 import itertools
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Blocks of whole lines: the same whatever the reads, and never more than a line too long held."""
+"""Blocks of whole lines: independent of the reads, and in bounded memory."""
 
 import io
 
@@ -25,7 +25,9 @@ def test_nothing_is_lost_between_reads(data: bytes, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_a_line_too_long_is_dropped_and_told(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_line_too_long_is_dropped_and_reported(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     monkeypatch.setattr(line_blocks, "LONGEST", 20)
     assert read(b"a\n" + b"x" * 50 + b"\nb\nc", size) == (b"a\nb\n", b"c", False, 1)
     assert read(b"a\n" + b"x" * 50, size)[2:] == (True, 0)

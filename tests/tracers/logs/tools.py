@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the tests of all text importers share: captures, rows, and the kernel's own truth of them.
+"""Helpers for the tests of text importers: captures, rows, and the kernel's own trace.
 
 ``truth`` reads what a second tracefs instance saw of the same moments (tests/lab/guest/lib.sh), one
 line at a time and with nothing of vmemscope's.

@@ -62,7 +62,7 @@ def _packages(root: Path, path: Sequence[str]) -> Iterator[Path]:
     ]
     for directory in [*directories, *map(Path, path)]:
         package = directory / "bcc"
-        # Path.is_file raises where it may not look: sys.path may lead into another's home
+        # Path.is_file raises where access is denied: sys.path may lead into another user's home
         if all(os.access(package / name, os.R_OK) for name in ("__init__.py", "libbcc.py")):
             yield package
 

@@ -49,7 +49,7 @@ _REASONS: Final = {
 
 
 def reason(error: OSError) -> str:
-    """Return why the kernel rejected an event: in words, and the name of its error."""
+    """Return why the kernel rejected an event: a description and the error's name."""
     number = error.errno or 0
     words = _REASONS.get(number) or os.strerror(number)
     return f"{words} ({errno.errorcode.get(number, str(number))})"

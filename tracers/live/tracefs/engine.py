@@ -32,7 +32,7 @@ from tracers.live.tracefs.ring_pages import compose, parse_pages
 from tracers.live.tracefs.threads import Threads
 from tracers.live.tracefs.whole_calls import EntryExitPairs
 
-ANY: Final = "any probe"  # in Counts.lost: a ring overran, whose events is not known
+ANY: Final = "any probe"  # in Counts.lost: a ring overran, and the probe is not known
 NO_CPU: Final = -1  # …: the kernel does not say where
 _REPORT: Final = "error_report/error_report_end"  # since 5.12
 _WARNING: Final = 2  # enum error_detector, include/trace/events/error_report.h

@@ -186,9 +186,9 @@ class Decoder:
     def _reports(self, memory: npt.NDArray[np.uint8], start: Index) -> npt.NDArray[np.uint64]:
         if self._report is None or not len(start):
             return np.zeros(0, np.uint64)
-        shape, warning = self._report
-        by = _gather(memory, start + shape.fields["error_detector"][0], np.uint32)
-        at = start[by == warning] + shape.fields["id"][0]
+        layout, warning = self._report
+        by = _gather(memory, start + layout.fields["error_detector"][0], np.uint32)
+        at = start[by == warning] + layout.fields["id"][0]
         return _gather(memory, at, np.uint64)
 
     def _named(self, files: npt.NDArray[np.bytes_]) -> Index:

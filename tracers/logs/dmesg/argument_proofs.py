@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracers.events import Kind
-from tracers.logs.dmesg.register_pairs import RegisterPairs, Shape
+from tracers.logs.dmesg.register_pairs import RangeRules, RegisterPairs
 from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range
 from tracers.logs.dmesg.rows import Row
 from tracers.logs.dmesg.splats import Splat
@@ -53,8 +53,8 @@ class ArgumentProofs:
         self._known = arguments or Arguments()
         self._release = self._known.release or release
         self._window = window
-        self._shape = Shape.of(window)
-        self._pairs = RegisterPairs(self._shape) if self._shape else None
+        self._rules = RangeRules.of(window)
+        self._pairs = RegisterPairs(self._rules) if self._rules else None
         self._queue: deque[_Waiting] = deque()
         self._open: dict[tuple[object, ...], list[_Waiting]] = {}  # those that wait, by place
         self._oldest: deque[_Waiting] = deque()  # those that wait, and some that do no more
@@ -152,7 +152,7 @@ class ArgumentProofs:
             return
         warn = self._known.warn(function, splat.offset, splat.size, site_of(splat))
         if warn is not None:
-            bounds = read_range(warn, registers, self._window, self._shape)
+            bounds = read_range(warn, registers, self._window, self._rules)
             if bounds:
                 waiting.rows[0].start, waiting.rows[0].end = bounds
                 self._proven[" and ".join(warn.known_by)] += 1

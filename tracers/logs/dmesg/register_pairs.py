@@ -32,11 +32,11 @@ from tracers.window import Window
 _SUBSECTION: Final = 1 << 21
 _FARTHEST: Final = 1 << 52  # bytes from VMEMMAP_START: struct pages of 52-bit physical addresses
 _PLACES: Final = 1024  # of WARNs; a kernel has two or three
-_RIVALS: Final = 1024  # sections; a longer range is none a caller would ask for
+_RIVALS: Final = 1024  # sections; no caller asks for a longer range
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class RangeRules:
     """Which ranges a kernel can pass to vmemmap_populate and vmemmap_free; all in bytes."""
 
     window: Window
@@ -45,7 +45,7 @@ class Shape:
 
     @classmethod
     def of(cls, window: Window | None) -> Self | None:
-        """Return the shape on the machine of ``window``; None if its sizes are not known."""
+        """Return the rules for the machine of ``window``; None if its sizes are not known."""
         if window is None:
             return None
         try:
@@ -57,7 +57,7 @@ class Shape:
         return cls(window, section, step) if 0 < step <= section else None
 
     def fits(self, start: int, end: int) -> bool:
-        """Whether [start, end) can be one call's: sub-sections of one section, in their places."""
+        """Whether [start, end) can be one call's: whole sub-sections of one section."""
         size = (end - start) & MASK
         first = self._ahead(start)
         return (
@@ -101,8 +101,8 @@ class Shape:
 class RegisterPairs:
     """The pairs of registers that the splats so far leave possible, by place."""
 
-    def __init__(self, shape: Shape) -> None:
-        self._shape = shape
+    def __init__(self, rules: RangeRules) -> None:
+        self._rules = rules
         self._left: dict[Hashable, frozenset[tuple[int, int]]] = {}
         self.contradicted = 0  # splats after which a place had no pair left
 
@@ -129,14 +129,14 @@ class RegisterPairs:
         if len(values) != 1:
             return None
         start, end = values.pop()
-        return (start, end) if self._shape.candidate(start, end) else None
+        return (start, end) if self._rules.candidate(start, end) else None
 
     def exhausted(self, place: Hashable) -> bool:
         """Whether no further splat can decide this place."""
         return not self._left.get(place)
 
     def _all(self, registers: Sequence[int]) -> frozenset[tuple[int, int]]:
-        aligned = [n for n, value in enumerate(registers) if self._shape.aligned(value)]
+        aligned = [n for n, value in enumerate(registers) if self._rules.aligned(value)]
         return frozenset(
             (first, last)
             for first in aligned
@@ -145,4 +145,4 @@ class RegisterPairs:
         )
 
     def _may_be(self, start: int, end: int) -> bool:
-        return self._shape.candidate(start, end) or self._shape.rival(start, end)
+        return self._rules.candidate(start, end) or self._rules.rival(start, end)

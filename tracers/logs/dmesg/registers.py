@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
-from tracers.logs.dmesg.register_pairs import Shape
+from tracers.logs.dmesg.register_pairs import RangeRules
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ class Arguments:
 
 
 def read_range(
-    warn: "ParameterLocation", registers: Sequence[int], window: Window | None, shape: Shape | None
+    warn: "ParameterLocation",
+    registers: Sequence[int],
+    window: Window | None,
+    rules: RangeRules | None,
 ) -> tuple[int, int] | None:
     """Return what the registers hold at ``warn``; None if they contradict each other or it.
 
@@ -81,4 +84,4 @@ def read_range(
     start, end = starts.pop(), ends.pop()
     if not all(start < low or end > high for low, high in bounds):
         return None
-    return (start, end) if shape is None or shape.fits(start, end) else None
+    return (start, end) if rules is None or rules.fits(start, end) else None

@@ -94,7 +94,7 @@ class FunctionNames:
         return _INDEX[function], side
 
     def _function(self, event: str, address: int) -> tuple[str, bool]:
-        """Return the function, "" if it is none of ours, and whether this is its entry."""
+        """Return the function, "" if it is not ours, and whether this is its entry."""
         location = self._locations.get(event)
         if self._symbols:
             if address in self._symbols:

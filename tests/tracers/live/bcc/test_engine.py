@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The engine over a BCC and a kernel that are made up: slots, sites, losses, missed returns."""
+"""Engine bcc with a fake BCC and a fake kernel: slots, sites, losses, missed returns."""
 
 import ctypes
 import mmap

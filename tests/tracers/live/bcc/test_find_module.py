@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where BCC is looked for, and what is not taken for it. The packages here are made up."""
+"""Where BCC is searched for, and which packages are not BCC. The packages here are fake."""
 
 import sys
 from pathlib import Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The BPF program run as ordinary C, its layouts, and what the engine says where it cannot work.
+"""The BPF program compiled as ordinary C, its layouts, and the engine's errors.
 
 BCC's tables are structs of function pointers: a few lines of C stand in for the kernel's maps,
 and gcc makes a library of program.c itself. What the kernel makes of it is tested in the lab.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ring's consumer against memory laid out as Documentation/bpf/ringbuf.rst describes it."""
+"""The ring's consumer, on memory laid out as in Documentation/bpf/ringbuf.rst."""
 
 import mmap
 import struct

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Each thing doctor looks at, as kernels show it and as they hide it."""
+"""Each of doctor's checks, where the kernel shows the facts and where it hides them."""
 
 import errno
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What doctor says of whole machines: what is tried, what is missing, and who may look."""
+"""Doctor on whole machines: what is tried, what is missing, and without privileges."""
 
 import errno
 import os

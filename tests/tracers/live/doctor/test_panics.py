@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What takes a machine down at a WARN or an Oops, as /proc/sys/kernel says it."""
+"""The settings in /proc/sys/kernel that make a WARN or an Oops panic."""
 
 from pathlib import Path
 

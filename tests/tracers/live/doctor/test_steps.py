@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The next steps: for whom, with which release, and that none is left half filled."""
+"""The next steps: for which distribution and release, with no placeholder left."""
 
 import os
 import re

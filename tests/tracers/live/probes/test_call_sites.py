@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Call sites against what objdump found, and against Capstone on random code."""
+"""Call sites, compared with objdump's, and with Capstone's on random code."""
 
 import struct
 from types import SimpleNamespace

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the running kernel shows of itself, and what is said when it does not."""
+"""What is read of the running kernel, and the reasons for what cannot be read."""
 
 import os
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Breakpoint samples, in a ring laid out as include/uapi/linux/perf_event.h says."""
+"""Breakpoint samples, in a ring laid out as in include/uapi/linux/perf_event.h."""
 
 import mmap
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Decoded records against the kernel's own text of the same buffer, field by field."""
+"""Decoded records, compared with the kernel's own text of the same buffer."""
 
 import numpy as np
 import pytest

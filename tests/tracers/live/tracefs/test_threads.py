@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Thread groups and names: from samples and from /proc, and nothing made up."""
+"""Thread groups and names, from samples and from /proc; nothing is guessed."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What must hold of the dmesg reader for any bytes: checked by hypothesis, and by atheris.
+"""Checks that must hold of the dmesg reader for any bytes, run by hypothesis or atheris.
 
 ``python -m tests.tracers.logs.dmesg.fuzz_dmesg CORPUS -max_total_time=600`` runs the latter (pip
 install atheris; it is no dependency of the tests). An empty CORPUS is filled with real logs in
-every dress.
+every format.
 
 The first byte of an input says which of two things is tried. Text: the rest is the log; no
 traceback, the same result however the stream is cut, and every start and end accepted are in the
@@ -154,12 +154,12 @@ def _other(choose: Any, start: int) -> int:
 
 
 def seeds() -> dict[str, bytes]:
-    """Return real logs in every dress, as inputs."""
+    """Return real logs in every format, as inputs."""
     below = texts.stamped((CAPTURES / "below.dmesg.txt").read_bytes())
-    found = {name: texts.dressed(below, name) for name in texts.PREFIXES}
-    found["two a line"] = texts.dressed(texts.two_a_line(below), "dmesg")
-    found["6.19"] = texts.dressed(texts.as_6_19(below, b"[start < 1] "), "dmesg")
-    found["wrapped"] = texts.wrapped(texts.dressed(below, "mail"), 72, b"> ")
+    found = {name: texts.prefixed(below, name) for name in texts.PREFIXES}
+    found["two a line"] = texts.prefixed(texts.two_a_line(below), "dmesg")
+    found["6.19"] = texts.prefixed(texts.as_6_19(below, b"[start < 1] "), "dmesg")
+    found["wrapped"] = texts.wrapped(texts.prefixed(below, "mail"), 72, b"> ")
     found["console"] = (CAPTURES / "wrap.console.txt").read_bytes()[-9000:]
     return found
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernel logs for tests: real splats in every dress, and splats whose arguments are known.
+"""Kernel logs for tests: real splats behind every prefix, and splats with known arguments.
 
-``dressed`` puts the lines of a real capture behind the prefixes that other tools and kernels
+``prefixed`` puts the lines of a real capture behind the prefixes that other tools and kernels
 print, and so never changes what they say. ``made`` prints a splat of given registers the way
 show_regs does, for the proof by arithmetic.
 """
@@ -74,7 +74,7 @@ PREFIXES: dict[str, tuple[Callable[[int, int], str], int]] = {
 }  # fmt: skip
 
 
-def dressed(lines: Stamped, name: str, ends: bytes = b"\n") -> bytes:
+def prefixed(lines: Stamped, name: str, ends: bytes = b"\n") -> bytes:
     """Return ``lines`` as ``PREFIXES[name]`` prints them."""
     prefix = PREFIXES[name][0]
     return b"".join(

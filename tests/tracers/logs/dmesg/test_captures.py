@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dmesg reader against kernels' own logs, and what their ftrace says of the same calls."""
+"""The dmesg reader on kernels' own logs, compared with ftrace of the same calls."""
 
 import io
 import lzma

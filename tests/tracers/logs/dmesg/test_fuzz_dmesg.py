@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``fuzz_dmesg`` checks of any bytes, with hypothesis; files that are no kernel log."""
+"""The checks of ``fuzz_dmesg`` with hypothesis, and files that are not kernel logs."""
 
 import pytest
 from hypothesis import given
@@ -72,7 +72,7 @@ def test_arithmetic_accepts_nothing_but_the_call(choices: list[int]):
 
 @given(st.integers(1, 5000))
 def test_any_cut_into_reads_gives_the_same(block: int):
-    raw = splat_texts.dressed(LINES, "syslog")
+    raw = splat_texts.prefixed(LINES, "syslog")
     whole, log = read(raw, vmlinux=True)
     rows, other = read(raw, vmlinux=True, block=block)
     assert rows == whole

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every dress a kernel log comes in: the same splats, whoever printed, sent or quoted them."""
+"""Every prefix of a kernel log's lines: the same splats, however printed, sent or quoted."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tracers.logs.dmesg.reader import looks_like_dmesg
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
 @pytest.mark.parametrize("name", splat_texts.PREFIXES)
 def test_a_prefix_changes_nothing_but_the_time(name: str, ends: bytes):
-    raw = splat_texts.dressed(LINES, name, ends)
+    raw = splat_texts.prefixed(LINES, name, ends)
     assert looks_like_dmesg(raw[:4096])
     rows, log = read(raw, vmlinux=True)
     assert without_nulls(rows) == ROWS
@@ -29,14 +29,14 @@ def test_a_prefix_changes_nothing_but_the_time(name: str, ends: bytes):
 
 @pytest.mark.parametrize("change", [splat_texts.two_a_line, splat_texts.as_6_19])
 def test_the_forms_of_other_releases(change):
-    rows, log = read(splat_texts.dressed(change(LINES), "dmesg"), vmlinux=True)
+    rows, log = read(splat_texts.prefixed(change(LINES), "dmesg"), vmlinux=True)
     assert without_nulls(rows) == ROWS
     assert log.torn == log.rejected == 0
 
 
 def test_a_condition_in_front_of_the_place():
     lines = splat_texts.as_6_19(LINES, b"[(start < VMEMMAP_START) || a[0] > (end)] ")
-    rows, _ = read(splat_texts.dressed(lines, "dmesg"), vmlinux=True)
+    rows, _ = read(splat_texts.prefixed(lines, "dmesg"), vmlinux=True)
     assert without_nulls(rows) == ROWS
 
 
@@ -45,7 +45,7 @@ def test_a_condition_in_front_of_the_place():
 @pytest.mark.parametrize("change", [list, splat_texts.as_6_19])
 def test_a_mailer_wraps_lines(name: str, width: int, change):
     quote = b"" if "mail" not in name else b"> " if name == "mail" else b"> > "
-    raw = splat_texts.wrapped(splat_texts.dressed(change(LINES), name), width, quote)
+    raw = splat_texts.wrapped(splat_texts.prefixed(change(LINES), name), width, quote)
     assert raw.count(b"\n") > len(LINES)
     rows, log = read(raw, vmlinux=True)
     assert without_nulls(rows) == ROWS

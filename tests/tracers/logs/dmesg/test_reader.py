@@ -99,7 +99,7 @@ def test_begun_in_the_middle_of_a_splat():
 @given(st.data())
 def test_a_number_cut_short_is_none(data):
     """However many bytes are there, the rows are those of the whole log, or fewer."""
-    raw = splat_texts.dressed(splat_texts.as_6_19(LINES), "dmesg")
+    raw = splat_texts.prefixed(splat_texts.as_6_19(LINES), "dmesg")
     cut = data.draw(st.integers(100, len(raw)))
     rows, _ = read(raw[:cut], vmlinux=True)
     for row, whole in zip(without_nulls(rows), ROWS, strict=False):
@@ -130,7 +130,7 @@ def test_lines_dropped_inside_a_splat_leave_no_arguments():
 
 
 def test_gaps_in_the_numbers_of_kmsg():
-    raw = splat_texts.dressed(LINES, "/dev/kmsg").splitlines(keepends=True)
+    raw = splat_texts.prefixed(LINES, "/dev/kmsg").splitlines(keepends=True)
     del raw[40:45]
     del raw[0]
     for block in (300, 1 << 20):
@@ -141,7 +141,7 @@ def test_gaps_in_the_numbers_of_kmsg():
 
 
 def test_time_running_backwards():
-    late = splat_texts.dressed([(us + 9_000_000, text) for us, text in LINES], "dmesg")
+    late = splat_texts.prefixed([(us + 9_000_000, text) for us, text in LINES], "dmesg")
     for block in (300, 1 << 20):
         rows, log = read(late + BELOW, vmlinux=True, block=block)
         assert without_nulls(rows) == ROWS + ROWS
@@ -205,7 +205,7 @@ def test_panic_on_warn_ends_a_splat():
         b"Call trace:",
         b" dump_backtrace+0xdc/0x130",
     ))]  # fmt: skip
-    rows, log = read(splat_texts.dressed(SPLATS[0][:-1] + panic, "dmesg"), vmlinux=True)
+    rows, log = read(splat_texts.prefixed(SPLATS[0][:-1] + panic, "dmesg"), vmlinux=True)
     assert without_nulls(rows) == ROWS[:2]
     assert log.torn == 0
     assert "Kernel panic - not syncing: kernel: panic_on_warn set ..." in log.notes
@@ -221,7 +221,7 @@ def test_other_warnings_are_warnings_and_no_calls():
 
 def test_the_other_warn_of_the_same_call():
     """vmemmap_populate's second WARN (more than a section) is no second call."""
-    first = splat_texts.dressed(SPLATS[0], "dmesg")
+    first = splat_texts.prefixed(SPLATS[0], "dmesg")
     second = first.replace(b"populate+0x40", b"populate+0x50").replace(b":1222", b":1224")
     for vmlinux in (True, False):
         rows, log = read(first + second + first, vmlinux=vmlinux)

@@ -4,18 +4,18 @@
 import pytest
 
 from tests.tracers.logs.dmesg.splat_texts import END, SECTION, START, STEP, registers
-from tracers.logs.dmesg.register_pairs import RegisterPairs, Shape
+from tracers.logs.dmesg.register_pairs import RangeRules, RegisterPairs
 from tracers.window import Window
 
 SIZES = {"va_bits": 39, "page_size": 4096, "struct_page": 64, "section_size_bits": 27}
 WINDOW = Window(START, END, **SIZES)
-SHAPE = Shape.of(WINDOW)
+RULES = RangeRules.of(WINDOW)
 HOLE = END + 0x3F000000  # somewhere above
 STACK = 0xFFFFFF80057C7980
 
 
 def ranges(*splats: list[int]) -> list[tuple[int, int] | None]:
-    pairs = RegisterPairs(SHAPE)
+    pairs = RegisterPairs(RULES)
     for values in splats:
         pairs.see("a place", values)
     return [pairs.range("a place", values) for values in splats]
@@ -67,7 +67,7 @@ def test_the_other_warn_leaves_a_rival():
 
 
 def test_registers_that_fit_nothing_in_common():
-    pairs = RegisterPairs(SHAPE)
+    pairs = RegisterPairs(RULES)
     pairs.see("a place", one(HOLE, HOLE + SECTION))
     odd = [STACK] * 30
     pairs.see("a place", odd)
@@ -86,7 +86,7 @@ def test_null(size: int):
 
 
 def test_places_are_bounded():
-    pairs = RegisterPairs(SHAPE)
+    pairs = RegisterPairs(RULES)
     for number in range(1500):
         pairs.see(number, one(HOLE, HOLE + SECTION))
     assert sum(not pairs.exhausted(number) for number in range(1500)) == 1024
@@ -95,14 +95,14 @@ def test_places_are_bounded():
 @pytest.mark.parametrize("missing", ["page_size", "struct_page", "section_size_bits"])
 def test_without_sizes_there_is_no_arithmetic(missing: str):
     sizes = {name: value for name, value in SIZES.items() if name != missing}
-    assert Shape.of(Window(START, END, **sizes)) is None
-    assert Shape.of(None) is None
+    assert RangeRules.of(Window(START, END, **sizes)) is None
+    assert RangeRules.of(None) is None
 
 
 def test_a_struct_page_that_is_no_power_of_two():
     """72 bytes: sections do not lie at round addresses, only at whole distances from START."""
-    shape = Shape.of(Window(START, END, **(SIZES | {"struct_page": 72})))
-    assert (shape.section, shape.step) == (0x8000 * 72, 512 * 72)
-    below = START - 5 * shape.section
-    assert shape.candidate(below, below + shape.section)
-    assert not shape.candidate(below + 64, below + 64 + shape.section)
+    rules = RangeRules.of(Window(START, END, **(SIZES | {"struct_page": 72})))
+    assert (rules.section, rules.step) == (0x8000 * 72, 512 * 72)
+    below = START - 5 * rules.section
+    assert rules.candidate(below, below + rules.section)
+    assert not rules.candidate(below + 64, below + 64 + rules.section)

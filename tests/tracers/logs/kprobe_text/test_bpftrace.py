@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What vmemscope.bt prints, against the kernel's own trace of the same moments."""
+"""The output of vmemscope.bt, compared with the kernel's trace of the same moments."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ftrace reader, against what kernels printed and what their sources say they print."""
+"""The ftrace reader on what kernels printed, and on what their sources can print."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which function a bare address or a probe's name stands for."""
+"""Finding the function for a bare address or a probe's name."""
 
 import pyarrow as pa
 import pytest

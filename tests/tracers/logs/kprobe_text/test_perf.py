@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""perf script's text, against the kernel's own trace of the same moments."""
+"""perf script's text, compared with the kernel's trace of the same moments."""
 
 import contextlib
 import io

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The columns of a line, in every form that kernels' sources say they print."""
+"""The columns of a line, in every format that kernels' sources can print."""
 
 import io
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""trace-cmd's report, against the kernel's own trace of the same moments."""
+"""trace-cmd's report, compared with the kernel's trace of the same moments."""
 
 import contextlib
 import io
