@@ -91,7 +91,7 @@ class Live:
         return None if batch is None else self._derived(batch)
 
     def stop(self) -> Iterator[Batch]:
-        """Disable all probes; yield the remaining events, and the WARNs that were missed."""
+        """Disable all probes; yield the remaining events, and missed WARNs as a loss."""
         rest = self._engine.stop()
         after = _number(self._root / _WARN_COUNT)
         if after is not None and self._warned_before is not None:

@@ -2,7 +2,7 @@
 """A fake engine, and the window of the lab's 6.1."""
 
 from tracers.live.probes.engine import AttachError, Counts
-from tracers.live.probes.points import Probe  # noqa: TC001 (an annotation of a test double)
+from tracers.live.probes.points import Probe  # noqa: TC001 (an annotation of a fake)
 from tracers.window import Window
 
 #: NUMBER(VMEMMAP_START), NUMBER(VMEMMAP_END), NUMBER(PHYS_OFFSET) of the lab's 6.1.

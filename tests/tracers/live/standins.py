@@ -93,7 +93,7 @@ class Hits:
         records, self.records = self.records, self.records[:0]
         return records
 
-    def rehearse(self) -> np.ndarray:
+    def warm_up_records(self) -> np.ndarray:
         return np.zeros(len(self.marks), RAW)
 
     def lost(self) -> dict[tuple[int, int], int]:

@@ -83,7 +83,7 @@ def test_what_was_under_way_is_derived_from_too():
     assert live.closing() == ()
 
 
-def test_an_operation_that_never_returned_is_told_at_the_end():
+def test_an_operation_that_never_returned_is_reported_at_the_end():
     live = Live(
         Fake(batches=[batch(ADD)]), ends(Kind.ADD_PAGES, derived=True), Machine(window=WINDOW)
     )
@@ -144,7 +144,7 @@ def test_the_closing_sentences(tmp_path):
     )
 
 
-def test_without_witnesses_nothing_is_said(tmp_path):
+def test_without_witnesses_nothing_is_reported(tmp_path):
     live = Live(Fake(), ends(Kind.FREE), Machine(), root=tmp_path)
     live.start()
     assert list(live.stop()) == []

@@ -75,7 +75,7 @@ def test_a_capture_of_a_whole_machine(arm64, fakes):
     assert "tracefs" not in fakes.asked
 
 
-def test_what_was_refused_is_in_the_notes(arm64, fakes):
+def test_what_was_rejected_is_in_the_notes(arm64, fakes):
     rungs = (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT)
     fakes.made["bcc"] = Fake(
         refuse=[(Kind.SECTION_ADD, Rung.KPROBE), *((Kind.POPULATE, rung) for rung in rungs)]
@@ -86,7 +86,7 @@ def test_what_was_refused_is_in_the_notes(arm64, fakes):
     assert live.notes == ("sparse_add_section: kprobe: Operation not permitted",)
 
 
-def test_a_function_that_is_not_there_is_said_so_in_the_header(arm64, fakes):
+def test_the_header_says_which_function_is_absent(arm64, fakes):
     path = arm64 / "proc/kallsyms"
     path.write_text(path.read_text().replace(" memremap_pages\n", " other\n"))
     live = open_live(root=arm64)
@@ -121,7 +121,7 @@ def test_no_engine_at_all_tells_of_each(arm64, fakes):
 
 
 @pytest.mark.parametrize("first", list(Rung))
-def test_every_probe_refused_is_an_error_with_the_kernels_reason(arm64, fakes, first):
+def test_every_probe_rejected_is_an_error_with_the_kernels_reason(arm64, fakes, first):
     fakes.made |= {"bcc": Fake(refuse="all"), "tracefs": Fake(refuse="all")}
     for engine in ("bcc", "auto"):
         with pytest.raises(LiveError, match=r"Operation not permitted.*doctor") as caught:
@@ -148,7 +148,7 @@ def test_a_climb_that_breaks_leaves_nothing_behind(arm64, fakes, error):
     assert fakes.made["bcc"].done == ["close"]
 
 
-def test_hits_only_without_a_window_is_refused(fakes, tmp_path):
+def test_hits_only_without_a_window_is_rejected(fakes, tmp_path):
     with pytest.raises(LiveError, match=r"window is not known.*doctor"):
         open_live(hits_only=True, root=tmp_path)
     assert fakes.asked == {}

@@ -119,11 +119,11 @@ class BccEngine:
 
     def start(self) -> None:
         """Enable all probes at once."""
-        self._warm()
+        self._warm_up()
         self._running = True
         self._control(running=True)
 
-    def _warm(self) -> None:
+    def _warm_up(self) -> None:
         """Run all code once, so that loading at first use does not delay the first events."""
         records = np.zeros(len(self._probes), RAW)
         records["probe"] = np.arange(len(self._probes))

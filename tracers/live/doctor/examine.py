@@ -207,7 +207,7 @@ def _restrict(root: Path) -> str:
 
 def _steps_to_names(root: Path) -> Mapping[str, str]:
     """Return how to make the kernel's names readable: kptr_restrict 2 hides them from root, too."""
-    if not _there(root / "proc/kallsyms"):
+    if not _visible(root / "proc/kallsyms"):
         return steps("kallsyms")
     return steps("kptr_restrict" if _restrict(root) == "2" else "sudo")
 
@@ -266,9 +266,9 @@ def _breakpoints() -> Check:
 
 def _witnesses(root: Path) -> Check:
     known = []
-    if any(_there(root / base / "events/error_report") for base in _TRACING):
+    if any(_visible(root / base / "events/error_report") for base in _TRACING):
         known.append("error_report_end")
-    if _there(root / "sys/kernel/warn_count"):
+    if _visible(root / "sys/kernel/warn_count"):
         known.append("/sys/kernel/warn_count")
     if not known:
         return Check(
@@ -325,7 +325,7 @@ def _stale_probes(before: tuple[str, ...], root: Path) -> Iterator[Check]:
         yield Check("stale probes", OK, f"of killed runs, removed now: {', '.join(before)}")
 
 
-def _there(path: Path) -> bool:
+def _visible(path: Path) -> bool:
     """Return whether a file is visible: ``Path.exists`` raises where access is denied."""
     try:
         path.stat()

@@ -44,7 +44,7 @@ class Ladder:
 class Attached:
     """How one point was attached. ``probe`` None: derived, absent, or not observed at all.
 
-    ``refused``: the rungs tried before, each with the kernel's reason.
+    ``refused``: the more direct rungs, each with the reason why not.
     ``absent``: this kernel has no such function, so no call can be missed.
     """
 

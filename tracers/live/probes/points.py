@@ -19,9 +19,7 @@ class Rung(Enum):
 
     KPROBE = "kprobe"  # on the function's entry, and a return probe
     CALLSITE = "callsite"  # on the call instruction and the one behind it, in traceable callers
-    BREAKPOINT = (
-        "breakpoint"  # hardware execution breakpoints, on function entry and return address
-    )
+    BREAKPOINT = "breakpoint"  # hardware breakpoints on the entry and the return address
     DERIVED = "derived"  # computed from __add_pages: no probe at all
 
     @property

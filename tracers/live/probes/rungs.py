@@ -121,7 +121,7 @@ def _named(kernel: RunningKernel, va: int) -> ProbeAddress:
 
 
 def _unique(kernel: RunningKernel, target: ProbeAddress) -> bool:
-    """Return whether the symbol is unique: a kprobe goes by name."""
+    """Return whether the symbol names only this address: a kprobe goes by name."""
     symbols = kernel.names.find([target.symbol]) if kernel.names and target.symbol else {}
     return any(symbol.va + target.offset == target.address for symbol in symbols.values())
 

@@ -281,7 +281,7 @@ class Breakpoints:
         self._last = hits[np.sort(order[final])[-_THREADS:]]
         return duplicate[len(hits) - len(samples) :]
 
-    def rehearse(self) -> npt.NDArray[np.void]:
+    def warm_up_records(self) -> npt.NDArray[np.void]:
         """Return made-up RAW records, one hit per address; they are neither counted nor kept."""
         spare = Breakpoints((), self._size)
         spare._marks = self._marks

@@ -148,7 +148,7 @@ class TracefsEngine:
             formats, self._events, kinds, (report, _WARNING) if report else None
         )
         self._enabled = [group] * bool(self._events) + [_REPORT] * bool(report)
-        self._warm()
+        self._warm_up()
         for descriptor in [*self._instance.descriptors, *self._breakpoints.descriptors]:
             self._epoll.register(descriptor, select.EPOLLIN)
         try:
@@ -158,12 +158,12 @@ class TracefsEngine:
         self._began = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self._instance.enable(self._enabled, self._filters.comm, self._filters.pid)
 
-    def _warm(self) -> None:
+    def _warm_up(self) -> None:
         """Run all code once, so that loading at first use does not delay the first events."""
         pages = compose(self._decoder.blanks(), self._instance.layout)
         parsed = parse_pages(pages, self._instance.layout)
         decoded = self._decoder.decode(parsed, np.zeros(1, np.int64)).records
-        records = np.concatenate([decoded, self._breakpoints.rehearse()])
+        records = np.concatenate([decoded, self._breakpoints.warm_up_records()])
         records["tid"] = os.getpid()
         self._threads.fill(records)
         if self._probes:
@@ -294,9 +294,8 @@ class TracefsEngine:
             point = self._probes[event.probe]
             if event.phase is Phase.EXIT and point.rung is Rung.KPROBE:
                 self._missed[point.function] = number
-            elif (
-                number
-            ):  # a kprobe hit inside another one's handler; the kernel does not say on which CPU
+            elif number:
+                # a kprobe hit inside another one's handler; the kernel does not say on which CPU
                 key = point.function, NO_CPU
                 self._lost[key] = self._lost.get(key, 0) + number
                 more += number

@@ -168,7 +168,7 @@ def times_at(
 ) -> tuple[npt.NDArray[np.int64], Index]:
     """Return the kernel times at ``column`` of their lines, in microseconds, and the lines' rows.
 
-    Lines without a time there are left out. ``buffer`` ends with ``text.PAD`` bytes.
+    Lines without a time there are left out. ``buffer`` ends with ``byte_text.PAD`` bytes.
     """
     at = starts + column
     fits = np.flatnonzero(ends - at >= 14)  # "[    0.000000]"
@@ -191,7 +191,7 @@ def times_at(
 
 
 def begins_like_kmsg(data: bytes) -> bool:
-    """Tell whether ``data`` begins with a line of /dev/kmsg."""
+    """Return whether ``data`` begins with a line of /dev/kmsg."""
     return _KMSG.match(data) is not None
 
 

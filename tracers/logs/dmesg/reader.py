@@ -27,7 +27,7 @@ from tracers.logs.dmesg.argument_proofs import ArgumentProofs
 from tracers.logs.dmesg.lines import begins_like_kmsg, column_of_time, kmsg_numbers, times_at
 from tracers.logs.dmesg.notes import LogStatistics
 from tracers.logs.dmesg.registers import Arguments
-from tracers.logs.dmesg.reports import ENDS, Console, ReportKind
+from tracers.logs.dmesg.reports import ENDS, ReportAssembler, ReportKind
 from tracers.logs.dmesg.rows import batch_of
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -37,7 +37,7 @@ from tracers.window import Window
 
 _JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the same time explain
 #: Lines that begin or end a report, or show a boot or missing lines.
-_SIGNS: Final = (
+_MARKERS: Final = (
     r"WARNING:|---\[ |Internal error: |Unable to handle kernel|Kernel panic - "
     r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
 )
@@ -82,7 +82,7 @@ class DmesgLog:
     ) -> None:
         self._blocks = Blocks(stream, block, _cut)
         self._recognised = False
-        self._console = Console()
+        self._assembler = ReportAssembler()
         self._statistics = LogStatistics()
         self._proofs = ArgumentProofs(arguments, window, release)
         self._now = 0  # time of the last splat, nanoseconds
@@ -139,16 +139,16 @@ class DmesgLog:
             self.lines += 1
             self._recognised = self._recognised or looks_like_dmesg(rest)
             if ENDS.search(rest):
-                self._console.line(rest)
+                self._assembler.line(rest)
             elif b"WARNING:" in rest:
                 self.torn += 1
-        self._console.close()
+        self._assembler.close()
 
     def _overlong(self) -> None:
         """Count a line that is too long for a kernel; it is not read."""
         self.lines += 1
         self.rejected += 1
-        self._console.gap()
+        self._assembler.gap()
 
     def _take(self, data: bytes) -> None:
         """Read whole lines."""
@@ -164,40 +164,40 @@ class DmesgLog:
         if not self._recognised:
             matches = pc.match_substring_regex(whole, pattern=_HEAD)
             self._recognised = bool(arrow.true(matches).any())
-        signs = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_SIGNS)))
+        markers = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_MARKERS)))
         long = set(np.flatnonzero(ends - starts > LONGEST).tolist())
         self.lines += len(starts) - len(long)
         gaps = self._gaps(buffer, data, whole, starts, ends)
         at = 0
-        for row in sorted({*signs.tolist(), *gaps, *long}):
+        for row in sorted({*markers.tolist(), *gaps, *long}):
             start, end = int(starts[row]), int(ends[row])
-            if self._console.busy:
-                self._console.body(data[at:start])
+            if self._assembler.busy:
+                self._assembler.body(data[at:start])
             if row in gaps:
                 self._gap(gaps[row])
             if row in long:
                 self._overlong()
             else:
-                self._sign(data[start:end])
+                self._marker(data[start:end])
             at = end + 1
-        if self._console.busy:
-            self._console.body(data[at:])
+        if self._assembler.busy:
+            self._assembler.body(data[at:])
 
-    def _sign(self, raw: bytes) -> None:
+    def _marker(self, raw: bytes) -> None:
         """Read one line that may begin or end a report, or show a boot or a gap."""
-        line = self._console.line(raw)
+        line = self._assembler.line(raw)
         if banner := _VERSION.match(line.text):
-            self._console.close()
+            self._assembler.close()
             self._reports()
             self._proofs.boot()
             self._statistics.boot(banner[1].decode("ascii"))
         elif dropped := _DROPPED.search(line.text):
-            self._console.gap()
+            self._assembler.gap()
             self.lost_unknown += 1
             self._statistics.dropped += int(dropped[1] or dropped[2])
 
     def _gap(self, missing: int | None) -> None:
-        self._console.gap()
+        self._assembler.gap()
         self.lost_unknown += 1
         if missing is None:
             self._statistics.back += 1
@@ -251,12 +251,12 @@ class DmesgLog:
 
     def _reports(self) -> None:
         """Read the reports that are finished."""
-        console, statistics = self._console, self._statistics
-        self.torn += console.orphans
-        self.lost_unknown += console.orphans
-        statistics.orphans += console.orphans
-        console.orphans = 0
-        for report in console.done:
+        assembler, statistics = self._assembler, self._statistics
+        self.torn += assembler.orphans
+        self.lost_unknown += assembler.orphans
+        statistics.orphans += assembler.orphans
+        assembler.orphans = 0
+        for report in assembler.done:
             if report.kind is ReportKind.OOPS:
                 statistics.oops(report)
                 continue
@@ -268,8 +268,8 @@ class DmesgLog:
             self._now = ts_ns
             self.torn += not report.whole
             statistics.splat(splat, report)
-        console.done.clear()
-        statistics.panics = console.panics
+        assembler.done.clear()
+        statistics.panics = assembler.panics
 
 
 def _cut(data: bytes, /, *, first: bool = False) -> int:

@@ -59,7 +59,7 @@ class Report:
         return b"\n".join(self.lines)
 
 
-class Console:
+class ReportAssembler:
     """Groups lines into reports. ``done``: finished reports, in the order of their ends."""
 
     def __init__(self) -> None:

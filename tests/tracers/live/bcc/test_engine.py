@@ -146,7 +146,7 @@ def test_what_is_opened_and_how_the_program_is_set_up(kernel) -> None:
     assert kernel.cleaned == 1
 
 
-def test_a_refused_probe_leaves_nothing_and_its_slot_is_free(kernel) -> None:
+def test_a_rejected_probe_leaves_nothing_and_its_slot_is_free(kernel) -> None:
     engine = BccEngine(kernel.root, ring_bytes=RING)
     before = os.listdir("/proc/self/fd")  # noqa: PTH208
     kernel.rejects = "vmemmap_free"
@@ -158,7 +158,7 @@ def test_a_refused_probe_leaves_nothing_and_its_slot_is_free(kernel) -> None:
     engine.close()
 
 
-def test_a_second_warn_probe_and_one_probe_too_many_are_refused(kernel) -> None:
+def test_a_second_warn_probe_and_one_probe_too_many_are_rejected(kernel) -> None:
     engine = BccEngine(kernel.root, ring_bytes=RING)
     engine.attach(WARN)
     with pytest.raises(AttachError):

@@ -112,7 +112,7 @@ def test_what_was_returned_is_a_copy() -> None:
     assert records["number"].tolist() == [1]
 
 
-def test_a_record_of_another_size_is_refused() -> None:
+def test_a_record_of_another_size_is_rejected() -> None:
     kernel = Kernel(256)
     send(kernel, 1)
     struct.pack_into("<I", kernel.producer, PAGE, 8)

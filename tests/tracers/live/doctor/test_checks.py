@@ -325,7 +325,7 @@ def known(monkeypatch, captures, **facts):
     monkeypatch.setattr(survey, "gather", lambda *_, **__: found)
 
 
-def test_a_blind_warn_is_said_ahead(machine, monkeypatch, captures):
+def test_a_blind_warn_is_reported(machine, monkeypatch, captures):
     known(monkeypatch, captures)
     found = examine(machine)
     check = named(found, "window")

@@ -166,7 +166,7 @@ def test_the_kernel_is_read_once_for_both_engines(machine, monkeypatch):
 @pytest.mark.parametrize(
     "error", [VmemscopeError("odd"), PermissionError(errno.EACCES, "Permission denied", "/x")]
 )
-def test_whatever_an_engine_meets_is_said(machine, monkeypatch, error):
+def test_any_error_of_an_engine_is_reported(machine, monkeypatch, error):
     def refuse(**_):
         raise error
 

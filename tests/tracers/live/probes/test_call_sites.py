@@ -89,7 +89,7 @@ def test_real_instructions_at_their_real_places():
     assert calls(image, behind + 0x100000) == Calls((behind,), (), (behind + 4,))
 
 
-def test_tail_calls_are_told_apart_and_loops_are_none():
+def test_tail_calls_are_separate_and_loops_are_not_calls():
     # f: nop; b f; elsewhere: b f; cbz x0, f
     image = Memory((BASE, [NOP, b(-4), b(-8), 0xB4000000 | (-3 & 0x7FFFF) << 5]))
     assert calls(image, BASE) == Calls((), (BASE + 8, BASE + 12), ())
@@ -110,7 +110,7 @@ def test_recursion_is_a_call():
         0xB7F80000 | (-2 & 0x3FFF) << 5 | 3,  # tbnz x3, #63
     ],
 )
-def test_a_jump_to_behind_the_call_is_told(jump):
+def test_a_jump_to_behind_the_call_is_reported(jump):
     # the call, what is behind it, ret, the jump: two back
     code = [bl(0x40), NOP, RET, jump]
     assert calls(Memory((BASE, code)), BASE + 0x40) == Calls((BASE,), (), (BASE + 4,))

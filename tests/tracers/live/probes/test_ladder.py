@@ -269,7 +269,7 @@ def rejecting(*refused: tuple[Kind, Rung], note: str | None = None):
     return attach, tried
 
 
-def test_the_climb_takes_the_first_that_holds_and_keeps_the_reasons(tmp_path):
+def test_the_climb_takes_the_first_that_attaches_and_keeps_the_reasons(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
     attach, tried = rejecting((Kind.POPULATE, Rung.KPROBE), (Kind.POPULATE, Rung.CALLSITE))
     ends = {end.kind: end for end in climb(every, attach)}
@@ -315,7 +315,7 @@ def test_what_a_lower_rung_could_not_is_no_matter(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
     attach, _ = rejecting()
     assert {end.refused for end in climb(every, attach)} == {()}
-    # and where all are refused, the reasons stand in the order of the rungs
+    # and where all are rejected, the reasons are in the order of the rungs
     attach, _ = rejecting(*((Kind.FREE, rung) for rung in Rung))
     (free,) = [end for end in climb(every, attach) if end.kind is Kind.FREE]
     assert [rung for rung, _ in free.refused] == [Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT]

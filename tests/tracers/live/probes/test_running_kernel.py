@@ -53,7 +53,7 @@ def test_all_that_a_kernel_shows_to_root(tmp_path):
     found.close()
 
 
-def test_a_vmlinux_and_how_far_the_running_kernel_lies_from_it(tmp_path):
+def test_a_vmlinux_and_the_running_kernels_slide(tmp_path):
     # 39-bit: sliding up wraps around 2^64, as addresses do
     root = running(tmp_path, LAB, slide=-0x4000000, core=False)
     found = read_kernel(WANTED, vmlinux=kernel(LAB), root=root)
@@ -71,7 +71,7 @@ def test_the_slide_of_a_48_bit_kernel(tmp_path):
     found.close()
 
 
-def test_the_vmlinux_of_another_build_is_refused(tmp_path):
+def test_the_vmlinux_of_another_build_is_rejected(tmp_path):
     root = running(tmp_path, LAB, slide=0, core=False)
     other_build(root)
     with pytest.raises(ConstantsError, match=r"another kernel's.*000102") as caught:
@@ -79,14 +79,14 @@ def test_the_vmlinux_of_another_build_is_refused(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_vmlinux_without_kallsyms_is_refused_with_the_way_out(tmp_path):
+def test_a_vmlinux_without_kallsyms_is_rejected_with_what_to_do(tmp_path):
     root = running(tmp_path, LAB, core=False)
     (root / "proc/kallsyms").unlink()
     with pytest.raises(ConstantsError, match="read /proc/kallsyms as root"):
         read_kernel(WANTED, vmlinux=kernel(LAB), root=root)
 
 
-def test_a_vmlinux_that_is_none_is_refused(tmp_path):
+def test_a_file_that_is_not_a_vmlinux_is_rejected(tmp_path):
     root = running(tmp_path / "root", LAB)
     (tmp_path / "file").write_bytes(b"hello")
     with pytest.raises(ConstantsError):

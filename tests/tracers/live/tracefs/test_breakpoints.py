@@ -97,10 +97,10 @@ def test_samples_become_records(kernel: Kernel, breakpoints: Breakpoints) -> Non
     assert len(breakpoints.drain()) == 0
 
 
-def test_a_rehearsal_is_of_every_mark_and_leaves_no_trace(
+def test_warm_up_records_are_of_every_mark_and_not_counted(
     kernel: Kernel, breakpoints: Breakpoints
 ) -> None:
-    records = breakpoints.rehearse()
+    records = breakpoints.warm_up_records()
     assert records["phase"].tolist() == [Phase.ENTRY, Phase.EXIT]
     kernel.write(sample(ENTRY, 100, (0, 0, 0, 0), tid=0))
     assert len(breakpoints.drain()) == 1  # the same again would be no second call
@@ -199,7 +199,7 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES, max_size=40))
-def test_samples_and_other_records_are_told_apart(pieces: list[tuple[str, int]]) -> None:
+def test_samples_and_other_records_are_separated(pieces: list[tuple[str, int]]) -> None:
     data = b"".join(sample(ENTRY, n) if kind == "sample" else lost(n) for kind, n in pieces)
     samples, others, whole = split(np.frombuffer(data, np.uint64), WORDS)
     assert samples[:, 3].tolist() == [n for kind, n in pieces if kind == "sample"]

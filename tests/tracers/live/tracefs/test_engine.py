@@ -216,7 +216,7 @@ def test_missed_returns_and_missed_entries(root: Path) -> None:
     assert engine.counts().lost["__warn", module.NO_CPU] == 2
 
 
-def test_a_refused_entry_leaves_nothing_and_a_refused_return_a_note(root: Path) -> None:
+def test_a_rejected_entry_leaves_nothing_and_a_rejected_return_a_note(root: Path) -> None:
     engine = TracefsEngine(root, ours=OURS)
     engine._instance.refused = ("p:",)
     with pytest.raises(AttachError, match="Failed to register"):

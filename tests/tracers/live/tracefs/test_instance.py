@@ -17,7 +17,7 @@ from tracers.live.tracefs.ring_pages import parse_pages
 
 RELEASE = "6.1.192"
 NAME = "vmemscope_1_2_3_4"
-#: As 6.1 said it of a function that is notrace there.
+#: 6.1's message for a function that is notrace there.
 LOG = """[    6.778177] trace_kprobe: error: Failed to register probe event
   Command: p:g/vmemmap_populate vmemmap_populate a0=%x0:u64
                                 ^

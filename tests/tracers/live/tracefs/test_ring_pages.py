@@ -180,7 +180,7 @@ def test_mutated_pages_never_crash_and_never_invent(data: st.DataObject) -> None
         assert after.ts[mine].tolist()[: len(kept)] == kept
 
 
-def test_descriptions_that_are_not_understood_are_refused() -> None:
+def test_descriptions_that_are_not_understood_are_rejected() -> None:
     with pytest.raises(LiveError, match="not understood"):
         Layout.parse("field: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;", "")
     with pytest.raises(LiveError, match="not understood"):

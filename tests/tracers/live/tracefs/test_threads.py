@@ -42,7 +42,7 @@ def test_an_events_own_name_goes_before(root: Path) -> None:
     assert made["comm"].tolist() == [b"insmod", b"insmod"]
 
 
-def test_what_samples_told_holds_when_the_thread_is_gone(
+def test_what_samples_showed_holds_when_the_thread_is_gone(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = Threads(root)

@@ -53,7 +53,7 @@ def test_none_waits_for_long(monkeypatch):
     assert list(waiting.notes())[1].startswith("start and end of 1 calls are not known")
 
 
-def test_a_contradiction_is_told_and_does_not_depend_on_reads():
+def test_a_contradiction_is_noted_and_does_not_depend_on_reads():
     """The registers of the last splat are damaged, or those before were a coincidence."""
     raw = log_of([CLEAR, UNCLEAR, STACK, CLEAR])
     rows, log = read(raw)
@@ -62,7 +62,7 @@ def test_a_contradiction_is_told_and_does_not_depend_on_reads():
     check_text(raw)
 
 
-def test_numbers_no_kernel_has_are_refused():
+def test_numbers_no_kernel_has_are_rejected():
     raw = log_of([CLEAR])
     for old, new in ((b"CPU: 0 PID: 68", b"CPU: 99999 PID: 68"), (b"PID: 68", b"PID: 9999999999")):
         rows, log = read(raw.replace(old, new))

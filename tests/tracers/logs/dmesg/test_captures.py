@@ -83,7 +83,7 @@ def test_the_wrapped_console_ends_in_an_oops():
         " __init_single_page+0x4, virtual address 0x000003fdfe000034"
     ) in log.notes
     assert "Kernel panic - not syncing: Oops: Fatal exception" in log.notes
-    # Page frame numbers in x4 and x5 lie like addresses of the user half: arithmetic cannot tell.
+    # Page frame numbers in x4 and x5 look like addresses of the user half: arithmetic cannot tell.
     rows, log = read(raw)
     assert calls(rows, "populate") == [(None, None)] * 8
 

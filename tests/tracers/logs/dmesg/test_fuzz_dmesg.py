@@ -22,7 +22,7 @@ from tracers.logs.kprobe_text.text_log import LogError
         (CAPTURES / "config").read_bytes(),
     ],
 )
-def test_other_files_are_refused(raw: bytes):
+def test_other_files_are_rejected(raw: bytes):
     assert not looks_like_dmesg(raw[: 64 << 10])
     with pytest.raises(LogError, match="no kernel log"):
         read(raw)

@@ -50,7 +50,7 @@ def printers(form: str) -> tuple[list[bytes], list[bytes]]:
 
 
 @given(st.lists(st.booleans(), max_size=80))
-def test_two_cpus_with_caller_ids_are_told_apart(order: list[bool]):
+def test_two_cpus_with_caller_ids_are_separated(order: list[bool]):
     lines = splat_texts.interleaved(*printers("[%(us)12.6f]%(caller)s "), order)
     rows, log = read(b"\n".join(lines) + b"\n", vmlinux=True)
     assert sorted(without_nulls(rows), key=lambda row: row["tid"]) == ROWS
@@ -177,7 +177,7 @@ def test_a_damaged_first_line_is_rejected():
         (b"mmu.c:1222", b"mmu.c:1221", "another build"),
     ],
 )  # fmt: skip
-def test_what_contradicts_the_vmlinux_is_not_told(old: bytes, new: bytes, why: str):
+def test_what_contradicts_the_vmlinux_is_not_proven(old: bytes, new: bytes, why: str):
     first, free = BELOW[: BELOW.index(b"devpriv: [mem")], BELOW[BELOW.index(b"devpriv: [mem") :]
     assert old in first
     rows, log = read(first.replace(old, new) + free, vmlinux=True)

@@ -32,7 +32,7 @@ def test_one_pair_is_the_call():
     assert ranges(one(HOLE, HOLE + SECTION)) == [(HOLE, HOLE + SECTION)]
 
 
-def test_a_part_of_a_section_is_told_as_well():
+def test_a_part_of_a_section_is_found_as_well():
     call = (HOLE + 3 * STEP, HOLE + 7 * STEP)
     assert ranges(one(*call)) == [call]
 
@@ -51,7 +51,7 @@ def test_a_part_whose_neighbours_look_like_a_whole_section():
     assert ranges(one(*call, x0=END)) == [None]
 
 
-def test_page_frame_numbers_that_lie_like_addresses():
+def test_page_frame_numbers_that_look_like_addresses():
     """As in wrap.console.txt: x4 and x5 are numbers of pages, multiples of a section's."""
     call = (0x3FDFE000000, 0x3FDFE000000 + SECTION)
     assert ranges(one(*call, x4=0xFFFFA8000, x5=0xFFFFE8000)) == [None]

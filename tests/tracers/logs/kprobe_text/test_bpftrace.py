@@ -150,7 +150,7 @@ def test_a_line_cut_anywhere_gives_no_row(raw: bytes):
             assert missing in ({"rejected": 1}, {"lost": 1})
 
 
-def test_what_it_is_told_by(captures: Path):
+def test_how_the_format_is_recognised(captures: Path):
     folder = captures / LAB
     for name in ("bpftrace.txt", "bpftrace.jsonl", "bpftrace-lost.txt"):
         raw = tools.raw(folder, name)

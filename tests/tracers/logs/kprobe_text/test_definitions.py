@@ -10,7 +10,7 @@ from tracers.logs.kprobe_text.definitions import (
 )
 
 
-def test_the_61_kernel_refused_the_meminit_functions(captures: Path) -> None:
+def test_the_61_kernel_rejected_the_meminit_functions(captures: Path) -> None:
     text = (captures / "6.1.192-vmemlab-39bit" / "kprobe_events").read_text()
     assert read_kprobe_events(text) == {
         "vmemmap_free": "entry+return",

@@ -236,7 +236,7 @@ def test_losses_of_trace_and_trace_pipe():
     assert (log.entries_in_buffer, log.entries_written, log.cpus) == (266, 460, 2)
 
 
-def test_clocks_that_count_are_refused():
+def test_clocks_that_count_are_rejected():
     # As the 6.1.192 lab kernel printed with trace_clock "counter".
     line = (
         b"     clk-counter-89      [000] d....            6: add_pages: (__add_pages+0x0/0x140)"
@@ -248,7 +248,7 @@ def test_clocks_that_count_are_refused():
     assert parse(PLAIN + b"\n" + line)[2] == {"rejected": 1}
 
 
-def test_the_latency_format_is_refused():
+def test_the_latency_format_is_rejected():
     with pytest.raises(LogError, match="latency-format"):
         parse(b"# tracer: nop\n#\n# nop latency trace v1.1.5 on 6.1.192-vmemlab\n")
 

@@ -158,7 +158,7 @@ def test_other_events_are_skipped(captures: Path):
     assert log.notes == ("no event of a function we watch in 1 lines",)
 
 
-def test_what_it_is_told_by(captures: Path):
+def test_how_the_format_is_recognised(captures: Path):
     folder = captures / LAB
     for name in ("perf.script.txt", "perf.script-ns.txt", "perf-g.script.txt"):
         assert looks_like_perf(tools.raw(folder, name))

@@ -62,7 +62,7 @@ def test_columns_of_all_releases(head: bytes, changes: dict):
         (b"__warn__return: (0xffffffc008028690 <- 0xffffffc008028690)", "warn", "exit"),
     ],
 )
-def test_the_function_is_told_by_the_place(event: bytes, kind: str, phase: str):
+def test_the_function_is_found_by_the_location(event: bytes, kind: str, phase: str):
     row = one(HEAD + event)
     assert (row["kind"], row["phase"]) == (kind, phase)
 

@@ -75,7 +75,7 @@ def test_the_shared_capture_tells_what_its_report_tells(captures: Path):
 
 
 @needs_trace_cmd
-def test_a_clock_that_counts_is_refused(captures: Path):
+def test_a_clock_that_counts_is_rejected(captures: Path):
     with pytest.raises(LogError, match="-C mono"):
         parse(captures / LAB / "trace-cmd-counter.dat")
 

@@ -73,7 +73,7 @@ def test_the_forms_of_a_report_tell_the_same(captures: Path):
         assert (rows, missing) == (exact, {})
 
 
-def test_what_is_no_nanoseconds_or_no_format_is_refused(captures: Path):
+def test_times_or_formats_that_cannot_be_read_are_rejected(captures: Path):
     with pytest.raises(LogError, match="without"):
         parse(b"cpus=2\n          insmod-107   [001]           5: add_pages:            "
               b"(ffffffc0086b08e0) nid=0 pfn=0x5000000 nr_pages=32768\n")  # fmt: skip
@@ -178,7 +178,7 @@ def test_kprobe_events_say_what_a_name_is_on(captures: Path):
     assert log.midway == 16
 
 
-def test_what_it_is_told_by(captures: Path):
+def test_how_the_format_is_recognised(captures: Path):
     folder = captures / LAB
     for name in ("trace-cmd.report.txt", "trace-cmd-hole.report-l.txt",
                  "trace-cmd-instance.report.txt"):  # fmt: skip
