@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Top floor: the command and the dashboard. Shows what recordings keep; owns no numbers."""
+"""The command line and the dashboard: shows what `recordings` keeps, computes no numbers."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Our recording of a scene against the kernel's own trace of it, call by call."""
+"""Compares our recording of a scene with the kernel's own trace of it, call by call."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,7 +24,7 @@ _ARGUMENTS: Final = {
 def same_calls(boot: Boot, scene: str) -> Recording:
     """Assert that a scene's recording is the kernel's own trace of it; return the recording.
 
-    Nothing lost; every kind of call the truth has probes for is there as often, by the same
+    Nothing lost; every kind of call that the trace has probes for is there as often, by the same
     threads, on the same CPUs, with the same arguments, in the same order; every free has an end,
     what was populated is what was freed, and WARNs are as many as the kernel counted.
     """
@@ -34,14 +34,14 @@ def same_calls(boot: Boot, scene: str) -> Recording:
     assert ours.closing["rows"] == len(ours.rows)
     probed = boot.text(f"{scene}.profile").split()
     for kind, names in _ARGUMENTS.items():
-        found = _begun(ours, kind)
-        if kind in probed and not (kind == "section_add" and not found):  # as with rung derived
+        rows = _starts(ours, kind)
+        if kind in probed and not (kind == "section_add" and not rows):  # as on rung derived
             expected = [_call(call, names) for call in truth if call.name == kind]
-            assert [_row(row, names) for row in _sorted(found)] == expected, kind
+            assert [_row(row, names) for row in _sorted(rows)] == expected, kind
     ends = [call for call in truth if call.name == "free_ret"]
     assert len(ours.of("free", "exit")) == len(ends)
     freed = sorted((call.args["start"], call.args["end"]) for call in truth if call.name == "free")
-    populated = _begun(ours, "populate")
+    populated = _starts(ours, "populate")
     assert sorted((row["start"], row["end"]) for row in populated) == freed
     lines = [call.args["line"] for call in truth if call.name == "warn"]
     assert [row["line"] for row in _sorted(ours.of("warn"))] == lines
@@ -74,7 +74,7 @@ def left_nothing(boot: Boot, scene: str) -> None:
     assert boot.text(f"{scene}.left").strip() == ""
 
 
-def _begun(ours: Recording, kind: str) -> list[dict[str, Any]]:
+def _starts(ours: Recording, kind: str) -> list[dict[str, Any]]:
     return [row for row in ours.of(kind, None) if row["phase"] != "exit"]  # derived ones: points
 
 

@@ -14,11 +14,11 @@ from tests.lab.harness import Kernel, Lab, Missing, kernel, stock
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup() -> Iterator[None]:
-    """Turn a machine's lack into a skip, wherever it shows."""
+    """Skip a test whose fixture raises ``Missing``."""
     try:
         return (yield)
-    except Missing as why:
-        pytest.skip(str(why))
+    except Missing as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")

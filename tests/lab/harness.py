@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The lab from Python: find kernels, boot one with a script, read what it left behind.
+"""Drives the lab from Python: finds kernels, boots one with a script, reads what it left behind.
 
 ``Lab.boot`` puts a script of guest/ and the whole installed project into a guest and waits for
 it to power off; ``Boot`` gives what the scenes left: our recording, read with plain pyarrow, and
-the kernel's own ftrace of the same moments, read line by line. Nothing here imports vmemscope.
-Raises ``Missing`` with the way out where the machine lacks something.
+the kernel's own ftrace of the same time, read line by line. Nothing here imports vmemscope.
+Where the machine lacks something it raises ``Missing``, which says what to install.
 """
 
 import json
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 HERE: Final = Path(__file__).resolve().parent
 TOP: Final = HERE.parent.parent
-SHARED: Final = TOP.parent / "shared" / "lab"  # kernels that somebody built before
+SHARED: Final = TOP.parent / "shared" / "lab"  # kernels built before
 CACHE: Final = Path(
     os.environ.get("VMEMSCOPE_LAB")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmemscope-lab"
@@ -108,8 +108,8 @@ class Boot:
         """Return the kernel's own trace of a scene; fails where its ring buffer lost something."""
         text = self.text(f"{scene}.truth")
         counts = re.search(r"entries-in-buffer/entries-written: (\d+)/(\d+)", text)
-        assert counts is None or counts[1] == counts[2], "the truth itself is not whole"
-        found = [_TRACE.match(line) for line in text.splitlines()]
+        assert counts is None or counts[1] == counts[2], "the kernel's own trace lost events"
+        matches = [_TRACE.match(line) for line in text.splitlines()]
         return [
             Call(
                 match["name"],
@@ -120,7 +120,7 @@ class Boot:
                 match["place"],
                 {key: int(value, 0) for key, value in re.findall(r"(\w+)=(\w+)", match["rest"])},
             )
-            for match in found
+            for match in matches
             if match
         ]
 
@@ -237,8 +237,8 @@ class Lab:
         for name, path in of.modules.items():
             shutil.copy(path, lab / "ko" / name)
         if (device := lab / "ko" / "devpriv.ko").exists():  # once more, as a module of another name
-            twin = device.read_bytes().replace(b"devpriv\0", b"devprib\0")
-            (lab / "ko" / "devprib.ko").write_bytes(twin)
+            second = device.read_bytes().replace(b"devpriv\0", b"devprib\0")
+            (lab / "ko" / "devprib.ko").write_bytes(second)
         control = work / "qmp"
         extra = ["-qmp", f"unix:{control},server=on,wait=off"]
         if memory:
@@ -286,7 +286,7 @@ class Lab:
 
 
 def _run(command: Sequence[Path | str], settings: dict[str, str], control: Path) -> str:
-    """Run ./boot; return its console; do what the guest asks for."""
+    """Run ./boot and plug the memory that the guest asks for; return the console."""
     console = []
     process = subprocess.Popen(
         command,
@@ -301,8 +301,8 @@ def _run(command: Sequence[Path | str], settings: dict[str, str], control: Path)
     with process:
         for line in process.stdout:
             console.append(line)
-            if asked := _MEMORY.search(line):
-                _plug(control, int(asked[1]))
+            if request := _MEMORY.search(line):
+                _plug(control, int(request[1]))
     return "".join(console)
 
 
@@ -313,9 +313,9 @@ def _plug(control: Path, size: int) -> None:
         connection.connect(str(control))
         with connection.makefile("rw") as channel:
             channel.readline()  # the greeting
-            for order, arguments in (("qmp_capabilities", {}), ("qom-set", where)):
-                channel.write(json.dumps({"execute": order, "arguments": arguments}) + "\n")
+            for command, arguments in (("qmp_capabilities", {}), ("qom-set", where)):
+                channel.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
                 channel.flush()
-                while "event" in (answer := json.loads(channel.readline())):
+                while "event" in (reply := json.loads(channel.readline())):
                     pass
-                assert "return" in answer, answer
+                assert "return" in reply, reply

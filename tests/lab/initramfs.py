@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""An initramfs that brings a distribution's kernel to a 9p root: busybox and a few modules.
+"""Makes an initramfs that boots a distribution's kernel from a 9p root: busybox and a few modules.
 
 Promises: an uncompressed cpio archive (newc, as the kernel's usr/gen_init_cpio writes it) whose
 /init loads what there is of ``MODULES``, mounts the 9p share "root" and hands over to the init
@@ -39,8 +39,8 @@ def newc(name: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 
 
 def members(busybox: Path, modules: Path) -> Iterator[bytes]:
     """Yield the archive's members in order."""
-    found = {path.name.partition(".")[0]: path for path in sorted(modules.rglob("*.ko*"))}
-    files = [found[name] for name in MODULES if name in found]
+    by_name = {path.name.partition(".")[0]: path for path in sorted(modules.rglob("*.ko*"))}
+    files = [by_name[name] for name in MODULES if name in by_name]
     for folder in ("dev", "modules", "root"):
         yield newc(folder, S_IFDIR | 0o755)
     yield newc("dev/console", S_IFCHR | 0o600, device=(5, 1))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""6.1 under a generator of calls: nothing is lost unseen, however fast they come.
+"""6.1 under a generator of calls: every loss is counted, however fast they come.
 
 vmemgen.ko calls vmemmap_free harmlessly and counts; every call of it must be in the recording or
 in the recording's own count of what it lost.

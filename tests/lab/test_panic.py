@@ -36,7 +36,7 @@ def test_every_call_up_to_the_oops_is_there(panic: tuple[Boot, Recording]) -> No
     assert len([call for call in truth if call.name == "warn"]) == 8
 
 
-def test_the_verdict_says_so(panic: tuple[Boot, Recording]) -> None:
+def test_the_verdict_is_out_of_range(panic: tuple[Boot, Recording]) -> None:
     boot, _ = panic
     (path,) = boot.out.glob("*.arrows")
     done = subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""6.1: shapes of load, and ways a recording can end."""
+"""6.1: kinds of load, and ways a recording can end."""
 
 import json
 from collections.abc import Callable
@@ -15,10 +15,10 @@ def scenes(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
     return lab.boot(lab_kernel("6.1"), "scenes.sh", timeout_s=600)
 
 
-def test_doctor_knows_every_rung(scenes: Boot) -> None:
+def test_doctor_reports_every_rung(scenes: Boot) -> None:
     assert scenes.exit_code("doctor") == 0
-    said = json.loads(scenes.text("doctor.text"))
-    assert "breakpoint" in json.dumps(said)
+    report = json.loads(scenes.text("doctor.text"))
+    assert "breakpoint" in json.dumps(report)
     left_nothing(scenes, "doctor")
 
 
@@ -31,9 +31,9 @@ def test_a_prime_number_of_sections(scenes: Boot) -> None:
 
 def test_two_devices_at_once(scenes: Boot) -> None:
     ours = same_calls(scenes, "both")
-    found = sections(ours, "callsite")
-    assert len(found) == 128
-    assert {pfn & ~(64 * SECTION_PAGES - 1) for pfn, _ in found} == {0x5000000, 0x6000000}
+    spans = sections(ours, "callsite")
+    assert len(spans) == 128
+    assert {pfn & ~(64 * SECTION_PAGES - 1) for pfn, _ in spans} == {0x5000000, 0x6000000}
     assert len({row["tid"] for row in ours.of("section_add")}) == 2
     left_nothing(scenes, "both")
 

@@ -74,43 +74,43 @@ def test_the_kernels_filter_keeps_what_is_out_of_the_window_in_use(
     left_nothing(boot, scene)
 
 
-def test_the_page_tables_have_them_where_we_say(booted: tuple[Cpu, Boot]) -> None:
+def test_the_page_tables_agree(booted: tuple[Cpu, Boot]) -> None:
     cpu, boot = booted
-    found = re.search(
+    mapped = re.search(
         rf"^0x{cpu.start:016x}-0x{cpu.start + SIZE:016x} .*MEM/NORMAL",
         boot.text("mapped.page_tables"),
         re.MULTILINE,
     )
-    assert found is not None
-    before = boot.text("mapped.page_tables")[: found.start()]
+    assert mapped is not None
+    before = boot.text("mapped.page_tables")[: mapped.start()]
     assert before.rindex("---[ vmalloc() end ]---") > before.rindex("---[ vmalloc() area ]---")
 
 
 @pytest.mark.parametrize("scene", ["window", "window-anybody"])
 def test_the_bits_in_use_are_found_by_anybody(booted: tuple[Cpu, Boot], scene: str) -> None:
     cpu, boot = booted
-    told = json.loads(boot.text(f"{scene}.text"))
+    fields = json.loads(boot.text(f"{scene}.text"))
     assert boot.exit_code(scene) == 0
-    assert told["vabits_actual"] == cpu.bits
-    assert told["provenance"]["vabits_actual"] == {"window": "vmcoreinfo"}.get(scene, "mmap")
-    assert int(told["used"]["start"], 16) == cpu.used
+    assert fields["vabits_actual"] == cpu.bits
+    assert fields["provenance"]["vabits_actual"] == {"window": "vmcoreinfo"}.get(scene, "mmap")
+    assert int(fields["used"]["start"], 16) == cpu.used
     if cpu.warns:
-        assert told["blind"] is None
+        assert fields["blind"] is None
     elif scene == "window":
-        assert told["blind"]["phys_below"] == "0x40000000"
+        assert fields["blind"]["phys_below"] == "0x40000000"
 
 
-def test_doctor_says_that_the_warn_is_blind(booted: tuple[Cpu, Boot]) -> None:
+def test_doctor_reports_that_the_warn_is_blind(booted: tuple[Cpu, Boot]) -> None:
     cpu, boot = booted
-    told = json.loads(boot.text("doctor.text"))
-    (window,) = (check for check in told["checks"] if check["name"] == "window")
+    fields = json.loads(boot.text("doctor.text"))
+    (window,) = (check for check in fields["checks"] if check["name"] == "window")
     assert (boot.exit_code("doctor"), window["status"]) == (0, "ok")
-    said = "cannot see hits below 0xffffffdfc0000000" in window["said"]
-    assert said is not bool(cpu.warns)
-    assert ("physical addresses below 0x40000000" in window["said"]) is said
+    blind = "cannot see hits below 0xffffffdfc0000000" in window["said"]
+    assert blind is not bool(cpu.warns)
+    assert ("physical addresses below 0x40000000" in window["said"]) is blind
 
 
-def test_the_screen_says_it(booted: tuple[Cpu, Boot]) -> None:
+def test_the_screen_shows_it(booted: tuple[Cpu, Boot]) -> None:
     cpu, boot = booted
     before, after = boot.text("live-before.screen"), boot.text("live-after.screen")
     assert ("no WARN below physical 0x40000000" in before) is not bool(cpu.warns)

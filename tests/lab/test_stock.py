@@ -47,12 +47,12 @@ def test_under_lockdown_the_bits_in_use_are_found(
     """Debian 6.12, built for 52 bits (4K pages): /proc/kcore is shut, the configuration is all."""
     boot = lab.boot(debian("6.12"), "lockdown.sh", append="lockdown=confidentiality", cpu=qemu)
     assert "[confidentiality]" in boot.text("lockdown")
-    told = json.loads(boot.text("window.text"))
+    fields = json.loads(boot.text("window.text"))
     assert boot.exit_code("window") == 0, boot.text("window.text")
-    assert (told["vabits_actual"], told["provenance"]["vabits_actual"]) == (bits, "mmap")
+    assert (fields["vabits_actual"], fields["provenance"]["vabits_actual"]) == (bits, "mmap")
     # VMEMMAP_START and END of Debian 6.12.117, and what 48 bits need of it
-    assert (told["start"], told["end"]) == ("0xffffc1ffc0000000", "0xffffffffc0000000")
-    assert int(told["used"]["start"], 16) == used
+    assert (fields["start"], fields["end"]) == ("0xffffc1ffc0000000", "0xffffffffc0000000")
+    assert int(fields["used"]["start"], 16) == used
 
 
 def test_no_kernel_headers_are_needed(stock: tuple[str, Boot]) -> None:
@@ -63,10 +63,10 @@ def test_no_kernel_headers_are_needed(stock: tuple[str, Boot]) -> None:
 
 def test_doctor(stock: tuple[str, Boot]) -> None:
     series, boot = stock
-    told = json.loads(boot.text("doctor.text"))
-    assert (boot.exit_code("doctor"), told["gaps"]) == (0, [])
+    fields = json.loads(boot.text("doctor.text"))
+    assert (boot.exit_code("doctor"), fields["gaps"]) == (0, [])
     # Debian's 6.1 has ZONE_DEVICE off: there is no memremap_pages that anybody could call
     gone = {"6.1": {"memremap_pages", "memunmap_pages"}, "6.12": set()}[series]
-    for engine in told["engines"]:
-        assert {each["function"] for each in engine["points"] if each["absent"]} == gone
+    for engine in fields["engines"]:
+        assert {point["function"] for point in engine["points"] if point["absent"]} == gone
     left_nothing(boot, "doctor")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""6.1, where vmemmap_populate is notrace: the storm through each engine, from each rung on."""
+"""6.1, where vmemmap_populate is notrace: the storm on each engine, starting at each rung."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def test_every_call_is_recorded(
 ) -> None:
     scene = f"storm-{engine}-{rung}"
     ours = same_calls(storm, scene)
-    if section_add is None:  # add_pages' arguments tell of populate calls, of no section's timing
+    if section_add is None:  # add_pages' arguments give the populate calls, but no section's timing
         assert ours.of("section_add", None) == []
     else:
         assert sections(ours, section_add) == SECTIONS

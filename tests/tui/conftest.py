@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fixtures: small recordings, opened, and closed at the end."""
+"""Fixtures: small recordings, open during a test."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +22,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
         return opened[-1]
 
     yield recording
-    for each in opened:
-        each.close()
+    for open_one in opened:
+        open_one.close()
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command with a feed in the kernel's place: ``python -m tests.tui.feed JSON COMMAND…``.
+"""Runs a command on a feed in place of the kernel: ``python -m tests.tui.feed JSON COMMAND…``.
 
 JSON: ``sample``, and the keyword arguments of ``benchmarks.feed.Feed``; ``fails``: a call of the
 source that raises OSError; ``done``: a file that is made once all was sent.
@@ -16,7 +16,7 @@ from tracers.batch import Batch
 
 
 def install(spec: dict[str, object]) -> None:
-    """Let ``open_live`` give a feed."""
+    """Make ``open_live`` return a feed."""
     fails = spec.pop("fails", None)
     done = spec.pop("done", None)
     path = sample_path(str(spec.pop("sample", "storm")))
@@ -29,13 +29,13 @@ def install(spec: dict[str, object]) -> None:
         if done:
             poll = feed.poll
 
-            def told(timeout_s: float) -> Batch | None:
+            def poll_and_mark(timeout_s: float) -> Batch | None:
                 batch = poll(timeout_s)
                 if batch is None:
                     Path(str(done)).touch()
                 return batch
 
-            feed.poll = told
+            feed.poll = poll_and_mark
         if fails:
             setattr(feed, str(fails), broken)
         return feed

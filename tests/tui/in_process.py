@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs ``window`` and ``explain`` in this process, and looks at what they said."""
+"""Runs ``window`` and ``explain`` in this process and returns their output."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ def run(command: click.Command, *args: str | Path) -> Result:
     return CliRunner().invoke(command, [str(arg) for arg in args], catch_exceptions=True)
 
 
-def told(command: click.Command, *args: str | Path, code: int = 0) -> str:
+def stdout_of(command: click.Command, *args: str | Path, code: int = 0) -> str:
     done = run(command, *args)
     assert (done.exit_code, done.stderr) == (code, ""), done.output
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -28,8 +28,8 @@ def as_json(*args: str | Path, code: int = 0) -> dict:
     return json.loads(done.stdout)
 
 
-def refused(command: click.Command, *args: str | Path) -> str:
-    """What is said where the input is at fault: nothing on stdout, code 2 or our own error."""
+def error_of(command: click.Command, *args: str | Path) -> str:
+    """Return the error for bad input: nothing on stdout, code 2 or our own error."""
     done = run(command, *args)
     assert done.stdout == ""
     if isinstance(done.exception, VmemscopeError):  # main() makes this one line and code 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Small recordings of the same shape as the kernels' own captures, and views of them."""
+"""Makes small recordings of the same shape as the kernels' own captures."""
 
 from pathlib import Path
 
@@ -123,7 +123,7 @@ def write(path: Path, *batches: list[Row], header: Header | None = None, **losse
 
 
 def batch(rows: list[Row]) -> pa.RecordBatch:
-    columns = [[each.get(field.name) for each in rows] for field in SCHEMA]
+    columns = [[values.get(field.name) for values in rows] for field in SCHEMA]
     arrays = [
         pa.array(values, pa.utf8()).dictionary_encode().cast(field.type)
         if pa.types.is_dictionary(field.type)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``record`` and ``live`` as processes, with a feed for a kernel."""
+"""Runs ``record`` and ``live`` as processes, with a recorded feed in place of the kernel."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def record(spec: dict[str, object], *args: object, **options) -> subprocess.Comp
 
 
 def started(spec: dict[str, object], *args: object, **options) -> subprocess.Popen[str]:
-    """A recording whose probes are on."""
+    """Start a recording, wait until its probes are on."""
     process = subprocess.Popen(
         command(spec, "record", *args),
         stdout=subprocess.PIPE,
@@ -44,7 +44,7 @@ def started(spec: dict[str, object], *args: object, **options) -> subprocess.Pop
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    """What it said on stderr until it ended."""
+    """Return its stderr, once it has ended."""
     out, err = process.communicate(timeout=PATIENCE_S * 2)
     assert "Traceback" not in err, err
     assert out == ""
@@ -52,7 +52,7 @@ def ended(process: subprocess.Popen[str]) -> str:
 
 
 def until(folder: Path) -> str:
-    """The shell's way to wait for the feed's last event."""
+    """Return the shell command that waits for the feed's last event."""
     return f"until [ -e {folder}/done ]; do sleep 0.05; done"
 
 

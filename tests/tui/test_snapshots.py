@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pictures of the real recordings, at fixed positions: ``pytest --snapshot-update`` renews them.
+"""Screen snapshots of the real recordings at fixed positions (``pytest --snapshot-update``).
 
-Look at each before committing it. Paused, and with nothing on screen that depends on a clock.
+Look at every picture before committing it. The replay is paused, so that nothing on screen depends
+on a clock.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Writing where nobody reads: full disks, closed pipes and closed streams."""
+"""Output that cannot be written: full disks, closed pipes and closed streams."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ EMIT = (
     "try:\n"
     "    write(lambda: sys.stdout.write('x' * 200_000))\n"
     "except VmemscopeError as error:\n"
-    "    say(f'told: {error}')\n"
+    "    say(f'error: {error}')\n"
     "    sys.exit(2)\n"
     "sys.exit(7)\n"
 )
@@ -37,13 +37,16 @@ def test_a_reader_that_has_gone_away_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
-    [(">/dev/full", "told: stdout: No space left on device\n"), (">&-", "told: stdout is closed")],
+    ("line", "message"),
+    [
+        (">/dev/full", "error: stdout: No space left on device\n"),
+        (">&-", "error: stdout is closed"),
+    ],
 )
-def test_a_stdout_that_takes_nothing_is_told(line: str, said: str) -> None:
+def test_a_stdout_that_takes_nothing_is_an_error(line: str, message: str) -> None:
     done = shell(line)
     assert done.returncode == 2
-    assert done.stderr.startswith(said)
+    assert done.stderr.startswith(message)
 
 
 @pytest.mark.parametrize("line", [">/dev/full 2>/dev/full", ">/dev/full 2>&-"])

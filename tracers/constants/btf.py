@@ -124,7 +124,7 @@ def struct_size(btf: bytes, name: str) -> int | None:
     length = len(wanted)
     words = _words(types)
     sizes: set[int] = set()
-    at, seen, total = 0, 0, len(words)
+    at, number, total = 0, 0, len(words)
     while at + 3 <= total:
         info = words[at + 1]
         # 7 bits of kind and 24 of count since f7a6b9eaff3e (7.2): unused and 0 before
@@ -140,8 +140,8 @@ def struct_size(btf: bytes, name: str) -> int | None:
                 )
         if fixed[kind] == _UNKNOWN:
             raise ConstantsError(f"the BTF has types of kind {kind}, which nobody described yet")
-        seen += 1
-        if seen > MAX_TYPES:
+        number += 1
+        if number > MAX_TYPES:
             raise ConstantsError(f"the BTF has more than {MAX_TYPES} types")
         at += 3 + fixed[kind] + per_element[kind] * (info & 0xFF_FFFF)
     if at != total:

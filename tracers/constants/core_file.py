@@ -32,7 +32,7 @@ _PT_NOTE: Final = 4
 _ELF_HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT: Final = struct.Struct("<IIQQQQQQ")
 _NOTE: Final = struct.Struct("<III")
-_WAY_OUT: Final = "or read its vmlinux or Image instead"
+_HINT: Final = "or read its vmlinux or Image instead"
 
 
 class Core:
@@ -90,9 +90,7 @@ class Core:
                 part = os.pread(self._handle, size, offset)
             except (OSError, OverflowError) as error:  # an offset past 2^63
                 reason = getattr(error, "strerror", None) or "an impossible offset"
-                raise ConstantsError(
-                    f"{self.path}: reading failed: {reason}; {_WAY_OUT}"
-                ) from error
+                raise ConstantsError(f"{self.path}: reading failed: {reason}; {_HINT}") from error
             if not part:
                 break
             parts.append(part)
@@ -154,7 +152,7 @@ class Core:
                 break
         raise ConstantsError(
             f"{self.path} has no VMCOREINFO note (a kernel before 4.19, CONFIG_VMCORE_INFO=n, or a"
-            f" dump made without it): {_WAY_OUT.removeprefix('or ')}"
+            f" dump made without it): {_HINT.removeprefix('or ')}"
         )
 
 
@@ -190,12 +188,12 @@ def _open_error(path: Path, error: OSError | ValueError) -> str:
     if path != KCORE:
         return f"{path}: {reason}"
     if code == errno.ENOENT:
-        return f"{path}: not there: the kernel has no CONFIG_PROC_KCORE; {_WAY_OUT}"
+        return f"{path}: not there: the kernel has no CONFIG_PROC_KCORE; {_HINT}"
     if code in (errno.EPERM, errno.EACCES):
         if os.geteuid() != 0:
-            return f"{path}: {reason}: run as root, {_WAY_OUT}"
+            return f"{path}: {reason}: run as root, {_HINT}"
         return (
             f"{path}: {reason}: the kernel is locked down (/sys/kernel/security/lockdown) or"
-            f" CAP_SYS_RAWIO is missing: have either lifted, {_WAY_OUT}"
+            f" CAP_SYS_RAWIO is missing: have either lifted, {_HINT}"
         )
-    return f"{path}: {reason}: {_WAY_OUT}"
+    return f"{path}: {reason}: {_HINT}"

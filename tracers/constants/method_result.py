@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one method could tell about a kernel's constants: numbers, and the evidence for them.
+"""The result of one method of reading a kernel's constants: numbers, and the evidence for them.
 
 A method that cannot tell gives `None`, one that knows only one bound gives that bound and `None`
 for the other: no number here is ever a guess. `gather` judges whether the methods agree.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A capture under a command: opened, watched, narrated and ended by signals."""
+"""Runs a live capture for the commands record and live: signals, messages, the output stream."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A stream to a reader that may be slow or hang: written in pieces, given up when told to.
+"""Writes a stream to a pipe whose reader may be slow or hang, and gives up when told to.
 
 Promises: after ``give_up`` no write lasts longer than its grace, so that a capture streaming to a
 hung reader still ends and leaves no probe behind.
@@ -11,9 +11,9 @@ import select
 import time
 from typing import Final
 
-#: POSIX: a pipe that polls writable takes so much at once (Linux: one page at least).
+#: POSIX: a pipe that polls writable takes at least this much (Linux: one page).
 _PIECE: Final = select.PIPE_BUF
-_LOOK_MS: Final = 200
+_POLL_MS: Final = 200
 
 
 class Pipe:
@@ -25,21 +25,21 @@ class Pipe:
         self._fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
-        self._until = float("inf")
+        self._deadline = float("inf")
 
     def give_up(self, grace_s: float) -> None:
-        """Let writes fail that take longer than this from now on."""
-        self._until = time.monotonic() + grace_s
+        """From now on, let writes fail that take longer than ``grace_s`` from now."""
+        self._deadline = time.monotonic() + grace_s
 
     def write(self, data: bytes | memoryview) -> int:
         """Write a piece of ``data``; return how much. Raises ``OSError``, ETIMEDOUT if given up."""
-        while not self._poll.poll(_LOOK_MS):
-            if time.monotonic() > self._until:
+        while not self._poll.poll(_POLL_MS):
+            if time.monotonic() > self._deadline:
                 raise OSError(errno.ETIMEDOUT, "its reader takes nothing more")
         return os.write(self._fd, data[:_PIECE])
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a capture for a command: opens the source and the file, watches, narrates, and ends it.
+"""Runs a capture for a command: attaches the probes, opens the file, waits for the end.
 
-stdout is data only with ``-o -``; everything said goes to stderr, and nobody listening there is
-no error.
+stdout is for data, and only with ``-o -``; messages go to stderr, and a closed stderr is no error.
 """
 
 import os
@@ -34,14 +33,14 @@ from tui.capturing.systemd import notify
 from tui.streams import say
 
 EXIT_FAILED: Final = 2
-_LOOK_S: Final = 0.5  # between two looks at what was captured
-#: Events that may wait while more come: folding them shares the interpreter with the capture.
+_CHECK_S: Final = 0.5  # between two checks for captured events
+#: Events that may wait while more come: folding takes the interpreter lock from the capture.
 _FOLD_AT: Final = 1 << 16
 _GRACE_S: Final = 5.0  # for COMMAND to end after it was sent a signal
 
 
 class Options(TypedDict):
-    """What the command line says of the source."""
+    """The command-line options for the source of events."""
 
     engine: str
     pid: int | None
@@ -70,7 +69,7 @@ def record(
         capture = begin(open_source(signals, **options), target, limits)
         process = None
         try:
-            narrate_start(capture)
+            report_start(capture)
             notify("READY=1", f"STATUS=recording to {output}")
             process = _run(command, streaming=not isinstance(target, Path))
             reason = _watch(capture, signals, process, duration)
@@ -82,8 +81,8 @@ def record(
             target.give_up(_GRACE_S)
         capture.stop(reason)
         if process is not None:
-            say(_ended(process, command[0]))
-        return narrate_end(capture)  # no signal shall change the exit code now
+            say(_exit_message(process, command[0]))
+        return report_end(capture)  # no signal shall change the exit code now
 
 
 def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
@@ -124,8 +123,8 @@ def begin(source: EventFeed, target: Path | Pipe | None, limits: Limits) -> Capt
     return capture
 
 
-def narrate_start(capture: Capture) -> None:
-    """Say that the probes are on, and which."""
+def report_start(capture: Capture) -> None:
+    """Print that the probes are on, and which."""
     header = capture.header
     engine = printable(header.origin.get("live", "live"))
     say(f"probes on (engine {engine}): {summary(header.probes)}")
@@ -133,11 +132,11 @@ def narrate_start(capture: Capture) -> None:
         say(f"note: {printable(note)}")
 
 
-def narrate_end(capture: Capture) -> int:
-    """Say what was recorded and what it amounts to; return the exit code."""
+def report_end(capture: Capture) -> int:
+    """Print what was recorded and its verdict; return the exit code."""
     out = capture.out
     if out is not None:
-        for line in _files(out):
+        for line in _file_lines(out):
             say(line)
     else:
         say(f"{count(capture.events)} events, not recorded")
@@ -165,7 +164,7 @@ def panics(root: Path = Path("/")) -> Iterator[str]:
 
 
 def _target(output: str, limits: Limits) -> Path | Pipe:
-    """Return the file to be made, or a way to stdout."""
+    """Return the path of the new file, or a pipe to stdout."""
     closed = sys.stdout is None
     # A file opened later must not become fd 1 or 2: COMMAND would write into it.
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
@@ -174,7 +173,7 @@ def _target(output: str, limits: Limits) -> Path | Pipe:
     if limits.keep is not None and not limits:
         raise click.UsageError("--keep needs --rotate-size or --rotate-time")
     if output != "-":
-        return free(Path(output))
+        return unused_path(Path(output))
     if limits:
         raise click.UsageError("a stream cannot be rotated: name a FILE")
     if closed:
@@ -184,8 +183,8 @@ def _target(output: str, limits: Limits) -> Path | Pipe:
     return Pipe(os.dup(1))
 
 
-def free(path: Path) -> Path:
-    """Return ``path`` unless it exists: better said now than when the probes are attached."""
+def unused_path(path: Path) -> Path:
+    """Return ``path``, raise if it exists: before the probes are attached."""
     if os.path.lexists(path):
         raise exists_already(path)
     return path
@@ -210,31 +209,31 @@ def _watch(
     process: subprocess.Popen[bytes] | None,
     duration: float | None,
 ) -> str:
-    """Fold what has come, in quiet moments, until there is a reason to stop; return it."""
+    """Fold new events in quiet moments until there is a reason to stop; return the reason."""
     reason = ""
-    seen = 0
-    until = None if duration is None else capture.started + duration
+    events_before = 0
+    deadline = None if duration is None else capture.started + duration
     while capture.running:
         now = time.monotonic()
-        number = signals.wait(_LOOK_S if until is None else min(_LOOK_S, until - now))
-        if capture.events == seen or capture.waiting >= _FOLD_AT:
+        number = signals.wait(_CHECK_S if deadline is None else min(_CHECK_S, deadline - now))
+        if capture.events == events_before or capture.waiting >= _FOLD_AT:
             capture.fold()
-        seen = capture.events
+        events_before = capture.events
         if process is not None and process.poll() is not None:
             return reason or "command ended"
         if number is not None and (reason or process is None):
             return reason or number.name
         if number is not None and process is not None:
             process.send_signal(number)
-            reason, until = number.name, time.monotonic() + _GRACE_S
-        elif until is not None and time.monotonic() >= until:
+            reason, deadline = number.name, time.monotonic() + _GRACE_S
+        elif deadline is not None and time.monotonic() >= deadline:
             return reason or "duration over"
         if capture.failure and process is None:
             return capture.failure
     return capture.failure or "the source ended"
 
 
-def _ended(process: subprocess.Popen[bytes], name: str) -> str:
+def _exit_message(process: subprocess.Popen[bytes], name: str) -> str:
     code, who = process.poll(), printable(name)
     if code is None:
         return f"{who} (pid {process.pid}) still runs: not waited for"
@@ -243,7 +242,7 @@ def _ended(process: subprocess.Popen[bytes], name: str) -> str:
     return f"{who} ended with status {code}"
 
 
-def _files(out: Rotation) -> Iterator[str]:
+def _file_lines(out: Rotation) -> Iterator[str]:
     deleted = [part for part in out.parts if part.deleted]
     if deleted:
         events = sum(part.events for part in deleted)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Signals that ask a capture to stop, taken as events and never in the middle of anything.
+"""Turns the signals that stop a capture into events, so that they never interrupt it midway.
 
-Promises: from entering to leaving, none of them ends the process; each can be waited for. What
-was ignored from outside (``nohup``, ``cmd &`` in a script) stays ignored.
+Promises: within the context none of them ends the process; each can be waited for. What was
+ignored from outside (``nohup``, ``cmd &`` in a script) stays ignored.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Signals:
-    """A context: SIGTERM, SIGINT and SIGHUP are noted, SIGCHLD wakes ``wait``.
+    """A context manager: queues SIGTERM, SIGINT and SIGHUP; SIGCHLD too wakes ``wait``.
 
-    To be entered by the main thread.
+    The main thread must enter it.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Signals:
         for number in (*STOPPING, signal.SIGCHLD):
             if signal.getsignal(number) is signal.SIG_IGN and number is not signal.SIGCHLD:
                 continue
-            self._before[number] = signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._enqueue)
         return self
 
     def __exit__(
@@ -45,22 +45,22 @@ class Signals:
         os.close(self._write)
 
     def fileno(self) -> int:
-        """Return what becomes readable when ``take`` has something."""
+        """Return a file descriptor that is readable when ``take`` has a signal."""
         return self._read
 
     def take(self) -> signal.Signals | None:
         """Return the next signal that asks to stop, ``None`` if there is none now."""
         with contextlib.suppress(BlockingIOError):
-            while noted := os.read(self._read, 1):
-                if noted[0] in STOPPING:
-                    return signal.Signals(noted[0])
+            while queued := os.read(self._read, 1):
+                if queued[0] in STOPPING:
+                    return signal.Signals(queued[0])
         return None
 
     def wait(self, timeout_s: float) -> signal.Signals | None:
-        """Wait for a signal, of a child's end too; return as ``take``."""
+        """Wait for a signal, SIGCHLD included; return as ``take``."""
         select.select([self._read], [], [], max(0.0, timeout_s))
         return self.take()
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(BlockingIOError):  # a full pipe says enough
+    def _enqueue(self, number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes the reader as well
             os.write(self._write, bytes([number]))

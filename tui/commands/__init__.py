@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands: options in, exit code out; each imports what it needs when it runs."""
+"""The commands of the CLI: options in, exit code out; each imports what it needs when it runs."""

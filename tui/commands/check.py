@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope check``: the gate for CI. One line a file on stdout, and an exit code.
+"""``vmemscope check``: judges recordings for CI, one line a file on stdout, and an exit code.
 
-Exit codes: 0 every file is clean and every threshold kept; 1 a file has calls out of range, or
+Exit codes: 0 every file is clean and within every threshold; 1 a file has calls out of range, or
 broke a threshold; 3 otherwise, if a verdict or a threshold is inconclusive; 2 usage, or a file
 that cannot be read. Of several files the worst counts, 2 before 1 before 3 before 0: see
 ``recordings.analysis.thresholds.worst``. ``tui.commands.main`` registers it.
@@ -72,7 +72,7 @@ def check(
     codes = []
     for file in files:
         try:
-            code, line = _checked(file, limits)
+            code, line = _check_file(file, limits)
         except (VmemscopeError, click.UsageError) as error:
             text = error.format_message() if isinstance(error, click.UsageError) else str(error)
             say(f"vmemscope: {printable(text)}")
@@ -82,8 +82,8 @@ def check(
     sys.exit(worst(codes))
 
 
-def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
-    """Return a file's exit code and what its line says."""
+def _check_file(file: str, limits: "Thresholds") -> tuple[int, str]:
+    """Return a file's exit code and the text of its line."""
     from recordings.analysis.thresholds import State, check, exit_code
     from recordings.api import open_recording_or_sample
     from recordings.ledger.headline import WORDS, verdict_summary
@@ -95,6 +95,6 @@ def _checked(file: str, limits: "Thresholds") -> tuple[int, str]:
         checks = check(recording, snapshot, limits)
     parts = [f"{WORDS[snapshot.verdict]}, {verdict_summary(snapshot)}"]
     for state, word in ((State.BROKEN, "FAILED"), (State.UNKNOWN, "CANNOT TELL")):
-        told = [f"{word} {each.option}: {each.finding}" for each in checks if each.state is state]
-        parts += map(printable, told)
+        findings = [f"{word} {c.option}: {c.finding}" for c in checks if c.state is state]
+        parts += map(printable, findings)
     return exit_code(snapshot.verdict, checks), "; ".join(parts)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope compare``: is A slower than B, by how much, and how sure is that?
+"""``vmemscope compare``: says whether recording A is slower than B, by how much, how surely.
 
-Exit codes: 0 the question was answered, whatever the answer, as a comparison judges no kernel; 3 it
-could not be: too few calls, losses, nothing comparable; 2 usage or unreadable input.
-``tui.commands.main`` registers it.
+Exit codes: 0 there is a result, whatever it is, as a comparison judges no kernel; 3 there is none:
+too few calls, losses, nothing comparable; 2 usage or unreadable input. ``tui.commands.main``
+registers it.
 """
 
 # ruff: noqa: PLC0415

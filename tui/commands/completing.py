@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a shell offers on TAB where a file is named; click knows commands and options itself.
+"""Completes file and sample names for the shell on TAB; click completes commands and options.
 
 Without these a shell that completes ``vmemscope`` would offer no file at all there.
 """
@@ -13,7 +13,7 @@ from recordings.samples import PREFIX, sample_names
 
 
 def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Leave it to the shell, which knows files best."""
+    """Leave completion of file names to the shell."""
     return [CompletionItem(incomplete, type="file")]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command ``doctor``: what of live capture works here, and the next step for what does not.
+"""The command ``doctor``: shows how much of live capture works here, and what to do for the rest.
 
 Exit codes: 0 every probe point that the kernel has is seen and timed and the window is known, 3
 capture works with gaps, 2 it does not work here. ``tui.commands.main`` registers it.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ``vmemscope`` command: arguments in, exit code out.
+"""The ``vmemscope`` command: registers the commands, and turns errors into exit codes.
 
-stdout is data, stderr is narration. Exit codes: 0 clean, 1 out-of-range found, 2 usage or
-unreadable input, 3 inconclusive. Errors are one line that says what and the way out. Each
+stdout is for data, stderr for messages. Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or
+unreadable input, 3 inconclusive. An error is one line that says what is wrong and what to do. Each
 command imports what it needs when it runs, so ``--help`` is quick and ``report`` never loads
 Textual.
 """
@@ -69,7 +69,7 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 @click.option(
     "--format",
-    "form",
+    "log_format",
     metavar="NAME",
     help="What TRACE is, where its first lines do not tell; any wrong name lists them.",
 )
@@ -82,7 +82,7 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
     help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
 )
 def import_(
-    trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, form: str | None
+    trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, log_format: str | None
 ) -> None:
     """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
 
@@ -94,7 +94,7 @@ def import_(
     from recordings.capture.importing import import_log
     from recordings.wording.escape import printable
 
-    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, form=form)
+    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, form=log_format)
     say(f"{output}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {printable(note)}")
@@ -147,8 +147,8 @@ def main() -> NoReturn:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        way_out = f" (see {context.command_path} --help)" if context else ""
-        say(f"vmemscope: {' '.join(error.format_message().split())}{way_out}")
+        hint = f" (see {context.command_path} --help)" if context else ""
+        say(f"vmemscope: {' '.join(error.format_message().split())}{hint}")
         sys.exit(EXIT_UNREADABLE)
     except click.Abort:
         sys.exit(128 + 2)  # as a shell reports SIGINT

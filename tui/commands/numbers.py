@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Numbers as people and mails write them: sizes, physical ranges, and what ``explain`` is asked.
+"""Parses numbers as people and mails write them: sizes, physical ranges, targets of ``explain``.
 
-Promises: nothing is guessed; a number that could mean two things is refused with the ways to say
-which. Every refusal is a ``ValueError`` of one line.
+Promises: nothing is guessed; for a number that could mean two things the error says how to write
+which. Every error is a ``ValueError`` of one line.
 """
 
 import re
@@ -25,10 +25,10 @@ def number(text: str) -> int:
     """Return a number of at most 64 bits: hexadecimal with 0x, else decimal, K to E behind it."""
     if len(text) > 40:
         raise ValueError("that is too long for a number of 64 bits")
-    if found := _HEX.fullmatch(text):
-        value = int(found[1].replace("_", ""), 16)
-    elif found := _DEC.fullmatch(text):
-        value = int(found[1].replace("_", "")) << _SUFFIX[(found[2] or "").upper()]
+    if match := _HEX.fullmatch(text):
+        value = int(match[1].replace("_", ""), 16)
+    elif match := _DEC.fullmatch(text):
+        value = int(match[1].replace("_", "")) << _SUFFIX[(match[2] or "").upper()]
     else:
         raise ValueError(f"{text!r} is no number; write 0x80_0000_0000, 549755813888 or 512G")
     if value > _MASK:
@@ -58,8 +58,8 @@ def extent(text: str) -> tuple[int, int]:
     return start, end
 
 
-def understand(text: str, given: str | None = None) -> Target:
-    """Return what ``text`` asks for; ``given`` is the kind that was said for all arguments."""
+def parse_target(text: str, given: str | None = None) -> Target:
+    """Return the target that ``text`` names; ``given`` is the kind from --as."""
     head, colon, rest = text.partition(":")
     if colon and head.lower() not in KINDS:
         raise ValueError(f"{text!r}: the prefixes are {', '.join(f'{kind}:' for kind in KINDS)}")
@@ -68,11 +68,11 @@ def understand(text: str, given: str | None = None) -> Target:
     first, second, relative = _split(body)
     start, full = _address(first) if kind in (None, "addr") else (number(first), False)
     if kind is None:
-        kind, why = _recognise(text, start, full)
+        kind, why = _kind_of(text, start, full)
     end = None
     if second is not None:
-        written = _address(second)[0] if kind == "addr" and not relative else number(second)
-        end = written + (start if relative else 0)
+        bound = _address(second)[0] if kind == "addr" and not relative else number(second)
+        end = bound + (start if relative else 0)
         if end <= start:
             raise ValueError(f"{text!r} is empty: the end comes after the start")
     return Target(text, kind, start, end, why)
@@ -82,11 +82,11 @@ def _address(text: str) -> tuple[int, bool]:
     """Return a number and whether it is written like an address, with 16 hexadecimal digits."""
     if _BARE.fullmatch(text) and not text.isdecimal():
         return int(text, 16), True
-    found = _HEX.fullmatch(text)
-    return number(text), bool(found and len(found[1].replace("_", "")) == _ADDRESS_DIGITS)
+    match = _HEX.fullmatch(text)
+    return number(text), bool(match and len(match[1].replace("_", "")) == _ADDRESS_DIGITS)
 
 
-def _recognise(text: str, value: int, full: bool) -> tuple[str, str]:
+def _kind_of(text: str, value: int, full: bool) -> tuple[str, str]:
     if value >= 1 << 63:
         return "addr", "it is in the kernel half, 2^63 and up"
     if full:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope record`` and ``vmemscope live``: what the running kernel does, as it does it.
+"""``vmemscope record`` and ``vmemscope live``: capture what the running kernel does.
 
-Only the command lines: what they do is in ``tui.capturing.session`` and ``tui.dashboard.live_app``,
-which are loaded when a command runs, so that ``--help`` stays quick and ``record`` loads no
-Textual.
+These are only the command lines: the work is in ``tui.capturing.session`` and
+``tui.dashboard.live_app``, which are loaded when a command runs, so that ``--help`` stays quick and
+``record`` loads no Textual.
 """
 
 import sys

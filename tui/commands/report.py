@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope report``: what a recording says, or would say, in the form that is needed.
+"""``vmemscope report``: prints what a recording says, as text, JSON, markdown or a mail.
 
 Exit codes: that of the recording's verdict; with a what-if, of the hypothetical one.
 ``tui.commands.main`` registers it; it imports what it needs when it runs, and never Textual nor
@@ -33,7 +33,7 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
 @click.argument("file", shell_complete=files_or_samples)
 @click.option(
     "--format",
-    "form",
+    "output_format",
     type=click.Choice(FORMATS),
     help="lkml: a mail of at most 75 columns. [default: text]",
 )
@@ -42,7 +42,7 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
 def report(
     file: str,
     *,
-    form: str | None,
+    output_format: str | None,
     as_json: bool,
     **options: Any,  # noqa: ANN401 (those of ``what_if_options``)
 ) -> None:
@@ -56,32 +56,32 @@ def report(
     from recordings.api import open_recording_or_sample
     from recordings.ledger.ledger import fold
 
-    if as_json and form not in (None, "json"):
-        raise click.UsageError(f"--json and --format {form}: give one or other")
-    form = "json" if as_json else form or "text"
+    if as_json and output_format not in (None, "json"):
+        raise click.UsageError(f"--json and --format {output_format}: give one or other")
+    output_format = "json" if as_json else output_format or "text"
     with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
         asked = supposed_by(options, recording.header.machine)
         what_if = judge_what_if(recording, asked, snapshot) if asked else None
-        _print(form, recording, snapshot, what_if)
+        _print(output_format, recording, snapshot, what_if)
         say_problems(file, recording.problems)
     sys.exit((what_if or snapshot).verdict.exit_code)
 
 
 def _print(
-    form: str, recording: "Recording", snapshot: "Snapshot", what_if: "WhatIfResult | None"
+    output_format: str, recording: "Recording", snapshot: "Snapshot", what_if: "WhatIfResult | None"
 ) -> None:
     header, closing = recording.header, recording.closing_notes
-    match form:
+    match output_format:
         case "json":
             import json
 
             from recordings.reports.recording_json import report_dict
             from recordings.reports.what_if_report import what_if_dict
 
-            told = report_dict(header, snapshot, closing=closing)
-            told["what_if"] = None if what_if is None else what_if_dict(what_if)
-            text = json.dumps(told, indent=2) + "\n"
+            fields = report_dict(header, snapshot, closing=closing)
+            fields["what_if"] = None if what_if is None else what_if_dict(what_if)
+            text = json.dumps(fields, indent=2) + "\n"
         case "text":
             from rich.console import Console
 
@@ -95,14 +95,14 @@ def _print(
             from recordings.reports.markdown import markdown
             from recordings.reports.recording_document import document_of
 
-            draw = lkml if form == "lkml" else markdown
+            draw = lkml if output_format == "lkml" else markdown
             text = draw(
                 document_of(
                     header,
                     snapshot,
                     closing=closing,
                     what_if=what_if,
-                    # who asked for one thing is told that one
+                    # with a what-if, only that one is shown
                     remedies=() if what_if else remedies(recording, snapshot),
                 )
             )

@@ -13,7 +13,7 @@ import click
 
 from tui.commands.completing import files_or_samples
 from tui.commands.numbers import number
-from tui.commands.window import calculator, written
+from tui.commands.window import calculator, parsed_by
 
 if TYPE_CHECKING:
     from recordings.analysis.what_if import WhatIf
@@ -50,7 +50,7 @@ _OPTIONS: Final = (
     click.option(
         "--physmem-end",
         metavar="ADDR|linear",
-        callback=written(_end),
+        callback=parsed_by(_end),
         help="What if device regions were placed at most up to this physical address? linear: "
         "the end of the linear map, as kernels since 6.12 do.",
     ),

@@ -2,10 +2,10 @@
 """The commands ``window`` and ``explain``: a kernel's constants, and the arithmetic with them.
 
 Exit codes: 0 the window is known and nothing contradicts it, 3 methods contradict each other or
-none gives it, 2 usage or unreadable input. What ``--cover`` or ``explain`` answers does not
-change the code: the question was answered. Without --release the calculator shows all families
-of releases side by side, as the same numbers give four different windows and none is the
-natural one. ``tui.commands.main`` registers both commands; each imports what it needs when it runs.
+none gives it, 2 usage or unreadable input. The results of ``--cover`` and ``explain`` do not change
+the code. Without --release the calculator shows all families of releases side by side, as the same
+numbers give four different windows and none is the natural default. ``tui.commands.main`` registers
+both commands; each imports what it needs when it runs.
 """
 
 # ruff: noqa: PLC0415
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from tui.commands.completing import files_or_samples
-from tui.commands.numbers import KINDS, extent, number, signed_number, understand
+from tui.commands.numbers import KINDS, extent, number, parse_target, signed_number
 from tui.streams import say, write
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
 
 
-def written(read: Callable[[str], object]) -> Callable[..., object]:
-    """Return the callback that reads an option's text; click's own types hide the reason."""
+def parsed_by(read: Callable[[str], object]) -> Callable[..., object]:
+    """Return a callback that parses an option with ``read``; click's own types hide the reason."""
 
     def callback(context: click.Context, option: click.Parameter, text: str | None) -> object:
         try:
@@ -41,7 +41,7 @@ def written(read: Callable[[str], object]) -> Callable[..., object]:
     return callback
 
 
-_NUMBER: Final[Any] = {"callback": written(number), "metavar": "N"}
+_NUMBER: Final[Any] = {"callback": parsed_by(number), "metavar": "N"}
 _OPTIONS: Final = (
     click.option("--va-bits", **_NUMBER, help="CONFIG_ARM64_VA_BITS: 36 to 52."),
     click.option("--page-size", **_NUMBER, help="4K, 16K or 64K."),
@@ -50,7 +50,7 @@ _OPTIONS: Final = (
     click.option(
         "--memstart",
         metavar="N",
-        callback=written(signed_number),
+        callback=parsed_by(signed_number),
         help="memstart_addr (PHYS_OFFSET in vmcoreinfo); below 0 with KASLR.",
     ),
     click.option(
@@ -67,7 +67,7 @@ _OPTIONS: Final = (
 
 
 def calculator(function: _F) -> _F:
-    """Give a command the options that say a window in numbers."""
+    """Give a command the options that describe a window in numbers."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -86,9 +86,9 @@ def calculator(function: _F) -> _F:
 @calculator
 @click.option(
     "--cover",
-    "asked",
+    "cover_range",
     metavar="PHYS..PHYS",
-    callback=written(extent),
+    callback=parsed_by(extent),
     help="Can this physical range (also PHYS+SIZE) have struct pages in the window, and what "
     "would it take?",
 )
@@ -100,7 +100,7 @@ def window(
     config: Path | None,
     system_map: Path | None,
     vmcoreinfo: Path | None,
-    asked: tuple[int, int] | None,
+    cover_range: tuple[int, int] | None,
     as_json: bool,
     **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
 ) -> None:
@@ -122,14 +122,14 @@ def window(
         if system_map and not (vmlinux or live):
             raise click.UsageError("--system-map names what is in a file: name that, too")
         if vmlinux and not (live or config or system_map or vmcoreinfo):
-            found = of_spec(str(vmlinux))
+            base = of_spec(str(vmlinux))
         else:
-            found = gathered(
+            base = gathered(
                 vmlinux, live=live, config=config, system_map=system_map, vmcoreinfo=vmcoreinfo
             )
-        reports = {"": covering(placed(found, numbers), asked)}
+        reports = {"": covering(placed(base, numbers), cover_range)}
     else:
-        reports = {name: covering(one, asked) for name, one in computed(numbers).items()}
+        reports = {name: covering(one, cover_range) for name, one in computed(numbers).items()}
     report = next(iter(reports.values()))
     alone = len(reports) == 1
     if as_json:
@@ -174,7 +174,7 @@ def explain(
     START+SIZE.
     """
     try:
-        asked = [understand(text, kind) for text in addresses]
+        targets = [parse_target(text, kind) for text in addresses]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from recordings.reports.explain_text import render
@@ -189,28 +189,28 @@ def explain(
     else:
         _no_sizes(numbers, "--window")
         report = placed(of_spec(spec), numbers)
-    found, layout = report.window, report.layout
-    if found is None or layout is None:
+    known, layout = report.window, report.layout
+    if known is None or layout is None:
         why = next(iter((*report.problems, *report.missing.values())), "nothing in it says it")
         way = f"; for all that is known: vmemscope window {spec}" if spec else ""
         say(printable(f"vmemscope: {spec}: its window is not known: {why}{way}"))
         sys.exit(EXIT_INCONCLUSIVE)
     for problem in report.problems:
         say(f"problem: {printable(problem)}")
-    _print(lambda console: render(console, found, layout, asked))
+    _print(lambda console: render(console, known, layout, targets))
 
 
 def _no_sizes(numbers: Mapping[str, Any], source: str) -> None:
-    """Refuse the calculator's numbers where the kernel says them itself."""
+    """Raise if the calculator's numbers are given where the kernel has them itself."""
     names = ("va_bits", "page_size", "struct_page", "release")
-    if told := [f"--{name.replace('_', '-')}" for name in names if numbers[name] is not None]:
-        raise click.UsageError(f"{', '.join(told)}: {source} says that itself; give one or other")
+    if given := [f"--{name.replace('_', '-')}" for name in names if numbers[name] is not None]:
+        raise click.UsageError(f"{', '.join(given)}: {source} says that itself; give one or other")
 
 
-def _json(told: Mapping[str, Any]) -> None:
+def _json(fields: Mapping[str, Any]) -> None:
     import json
 
-    write(lambda: sys.stdout.write(json.dumps(told, indent=2) + "\n"))
+    write(lambda: sys.stdout.write(json.dumps(fields, indent=2) + "\n"))
 
 
 def _print(draw: "Callable[[Console], None]") -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dashboard application: keys, themes and the terminal it runs in."""
+"""The Textual application: keys, themes, and the terminal it runs in."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dashboard application: keys to commands, views to the screen, and a clean way out.
+"""The dashboard application: turns keys into commands and shows the player's views.
 
 ``run`` is the entry point for a recording (``tui.dashboard.live_app`` has the one for live events).
 The application owns a player in a thread worker; keys become commands for it, and each view it
-publishes becomes one message, which replaces an older one still waiting. Nothing here or below
-touches an event.
+publishes becomes one message, which replaces an older one still waiting. No event is read here or
+in the widgets.
 """
 
 import os
@@ -36,7 +36,7 @@ from tui.widgets.table import KeyedTable
 #: What a key press of ← → and of shift+← → seeks, as parts of the recording.
 SEEK: Final = 1 / 20
 SEEK_FINE: Final = 1 / 200
-#: Exit code when the recording could not be read on: as for unreadable input.
+#: Exit code when reading the recording failed midway: as for unreadable input.
 EXIT_ERROR: Final = 2
 
 #: Where to begin: trace seconds after the first event, or the end.
@@ -47,7 +47,7 @@ _SPEED_KEYS = Binding.Group("speed", compact=True)
 _HIT_KEYS = Binding.Group("hit", compact=True)
 
 
-#: What every application's last bindings are.
+#: The last bindings of every application.
 COMMON_KEYS: Final = (
     Binding("enter", "explain", "explain", show=False),
     Binding("v", "page", "view"),
@@ -59,16 +59,16 @@ COMMON_KEYS: Final = (
 )
 
 
-class Viewed(Message):
-    """The player's view of one moment."""
+class ViewPublished(Message):
+    """The player published a view."""
 
     def __init__(self, view: PlayerView) -> None:
         super().__init__()
         self.view = view
 
     def can_replace(self, message: Message) -> bool:
-        """Let a newer view take the place of one not yet shown."""
-        return isinstance(message, Viewed)
+        """Let a newer view replace one not yet shown."""
+        return isinstance(message, ViewPublished)
 
 
 class Runner(Protocol):
@@ -106,11 +106,11 @@ class ScopeApp(App[None]):
             self.theme = DARK.name
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Give our own variables to themes that do not define them."""
+        """Return our own variables for themes that do not define them."""
         return FALLBACK
 
     def get_driver_class(self) -> type[Driver]:
-        """Return Textual's choice, or ours in the place of its own for terminals."""
+        """Return Textual's driver, or ours in place of LinuxDriver."""
         chosen = super().get_driver_class()
         return TerminalDriver if chosen is LinuxDriver else chosen
 
@@ -127,24 +127,24 @@ class ScopeApp(App[None]):
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="player")
     def _play(self, runner: Runner) -> None:
-        """Be the player's thread."""
+        """Run the player in its thread."""
         runner.run(self._publish)
 
     def on_unmount(self) -> None:
-        """Let the player's thread end."""
+        """End the player's thread."""
         if self._runner is not None:
             self._runner.stop()
 
     def _publish(self, view: PlayerView) -> None:
-        self.post_message(Viewed(view))
+        self.post_message(ViewPublished(view))
 
-    def on_viewed(self, message: Viewed) -> None:
+    def on_view_published(self, message: ViewPublished) -> None:
         """Show a view."""
         self.view = message.view
         self.dashboard.show(message.view)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Make a dead player visible; the last view stays on the screen."""
+        """Show that the player failed; the last view stays on the screen."""
         if event.state is WorkerState.ERROR and event.worker.group == "player":
             error = event.worker.error
             self.failure = str(error) or type(error).__name__
@@ -153,7 +153,7 @@ class ScopeApp(App[None]):
     # -- keys -------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the turning of pages only where there are pages."""
+        """Offer ``page`` only where there are pages."""
         return action != "page" or self.dashboard.has_pages
 
     def action_page(self) -> None:
@@ -169,7 +169,7 @@ class ScopeApp(App[None]):
         self.push_screen(HelpScreen(self._keys))
 
     def action_probes(self) -> None:
-        """Show what is seen how."""
+        """Show the probes."""
         self.push_screen(ProbesScreen(self.header))
 
     def action_explain(self) -> None:
@@ -247,7 +247,7 @@ class ReplayApp(ScopeApp):
             self.player.send(command)
 
     def action_do(self, command: str) -> None:
-        """Have the player do something that takes no argument."""
+        """Send the player a command without arguments."""
         self._send(getattr(Replay, command))
 
     def action_seek(self, direction: int) -> None:
@@ -259,7 +259,7 @@ class ReplayApp(ScopeApp):
         self._send(partial(_seek, fraction=direction * SEEK_FINE))
 
     def action_step(self, rows: int) -> None:
-        """Go by single events."""
+        """Move by single events."""
         self._send(partial(_step, rows=rows))
 
     def action_hit(self, command: str) -> None:
@@ -268,7 +268,7 @@ class ReplayApp(ScopeApp):
         self._send(getattr(Replay, command))
 
     def go_to(self, time_ns: int) -> None:
-        """Go there."""
+        """Seek to ``time_ns``."""
         self._send(partial(_seek_time, time_ns=time_ns))
 
 

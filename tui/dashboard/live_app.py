@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dashboard on live events: a screen beside a capture that does not depend on it.
+"""Runs the dashboard on live events, beside a capture that does not depend on it.
 
 ``run`` is the entry point. Promises: whatever ends the screen (a key, a signal, the terminal
 closed, an error in drawing), the probes are off and the file is whole afterwards.
@@ -40,18 +40,18 @@ class LiveApp(ScopeApp):
         make: Callable[[Capture], LivePlayer] = LivePlayer,
     ) -> None:
         header, machine = capture.header, capture.header.machine
-        # Which rungs were refused is no caveat where a lower one held: that is for ``p``.
+        # A rung the kernel refused is no problem where a lower one worked: ``p`` shows it.
         notes = header.notes if machine.window is None else ()
         super().__init__(header, (*warnings, *machine.problems, *notes), LIVE_KEYS)
         self.player = make(capture)
-        self.reason = "closed"  # why it ended, for the file
+        self.reason = "closed"  # why the capture ended, for the closing record
         self._signals = signals
 
     def on_ready(self) -> None:
         """Start the player, now that there is a screen, and listen to signals."""
         self.dashboard.add_class("-live")
         if self._signals is not None:
-            asyncio.get_running_loop().add_reader(self._signals.fileno(), self._signalled)
+            asyncio.get_running_loop().add_reader(self._signals.fileno(), self._handle_signal)
         self.start_player(self.player)
 
     def on_unmount(self) -> None:
@@ -60,10 +60,10 @@ class LiveApp(ScopeApp):
             asyncio.get_running_loop().remove_reader(self._signals.fileno())
 
     def action_pause(self) -> None:
-        """Freeze the view, or let it go on."""
+        """Freeze the view, or resume it."""
         self.player.send(LivePlayer.toggle)
 
-    def _signalled(self) -> None:
+    def _handle_signal(self) -> None:
         number = self._signals.take() if self._signals is not None else None
         if number is not None:
             self.reason = number.name
@@ -71,9 +71,9 @@ class LiveApp(ScopeApp):
 
 
 def run(output: Path | None, **options: Unpack[session.Options]) -> int:
-    """Capture and show until the user leaves; return the exit code: the verdict of it all."""
+    """Capture and show until the user leaves; return the exit code of the verdict."""
     if output is not None:
-        session.free(output)
+        session.unused_path(output)
     with Signals() as signals:
         warnings = () if output is None else tuple(session.panics())
         for line in warnings:
@@ -85,4 +85,4 @@ def run(output: Path | None, **options: Unpack[session.Options]) -> int:
             app.run()
         finally:
             capture.stop(app.reason)
-        return session.narrate_end(capture)  # no signal shall change the exit code now
+        return session.report_end(capture)  # no signal shall change the exit code now

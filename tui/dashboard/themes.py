@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The two palettes, calm dark and calm light, and the regimes' colours for any other theme.
+"""The dark and the light palette, and the regimes' colours for any other theme.
 
 Colour repeats what marks and words say, so a palette can be changed freely; these keep at
-least 4.5:1 contrast of text on ground. Terminals of 16 colours get Textual's nearest ones.
+least 4.5:1 contrast of text on background. Terminals of 16 colours get Textual's nearest ones.
 """
 
 from typing import Final

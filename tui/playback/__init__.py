@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Playback: a position in a recording or in a live capture, and what moves it; draws nothing."""
+"""Keeps the position in a recording or a live capture and moves it; draws nothing."""

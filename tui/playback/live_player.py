@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Shows a live capture: the same frozen views as a replay's, of what has happened by now.
+"""Plays a live capture: makes the same frozen views as a replay, of the events so far.
 
-No Textual here. ``LivePlayer.run`` is the body of a worker thread: it folds what the capture has
-taken, and hands out a view a tick. Pausing freezes the numbers it hands out, never the capture.
-A tick is as long as its work makes it, so that on a slow machine the screen leaves the capture
-three quarters of the time.
+No Textual here. ``LivePlayer.run`` is the body of a worker thread: it folds the events the capture
+has taken, and publishes a view a tick. Pausing freezes the published numbers, never the capture.
+A tick lengthens with its work, so that on a slow machine the screen leaves the capture three
+quarters of the time.
 """
 
 import queue
@@ -24,7 +24,7 @@ __all__ = ["TICK_S", "Command", "LivePlayer"]
 
 #: Time between two views, seconds, at least.
 TICK_S: Final = 0.1
-#: The share of time that folding and looking may take is one in this many.
+#: Folding and making views may take one in this many parts of the time.
 _SHARE: Final = 4
 #: Seconds over which the rate is taken.
 _RATE_S: Final = 2.0
@@ -48,8 +48,8 @@ class LivePlayer:
         self._commands: queue.Queue[Command | None] = queue.Queue()
         self._paused = False
         self._shown: Snapshot | None = None
-        self._state = (0, False)  # what of the capture it shows
-        self._past: deque[tuple[float, int]] = deque()  # when how many events had come
+        self._state = (0, False)  # of the capture, when the snapshot was taken
+        self._past: deque[tuple[float, int]] = deque()  # (time, events so far)
 
     def send(self, command: Command) -> None:
         """Have ``command`` done by the player's thread, in order."""
@@ -100,12 +100,12 @@ class LivePlayer:
     def run(self, publish: Callable[[PlayerView], None]) -> None:
         """Serve until ``stop``; call ``publish`` with a view whenever one differs."""
         shown: PlayerView | None = None
-        patience = 0.0
+        timeout_s = 0.0
         while True:
-            command, got = self._next(patience)
+            command, received = self._next(timeout_s)
             began = time.thread_time()
             try:
-                if got:
+                if received:
                     if command is None:
                         return
                     command(self)
@@ -114,13 +114,13 @@ class LivePlayer:
                     shown = view
                     publish(view)
             finally:
-                if got:
+                if received:
                     self._commands.task_done()
-            patience = max(self._tick_s, (_SHARE - 1) * (time.thread_time() - began))
+            timeout_s = max(self._tick_s, (_SHARE - 1) * (time.thread_time() - began))
 
-    def _next(self, patience: float) -> tuple[Command | None, bool]:
+    def _next(self, timeout_s: float) -> tuple[Command | None, bool]:
         try:
-            return self._commands.get(timeout=patience), True
+            return self._commands.get(timeout=timeout_s), True
         except queue.Empty:
             return None, False
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plays a recording in time: a thin thread around ``tui.playback.replay``'s synchronous core.
 
-No Textual here. ``Player.run`` is the body of a worker thread: it serves commands from a
-queue, moves the core's clock, builds checkpoints while there is nothing else to do, and hands
-out one frozen ``PlayerView`` a tick. An error ends it with that exception, which the caller
-must show.
+No Textual here. ``Player.run`` is the body of a worker thread: it serves commands from a queue,
+moves the core's clock, builds checkpoints while there is nothing else to do, and publishes one
+frozen ``PlayerView`` a tick. An error ends it with that exception, which the caller must show.
 """
 
 import queue
@@ -62,34 +61,34 @@ class Player:
         tick_ns = int(self._tick_s * 1e9)
         while True:
             indexing = indexing and replay.index_some()
-            command, got = self._next(indexing, tick + tick_ns - self._clock())
+            command, received = self._next(indexing, tick + tick_ns - self._clock())
             now = self._clock()
             replay.advance(now - last)
             last = now
             try:
-                if got:
+                if received:
                     if command is None:
                         return
                     command(replay)
-                # Also before a wait without end: what was reached must be seen.
-                if got or now - tick >= tick_ns or not replay.playing:
+                # Also before a wait without end: the position reached must be shown.
+                if received or now - tick >= tick_ns or not replay.playing:
                     tick = now
                     view = replay.view()
                     if view != shown:
                         shown = view
                         publish(view)
             finally:
-                if got:
+                if received:
                     self._commands.task_done()
 
     def _next(self, indexing: bool, left_ns: int) -> tuple[Command | None, bool]:
         """Wait for a command as long as there is nothing else to do."""
-        patience: float | None = None  # for ever
+        timeout_s: float | None = None  # for ever
         if indexing or (self.replay.playing and self.replay.speed == MAX_SPEED):
-            patience = 0.0
+            timeout_s = 0.0
         elif self.replay.playing:
-            patience = max(0.0, left_ns / 1e9)
+            timeout_s = max(0.0, left_ns / 1e9)
         try:
-            return self._commands.get(block=patience != 0.0, timeout=patience or None), True
+            return self._commands.get(block=timeout_s != 0.0, timeout=timeout_s or None), True
         except queue.Empty:
             return None, False

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Plays a recording, synchronously: a position, and everything that moves it.
+"""Plays a recording, synchronously: the position in it, and everything that moves the position.
 
 ``Replay`` owns the recording's timeline, one ledger at the current position and checkpoints
 (copies of the ledger at round row numbers), and promises that a view depends only on the
-position, never on the way there. It knows neither threads nor clocks: ``tui.playback.player`` does.
+position, never on how it was reached. It uses no threads and no clocks: ``tui.playback.player``
+does.
 
 Times are nanoseconds of the trace's clock, positions numbers of rows that have happened.
 """
@@ -23,14 +24,14 @@ SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, MAX_SPEED)
 STRIDE: Final = 64 * 1024
 #: Checkpoints kept. Beyond it every other one goes and the stride doubles.
 MAX_CHECKPOINTS: Final = 256
-#: Rows folded by one ``advance`` at most, so that keys are answered while a storm is played
+#: Rows folded by one ``advance`` at most, so that keys take effect while a storm is played
 #: faster than it can be folded; the clock then says where the rows are, not where it should be.
 BURST: Final = 4 * STRIDE
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a view of a live capture says beyond the numbers."""
+    """What a view of a live capture has beyond the numbers."""
 
     engine: str
     elapsed_s: int  # since the probes were on
@@ -222,7 +223,7 @@ class Replay:
         slower = [speed for speed in SPEEDS if speed < self.speed]
         self.set_speed(slower[-1] if slower else SPEEDS[0])
 
-    # -- how ---------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------------
 
     def index_some(self) -> bool:
         """Fold one stride beyond the last checkpoint; return whether more is to be done."""
@@ -232,7 +233,7 @@ class Replay:
             return False
         ledger = self._checkpoints[last].copy()
         self._fold(ledger, last or -1, target)
-        self._keep(target, ledger)
+        self._add_checkpoint(target, ledger)
         return True
 
     def _to_hit(self, which: str, position: int) -> None:
@@ -259,7 +260,7 @@ class Replay:
             self._carry = 0.0
 
     def _fold_to(self, position: int) -> None:
-        """Make the ledger say what the first ``position`` rows say."""
+        """Bring the ledger to where exactly the first ``position`` rows are folded."""
         if position == self._folded:
             return
         nearest = max(row for row in self._checkpoints if row <= position)
@@ -272,14 +273,14 @@ class Replay:
             self._fold(self._ledger, self._folded, target)
             self._folded = target
             if target == next(reversed(self._checkpoints)) + self._stride:
-                self._keep(target, self._ledger)
+                self._add_checkpoint(target, self._ledger)
         self._snapshot = None
 
     def _fold(self, ledger: Ledger, start: int, stop: int) -> None:
         for batch in self.timeline.slices(start, stop):
             ledger.fold(batch)
 
-    def _keep(self, position: int, ledger: Ledger) -> None:
+    def _add_checkpoint(self, position: int, ledger: Ledger) -> None:
         self._checkpoints[position] = ledger.copy()
         if len(self._checkpoints) > self._max_checkpoints:
             self._stride *= 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where in a recording a moment is: time to row, row to time, slices, the next hit.
+"""Maps time to rows and rows to time in a recording, slices it, and finds the next hit.
 
 A *position* is a number of rows, 0 to ``rows``: that many have happened. Time is the running
 maximum of the rows' clocks, so positions are monotonic in time even where CPUs' buffers were

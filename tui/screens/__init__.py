@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Screens of the dashboard."""
+"""The dashboard's screens: the panels, help, one call explained, the probes."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one screen that matters: every panel of one frozen view.
+"""The main screen: lays out all panels and hands each view to them.
 
-The screen hands each view to its panels and knows nothing of recordings or threads. Which
-panels show is decided by the terminal's size (style.tcss, by breakpoint classes); on low
-screens the block at the bottom is one page of several, turned with ``v``.
+The screen knows nothing of recordings or threads. Which panels show is decided by the terminal's
+size (style.tcss, by breakpoint classes); on low screens the block at the bottom is one page of
+several, turned with ``v``.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ _VERDICTS: Final = ("-success", "-error", "-warning", "-primary")
 
 
 class Tiny(Static):
-    """What a terminal too small for panels shows: the answer, the position, the way out."""
+    """What a terminal too small for panels shows: verdict, position, how to quit."""
 
     def show(self, view: PlayerView) -> None:
         """Take a view."""
@@ -56,7 +56,7 @@ class Tiny(Static):
 
 
 class Dashboard(Screen[None]):
-    """Lays out the panels; ``show`` is all it does afterwards."""
+    """Lays out the panels; ``show`` updates them."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (72, "-narrow"), (120, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (22, "-short"), (40, "-tall"), (48, "-high")]  # noqa: RUF012
@@ -67,11 +67,11 @@ class Dashboard(Screen[None]):
         self._header = header
         self._problems = problems
         self._page = 0
-        self._tone = ""
+        self._verdict_class = ""
         self._shows: tuple[Callable[[PlayerView], None], ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Yield the panels in reading order: the answer first."""
+        """Yield the panels in reading order: the verdict first."""
         machine = self._header.machine
         yield Tiny(id="tiny")
         with Vertical(id="panels"):
@@ -92,7 +92,7 @@ class Dashboard(Screen[None]):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Remember who is to be shown a view."""
+        """Collect the panels that show views."""
         panels = [*self.query(Panel), self.query_one(OperationsTable), self.query_one(CallsTable)]
         self._shows = tuple(panel.show for panel in panels)
 
@@ -116,7 +116,7 @@ class Dashboard(Screen[None]):
         return self.has_class("-short")
 
     def on_resize(self) -> None:
-        """Let the footer offer what fits the new size, and the small block be up to date."""
+        """Let the footer show the keys for the new size, once the breakpoint classes are set."""
         self.call_after_refresh(self.refresh_bindings)
 
     def turn_page(self) -> None:
@@ -138,7 +138,7 @@ class Dashboard(Screen[None]):
         self.query_one(CallsTable).follow()
 
     def _colour(self, view: PlayerView) -> None:
-        tone = word(view)[1].replace("$", "-")
-        if tone != self._tone:
-            self._tone = tone
-            self.query_one(VerdictPanel).set_classes(f"panel {tone}")
+        verdict_class = word(view)[1].replace("$", "-")
+        if verdict_class != self._verdict_class:
+            self._verdict_class = verdict_class
+            self.query_one(VerdictPanel).set_classes(f"panel {verdict_class}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Explains one call: the arithmetic with this machine's numbers, and what is known of it."""
+"""Explains one call: the arithmetic with this machine's numbers, and where each fact is from."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -19,7 +19,7 @@ from tracers.explain import explain, judged
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, content, line
 
-#: How a row came to be known, in a sentence.
+#: How an event is known, in a sentence.
 SOURCES = {
     Source.UNKNOWN: "in a way this version has no name for",
     Source.KPROBE: "observed by the function's own kprobe",
@@ -34,7 +34,7 @@ SOURCES = {
 }
 
 
-def explanation(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
+def explanation_lines(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
     """Yield the lines of the screen."""
     window = header.machine.window
     yield line(("The arithmetic", "bold $primary"))
@@ -88,7 +88,7 @@ class ExplainScreen(ModalScreen[None]):
 
     def __init__(self, header: Header, call: Call, first_ns: int) -> None:
         super().__init__()
-        self._lines = list(explanation(header, call, first_ns))
+        self._lines = list(explanation_lines(header, call, first_ns))
         self._title = f"{words.function(call.kind)}, event #{call.row}"
 
     def compose(self) -> ComposeResult:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Help: the keys, and the words the screen uses."""
+"""Shows the keys, and the words the screen uses."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Shows what is seen how: every probe point with its rung, what was refused and why, the notes."""
+"""Shows each probe point with its rung, what the kernel refused and why, and the notes."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -17,7 +17,7 @@ from recordings.wording.escape import printable
 from tui.widgets.panel import MUTED, Line, content, line
 
 
-def told(header: Header) -> Iterator[Line]:
+def probe_lines(header: Header) -> Iterator[Line]:
     """Yield the lines of the screen."""
     yield line(("Probe points", "bold $primary"))
     if not header.probes:
@@ -49,7 +49,7 @@ class ProbesScreen(ModalScreen[None]):
 
     def __init__(self, header: Header) -> None:
         super().__init__()
-        self._lines = list(told(header))
+        self._lines = list(probe_lines(header))
 
     def compose(self) -> ComposeResult:
         """Yield the scrolling box."""

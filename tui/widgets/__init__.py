@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Widgets of the dashboard: each renders the newest snapshot and knows no source."""
+"""The dashboard's panels and tables: each renders the newest snapshot, none reads a source."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The VA strip: the window among its neighbours in address order, and where the hits land.
+"""The VA strip: draws the window among its neighbours in address order, and where the hits land.
 
 The whole 64-bit space cannot be drawn to scale (a user half is 2^31 times a PCI I/O area), so
 the strip is schematic: regions in address order, each with its own linear scale. Addresses
@@ -26,7 +26,7 @@ _GAP_WIDTH = 3
 _WEIGHTS = {"window": 4, "gap": 0, "hole": 2, "user": 1, "region": 2, "blind": 2}
 
 
-_GROUNDS = {
+_BACKGROUNDS = {
     "window": "$strip-window",
     "user": "$strip-user",
     "region": "$strip-region",
@@ -74,13 +74,13 @@ def regions(window: Window, layout: Layout | None) -> list[Segment]:
             Segment("above the window", window.end, _TOP, "region"),
             Segment("user half", 0, _HALF, "user"),
         ]
-    found: list[Segment] = []
+    segments: list[Segment] = []
     for region in layout.regions:
         inside = region.start < window.end and region.end > window.start
         if region.name == "vmemmap" and inside:
             role, name = "window", "WINDOW"
         elif inside:
-            found += _blind(region, window)
+            segments += _blind(region, window)
             continue
         elif region.name == "unused":
             # The hole where the next struct pages would be, if it is of any size.
@@ -90,17 +90,17 @@ def regions(window: Window, layout: Layout | None) -> list[Segment]:
         else:
             role = "user" if region.start <= _HALF else "region"
             name = printable(region.name)
-        found.append(Segment(name, region.start, region.end, role))
-    kernel = [segment for segment in found if segment.start > _HALF]
-    return kernel + [segment for segment in found if segment.start <= _HALF]
+        segments.append(Segment(name, region.start, region.end, role))
+    kernel = [segment for segment in segments if segment.start > _HALF]
+    return kernel + [segment for segment in segments if segment.start <= _HALF]
 
 
 def _blind(region: Region, window: Window) -> list[Segment]:
-    """Return a region that the WARN takes for the window, in part or whole, as what it is."""
+    """Return the segments of a region that the WARN takes for the window, in part or whole."""
     name = printable(region.name)
     start = max(region.start, window.start)
-    told = f"{name}, no WARN" if window.use_known else f"{name}?"
-    parts = [Segment(told, start, region.end, "blind")]
+    label = f"{name}, no WARN" if window.use_known else f"{name}?"
+    parts = [Segment(label, start, region.end, "blind")]
     if start > region.start:
         parts.insert(0, Segment(name, region.start, start, "region"))
     return parts
@@ -199,8 +199,8 @@ def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, str]]:
 def labels(shown: Sequence[Segment], width: int, lines: int) -> list[str]:
     """Return up to ``lines`` lines of addresses under the segments' starts, none cut.
 
-    The window's two ends come first, then the ends of what was hit, then the rest; what finds
-    no free place is left out. "└" hangs from the boundary on its left, "┘" on its right.
+    The window's two ends come first, then the ends of what was hit, then the rest; a label
+    without room is left out. "└" hangs from the boundary on its left, "┘" on its right.
     """
     ticks: list[tuple[int, int, int]] = []  # rank, column, address
     column = 0
@@ -231,7 +231,7 @@ def _free(row: Sequence[str], at: int, length: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the strip shows of a view."""
+    """The values of a view that the strip shows."""
 
     extents: tuple[Extent, ...]
     extents_total: int
@@ -277,7 +277,7 @@ class VaStrip(Panel[Facts]):
             if segment.role in ("window", "gap", "hole") and len(sized) + 2 <= segment.width:
                 name = sized
             style = {"window": "bold", "gap": MUTED, "hole": MUTED}.get(segment.role, "")
-            parts += [("│", MUTED), (f"{name:^{segment.width}}", _ground(segment, style))]
+            parts += [("│", MUTED), (f"{name:^{segment.width}}", _styled(segment, style))]
         return line(*parts, ("│", MUTED))
 
     def _marks(self, shown: Sequence[Segment], facts: Facts) -> Line:
@@ -286,20 +286,20 @@ class VaStrip(Panel[Facts]):
             parts.append(("│", MUTED))
             if segment.role == "window" and facts.inside and not segment.hits:
                 mark = f"{words.mark('inside')} {words.count(facts.inside)}"
-                fitting = [each for each in (f"{mark} inside", mark) if len(each) <= segment.width]
+                fitting = [text for text in (f"{mark} inside", mark) if len(text) <= segment.width]
                 text = fitting[0] if fitting else words.mark("inside")
-                parts.append((f"{text:^{segment.width}}", _ground(segment, "$regime-inside")))
+                parts.append((f"{text:^{segment.width}}", _styled(segment, "$regime-inside")))
                 continue
             parts += [
-                (text, _ground(segment, f"bold {words.regime_style(regime)}" if regime else ""))
+                (text, _styled(segment, f"bold {words.regime_style(regime)}" if regime else ""))
                 for text, regime in marks(segment, facts.extents)
             ]
         return line(*parts, ("│", MUTED))
 
     def _extents(self, facts: Facts, width: int, listed: int) -> list[Line]:
         lines = []
-        for place, extent in enumerate(facts.extents[:listed]):
-            more = facts.extents_total - listed if place == listed - 1 else 0
+        for index, extent in enumerate(facts.extents[:listed]):
+            more = facts.extents_total - listed if index == listed - 1 else 0
             tail = [
                 words.size((extent.end - extent.start) % _TOP),
                 f"in {printable(extent.lands_on)}" if extent.lands_on else "",
@@ -318,6 +318,6 @@ class VaStrip(Panel[Facts]):
         return lines
 
 
-def _ground(segment: Segment, style: str) -> str:
-    colour = _GROUNDS.get(segment.role)
-    return f"{style} on {colour}".strip() if colour else style
+def _styled(segment: Segment, style: str) -> str:
+    background = _BACKGROUNDS.get(segment.role)
+    return f"{style} on {background}".strip() if background else style

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The newest populate and free calls, one line each, newest first."""
+"""Lists the newest populate and free calls, one line each, newest first."""
 
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ def _regime(call: Call) -> Cell:
 
 
 class CallsTable(KeyedTable[Call]):
-    """Columns drop from the right of importance on narrow screens; no number is ever cut."""
+    """On narrow screens the least important columns are left out; no number is ever cut."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain")]
 
@@ -60,11 +60,11 @@ class CallsTable(KeyedTable[Call]):
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"
         if total > len(snapshot.newest):
             text += f" · newest {len(snapshot.newest)} listed"
-        if text != self._said:
-            self._said = text
+        if text != self._subtitle:
+            self._subtitle = text
             self.border_subtitle = Content(text)
 
-    _said = ""
+    _subtitle = ""
 
     def _time(self, call: Call) -> Cell:
         return f"{(call.ts_ns - self._first_ns) / 1e9:.6f}", "muted"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The operations: one memremap_pages or memunmap_pages each, with all it caused."""
+"""Lists the operations: one memremap_pages or memunmap_pages each, with all it caused."""
 
 from typing import ClassVar
 
@@ -51,7 +51,7 @@ class OperationsTable(KeyedTable[Operation]):
         ]
         super().__init__(columns, lambda op: (op.start_ns, op.tid, op.kind), id=id)
         self.border_title = "Operations"
-        self._said = ""
+        self._subtitle = ""
 
     def show(self, view: PlayerView) -> None:
         """Take a view: its operations."""
@@ -61,8 +61,8 @@ class OperationsTable(KeyedTable[Operation]):
         text = words.count(snapshot.operations_total)
         if snapshot.unfinished_total:
             text += f" · {words.calls(snapshot.unfinished_total)} not ended"
-        if text != self._said:
-            self._said = text
+        if text != self._subtitle:
+            self._subtitle = text
             self.border_subtitle = Content(text)
 
     def _time(self, operation: Operation) -> Cell:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hits, WARNs and durations over the recording's time, filling in as the replay goes on."""
+"""Graphs hits, WARNs and durations over the recording's time, as far as the replay has come."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ _LABEL = 15
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the panel shows of a view."""
+    """The values of a view that the panel shows."""
 
     series: Series | None
     first_ns: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What every panel has in common: it shows one part of a view and repaints only what changed.
+"""The base class of panels: each shows one part of a view and repaints only what changed.
 
 A panel takes its *facts* (plain values) out of the frozen view; while they stay equal nothing
 happens. If they differ it draws its lines, plain (text, style) parts, and only lines that

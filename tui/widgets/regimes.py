@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hits by regime: how many calls fell inside the window, below, above, wrapped or across."""
+"""Counts the calls by regime: inside, below, above, wrapped, straddling, unknown."""
 
 from dataclasses import astuple, dataclass, fields
 from textwrap import wrap
@@ -15,7 +15,7 @@ _NAMES = tuple(field.name for field in fields(Regimes))
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the panel shows of a view."""
+    """The values of a view that the panel shows."""
 
     regimes: Regimes
     silent: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bar at the bottom: how far the replay is, or what the live capture does."""
+"""The bar at the bottom: position and speed of the replay, or the state of the live capture."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from tui.widgets.panel import MUTED, Line, Panel, line
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the bar shows of a view."""
+    """The values of a view that the bar shows."""
 
     row: int
     rows: int
@@ -29,7 +29,7 @@ def speed_text(speed: float) -> str:
 
 
 class ReplayBar(Panel[Facts]):
-    """One line; the graph takes what the words leave."""
+    """One line; the progress graph takes the width the text leaves."""
 
     def facts(self, view: PlayerView) -> Facts:
         """Return position, time, speed and state."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A keyed table for rows that keep coming: it draws only the lines on screen, and only if new.
+"""A keyed table for rows that keep coming: draws only visible lines, and only if they changed.
 
 Textual's DataTable lays itself out again for every removed row; a list of the newest calls
 replaces hundreds a tick. Here rows are the frozen values of the view themselves, found again
@@ -34,7 +34,7 @@ _STYLES = ("muted", "strong", "warn", *words.MARKS)
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[RowT]):
-    """One column: ``cell`` makes it of a row. Columns of high ``rank`` go first when narrow."""
+    """One column: ``cell`` returns its cell of a row; when narrow, high ``rank`` goes first."""
 
     title: str
     width: int
@@ -90,7 +90,7 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         self._strips: dict[Hashable, tuple[RowT, bool, Strip]] = {}
         self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (-1, [])
         self._palette: dict[tuple[str, bool], Style] = {}
-        self.drawn = 0  # lines made so far: what a test of "only what changed" counts
+        self.drawn = 0  # lines rendered so far, for tests
         self.empty = "none yet"
 
     # -- rows -------------------------------------------------------------------------------
@@ -219,15 +219,15 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         width = self.size.width
         if y == 0:
             return self._header(width)
-        place = self._top + y - 1
-        if place >= len(self._rows):
+        index = self._top + y - 1
+        if index >= len(self._rows):
             text = f"  {self.empty}" if y == 1 and not self._rows else ""
             return Strip([Segment(text, self._style("muted"))]).adjust_cell_length(
                 width, self._style("")
             )
-        row = self._rows[place]
+        row = self._rows[index]
         key = self._key(row)
-        cursor = place == self.index
+        cursor = index == self.index
         known = self._strips.get(key)
         if known and known[0] == row and known[1] == cursor and known[2].cell_length == width - 1:
             strip = known[2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The answer, first on the screen: the verdict in words, its cost, the machine, the window.
+"""The first panel of the screen: the verdict in words, its cost, the machine, the window.
 
 ``headline`` and ``cost`` are plain functions of a snapshot, so that their words are tested
 without a screen and can be quoted elsewhere.
@@ -27,9 +27,9 @@ WORDS = {
     Verdict.INCONCLUSIVE: ("INCONCLUSIVE", "$warning"),
 }
 NOTHING_YET = ("NOTHING YET", "$primary")
-#: What a live screen says before the first event.
+#: What a live screen shows before the first event.
 WAITING = "waiting for memory hot-add or hot-remove"
-#: Regimes of a hit, as one says where it lies.
+#: Where a hit of each regime lies, in words.
 _WHERE = {
     "below": "below",
     "above": "above",
@@ -40,7 +40,7 @@ _WHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the panel shows of a view."""
+    """The values of a view that the panel shows."""
 
     snapshot: Snapshot
     at_end: bool
@@ -87,10 +87,10 @@ def _silent(snapshot: Snapshot) -> str:
 
 
 def _where(regimes: Regimes) -> str:
-    found = [(name, n) for name in _WHERE if (n := getattr(regimes, name))]
-    if len(found) == 1:
-        return ("all " if found[0][1] > 1 else "") + _WHERE[found[0][0]]
-    return ", ".join(f"{words.count(n)} {_WHERE[name]}" for name, n in found)
+    counts = [(name, n) for name in _WHERE if (n := getattr(regimes, name))]
+    if len(counts) == 1:
+        return ("all " if counts[0][1] > 1 else "") + _WHERE[counts[0][0]]
+    return ", ".join(f"{words.count(n)} {_WHERE[name]}" for name, n in counts)
 
 
 def cost(snapshot: Snapshot) -> str:
@@ -132,7 +132,7 @@ def kernel(header: Header, width: int) -> Line:
 
 
 def _origin(provenance: str) -> str:
-    """Return where the window is from, the most trusted of many; enter on a call tells all."""
+    """Return where the window is from: the most trusted source; the explain screen lists all."""
     first, *others = provenance.split(" + ")
     return printable(first) + (f" and {len(others)} more" if others else "")
 
@@ -161,7 +161,7 @@ def window_line(window: Window | None, width: int, *, live: bool = False) -> Lin
 
 
 def blind_line(window: Window | None, width: int) -> Line | None:
-    """Return the line that says where the kernel's WARN cannot see hits; None: it sees all."""
+    """Return the line that says where the kernel's WARN misses hits; None: it misses none."""
     if window is None or window.used[0] == window.start:
         return None
     begin = words.address(window.used[0])
@@ -205,30 +205,30 @@ class VerdictPanel(Panel[Facts]):
         )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
-        """Return verdict, cost, what is missing, kernel, window and what else is to be said."""
+        """Return verdict, cost, what is missing, kernel, window and remarks."""
         snapshot = facts.snapshot
         name, colour = _word(snapshot, at_end=facts.at_end)
         waiting = facts.live and not facts.at_end and not snapshot.events
-        seen = f"probes on: {summary(self._header.probes)}"
+        probes = f"probes on: {summary(self._header.probes)}"
         sentence = WAITING if waiting else headline(snapshot, at_end=facts.at_end)
         badge = f" {name} "
         first, *more = wrap(sentence, max(20, width - len(badge) - 2))
         lines = [line((badge, f"bold reverse {colour}"), "  ", (first, "bold"))]
         lines += [line(" " * (len(badge) + 2), (rest, "bold")) for rest in more]
-        price = seen if waiting else cost(snapshot)
-        if len(price) > width and not waiting:
-            price = price.partition(": ")[0] + _first_share(price)
-        lines.append(line((words.clip(price, width), "" if snapshot.warnings else MUTED)))
+        cost_line = probes if waiting else cost(snapshot)
+        if len(cost_line) > width and not waiting:
+            cost_line = cost_line.partition(": ")[0] + _first_share(cost_line)
+        lines.append(line((words.clip(cost_line, width), "" if snapshot.warnings else MUTED)))
         if facts.error:
             lines.insert(0, line(("ERROR ", "bold $error"), (printable(facts.error), "$error")))
-        if said := self._caveat(snapshot, at_end=facts.at_end):
-            lines.append(line((words.clip(said, width), "$text-warning")))
+        if caveat := self._caveat(snapshot, at_end=facts.at_end):
+            lines.append(line((words.clip(caveat, width), "$text-warning")))
         window = self._header.machine.window
         if blind := blind_line(window, width):
             lines.append(blind)
         lines += [kernel(self._header, width), window_line(window, width, live=facts.live)]
         if facts.live and not waiting:
-            lines.append(line((words.clip(seen, width), MUTED)))
+            lines.append(line((words.clip(probes, width), MUTED)))
         lines += [line((words.clip(text, width), MUTED)) for text in self._remarks(snapshot)]
         return lines
 
@@ -249,6 +249,6 @@ class VerdictPanel(Panel[Facts]):
         yield from (printable(problem) for problem in self._problems[1:])
 
 
-def _first_share(price: str) -> str:
-    share = price.partition(": ")[2].partition(" (")[0]
+def _first_share(cost_line: str) -> str:
+    share = cost_line.partition(": ")[2].partition(" (")[0]
     return f", {share}" if share else ""

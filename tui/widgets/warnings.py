@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The WARNs that fired: per site, how often and what they cost."""
+"""Lists the WARNs that fired: per site, how often and what they cost."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tui.widgets.panel import MUTED, Line, Panel, line
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the panel shows of a view."""
+    """The values of a view that the panel shows."""
 
     warnings: int
     warn_ns: int

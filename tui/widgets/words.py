@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How numbers, regimes and kernel text look on screen: one place, so that they agree.
+"""Formats numbers, regimes and kernel text for the screen, in one place so that panels agree.
 
 Every function returns plain text of ASCII and a few CP437 characters (a Linux console has
 them), never markup. A regime is always a mark and a word; colour only repeats it.
@@ -33,7 +33,7 @@ __all__ = [
     "size",
 ]
 
-#: A mark per regime, readable without colour: which way out of the window a call went.
+#: A mark per regime, readable without colour: on which side of the window a call lies.
 MARKS: Final = {
     "inside": "·",
     "below": "↓",

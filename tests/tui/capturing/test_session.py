@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What stops a recording, and who listens to it: signals, commands, readers, systemd."""
+"""What stops a recording, and who follows it: signals, commands, readers, systemd."""
 
 import errno
 import os
@@ -63,7 +63,7 @@ def test_many_signals_do_no_harm(tmp_path):
     while process.poll() is None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             process.send_signal(number)
-    # After the last word was said a signal may end it as it ends any process.
+    # After the last message a signal may end it as it ends any process.
     assert process.returncode in (1, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
     process.communicate()
     assert whole(path).ended in ("SIGTERM", "SIGINT", "SIGHUP")
@@ -114,7 +114,7 @@ def test_a_second_signal_does_not_wait_for_the_command(tmp_path):
     assert whole(path).ended in ("SIGTERM", "SIGINT")  # whichever was delivered first
 
 
-def test_a_command_killed_is_said(tmp_path):
+def test_a_killed_command_is_reported(tmp_path):
     script = f"{until(tmp_path)}; kill -9 $$"
     spec = {"done": f"{tmp_path}/done"}
     done = record(spec, "-o", tmp_path / "a.arrows", "--", "sh", "-c", script)
@@ -141,30 +141,30 @@ def test_nobody_listening_loses_nothing_and_nothing_gets_into_the_file(tmp_path,
     assert whole(path).rows == 904
 
 
-def test_systemd_is_told(tmp_path):
+def test_systemd_is_notified(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(PATIENCE_S)
         environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
         process = started(ENDLESS, "-o", tmp_path / "a.arrows", env=environment)
-        told = manager.recv(4096).decode().splitlines()
-        assert told == ["READY=1", f"STATUS=recording to {tmp_path / 'a.arrows'}"]
+        received = manager.recv(4096).decode().splitlines()
+        assert received == ["READY=1", f"STATUS=recording to {tmp_path / 'a.arrows'}"]
         process.send_signal(signal.SIGTERM)
         assert manager.recv(4096) == b"STOPPING=1"
         ended(process)
 
 
 @pytest.mark.parametrize(
-    ("warn", "oops", "said"),
+    ("warn", "oops", "settings"),
     [("0", "0", []), ("1", "0", ["panic_on_warn"]), ("1", "1", ["panic_on_warn", "panic_on_oops"])],
 )
-def test_settings_that_end_the_machine_are_warned_of(tmp_path, warn, oops, said):
+def test_settings_that_end_the_machine_are_warned_of(tmp_path, warn, oops, settings):
     folder = tmp_path / "proc" / "sys" / "kernel"
     folder.mkdir(parents=True)
     (folder / "panic_on_warn").write_text(f"{warn}\n")
     (folder / "panic_on_oops").write_text(f"{oops}\n")
     lines = list(panics(tmp_path))
-    assert [line.partition(" ")[0] for line in lines] == [f"kernel.{name}" for name in said]
+    assert [line.partition(" ")[0] for line in lines] == [f"kernel.{name}" for name in settings]
     assert all("record -o - | ssh" in line for line in lines)
 
 

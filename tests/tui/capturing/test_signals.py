@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Signals as events: real ones, sent to this process."""
+"""Stop signals as events, with real signals sent to this process."""
 
 import os
 import signal
@@ -53,5 +53,5 @@ def test_what_is_ignored_stays_ignored():
 def test_a_storm_of_signals_neither_blocks_nor_fails():
     with Signals() as signals:
         for _ in range(100_000):
-            signals._note(signal.SIGTERM, None)
+            signals._enqueue(signal.SIGTERM, None)
         assert signals.take() is signal.SIGTERM

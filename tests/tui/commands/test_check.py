@@ -42,7 +42,7 @@ def test_exit_codes(args: tuple[str, ...], code: int) -> None:
     assert vmemscope("check", *args).returncode == code
 
 
-def test_what_failed_and_what_cannot_be_told_is_on_the_line() -> None:
+def test_what_failed_and_what_is_not_known_is_on_the_line() -> None:
     done = vmemscope("check", "sample:storm", "--max-warn-share", "10", "--expect-sections", "128")
     assert done.returncode == 1
     (line,) = done.stdout.splitlines()

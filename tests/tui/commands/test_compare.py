@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``compare`` as a person types it."""
+"""``compare`` as a process."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,9 @@ def test_the_storm_against_its_patch() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("SLOWER  vmemmap_free takes 1")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    told = json.loads(vmemscope("compare", "sample:storm", "sample:storm-once", "--json").stdout)
-    assert told["answer"] in " ".join(done.stdout.split())
-    assert [told[name]["file"] for name in "ab"] == ["sample:storm", "sample:storm-once"]
+    fields = json.loads(vmemscope("compare", "sample:storm", "sample:storm-once", "--json").stdout)
+    assert fields["answer"] in " ".join(done.stdout.split())
+    assert [fields[name]["file"] for name in "ab"] == ["sample:storm", "sample:storm-once"]
 
 
 def test_inconclusive_and_unreadable_have_codes_of_their_own(tmp_path: Path) -> None:

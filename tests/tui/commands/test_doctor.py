@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``doctor`` as a person runs it: exit codes, JSON, and on this very machine, root and nobody."""
+"""``doctor``: exit codes, JSON, and on this very machine as root and as nobody."""
 
 import json
 import os
@@ -22,12 +22,12 @@ from tracers.window import Window
 from tui.commands.doctor import doctor
 
 NOBODY = 65534
-SEEN = Attached(
+ATTACHED = Attached(
     Kind.FREE,
     "vmemmap_free",
     Probe(Kind.FREE, Rung.KPROBE, "vmemmap_free", (ProbeAddress("vmemmap_free", 0, 4),)),
 )
-UNSEEN = Attached(Kind.WARN, "__warn", None, ((Rung.KPROBE, "refused"),))
+NOT_ATTACHED = Attached(Kind.WARN, "__warn", None, ((Rung.KPROBE, "refused"),))
 CHECK = Check("BCC", NO, "missing", {"debian": "apt install x", "fedora": "dnf install x"})
 
 
@@ -41,12 +41,12 @@ def examined(monkeypatch, *trials: Trial) -> None:
 @pytest.mark.parametrize(
     ("trial", "code", "word"),
     [
-        (Trial("bcc", (SEEN,)), 0, "READY  "),
-        (Trial("bcc", (SEEN, UNSEEN)), 3, "WITH GAPS  "),
+        (Trial("bcc", (ATTACHED,)), 0, "READY  "),
+        (Trial("bcc", (ATTACHED, NOT_ATTACHED)), 3, "WITH GAPS  "),
         (Trial("bcc", failed="no BCC"), 2, "NOT POSSIBLE  "),
     ],
 )
-def test_the_exit_code_is_the_answer(monkeypatch, trial, code, word):
+def test_the_exit_code_says_how_much_works(monkeypatch, trial, code, word):
     examined(monkeypatch, trial)
     done = CliRunner().invoke(doctor, [])
     assert (done.exit_code, done.stderr) == (code, "")
@@ -55,9 +55,9 @@ def test_the_exit_code_is_the_answer(monkeypatch, trial, code, word):
     assert "apt install" not in done.stdout
     done = CliRunner().invoke(doctor, ["--json"])
     assert (done.exit_code, done.stderr) == (code, "")
-    told = json.loads(done.stdout)
-    assert told["exit_code"] == code
-    assert told["checks"][0]["steps"] == dict(CHECK.steps)
+    fields = json.loads(done.stdout)
+    assert fields["exit_code"] == code
+    assert fields["checks"][0]["steps"] == dict(CHECK.steps)
 
 
 def test_arguments_are_a_usage_error():
@@ -89,38 +89,38 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def sound(done: subprocess.CompletedProcess[str]) -> dict:
-    """What was said as JSON; no traceback, nothing on stderr, a code of the documented ones."""
+    """Return the JSON; no traceback, nothing on stderr, a code of the documented ones."""
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert done.returncode == told["exit_code"]
+    fields = json.loads(done.stdout)
+    assert done.returncode == fields["exit_code"]
     assert done.returncode in {0, 2, 3}
-    assert (told["release"], told["arch"]) == (os.uname().release, os.uname().machine)
-    for check in told["checks"]:
+    assert (fields["release"], fields["arch"]) == (os.uname().release, os.uname().machine)
+    for check in fields["checks"]:
         assert check["status"] in {"ok", "no", "unknown"}
         assert bool(check["steps"]) is (check["status"] == "no")
-    return told
+    return fields
 
 
-def rights(told: dict) -> str:
-    (status,) = [check["status"] for check in told["checks"] if check["name"] == "rights"]
+def rights(fields: dict) -> str:
+    (status,) = [check["status"] for check in fields["checks"] if check["name"] == "rights"]
     return status
 
 
 def test_on_this_machine():
-    told = sound(run("-m", "vmemscope", "doctor", "--json"))
+    fields = sound(run("-m", "vmemscope", "doctor", "--json"))
     if os.getuid() != 0:
-        assert rights(told) == "no"
+        assert rights(fields) == "no"
     done = run("-m", "vmemscope", "doctor")
-    assert (done.returncode, done.stderr) == (told["exit_code"], "")
+    assert (done.returncode, done.stderr) == (fields["exit_code"], "")
     first = done.stdout.splitlines()[0]
     assert first.startswith(("READY", "WITH GAPS", "NOT POSSIBLE"))
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_on_this_machine_as_nobody():
-    told = sound(run("-c", AS_NOBODY, "doctor", "--json"))
-    assert rights(told) == "no"
-    assert told["exit_code"] != 0
+    fields = sound(run("-c", AS_NOBODY, "doctor", "--json"))
+    assert rights(fields) == "no"
+    assert fields["exit_code"] != 0
 
 
 def test_it_loads_neither_textual_nor_pandas():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope export`` as a person types it: streams, exit codes, files that are there or not."""
+"""``vmemscope export`` as a process: streams, exit codes, existing and missing files."""
 
 import json
 import os
@@ -50,16 +50,16 @@ def test_a_file_and_stdout_get_the_same(to: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_what_is_missing_is_told_and_makes_three(to: str, tmp_path: Path) -> None:
+def test_what_is_missing_is_reported_with_exit_code_3(to: str, tmp_path: Path) -> None:
     path = tmp_path / "torn.arrows"
     path.write_bytes(sample_path("storm").read_bytes()[:-100])
     done = export(path, "--to", to, "-o", "-")
     assert done.returncode == 3
     assert done.stdout.startswith(OPENS[to])
-    said = done.stderr.decode().splitlines()
-    assert len(said) == 2
-    assert "ends without its closing record" in said[0]
-    assert said[1] == "missing from the recording: 1 torn records"
+    messages = done.stderr.decode().splitlines()
+    assert len(messages) == 2
+    assert "ends without its closing record" in messages[0]
+    assert messages[1] == "missing from the recording: 1 torn records"
 
 
 def test_losses_inside_make_three_too(tmp_path: Path) -> None:

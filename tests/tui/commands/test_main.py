@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command as a person types it: a process, its two streams and its exit code."""
+"""The command run as a process: its two streams and its exit code."""
 
 import json
 import os
@@ -74,12 +74,12 @@ def test_report_loads_neither_textual_nor_pandas() -> None:
 def test_each_sample_says_what_its_kernel_did(sample, code, hits, regime, warnings) -> None:
     done = vmemscope("report", f"sample:{sample}", "--json")
     assert (done.returncode, done.stderr) == (code, "")
-    told = json.loads(done.stdout)
-    assert set(told) >= KEYS
-    assert told["hits"] == hits
-    assert told["warnings"]["total"] == warnings
-    calls = told["calls"]["populate"] + told["calls"]["free"]
-    assert told["regimes"] == {
+    fields = json.loads(done.stdout)
+    assert set(fields) >= KEYS
+    assert fields["hits"] == hits
+    assert fields["warnings"]["total"] == warnings
+    calls = fields["calls"]["populate"] + fields["calls"]["free"]
+    assert fields["regimes"] == {
         name: calls if name == regime else 0
         for name in ("inside", "below", "above", "wrapped", "straddling", "unknown")
     }
@@ -143,9 +143,9 @@ def test_a_narrow_character_set_costs_no_report() -> None:
 def test_usage_errors_are_one_line_and_exit_with_two(command: str) -> None:
     done = vmemscope(command, "--no-such-option")
     assert done.returncode == 2
-    said = one_line(done)
-    assert said.startswith("vmemscope: ")
-    assert said.endswith("--help)")
+    message = one_line(done)
+    assert message.startswith("vmemscope: ")
+    assert message.endswith("--help)")
 
 
 def test_replay_without_a_terminal_names_the_way_out() -> None:
@@ -182,9 +182,9 @@ def test_a_truncated_recording_is_never_clean(tmp_path: Path, samples: Path) -> 
     path.write_bytes(whole[:-100])
     done = vmemscope("report", path, "--json")
     assert done.returncode == 3
-    told = json.loads(done.stdout)
-    assert told["verdict"] == "inconclusive"
-    assert told["losses"]["torn"] > 0
+    fields = json.loads(done.stdout)
+    assert fields["verdict"] == "inconclusive"
+    assert fields["losses"]["torn"] > 0
 
 
 def test_import_then_report(tmp_path: Path, captures: Path) -> None:
@@ -206,9 +206,9 @@ def test_import_without_a_machine_is_inconclusive(tmp_path: Path, captures: Path
     assert vmemscope("import", trace, "-o", out).returncode == 0
     done = vmemscope("report", out, "--json")
     assert done.returncode == 3
-    told = json.loads(done.stdout)
-    assert told["window"] is None
-    assert told["calls"]["free"] == told["regimes"]["unknown"] == 128
+    fields = json.loads(done.stdout)
+    assert fields["window"] is None
+    assert fields["calls"]["free"] == fields["regimes"]["unknown"] == 128
 
 
 def test_import_takes_the_window_from_the_kernel_image(tmp_path: Path, captures: Path) -> None:
@@ -217,12 +217,12 @@ def test_import_takes_the_window_from_the_kernel_image(tmp_path: Path, captures:
     out = tmp_path / "out.arrows"
     done = vmemscope("import", trace, "-o", out, "--vmlinux", image)
     assert done.returncode == 0, done.stderr
-    told = json.loads(vmemscope("report", out, "--json").stdout)
+    fields = json.loads(vmemscope("report", out, "--json").stdout)
     # VMCOREINFO of that kernel, which was not given
-    assert told["window"]["start"] == "0xfffffffe00000000"
-    assert told["window"]["end"] == "0xffffffff00000000"
-    assert "code:vmemmap_free" in told["window"]["provenance"]["window"]
-    assert told["regimes"]["above"] == 128  # the frees; populate needs memstart_addr too
+    assert fields["window"]["start"] == "0xfffffffe00000000"
+    assert fields["window"]["end"] == "0xffffffff00000000"
+    assert "code:vmemmap_free" in fields["window"]["provenance"]["window"]
+    assert fields["regimes"]["above"] == 128  # the frees; populate needs memstart_addr too
 
 
 def test_an_image_of_another_kernel_leaves_no_verdict(tmp_path: Path, captures: Path) -> None:
@@ -235,10 +235,10 @@ def test_an_image_of_another_kernel_leaves_no_verdict(tmp_path: Path, captures: 
     )
     done = vmemscope("report", out, "--json")
     assert done.returncode == 3
-    told = json.loads(done.stdout)
-    assert told["verdict"] == "inconclusive"
+    fields = json.loads(done.stdout)
+    assert fields["verdict"] == "inconclusive"
     assert any("0xfffffdffc0000000" in line and "0xfffffffe00000000" in line
-               for line in told["problems"])  # fmt: skip
+               for line in fields["problems"])  # fmt: skip
 
 
 def test_import_of_what_is_no_trace_writes_nothing(tmp_path: Path) -> None:
@@ -261,15 +261,15 @@ def test_import_of_a_console_up_to_the_oops(tmp_path: Path, captures: Path) -> N
     assert "after 8 splats the kernel failed: Oops" in done.stderr
     done = vmemscope("report", out, "--format", "lkml")
     assert done.returncode == 1
-    said = " ".join(done.stdout.split())
-    assert "OUT OF RANGE: 8 of 8 calls outside the window" in said
-    assert "8 wrapped" in said
-    assert "0x000003fdfe000000" in said
-    assert "vmemmap_populate <- __populate_section_memmap <- sparse_add_section" in said
-    assert "__init_single_page" in said
+    message = " ".join(done.stdout.split())
+    assert "OUT OF RANGE: 8 of 8 calls outside the window" in message
+    assert "8 wrapped" in message
+    assert "0x000003fdfe000000" in message
+    assert "vmemmap_populate <- __populate_section_memmap <- sparse_add_section" in message
+    assert "__init_single_page" in message
 
 
-def test_a_log_of_no_warn_is_no_proof(tmp_path: Path) -> None:
+def test_a_log_without_a_warn_is_inconclusive(tmp_path: Path) -> None:
     log, out = tmp_path / "dmesg.txt", tmp_path / "out.arrows"
     log.write_text("[    0.000000] Booting Linux on physical CPU 0x0\n")
     done = vmemscope("import", log, "-o", out)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How numbers are read: as the mail writes them, and never by guessing."""
+"""Parsing of numbers as mails write them, never by guessing."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tui.commands.numbers import extent, number, signed_number, understand
+from tui.commands.numbers import extent, number, parse_target, signed_number
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_what_is_no_range(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_asked(text, given_kind, kind, start, end) -> None:
-    asked = understand(text, given_kind)
-    assert (asked.kind, asked.start, asked.end) == (kind, start, end)
-    assert asked.why
+    target = parse_target(text, given_kind)
+    assert (target.kind, target.start, target.end) == (kind, start, end)
+    assert target.why
 
 
 @pytest.mark.parametrize(
@@ -96,19 +96,19 @@ def test_what_is_asked(text, given_kind, kind, start, end) -> None:
 )
 def test_nothing_is_guessed(text: str) -> None:
     with pytest.raises(ValueError, match="say --as, or write addr:"):
-        understand(text)
+        parse_target(text)
 
 
 @pytest.mark.parametrize("text", ["page:1", "pfn:", "pfn:x", ":1", "pfn:2..1", "ffffgfff3f000000"])
-def test_what_is_no_question(text: str) -> None:
+def test_what_is_no_target(text: str) -> None:
     with pytest.raises(ValueError, match=r"prefixes|number|empty"):
-        understand(text)
+        parse_target(text)
 
 
 @given(st.text(max_size=40))
 @example("0\r")
-def test_any_text_is_understood_or_refused_in_one_line(text: str) -> None:
-    for read in (number, signed_number, extent, understand):
+def test_any_text_is_parsed_or_an_error_of_one_line(text: str) -> None:
+    for read in (number, signed_number, extent, parse_target):
         try:
             read(text)
         except ValueError as error:

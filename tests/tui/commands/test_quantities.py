@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sizes and times as people type them."""
+"""Parsing of sizes, times and percentages."""
 
 import click
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``record`` as a person or a script runs it: its file, its words and its exit code."""
+"""``record`` as a process: its file, its messages and its exit code."""
 
 import json
 import os
@@ -106,8 +106,8 @@ def test_files_rotate_and_the_verdict_covers_those_deleted(tmp_path):
     lines = done.stderr.splitlines()
     deleted = int(lines[2].split(" events")[0].rpartition(" ")[2].replace(",", ""))
     assert "older files deleted" in lines[2]
-    assert deleted + sum(whole(each).rows for each in kept) == 60 * 904
-    assert [line.partition(":")[0] for line in lines[3:5]] == [str(each) for each in kept]
+    assert deleted + sum(whole(path).rows for path in kept) == 60 * 904
+    assert [line.partition(":")[0] for line in lines[3:5]] == [str(path) for path in kept]
     assert lines[5].startswith(f"OUT OF RANGE: {60 * 256:,} of {60 * 256:,} calls")
 
 
@@ -159,7 +159,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("-o", "-", "--rotate-size", "1M"), "cannot be rotated"),
         (("-o", "x", "--keep", "3"), "--keep needs"),
@@ -174,7 +174,7 @@ def test_nothing_is_overwritten(tmp_path):
         ((), "--output"),
     ],
 )
-def test_usage_errors_are_one_line_and_make_nothing(tmp_path, args, said):
+def test_usage_errors_are_one_line_and_make_nothing(tmp_path, args, message):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command({}, "record", *args),
@@ -186,7 +186,7 @@ def test_usage_errors_are_one_line_and_make_nothing(tmp_path, args, said):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``report`` in its formats and its what-ifs, as a person types them."""
+"""``report`` in its formats and with its what-ifs."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
 from tracers.machine import Machine
 
 
-@pytest.mark.parametrize("form", ["text", "json", "markdown", "lkml"])
-def test_every_format_has_the_verdict_s_code(form: str) -> None:
-    done = vmemscope("report", "sample:storm", "--format", form)
+@pytest.mark.parametrize("output_format", ["text", "json", "markdown", "lkml"])
+def test_every_format_has_the_verdict_s_code(output_format: str) -> None:
+    done = vmemscope("report", "sample:storm", "--format", output_format)
     assert (done.returncode, done.stderr) == (1, "")
     assert "0xffffffff3f000000" in done.stdout
-    assert vmemscope("report", "sample:in-range-6.12", "--format", form).returncode == 0
+    assert vmemscope("report", "sample:in-range-6.12", "--format", output_format).returncode == 0
 
 
 def test_json_is_the_same_by_either_name() -> None:
@@ -56,12 +56,12 @@ def test_a_mail_is_made_to_be_pasted() -> None:
 def test_the_code_is_the_hypothetical_verdict_s(sample, args, code, verdict) -> None:
     done = vmemscope("report", f"sample:{sample}", *args, "--json")
     assert (done.returncode, done.stderr) == (code, "")
-    told = json.loads(done.stdout)
-    assert told["what_if"]["hypothetical"] is True
-    assert told["what_if"]["verdict"] == verdict
+    fields = json.loads(done.stdout)
+    assert fields["what_if"]["hypothetical"] is True
+    assert fields["what_if"]["verdict"] == verdict
     # the recording's own stays what it was
     plain = json.loads(vmemscope("report", f"sample:{sample}", "--json").stdout)
-    assert {**told, "what_if": None} == plain
+    assert {**fields, "what_if": None} == plain
 
 
 @pytest.mark.parametrize("page_size", ["4K", "16K", "64K"])
@@ -96,17 +96,17 @@ def test_ram_given_or_recorded_makes_the_same_memstart(
 def test_a_kernel_s_image_gives_the_window_and_the_recording_the_ram(captures: Path) -> None:
     image = captures.parent / "kernels" / "debian-6.1.0-56-48bit-4k.elf"
     done = vmemscope("report", "sample:storm", "--window-of", image, "--json")
-    told = json.loads(done.stdout)["what_if"]
+    fields = json.loads(done.stdout)["what_if"]
     assert done.returncode == 0
     # kernel-facts: Debian's 6.1.0-56-arm64
-    assert told["window"]["start"] == "0xfffffc0000000000"
-    assert told["window"]["end"] == "0xfffffe0000000000"
+    assert fields["window"]["start"] == "0xfffffc0000000000"
+    assert fields["window"]["end"] == "0xfffffe0000000000"
     # System RAM begins at 0x40000000 in the capture's iomem
-    assert told["window"]["memstart"] == "0x0000000040000000"
-    assert told["window"]["provenance"]["memstart"] == (
+    assert fields["window"]["memstart"] == "0x0000000040000000"
+    assert fields["window"]["provenance"]["memstart"] == (
         "the recording's RAM, formula without KASLR"
     )
-    assert told["supposed"]["window_of"] == str(image)
+    assert fields["supposed"]["window_of"] == str(image)
 
 
 def test_text_says_first_that_it_is_hypothetical() -> None:
@@ -120,7 +120,7 @@ def test_text_says_first_that_it_is_hypothetical() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("--va-bits", "48", "--window-of", "sample:storm"), "give one or other"),
         (("--window-of", "sample:nope"), "no such sample"),
@@ -133,10 +133,10 @@ def test_text_says_first_that_it_is_hypothetical() -> None:
         (("--format", "lkml", "--json"), "give one or other"),
     ],
 )
-def test_bad_suppositions_are_one_line(args: tuple[str, ...], said: str) -> None:
+def test_bad_what_ifs_are_one_line(args: tuple[str, ...], message: str) -> None:
     done = vmemscope("report", "sample:storm", *args)
     assert done.returncode == 2
-    assert said in one_line(done)
+    assert message in one_line(done)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``window`` and ``explain`` as a person types them: what they print, and their exit codes."""
+"""``window`` and ``explain``: what they print, and their exit codes."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from recordings.format.header import Header
 from recordings.format.writer import Writer
-from tests.tui.in_process import as_json, refused, run, told
+from tests.tui.in_process import as_json, error_of, run, stdout_of
 from tui.commands.window import explain, window
 
 SIZES = ("--va-bits", "39", "--page-size", "4K", "--struct-page", "64")
@@ -22,7 +22,7 @@ DEBIAN_52 = ("--va-bits", "52", "--page-size", "4K", "--struct-page", "64", "--r
 
 
 def test_the_mail_in_full() -> None:
-    words = " ".join(told(window, *MAIL, "--release", "6.1").split())
+    words = " ".join(stdout_of(window, *MAIL, "--release", "6.1").split())
     for part in (
         "memstart_addr 0x8000000000",
         "PAGE_OFFSET 0xffffff8000000000",
@@ -59,13 +59,13 @@ def test_hubbards_machine() -> None:
     assert (found["start"], found["end"]) == ("0xfffffc0000000000", "0xfffffe0000000000")
     assert found["cover"]["start_page"] == "0xffffffffaee00000"
     assert found["cover"]["covered"] is False
-    text = told(explain, "0xffffffffaee00000", *numbers)
+    text = stdout_of(explain, "0xffffffffaee00000", *numbers)
     assert "pfn of start = (start - vmemmap) / 64 = 0xffec38000" in text
     assert "regime: above" in text
 
 
 def test_without_a_release_all_families_stand_side_by_side() -> None:
-    text = told(window, *MAIL)
+    text = stdout_of(window, *MAIL)
     for family in ("6.9+", "5.11-6.8", "5.4-5.10", "4.14-5.3"):
         assert f"  {family} " in text
     found = as_json(*MAIL)
@@ -89,15 +89,17 @@ def test_debians_52_bit_kernel_on_a_48_bit_cpu() -> None:
     assert as_json(*DEBIAN_52, "--ram", "1G", "--vabits-actual", "52")["blind"] is None
 
 
-def test_cover_answers_in_sentences() -> None:
+def test_cover_prints_sentences() -> None:
     words = " ".join(
-        told(window, *MAIL, "--release", "6.1", "--cover", "0xc0_0000_0000..0xc4_0000_0000").split()
+        stdout_of(
+            window, *MAIL, "--release", "6.1", "--cover", "0xc0_0000_0000..0xc4_0000_0000"
+        ).split()
     )
     assert "NOT COVERED no struct page of 16 GiB at 0xc000000000 - 0xc400000000" in words
     assert "VMEMMAP_SIZE must be 0x110000000" in words
-    inside = told(window, *MAIL, "--release", "6.1", "--cover", "512G+256G")
+    inside = stdout_of(window, *MAIL, "--release", "6.1", "--cover", "512G+256G")
     assert "\nCOVERED  all struct pages" in inside
-    lpa2 = " ".join(told(window, *DEBIAN_52, "--ram", "1G", "--cover", "0+4G").split())
+    lpa2 = " ".join(stdout_of(window, *DEBIAN_52, "--ram", "1G", "--cover", "0+4G").split())
     assert "Tricky with LPA2" in lpa2
 
 
@@ -110,7 +112,7 @@ def test_negative_memstart_as_vmcoreinfo_and_as_people_write_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ((), "--va-bits, --page-size, --struct-page missing"),
         (("--va-bits", "39"), "--page-size, --struct-page missing"),
@@ -130,15 +132,15 @@ def test_negative_memstart_as_vmcoreinfo_and_as_people_write_it() -> None:
         (("--live", *SIZES), "--va-bits, --page-size, --struct-page: a kernel says that itself"),
     ],
 )
-def test_what_is_at_fault_is_named(args: tuple[str, ...], said: str) -> None:
-    assert said in refused(window, *args)
+def test_what_is_at_fault_is_named(args: tuple[str, ...], message: str) -> None:
+    assert message in error_of(window, *args)
 
 
 # -- explain ----------------------------------------------------------------------------------
 
 
 def test_each_argument_is_explained_and_how_it_was_understood() -> None:
-    text = told(
+    text = stdout_of(
         explain, "0xffffffff3f000000", "pfn:0x10000000", "phys:512G", *MAIL, "--release", "6.1"
     )
     words = " ".join(text.split())
@@ -151,19 +153,19 @@ def test_each_argument_is_explained_and_how_it_was_understood() -> None:
 
 
 def test_as_says_what_all_arguments_are() -> None:
-    text = told(explain, "0x8000000", "0xc000000", "--as", "pfn", *MAIL, "--release", "6.1")
+    text = stdout_of(explain, "0x8000000", "0xc000000", "--as", "pfn", *MAIL, "--release", "6.1")
     assert text.count("understood as a pfn: --as pfn") == 2
 
 
 def test_nothing_is_guessed() -> None:
-    said = refused(explain, "0x8000000", *MAIL, "--release", "6.1")
-    assert "say --as, or write addr:0x8000000, pfn:0x8000000 or phys:0x8000000" in said
+    message = error_of(explain, "0x8000000", *MAIL, "--release", "6.1")
+    assert "say --as, or write addr:0x8000000, pfn:0x8000000 or phys:0x8000000" in message
 
 
 def test_explain_with_a_sample_and_with_a_machines_folder(captures: Path) -> None:
     for spec in ("sample:storm", str(captures / "6.1.192-vmemlab-39bit")):
         # the first section of the storm: 16 GiB at 0x5000000000 in the hole
-        text = told(explain, "0xffffffff3f000000", "--window", spec)
+        text = stdout_of(explain, "0xffffffff3f000000", "--window", spec)
         assert "physical address = pfn << 12 = 0x5000000000" in text
         assert "lands on: unused" in text
 
@@ -179,7 +181,7 @@ def test_explain_with_a_recording_whose_window_is_not_known(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("pfn:1",), "--va-bits"),
         (("pfn:1", *MAIL), "say --release or --window"),
@@ -190,8 +192,8 @@ def test_explain_with_a_recording_whose_window_is_not_known(tmp_path: Path) -> N
         ((), "Missing argument"),
     ],
 )
-def test_what_explain_lacks_is_named(args: tuple[str, ...], said: str) -> None:
-    assert said in refused(explain, *args)
+def test_what_explain_lacks_is_named(args: tuple[str, ...], message: str) -> None:
+    assert message in error_of(explain, *args)
 
 
 # -- the process ------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernels, recordings and numbers as the window's source, on the command line."""
+"""Kernels, recordings and numbers as sources of the window, on the command line."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 import tui.commands.window_sources
 from recordings.reports.window_report import WindowReport
 from tests.recordings.windows import HOSTILE, debian, hostile, torn
-from tests.tui.in_process import as_json, refused, told
+from tests.tui.in_process import as_json, error_of, stdout_of
 from tui.commands.window import explain, window
 
 
@@ -24,7 +24,7 @@ def kernels() -> Path:
 )
 def test_the_exit_code_says_whether_the_methods_agree(monkeypatch, report, code: int) -> None:
     monkeypatch.setattr(tui.commands.window_sources, "of_spec", lambda _: report())
-    told(window, "vmlinux", code=code)
+    stdout_of(window, "vmlinux", code=code)
     assert as_json("vmlinux", code=code)["agree"] is (report is not torn)
 
 
@@ -54,7 +54,7 @@ def test_a_kernel_and_another_ones_note_contradict_each_other(
 ) -> None:
     note = captures / "6.12.117-vmemlab-48bit" / "kcore-vmcoreinfo"
     args = (kernels / "lab-6.1.192-39bit-4k.elf", "--vmcoreinfo", note)
-    assert told(window, *args, code=3).startswith("CONTRADICTION")
+    assert stdout_of(window, *args, code=3).startswith("CONTRADICTION")
     found = as_json(*args, code=3)
     assert found["agree"] is False
     assert found["problems"]
@@ -68,7 +68,7 @@ def test_a_kernel_and_another_ones_note_contradict_each_other(
 def test_explain_by_a_kernels_file(kernels: Path) -> None:
     spec = kernels / "lab-6.1.192-39bit-4k.elf"
     # kernel-facts: where request_free_mem_region's pfn crashed the lab kernel, RAM at 1 GiB
-    text = told(explain, "pfn:0xffffc0000", "--window", spec, "--memstart", "1G")
+    text = stdout_of(explain, "pfn:0xffffc0000", "--window", spec, "--memstart", "1G")
     assert "= 0x000003fdfe000000" in text
     assert "regime: wrapped" in text
 
@@ -83,13 +83,13 @@ def test_a_kernel_with_memstart_from_elsewhere(monkeypatch) -> None:
 
 def test_the_text_of_a_file_is_never_printed_raw(monkeypatch) -> None:
     monkeypatch.setattr(tui.commands.window_sources, "of_spec", lambda _: hostile())
-    text = told(window, "vmlinux")
+    text = stdout_of(window, "vmlinux")
     assert not set("\x1b\x07\u202e\u200b") & set(text)
     assert as_json("vmlinux")["release"] == HOSTILE
 
 
 def test_a_recordings_window_and_where_it_is_from() -> None:
-    text = told(window, "sample:storm")
+    text = stdout_of(window, "sample:storm")
     # kernel-facts: the lab's 6.1
     assert text.startswith("WINDOW  0xfffffffe00000000 - 0xffffffff00000000, vmcoreinfo")
     assert as_json("sample:storm")["provenance"]["window"] == "vmcoreinfo"
@@ -113,21 +113,21 @@ def test_the_lab_kernels_notes(captures: Path, kernel, start, end, reach) -> Non
 
 
 def test_a_kernel_and_its_configuration_go_to_all_methods(monkeypatch, tmp_path: Path) -> None:
-    asked = {}
+    passed = {}
     monkeypatch.setattr(
         tui.commands.window_sources,
         "gathered",
-        lambda *args, **named: asked.update(named) or debian(),
+        lambda *args, **named: passed.update(named) or debian(),
     )
     as_json("vmlinux", "--config", tmp_path / "config", "--system-map", tmp_path / "map")
-    assert asked["config"] == tmp_path / "config"
-    assert asked["system_map"] == tmp_path / "map"
-    assert asked["live"] is False
+    assert passed["config"] == tmp_path / "config"
+    assert passed["system_map"] == tmp_path / "map"
+    assert passed["live"] is False
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n" * 99, b"\x7fELF\x02\x01\x01" + b"\0" * 40])
 def test_what_is_no_kernel(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x"
     path.write_bytes(content)
-    assert str(path) in refused(window, path)
-    assert str(path) in refused(explain, "pfn:1", "--window", path)
+    assert str(path) in error_of(window, path)
+    assert str(path) in error_of(explain, "pfn:1", "--window", path)

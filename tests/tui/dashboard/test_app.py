@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The keys, pressed; every test starts paused, so that no clock matters."""
+"""The replay's keys; every test starts paused, so that no clock matters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +40,7 @@ async def running(
 
 
 async def settle(app: ReplayApp, pilot: Pilot[None]) -> None:
-    """Wait until the player has done everything asked of it and the screen shows it."""
+    """Wait until the player has served every command and the screen shows it."""
     await pilot.pause()
     await asyncio.to_thread(app.player.join)
     await pilot.pause()
@@ -176,13 +176,13 @@ async def test_only_new_lines_are_drawn(storm):
 async def test_a_panel_repaints_only_lines_that_changed(storm):
     async with running(storm, "end") as (app, _):
         panels = list(app.dashboard.query(Panel))
-        asked = []
+        refreshed = []
         for panel in panels:
-            panel.refresh = lambda *regions, name=panel.id, **_: asked.append((name, regions))
+            panel.refresh = lambda *regions, name=panel.id, **_: refreshed.append((name, regions))
         app.dashboard.show(app.view)
-        assert asked == []
+        assert refreshed == []
         app.dashboard.show(replace(app.view, speed=2.0))
-        assert [(name, len(regions)) for name, regions in asked] == [("replay", 1)]
+        assert [(name, len(regions)) for name, regions in refreshed] == [("replay", 1)]
 
 
 async def test_theme_key(storm):
@@ -207,7 +207,7 @@ SIZES = [
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("position", ["home", "end"])
-async def test_the_answer_is_on_every_screen(storm, size, position):
+async def test_the_verdict_is_on_every_screen(storm, size, position):
     async with running(storm, position, size=size) as (app, _):
         shown = screen_text(app)
         assert ("NOTHING YET" if position == "home" else "OUT OF RANGE") in shown
@@ -233,9 +233,9 @@ async def test_a_new_size_is_filled_at_once(storm, size):
 async def test_hostile_text_is_shown_and_not_obeyed(make: Make):
     machine = replace(MACHINE, release=f"6.1{HOSTILE}", problems=(f"problem {HOSTILE}",))
     rows = storm_rows(4, 0xFFFF_FFFF_4000_0000, comm=HOSTILE)
-    for each in rows:
-        if each["kind"] == "warn" and each["phase"] == "entry":
-            each["site"] = HOSTILE
+    for event in rows:
+        if event["kind"] == "warn" and event["phase"] == "entry":
+            event["site"] = HOSTILE
     recording = make(rows, header=Header(machine=machine, notes=(HOSTILE,)))
     async with running(recording, *["n"] * 4) as (app, pilot):
         shown = screen_text(app)
@@ -295,7 +295,7 @@ async def test_a_recording_without_events(make: Make):
         assert "INCONCLUSIVE" in screen_text(app)
 
 
-async def test_the_probes_of_a_recording_are_told(make: Make):
+async def test_the_probes_of_a_recording_are_shown(make: Make):
     probes = {"vmemmap_free": "entry+return", f"x{HOSTILE}": f"no: {HOSTILE}"}
     recording = make(storm_rows(4, 0xFFFF_FFFF_4000_0000), header=Header(probes=probes))
     async with running(recording, "p") as (app, pilot):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The live dashboard: its keys, its empty state, and that nothing it does touches the capture."""
+"""The live dashboard: its keys, its empty state, and that it never touches the capture."""
 
 import asyncio
 import fcntl
@@ -88,7 +88,7 @@ SIZES = [(160, 50), (80, 24), (120, 40), (80, 50), (72, 22), (71, 40), (40, 10),
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_answer_is_on_every_screen(samples, size):
+async def test_the_verdict_is_on_every_screen(samples, size):
     async with running(feed_of(samples), size=size) as (app, _):
         shown = screen_text(app)
         assert "OUT OF RANGE" in shown
@@ -156,7 +156,7 @@ async def test_enter_explains_a_call_and_an_operation_stays(samples):
         assert app.screen is app.dashboard
 
 
-async def test_the_probes_are_told_with_what_was_refused(samples):
+async def test_the_probes_are_shown_with_what_was_refused(samples):
     async with running(feed_of(samples), "p") as (app, pilot):
         assert isinstance(app.screen, ProbesScreen)
         shown = screen_text(app)
@@ -270,7 +270,7 @@ def test_however_it_ends_the_file_is_whole(tmp_path, how):
     try:
         terminal.read_until(b"LIVE")
         wait_for(lambda: path.stat().st_size > 20_000)
-        said = b""
+        output = b""
         if how == "closed":
             os.close(terminal.main)
         else:
@@ -278,7 +278,7 @@ def test_however_it_ends_the_file_is_whole(tmp_path, how):
                 terminal.process.send_signal(signal.Signals[how])
             else:
                 os.write(terminal.main, b"q" if how == "q" else b"\x03")
-            said = terminal.drain()
+            output = terminal.drain()
         assert terminal.process.wait(PATIENCE_S) == 1
     finally:
         terminal.process.kill()
@@ -290,8 +290,8 @@ def test_however_it_ends_the_file_is_whole(tmp_path, how):
     assert recording.ended == reasons.get(how, how)
     assert recording.closing_notes == (f"{recording.rows} events were sent by the feed",)
     if how != "closed":
-        assert b"OUT OF RANGE: " in said
-        assert b"Traceback" not in said
+        assert b"OUT OF RANGE: " in output
+        assert b"Traceback" not in output
 
 
 def test_without_a_terminal_it_names_the_way_out(tmp_path):
@@ -311,9 +311,9 @@ def test_without_a_terminal_it_names_the_way_out(tmp_path):
 def test_a_stream_and_a_file_that_exists_are_refused_at_once(tmp_path):
     path = tmp_path / "a.arrows"
     path.touch()
-    for output, said in (("-", b"record -o -"), (path, b"exists already")):
+    for output, message in (("-", b"record -o -"), (path, b"exists already")):
         terminal = Terminal({}, "live", "-o", output)
-        assert said in terminal.drain()
+        assert message in terminal.drain()
         assert terminal.process.wait(PATIENCE_S) == 2
         os.close(terminal.main)
 
@@ -337,7 +337,7 @@ def test_open_recording_reads_it_while_it_is_written(tmp_path, samples):
     app.player.capture.stop()
 
 
-async def test_a_refused_rung_is_no_caveat_but_an_unknown_window_is(samples):
+async def test_a_refused_rung_is_no_problem_but_an_unknown_window_is(samples):
     async with running(feed_of(samples)) as (app, _):
         assert REFUSED not in screen_text(app)
     feed = feed_of(samples)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A terminal that has gone away ends nothing by itself."""
+"""The application goes on when its terminal has gone away."""
 
 import os
 import pty
@@ -8,14 +8,14 @@ from textual.drivers._writer_thread import MAX_QUEUED_WRITES, WriterThread
 from textual.drivers.linux_driver import LinuxDriver
 
 from tui.dashboard.app import ScopeApp
-from tui.dashboard.terminal import Forgiving, TerminalDriver
+from tui.dashboard.terminal import ErrorIgnoringFile, TerminalDriver
 
 
 def test_writing_goes_on_when_nobody_is_there():
     """What would wait for ever: more writes than the queue holds, and a thread that has ended."""
     main, side = pty.openpty()
     with open(side, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
-        thread = WriterThread(Forgiving(file))
+        thread = WriterThread(ErrorIgnoringFile(file))
         thread.start()
         thread.write("seen\n")
         assert os.read(main, 100) == b"seen\r\n"
@@ -24,7 +24,7 @@ def test_writing_goes_on_when_nobody_is_there():
             thread.write(f"{number} " * 100)
         thread.stop()
         assert thread.isatty()
-        assert Forgiving(file).fileno() == side
+        assert ErrorIgnoringFile(file).fileno() == side
         os.dup2(os.open(os.devnull, os.O_WRONLY), side)  # or closing it would fail
 
 

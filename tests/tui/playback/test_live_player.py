@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The live player: views of what has happened, pausing, rate; no screen and no real clock."""
+"""The live player: views of the events so far, pausing, rate; no screen and no real clock."""
 
 import itertools
 import threading
@@ -105,7 +105,7 @@ def test_pausing_freezes_the_view_and_not_the_capture(samples):
         assert (after.row, after.paused, after.live.since) == (EVENTS, False, 0)
 
 
-def test_losses_without_an_event_are_seen(storm):
+def test_losses_without_an_event_are_shown(storm):
     capture, player, _ = storm
     assert player.view().snapshot.losses == Losses()
     capture._take(Batch(rows(0), Losses(lost=7)))
@@ -143,9 +143,9 @@ def test_run_publishes_what_differs_and_ends(storm):
     player.send(LivePlayer.toggle)
     player.join()
     assert views[-1].paused
-    seen = len(views)
+    views_before = len(views)
     clock.now += 1
-    wait_for(lambda: len(views) > seen)
+    wait_for(lambda: len(views) > views_before)
     assert views[-1].live.elapsed_s == 1
     player.stop()
     thread.join(30)

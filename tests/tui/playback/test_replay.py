@@ -15,13 +15,13 @@ from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
 HOLE = 0xFFFF_FFFF_4000_0000  # the unused 4 GiB above the window
 ROWS = storm_rows(40, HOLE)
 #: Rows of the calls, all out of the window, found by looking and not by our code.
-HITS = [i for i, each in enumerate(ROWS) if each["kind"] in ("populate", "free") and
-        each["phase"] in ("entry", "point")]  # fmt: skip
+HITS = [i for i, event in enumerate(ROWS) if event["kind"] in ("populate", "free") and
+        event["phase"] in ("entry", "point")]  # fmt: skip
 
 
 def happened(rows, ms: float) -> int:
     """How many rows have a time up to ``ms`` after the first."""
-    return sum(each["ts_ns"] <= FIRST + round(ms * MS) for each in rows)
+    return sum(event["ts_ns"] <= FIRST + round(ms * MS) for event in rows)
 
 
 def test_starts_before_the_first_event(storm):
@@ -71,11 +71,11 @@ def test_space_at_the_end_plays_again(storm):
 
 def test_as_fast_as_possible_goes_in_bursts(storm):
     replay = Replay(storm, speed=MAX_SPEED, burst=100)
-    seen = []
+    positions = []
     while not replay.at_end:
         replay.advance(1)
-        seen.append(replay.row)
-    assert seen == [100, 200, len(ROWS)]
+        positions.append(replay.row)
+    assert positions == [100, 200, len(ROWS)]
 
 
 def test_what_cannot_be_folded_in_time_slows_the_clock(storm):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the panels write, for sizes a terminal has: nothing too wide, no number cut."""
+"""What the panels draw, for sizes a terminal has: nothing too wide, no number cut."""
 
 import re
 from dataclasses import replace
@@ -62,7 +62,7 @@ def test_addresses_are_whole(view, width, height):
                 assert len(address) == 18, written
 
 
-def test_the_headline_is_the_answer(view):
+def test_the_headline_is_the_verdict(view):
     # 40 sections x 0.4 ms of a hot-add of 18.1 ms, 40 x 0.5 ms of a hot-remove of 24.1 ms
     assert verdict.headline(view.snapshot, at_end=True) == (
         "80 of 80 calls outside the window, all above"
@@ -90,10 +90,10 @@ def test_headlines_of_other_outcomes(view):
         would_warn=10,
         verdict=Verdict.OUT_OF_RANGE,
     )
-    told = "10 of 80 calls outside the window, 6 below, 4 wrapped into the user half"
-    assert verdict.headline(some, at_end=True) == told
+    expected = "10 of 80 calls outside the window, 6 below, 4 wrapped into the user half"
+    assert verdict.headline(some, at_end=True) == expected
     quiet = replace(some, would_warn=7)
-    assert verdict.headline(quiet, at_end=True) == f"{told}, 3 silent"
+    assert verdict.headline(quiet, at_end=True) == f"{expected}, 3 silent"
     unknown = replace(view.snapshot, regimes=Regimes(unknown=80))
     assert verdict.headline(unknown, at_end=False) == "80 of 80 calls so far cannot be judged"
     none = replace(view.snapshot, regimes=Regimes(), populate=0, free=0)
@@ -110,21 +110,21 @@ def test_a_cost_that_is_not_known_is_not_zero(view):
     assert verdict.cost(replace(view.snapshot, warnings=0)) == "no WARN seen for these hits"
 
 
-def test_what_a_once_left_unsaid_is_counted(view):
+def test_what_a_once_suppressed_is_counted(view):
     once = replace(view.snapshot, warnings=2)
     panel = WarningsPanel(id="warnings")
     lines = text(panel.draw(panel.facts(replace(view, snapshot=once)), 60, 9))
     assert lines[-1] == "78 calls suppressed (WARN_ON_ONCE)"
 
 
-def test_losses_are_said_above_the_machine(view):
+def test_losses_are_shown_above_the_machine(view):
     lossy = replace(view, snapshot=replace(view.snapshot, losses=Losses(lost=12)))
     panel = verdict.VerdictPanel(Header(machine=MACHINE), [], id="verdict")
     lines = text(panel.draw(panel.facts(lossy), 100, 5))
     assert lines[2] == "counts are lower bounds: 12 events lost"
 
 
-def test_the_reason_for_no_verdict_is_said(view):
+def test_the_reason_for_no_verdict_is_shown(view):
     reasons = ("The window is not known, so no call can be judged.",)
     snapshot = replace(
         view.snapshot, verdict=Verdict.INCONCLUSIVE, verdict_reasons=reasons, regimes=Regimes()
@@ -234,7 +234,7 @@ def test_over_time_fills_in_from_the_left(storm):
 
 def test_storm_rows_are_what_they_say():
     rows = storm_rows(3, 0xFFFF_FFFF_4000_0000)
-    assert [each["ts_ns"] for each in rows] == sorted(each["ts_ns"] for each in rows)
+    assert [item["ts_ns"] for item in rows] == sorted(item["ts_ns"] for item in rows)
 
 
 def test_a_window_of_many_sources_names_the_first_on_a_narrow_screen():
@@ -247,19 +247,19 @@ def test_a_window_of_many_sources_names_the_first_on_a_narrow_screen():
 def test_the_strip_draws_what_the_warn_takes_for_the_window_as_what_it_is(captures):
     machine = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit")
     drawn = address_map.regions(machine.window, machine.layout)
-    found = [(each.name, each.role) for each in drawn if each.role in ("blind", "window")]
-    assert found == [
+    roles = [(item.name, item.role) for item in drawn if item.role in ("blind", "window")]
+    assert roles == [
         ("vmalloc, no WARN", "blind"),
         ("guard hole, no WARN", "blind"),
         ("WINDOW", "window"),
     ]
-    (window,) = (each for each in drawn if each.role == "window")
+    (window,) = (item for item in drawn if item.role == "window")
     # VMCOREINFO of the captured kernel: VMALLOC_END + 8 MiB, VMEMMAP_END
     assert (window.start, window.end) == (0xFFFFFFDFC0000000, 0xFFFFFFFFC0000000)
-    blind = [each for each in drawn if each.role == "blind"]
+    blind = [item for item in drawn if item.role == "blind"]
     assert (blind[0].start, blind[-1].end) == (0xFFFFFC1FC0000000, window.start)
     bare = address_map.regions(machine.window, None)
-    assert [each.name for each in bare][:3] == ["below the window", "no WARN", "WINDOW"]
+    assert [item.name for item in bare][:3] == ["below the window", "no WARN", "WINDOW"]
     on_lva = read_machine(captures / "7.3.4-vmemlab-64k-52bit")
     assert not any(e.role == "blind" for e in address_map.regions(on_lva.window, on_lva.layout))
 
@@ -267,14 +267,14 @@ def test_the_strip_draws_what_the_warn_takes_for_the_window_as_what_it_is(captur
 def test_a_silent_hit_has_a_mark_of_its_own():
     segment = address_map.Segment("guard hole", 0, 1 << 20, "blind", width=8)
     quiet = Extent(0x80000, 0x90000, "below", "guard hole", 1, 1, 1, silent=True)
-    loud = Extent(0x20000, 0x30000, "below", "guard hole", 1, 1)
-    cells = address_map.marks(segment, [quiet, loud])
+    warned = Extent(0x20000, 0x30000, "below", "guard hole", 1, 1)
+    cells = address_map.marks(segment, [quiet, warned])
     assert "".join(mark for mark, _ in cells) == " ↓  ○   "
     assert {regime for _, regime in cells} == {"", "below"}
 
 
 @pytest.mark.parametrize(
-    ("bits", "memstart", "said"),
+    ("bits", "memstart", "expected"),
     [
         (48, "same", "no WARN below physical 0x40000000"),
         (None, "same", "calls below 0xffffffdfc0000000 cannot be judged"),
@@ -283,12 +283,12 @@ def test_a_silent_hit_has_a_mark_of_its_own():
         (52, "same", None),
     ],
 )
-def test_the_first_screen_says_where_the_warn_is_blind(captures, bits, memstart, said):
+def test_the_first_screen_says_where_the_warn_is_blind(captures, bits, memstart, expected):
     window = read_machine(captures / "7.3.4-vmemlab-64k-52bit-on-48bit").window
     where = window.memstart if memstart == "same" else memstart
-    asked = replace(window, vabits_actual=bits, memstart=where and where % 2**64)
-    drawn = verdict.blind_line(asked, 80)
-    assert (drawn is None) is (said is None)
+    placed = replace(window, vabits_actual=bits, memstart=where and where % 2**64)
+    drawn = verdict.blind_line(placed, 80)
+    assert (drawn is None) is (expected is None)
     if drawn is not None:
-        assert said in text([drawn])[0]
+        assert expected in text([drawn])[0]
         assert len(text([drawn])[0]) <= 80

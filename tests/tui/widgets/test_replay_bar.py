@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The bar's live line: what it says, and what goes first where there is little room."""
+"""The bar's live line: what it shows, and what is left out first where there is little room."""
 
 from dataclasses import replace
 
@@ -13,31 +13,31 @@ LIVE = Live("tracefs", 3723, 1234, 0, "storm.arrows", 2 << 20, "")
 FACTS = Facts(56_789, 56_789, 0, 0, 1.0, "► LIVE", "", LIVE)
 
 
-def said(facts: Facts, width: int = 200) -> str:
+def bar_text(facts: Facts, width: int = 200) -> str:
     return "".join(text for text, _ in live_line(facts, facts.live, width))
 
 
-def test_everything_is_said_where_there_is_room():
-    assert said(FACTS) == (
+def test_everything_is_shown_where_there_is_room():
+    assert bar_text(FACTS) == (
         "► LIVE   1:02:03   56,789 events   1,234/s   ● REC storm.arrows 2 MiB   engine tracefs"
     )
 
 
 def test_paused_says_what_came_since():
     live = replace(LIVE, since=1)
-    shown = said(replace(FACTS, state="‖ PAUSED", live=live))
+    shown = bar_text(replace(FACTS, state="‖ PAUSED", live=live))
     assert shown.startswith("‖ PAUSED, 1 event since   ")
 
 
 def test_without_a_file_and_with_a_failure():
-    assert "○ not recorded" in said(replace(FACTS, live=replace(LIVE, file="")))
-    failed = said(replace(FACTS, live=replace(LIVE, failure="No space left on device")))
+    assert "○ not recorded" in bar_text(replace(FACTS, live=replace(LIVE, file="")))
+    failed = bar_text(replace(FACTS, live=replace(LIVE, failure="No space left on device")))
     assert "■ REC stopped: storm.arrows" in failed
 
 
 @pytest.mark.parametrize("width", range(10, 100, 5))
 def test_what_matters_least_goes_first(width):
-    shown = said(FACTS, width)
+    shown = bar_text(FACTS, width)
     if width >= 40:
         assert cell_len(shown) <= width
         assert "● REC storm.arrows 2 MiB" in shown
@@ -48,5 +48,5 @@ def test_what_matters_least_goes_first(width):
 
 def test_hostile_names_are_shown_and_not_obeyed():
     live = replace(LIVE, file="\x1b[2J.arrows", engine="\x1b[0m")
-    assert r"\x1b[2J.arrows" in said(replace(FACTS, live=live))
-    assert "\x1b" not in said(replace(FACTS, live=live))
+    assert r"\x1b[2J.arrows" in bar_text(replace(FACTS, live=live))
+    assert "\x1b" not in bar_text(replace(FACTS, live=live))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Numbers as they stand on the screen."""
+"""Numbers as the screen shows them."""
 
 from hypothesis import given
 from hypothesis import strategies as st

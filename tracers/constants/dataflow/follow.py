@@ -75,7 +75,7 @@ class _Outcomes:
 class _Path:
     pc: int
     state: State
-    seen: frozenset[int]
+    visited: frozenset[int]
 
 
 class Follower:
@@ -104,7 +104,7 @@ class Follower:
             return None
 
     def text(self, pc: int) -> str:
-        """Address and instruction, for people."""
+        """Address and instruction as text."""
         insn = self.insn(pc)
         return f"{pc:#x}" + (f" {insn.mnemonic} {insn.op_str}".rstrip() if insn else "")
 
@@ -176,11 +176,11 @@ class Follower:
                 what = "leaves the function" if outside else "is not an instruction we know"
                 outcomes.lost = f"the code at {path.pc:#x} {what}"
                 return
-            if path.pc in path.seen:
+            if path.pc in path.visited:
                 outcomes.open.add(path.pc)
                 outcomes.clear.append(path.state.sets)
                 return
-            path.seen |= {path.pc}
+            path.visited |= {path.pc}
             name: str = insn.mnemonic
             if name == "brk" or name in _LEAVING or name in ("udf", "hlt"):
                 warn = name == "brk" and insn.operands[0].imm == BUG_BRK
@@ -204,7 +204,7 @@ class Follower:
 
     def _reaches(self, starts: set[int], sites: set[int]) -> bool:
         """Whether any path at all leads from `starts` to `sites`."""
-        todo, seen = list(starts), set(starts)
+        todo, visited = list(starts), set(starts)
         while todo:
             pc = todo.pop()
             insn = self.insn(pc)
@@ -216,8 +216,8 @@ class Follower:
             jumps = name == "b" or name.startswith(("b.", "bc.", "cb", "tb"))
             after = {insn.operands[-1].imm & M64} if jumps else set()
             after |= {pc + 4} if name != "b" else set()
-            fresh = {at for at in after - seen if self._inside(at)}
-            seen |= fresh
+            fresh = {at for at in after - visited if self._inside(at)}
+            visited |= fresh
             todo += fresh
         return False
 
@@ -234,7 +234,7 @@ class Follower:
             ends = self._split(state, flags, cc, outcomes)
             if ends is None:
                 return None
-            return [_Path(target if taken else pc, end, path.seen) for taken, end in ends]
+            return [_Path(target if taken else pc, end, path.visited) for taken, end in ends]
         path.pc = pc
         if name == "b":
             path.pc = insn.operands[0].imm & M64
@@ -247,7 +247,7 @@ class Follower:
                 return [path]
             for taken, end in picked:
                 a64.select(end, insn, taken)
-            return [_Path(pc, end, path.seen) for _, end in picked]
+            return [_Path(pc, end, path.visited) for _, end in picked]
         else:
             self._execute(state, insn)
         return [path]

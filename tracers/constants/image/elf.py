@@ -45,7 +45,7 @@ _SHF_ALLOC: Final = 2
 _SHF_COMPRESSED: Final = 0x800
 #: Kernel addresses are in the upper half: every arm64 kernel since 3.7.
 KERNEL_HALF: Final = 1 << 63
-_WAY_OUT: Final = "give an arm64 kernel's vmlinux or Image"
+_HINT: Final = "give an arm64 kernel's vmlinux or Image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Elf:
             raise ConstantsError(f"{origin}: damaged ELF headers: {reason}") from error
         self.regions = self._find_regions()
         if self.kind != ET_CORE and not any(region.va >= KERNEL_HALF for region in self.regions):
-            raise ConstantsError(f"{origin}: {self._describe()}; {_WAY_OUT}")
+            raise ConstantsError(f"{origin}: {self._describe()}; {_HINT}")
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name."""
@@ -173,7 +173,7 @@ class Elf:
         self.kind: str | int = header.e_type
         if self.kind == "ET_REL":
             raise ConstantsError(
-                f"{self._origin}: a kernel module or object file, not a kernel; {_WAY_OUT}"
+                f"{self._origin}: a kernel module or object file, not a kernel; {_HINT}"
             )
         self._check_table("section", header.e_shoff, header.e_shentsize, 64, elf.num_sections())
         self._check_table("program", header.e_phoff, header.e_phentsize, 56, elf.num_segments())
@@ -299,13 +299,13 @@ def _check_machine(head: bytes, origin: str) -> None:
     machine = int.from_bytes(head[18:20], "big" if order == 2 else "little")
     if machine != AARCH64:
         name = MACHINES.get(machine, f"another machine (ELF machine {machine})")
-        raise ConstantsError(f"{origin}: a file for {name}, not arm64; {_WAY_OUT}")
+        raise ConstantsError(f"{origin}: a file for {name}, not arm64; {_HINT}")
     if order != 1:
         raise ConstantsError(
-            f"{origin}: a big-endian arm64 kernel, which is not supported; {_WAY_OUT}"
+            f"{origin}: a big-endian arm64 kernel, which is not supported; {_HINT}"
         )
     if wide != 2:
-        raise ConstantsError(f"{origin}: a 32-bit (ILP32) file, not a kernel; {_WAY_OUT}")
+        raise ConstantsError(f"{origin}: a 32-bit (ILP32) file, not a kernel; {_HINT}")
 
 
 def parse_notes(data: bytes) -> Iterator[Note]:

@@ -261,7 +261,7 @@ class KernelImage:
         self._named = True
 
     def _agrees(self, symbols: Mapping[str, Symbol]) -> bool:
-        """Say if these symbols are this kernel's: by its banner, or by what a dump says of one."""
+        """Whether these symbols are this kernel's: by its banner, or by a dump's SYMBOL(_stext)."""
         banner, text = symbols.get("linux_banner"), symbols.get("_stext")
         if banner:
             return self.read(banner.va, 14) == b"Linux version "

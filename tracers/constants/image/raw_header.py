@@ -12,7 +12,7 @@ from tracers.constants.errors import ConstantsError
 
 _HEADER: Final = struct.Struct("<IIQQQQQQ4sI")
 _PAGE_SIZES: Final = {1: 4096, 2: 16384, 3: 65536}
-_WAY_OUT: Final = "give an arm64 kernel's vmlinux or Image"
+_HINT: Final = "give an arm64 kernel's vmlinux or Image"
 
 
 def page_size(head: bytes, origin: str) -> int | None:
@@ -22,11 +22,11 @@ def page_size(head: bytes, origin: str) -> int | None:
         ConstantsError: ``head`` is not the beginning of a little-endian arm64 Image.
     """
     if len(head) < _HEADER.size or head[0x38:0x3C] != b"ARM\x64":
-        raise ConstantsError(f"{origin}: {_what(head)}; {_WAY_OUT}")
+        raise ConstantsError(f"{origin}: {_what(head)}; {_HINT}")
     flags = _HEADER.unpack_from(head)[4]
     if flags & 1:
         raise ConstantsError(
-            f"{origin}: a big-endian arm64 kernel, which is not supported; {_WAY_OUT}"
+            f"{origin}: a big-endian arm64 kernel, which is not supported; {_HINT}"
         )
     return _PAGE_SIZES.get(flags >> 1 & 3)
 

@@ -104,7 +104,7 @@ def warn_sites(image: KernelImage, functions: Iterable[str] | None = PATH) -> tu
 
 
 def probeable(image: KernelImage, names: Iterable[str]) -> dict[str, str]:
-    """Say of each function whether ftrace, and so a kprobe event, can attach to it.
+    """Return for each function whether ftrace, and so a kprobe event, can attach to it.
 
     "traceable"; "notrace": it is there, without a patchable entry; "inlined or absent"; "unknown":
     the file has no names, or no list of entries (built without ftrace, or stripped of it).
