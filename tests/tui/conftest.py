@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recordings.format.reader import Recording
-from tests.tui.made import storm_rows, write
+from tests.tui.small_recordings import storm_rows, write
 
 Make = Callable[..., Recording]
 

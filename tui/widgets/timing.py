@@ -31,7 +31,7 @@ _FIRST = (
     Kind.MEMREMAP,
     Kind.MEMUNMAP,
 )
-ORDER = (*_FIRST, *(each.kind for each in TABLE if each.kind not in _FIRST))
+ORDER = (*_FIRST, *(function.kind for function in TABLE if function.kind not in _FIRST))
 _SECTION_ADD = words.function(Kind.SECTION_ADD)
 #: Bin edges within a decade, finest first.
 _STEPS = (

@@ -138,10 +138,10 @@ def test_an_empty_tree_gives_no_window_and_the_reasons(tmp_path: Path, arm64: No
 def dump(folder: Path, captures: Path, *, stext: int = 0) -> tuple[Path, Path]:
     """A dump of the KASLR kernel and a System.map with link-time addresses."""
     text = (captures / NEW / "kcore-vmcoreinfo").read_text()
-    moved = 0x2789_78E0_0000  # its KERNELOFFSET
+    kernel_offset = 0x2789_78E0_0000  # KERNELOFFSET
     linked = 0xFFFF_8000_8117_2C10
-    memory = [(linked + moved, struct.pack("<Q", 0xFFFF_C6FB_8000_0000))]
-    stext = stext or 0xFFFF_A789_F8E1_0000 - moved  # its SYMBOL(_stext)
+    memory = [(linked + kernel_offset, struct.pack("<Q", 0xFFFF_C6FB_8000_0000))]
+    stext = stext or 0xFFFF_A789_F8E1_0000 - kernel_offset  # its SYMBOL(_stext)
     names = b"%x T _stext\n%x D memstart_addr\n" % (stext, linked)
     folder = write(folder, [("vmcore", kcore(text, memory)), ("System.map", names)])
     return folder / "vmcore", folder / "System.map"

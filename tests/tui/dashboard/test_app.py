@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from recordings.format.header import Header
 from recordings.format.reader import Recording, RecordingError
 from tests.tui.conftest import Make
-from tests.tui.made import MACHINE, storm_rows
+from tests.tui.small_recordings import MACHINE, storm_rows
 from tui.dashboard.app import EXIT_ERROR, ReplayApp
 from tui.dashboard.themes import DARK, LIGHT
 from tui.playback.player import MAX_SPEED
@@ -53,7 +53,7 @@ async def press(app: ReplayApp, pilot: Pilot[None], *keys: str) -> None:
 
 
 def screen_text(app: ReplayApp) -> str:
-    """What stands on the screen, line by line."""
+    """Return the text on the screen, line by line."""
     width, height = app.size
     lines = app.screen._compositor.render_strips()
     assert len(lines) == height

@@ -51,7 +51,7 @@ def feed_of(samples: Path, name: str = "storm", **options) -> Feed:
 
 
 def live_app(feed: Feed, out: Path | None = None) -> LiveApp:
-    """An app on a running capture, all of what the feed gives having come, 83 s in."""
+    """An app on a running capture whose feed has sent everything, 83 s in."""
     capture = Capture(feed, out and Rotation(out, header_of(feed), fsync=False))
     capture.start()
     due = feed._due
@@ -77,7 +77,7 @@ async def running(
 
 
 async def settle(app: LiveApp, pilot: Pilot[None]) -> None:
-    """Wait until a view was made of all that has come, and is on the screen."""
+    """Wait until the screen shows a view of everything sent."""
     await pilot.pause()
     app.player.send(lambda _: None)
     await asyncio.to_thread(app.player.join)
@@ -211,7 +211,7 @@ SCENES = {
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("scene", SCENES)
 def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
-    """Pictures, as in test_snapshots; a file's size depends on when it was flushed."""
+    """Snapshots, as in test_snapshots; a file's size depends on when it was flushed."""
     monkeypatch.setattr(Rotation, "size", property(lambda _: 15_408))
     sample, options, keys = SCENES[scene]
     app = live_app(feed_of(samples, sample, **options), tmp_path / f"{sample}.arrows")
@@ -252,12 +252,12 @@ class Terminal:
         return got
 
     def drain(self) -> bytes:
-        """What it writes until it ends."""
+        """Return what it writes until it ends."""
         got = b""
         try:
             while piece := os.read(self.main, 1 << 16):
                 got += piece
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: the terminal is closed on the other side
             pass
         return got
 

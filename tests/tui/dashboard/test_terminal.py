@@ -12,7 +12,7 @@ from tui.dashboard.terminal import ErrorIgnoringFile, TerminalDriver
 
 
 def test_writing_goes_on_when_nobody_is_there():
-    """What would wait for ever: more writes than the queue holds, and a thread that has ended."""
+    """More writes than the queue holds, after an error: without our file it waits for ever."""
     main, side = pty.openpty()
     with open(side, "w", encoding="utf-8") as file:  # noqa: PTH123 (a descriptor)
         thread = WriterThread(ErrorIgnoringFile(file))

@@ -34,7 +34,7 @@ class Clock:
 
 @pytest.fixture
 def storm(samples: Path):
-    """A capture of the storm, all of which has come, its player, and the player's clock."""
+    """A capture that has all of the storm, its player, and the player's clock."""
     with running(Feed(samples / "storm.arrows")) as made:
         yield made
 
@@ -123,7 +123,7 @@ def test_the_rate_is_of_the_last_seconds(storm):
     assert player.view().live.rate == 0
     for events, rate in ((100, 100), (200, 150), (300, 250), (0, 150), (0, 0), (0, 0)):
         clock.now += 1
-        capture.events += events  # as if they had come
+        capture.events += events  # as if captured
         assert player.view().live.rate == rate
 
 

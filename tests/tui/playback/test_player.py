@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.tui.made import MS
+from tests.tui.small_recordings import MS
 from tui.playback.player import MAX_SPEED, Player, PlayerView, Replay
 
 

@@ -9,12 +9,12 @@ from recordings.format.header import Header
 from recordings.ledger.ledger import Ledger, fold
 from recordings.ledger.snapshot import Verdict
 from tests.tui.conftest import Make
-from tests.tui.made import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
+from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
 
 HOLE = 0xFFFF_FFFF_4000_0000  # the unused 4 GiB above the window
 ROWS = storm_rows(40, HOLE)
-#: Rows of the calls, all out of the window, found by looking and not by our code.
+#: Rows of the calls, all out of the window, picked here and not by our code.
 HITS = [i for i, event in enumerate(ROWS) if event["kind"] in ("populate", "free") and
         event["phase"] in ("entry", "point")]  # fmt: skip
 

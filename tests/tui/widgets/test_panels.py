@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Extent, Regimes, Verdict, WarnSite
-from tests.tui.made import FIRST, MACHINE, WINDOW, storm_rows
+from tests.tui.small_recordings import FIRST, MACHINE, WINDOW, storm_rows
 from tracers.batch import Losses
 from tracers.events import Kind
 from tracers.machine import read_machine

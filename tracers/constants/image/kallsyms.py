@@ -196,7 +196,7 @@ def _addressed(
 ) -> tuple[SymbolTable, int] | None:
     """Return the table and the address, once the offsets ascend and the link address is known."""
     count = len(letters_at)
-    for place, base_at in _offset_places(count, count_at, index_end):
+    for place, base_at in _offset_candidates(count, count_at, index_end):
         words = _array(source.read(place, 4 * count), "<u4")
         if len(words) < count:
             continue
@@ -242,8 +242,8 @@ def _table(text: bytes, letters_at: _Index, offsets: _Index, first: int) -> Symb
     )
 
 
-def _offset_places(count: int, count_at: int, index_end: int) -> list[tuple[int, int]]:
-    """Return the places the offsets may be at, each with that of the base behind them."""
+def _offset_candidates(count: int, count_at: int, index_end: int) -> list[tuple[int, int]]:
+    """Return where the offsets may begin, and for each where the base behind them is."""
     size = 4 * count
     places = (index_end + 7 & ~7, index_end + 3 & ~3, (count_at - 8 & ~7) - (size + 7 & ~7))
     return [(place, place + size + 7 & ~7) for place in dict.fromkeys(places) if place > 0]

@@ -84,7 +84,7 @@ class TestForeign:
 
 
 class TestDamaged:
-    """No header is believed beyond the file's own bytes."""
+    """No header is trusted beyond the file's own bytes."""
 
     @pytest.mark.parametrize(
         ("offset", "form", "value", "reason"),
