@@ -85,7 +85,7 @@ def total_ratio(a: U64, b: U64, *, paired: bool) -> Ratio | None:
     ``paired``: a[i] and b[i] are the same section's. None without samples, or where B took no time.
     """
     if paired and len(a) != len(b):
-        raise ValueError("pairs need as many of either")
+        raise ValueError("pairs need equally many samples of A and B")
     if not len(a) or not len(b) or not b.any():
         return None
     first, second = a.astype(np.float64), b.astype(np.float64)

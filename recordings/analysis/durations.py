@@ -63,13 +63,13 @@ class Durations:
 
 def durations(recording: "Recording", kinds: Iterable[Kind] = (*BY_PFN, *BY_ADDRESS)) -> Durations:
     """Read a recording once and return its calls of these kinds."""
-    gathering = _Gathering(recording.header.machine.window, frozenset(kinds))
+    collector = _Collector(recording.header.machine.window, frozenset(kinds))
     for batch in recording.batches(columns=COLUMNS):
-        gathering.fold(batch.events)
-    return gathering.done()
+        collector.fold(batch.events)
+    return collector.result()
 
 
-class _Gathering:
+class _Collector:
     """Entries and ends so far, by kind."""
 
     def __init__(self, window: Window | None, kinds: frozenset[Kind]) -> None:
@@ -89,7 +89,7 @@ class _Gathering:
                 if finished.kind in self._kinds and len(finished.entry):
                     self._ends.setdefault(finished.kind, []).append(finished)
 
-    def done(self) -> Durations:
+    def result(self) -> Durations:
         made = {kind: self._calls(kind) for kind in self._entries}
         return Durations(
             made, {kind: frozenset(sources) for kind, sources in self._sources.items()}

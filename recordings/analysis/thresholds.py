@@ -95,12 +95,12 @@ def _warn_share(header: Header, snapshot: Snapshot, limit: float) -> tuple[State
         return State.UNKNOWN, f"{shares or 'no share'} in WARN, but events are missing"
     if over:
         return State.BROKEN, f"{shares} in WARN"
-    if missing := "; ".join(_shareless(header, snapshot, sum(part.warn_ns for part in parts))):
+    if missing := "; ".join(_uncertainties(header, snapshot, sum(part.warn_ns for part in parts))):
         return State.UNKNOWN, missing
     return State.KEPT, f"{shares} in WARN" if shares else "no WARN fired"
 
 
-def _shareless(header: Header, snapshot: Snapshot, attributed_ns: int) -> Iterator[str]:
+def _uncertainties(header: Header, snapshot: Snapshot, attributed_ns: int) -> Iterator[str]:
     """Yield why a share of 0, or one below the limit, is not certain."""
     if not any(kind in snapshot.timings for kind in (Kind.ADD_PAGES, Kind.REMOVE_PAGES)):
         yield "no hot-add or hot-remove call was timed"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Turns a log of a kernel's own tracer, and its machine's side files, into a recording.
+"""Imports a log of a kernel's own tracer, and the files that describe its machine, as a recording.
 
 Promises: what the log says it lost, what was cut short and what could not be read is counted in
 the recording; nothing is written when the input is no log we know; the output is never an
@@ -36,7 +36,7 @@ _PROBES_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did, for the narration on stderr."""
+    """What an import did, for the messages on stderr."""
 
     events: int
     derived: int
@@ -50,13 +50,13 @@ def import_log(
     *,
     machine_dir: Path | None = None,
     vmlinux: Path | None = None,
-    form: str | None = None,
+    log_format: str | None = None,
     created_ns: int = 0,
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``.
 
-    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``form``: name of its
-    format, None: told by its first lines.
+    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
+    its format's name, None: recognised by its first lines.
     ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
     it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
     known and the recording's verdict is inconclusive. Both: they are held against each other, and
@@ -69,7 +69,7 @@ def import_log(
         ConstantsError: ``vmlinux`` is no arm64 kernel.
         RecordingError: ``out`` cannot be written.
     """
-    chosen = formats.named(form) if form else None
+    chosen = formats.named(log_format) if log_format else None
     try:
         with Input(trace) as source:
             chosen = chosen or _recognised(source)
@@ -85,18 +85,18 @@ def import_log(
 
 def _import(
     source: Input,
-    form: Format,
+    log_format: Format,
     out: Path,
-    of: tuple[Path | None, Path | None],  # the machine's folder and kernel image
+    machine_files: tuple[Path | None, Path | None],  # the machine's folder and kernel image
     created_ns: int,
 ) -> Imported:
-    machine_dir, vmlinux = of
+    machine_dir, vmlinux = machine_files
     events = _kprobe_events(machine_dir)
     with _image(vmlinux) as image:
         machine, warn_sites = _machine(machine_dir, image)
         context = LogContext(machine.window, machine.release, image, read_probe_locations(events))
-        opened = form.open(source, context)
-    origin = {"importer": form.name, "file": Path(source.name).name}
+        opened = log_format.open(source, context)
+    origin = {"importer": log_format.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256
     header = Header(
@@ -119,27 +119,27 @@ def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
     batches = _with_damage(source, log)
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
-        machine = _of(opened.release, header.machine, source.name)
+        machine = _with_release(opened.release, header.machine, source.name)
         with Writer(out, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
                 rows = deriver.feed(batch.events)
                 derived += rows.num_rows - batch.events.num_rows
                 losses += batch.losses
                 writer.write(replace(batch, events=rows))
-            said = (*opened.notes, *deriver.notes)
+            notes = (*opened.notes, *deriver.notes)
             # Of what came through a pipe the digest is only known now.
             late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
-            writer.close(notes=(*said, *late))
+            writer.close(notes=(*notes, *late))
     finally:
         if isinstance(log, Generator):
             log.close()  # ends a program that it reads from
     if source.torn:
-        said += ("the packed file is damaged or cut short: what came before that is imported",)
-    return Imported(writer.rows, derived, losses, said)
+        notes += ("the packed file is damaged or cut short: what came before that is imported",)
+    return Imported(writer.rows, derived, losses, notes)
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield the batches, then what a damaged packed file lacks, unless a torn line has told."""
+    """Yield the batches, then a loss for a damaged packed file, unless a torn line was counted."""
     torn = 0
     for batch in log:
         torn += batch.losses.torn
@@ -154,13 +154,13 @@ def _recognised(source: Input) -> Format:
     if chosen is None:
         if source.torn and not head:
             raise LogError(f"{source.name} is damaged or cut short: nothing of it can be unpacked")
-        known = ", ".join(form.title for form in formats.FORMATS)
+        known = ", ".join(each.title for each in formats.FORMATS)
         raise LogError(f"{source.name} {describe_log(head, known)}")
     return chosen
 
 
-def _of(release: str | None, machine: Machine, name: str) -> Machine:
-    """Return the machine with the kernel release that the log tells."""
+def _with_release(release: str | None, machine: Machine, name: str) -> Machine:
+    """Return the machine with the kernel release that the log gives."""
     if release is None or release == machine.release:
         return machine
     if machine.release is None:
@@ -184,8 +184,8 @@ def _machine(folder: Path | None, image: "KernelImage | None") -> tuple[Machine,
     # Only now: the code methods load a disassembler.
     from tracers.constants.gather import gather  # noqa: PLC0415
 
-    found = gather(image, machine_dir=folder)
-    return found.machine(), tuple(f"{site.file}:{site.line}" for site in found.warn_sites)
+    constants = gather(image, machine_dir=folder)
+    return constants.machine(), tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
 
 
 def _section_pages(machine: Machine) -> int | None:

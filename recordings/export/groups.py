@@ -55,8 +55,8 @@ def _concatenated(buffered: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
 class Sink:
     """File-like adapter that lets Arrow's writers write to an ``Output``.
 
-    After the first error it takes everything and keeps nothing: writers try to write once more
-    when they are closed, or collected.
+    After the first error it discards everything: writers try to write once more when they are
+    closed, or collected.
     """
 
     closed = False

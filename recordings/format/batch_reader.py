@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Loads one batch of a recording: checked against its checksum, bounded, decoded, validated.
+"""Loads one batch of a recording: verifies its checksum and sizes, decodes and validates it.
 
 Promises: nothing is decoded before its checksum and the sizes it announces were checked, and
 no value of a decoded batch points outside it, whatever the file holds.

@@ -30,7 +30,7 @@ _JSON_ERRORS = (ValueError, RecursionError, KeyError, TypeError, AttributeError,
 
 
 class RecordingError(VmemscopeError):
-    """A recording cannot be read or written: one line, with the way out where there is one."""
+    """A recording cannot be read or written: one line, with a remedy where there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from recordings.ledger.columns import COLUMNS, Chunk, chunks, codeset
 from recordings.ledger.histogram import Histogram
-from recordings.ledger.newest_calls import Newest
+from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
-from recordings.ledger.ranges import Sections
+from recordings.ledger.ranges import RangeTable
 from recordings.ledger.series import Timeline
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
@@ -72,10 +72,10 @@ class Ledger:
         self._losses = Losses()
         self._histograms: dict[Kind, Histogram] = {}
         self._spans = Spans()
-        self._sections = Sections(window, layout)
+        self._sections = RangeTable(window, layout)
         self._operations = Operations()
         self._sites = Sites()
-        self._newest = Newest()
+        self._newest = NewestCalls()
         self._timeline = Timeline()
 
     @classmethod

@@ -33,7 +33,7 @@ class _Calls(Columns):
     silent: Bool
 
 
-class Newest:
+class NewestCalls:
     """The newest calls. Arrays are replaced, never written to, so a copy may share them."""
 
     def __init__(self) -> None:
@@ -44,9 +44,9 @@ class Newest:
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
 
-    def copy(self) -> "Newest":
+    def copy(self) -> "NewestCalls":
         """Return an independent copy."""
-        other = Newest()
+        other = NewestCalls()
         other.__dict__.update(self.__dict__)
         return other
 

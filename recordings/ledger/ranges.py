@@ -33,7 +33,7 @@ class Classified(NamedTuple):
     silent: Bool
 
 
-class Sections:
+class RangeTable:
     """The table of ranges, and the totals of the calls on them."""
 
     def __init__(self, window: Window | None, layout: Layout | None) -> None:
@@ -59,9 +59,9 @@ class Sections:
     def __len__(self) -> int:
         return len(self._start)
 
-    def copy(self) -> "Sections":
+    def copy(self) -> "RangeTable":
         """Return an independent copy: arrays are shared until either is written to."""
-        other = Sections(self._window, self._layout)
+        other = RangeTable(self._window, self._layout)
         self._shared = True
         for name, value in vars(self).items():
             setattr(other, name, value)

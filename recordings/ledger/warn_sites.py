@@ -18,7 +18,7 @@ from recordings.ledger.spans import Finished
 from tracers import arrow
 from tracers.arrow import numbers
 
-#: Places told apart.
+#: Places counted separately.
 SITES: Final = 1024
 OTHER: Final = "(other places)"
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The lines and rows that every report of a recording has, so that text, markdown and mail agree.
+"""Lines and rows shared by the text, Markdown and mail reports of a recording.
 
-Promises: numbers as people read them; text of kernels and files as it is, for the renderer to
-escape.
+Promises: numbers are formatted by ``wording.units``; text of kernels and files is unescaped: the
+renderer escapes it.
 """
 
 from recordings.ledger.snapshot import Operation, Regimes, Snapshot, WarnSite

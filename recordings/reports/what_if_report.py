@@ -92,8 +92,8 @@ def _places(result: WhatIfResult) -> Iterator[str]:
             if used is None:
                 cpu = "by what is in use whatever the CPU"
             yield f"A kernel for {window.va_bits} bits, judged {cpu}."
-            if told := blindness(window):
-                yield told
+            if blind := blindness(window):
+                yield blind
     if asked.physmem_end is None:
         return
     relocations = result.relocations

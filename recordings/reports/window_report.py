@@ -81,7 +81,7 @@ def window_dict(report: WindowReport) -> dict[str, Any]:
         "build_id": report.build_id,
         "source": report.source,
         "agree": report.agree,
-        "methods": {name: _found(found) for name, found in report.methods.items()},
+        "methods": {name: _method(found) for name, found in report.methods.items()},
         "missing": dict(report.missing),
         "problems": list(report.problems),
         "provenance": provenance,
@@ -105,7 +105,7 @@ def side_by_side(reports: Mapping[str, WindowReport]) -> dict[str, Any]:
     """Return ``window_dict`` of each family, for numbers that were given without a release.
 
     The keys that the families share stand at the top as usual; the window is null there, as
-    which of them it is was not said.
+    which of them it is was not given.
     """
     families = {name: window_dict(report) for name, report in reports.items()}
     shared = dict.fromkeys(next(iter(families.values())))
@@ -160,14 +160,14 @@ def _blind(window: Window) -> dict[str, Any] | None:
     return values
 
 
-def _found(found: MethodResult) -> dict[str, Any]:
+def _method(result: MethodResult) -> dict[str, Any]:
     return {
-        "start": None if found.start is None else address(found.start),
-        "end": None if found.end is None else address(found.end),
-        "va_bits": found.va_bits,
-        "page_size": found.page_size,
-        "struct_page": found.struct_page,
-        "detail": found.detail,
+        "start": None if result.start is None else address(result.start),
+        "end": None if result.end is None else address(result.end),
+        "va_bits": result.va_bits,
+        "page_size": result.page_size,
+        "struct_page": result.struct_page,
+        "detail": result.detail,
     }
 
 

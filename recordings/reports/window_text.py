@@ -59,7 +59,7 @@ def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
 
 def _result(report: WindowReport) -> ConsoleRenderable:
     window = report.window
-    ways = sum(1 for found in report.methods.values() if found.window)
+    ways = sum(1 for method in report.methods.values() if method.window)
     if not report.agree:
         text = f"the methods contradict each other ({count(ways)} name a window)"
         return text_layout.hanging(Text("CONTRADICTION", "bold red"), text)
@@ -119,11 +119,15 @@ def _methods(report: WindowReport) -> Iterator[ConsoleRenderable]:
         return
     yield text_layout.heading("What each method found")
     rows: list[tuple[str, str]] = []
-    for name, found in report.methods.items():
-        borders = " - ".join("?" if at is None else address(at) for at in (found.start, found.end))
-        rows.append((printable(name), borders if (found.start, found.end) != (None, None) else "-"))
-        if found.detail:
-            rows.append(("", printable(found.detail)))
+    for name, result in report.methods.items():
+        borders = " - ".join(
+            "?" if at is None else address(at) for at in (result.start, result.end)
+        )
+        rows.append(
+            (printable(name), borders if (result.start, result.end) != (None, None) else "-")
+        )
+        if result.detail:
+            rows.append(("", printable(result.detail)))
     rows += ((printable(name), f"-  {printable(why)}") for name, why in report.missing.items())
     yield text_layout.table(rows, wide=1)
 
@@ -211,9 +215,9 @@ def _pages(report: WindowReport, window: Window) -> Iterator[ConsoleRenderable]:
     width = max(len(_pfns(span, spans)) for span in spans) + 4
     for span in spans:
         where = f"{_regime(span)}: {printable(span.lands_on)}"
-        told = Text(where, "" if span.in_use else "red")
-        told.append(f"\n{virtual(span.start, span.end)}", "dim")
-        yield text_layout.hanging(Text(f"  {_pfns(span, spans)}"), told, width=width)
+        place = Text(where, "" if span.in_use else "red")
+        place.append(f"\n{virtual(span.start, span.end)}", "dim")
+        yield text_layout.hanging(Text(f"  {_pfns(span, spans)}"), place, width=width)
 
 
 def _pfns(span: Span, spans: tuple[Span, ...]) -> str:

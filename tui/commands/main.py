@@ -94,7 +94,7 @@ def import_(
     from recordings.capture.importing import import_log
     from recordings.wording.escape import printable
 
-    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, form=log_format)
+    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, log_format=log_format)
     say(f"{output}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {printable(note)}")

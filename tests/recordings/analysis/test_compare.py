@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Comparisons: the thread's slowdown out of the kernels' own text, and all that forbids one."""
+"""Comparisons: the thread's slowdown in the kernels' own text, and every reason against a ratio."""
 
 import io
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Intervals: against a bootstrap in plain Python, a formula, and what chance really does."""
+"""Intervals, compared with a bootstrap in plain Python, a formula, and repeated random samples."""
 
 import math
 import random

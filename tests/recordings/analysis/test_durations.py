@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every call by itself: against the rules told row by row, for any trace and any cut."""
+"""Durations of single calls, compared with a row-by-row reference, for any trace and any cut."""
 
 import pytest
 from hypothesis import given

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a hard error would have refused: against the rules told once more, row by row."""
+"""Calls that a hard error would have refused, compared with a row-by-row reference."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Calls moved to another layout, in plain Python: pages stay, addresses do not."""
+"""Calls relocated to another layout, compared with plain Python."""
 
 from itertools import pairwise
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Thresholds: kept, broken and not to be told, with the captures' own durations on the border."""
+"""Thresholds: kept, broken and unknown, with the captures' own durations on the border."""
 
 import math
 from dataclasses import replace

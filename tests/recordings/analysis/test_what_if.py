@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Verdicts of what never happened, held against kernels on which it did happen."""
+"""What-if verdicts, compared with kernels on which the condition was real."""
 
 from dataclasses import replace
 

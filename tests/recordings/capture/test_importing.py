@@ -166,7 +166,7 @@ def test_what_cannot_be_imported_is_one_line_and_leaves_no_file(
 def test_a_format_by_name(tmp_path: Path):
     (tmp_path / "x").write_bytes((LAB / "below.ftrace.txt").read_bytes())
     with pytest.raises(LogError, match="perf script"):
-        import_log(tmp_path / "x", tmp_path / "x.arrows", form="perf")
+        import_log(tmp_path / "x", tmp_path / "x.arrows", log_format="perf")
     with pytest.raises(LogError, match=r"there are trace\.dat"):
-        import_log(tmp_path / "x", tmp_path / "x.arrows", form="nope")
-    assert import_log(tmp_path / "x", tmp_path / "y.arrows", form="ftrace").events
+        import_log(tmp_path / "x", tmp_path / "x.arrows", log_format="nope")
+    assert import_log(tmp_path / "x", tmp_path / "y.arrows", log_format="ftrace").events

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.ledger.ranges import Sections
+from recordings.ledger.ranges import RangeTable
 from recordings.ledger.snapshot import Pairing
 from tests.recordings import oracle, traces
 from tracers.layout import Layout, Region, layout_for
@@ -19,7 +19,7 @@ MIB2 = 2**21
 
 def folded(calls, *, layout=False, at_once=True):
     """``calls``: (start, end, is it a free)."""
-    sections = Sections(LAB, layout_for(LAB) if layout else None)
+    sections = RangeTable(LAB, layout_for(LAB) if layout else None)
     for part in [calls] if at_once else [[call] for call in calls]:
         start, end = (np.array([call[i] % TOP for call in part], np.uint64) for i in (0, 1))
         sections.fold(start, end, np.array([call[2] for call in part], np.bool_))
@@ -108,7 +108,7 @@ def test_regimes_do_not_merge():
 def test_regions_do_not_merge():
     border = END + 2**20
     layout = Layout((Region("low", 0, border), Region("high", border, TOP)), "made up")
-    sections = Sections(LAB, layout)
+    sections = RangeTable(LAB, layout)
     start, end = (np.array(v, np.uint64) for v in ([border - 10, border], [border, border + 10]))
     sections.fold(start, end, np.zeros(2, np.bool_))
     extents, total = sections.extents()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The sentence an engineer pastes: why, and what it cost; figures from the capture's own text."""
+"""The sentences on cause and cost, with figures from the capture's own text."""
 
 import re
 

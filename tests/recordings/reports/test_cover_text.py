@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The sentences that answer the mail's question, with the numbers they must carry."""
+"""The sentences of ``--cover``, with the numbers they must have."""
 
 from recordings.reports.cover_text import percent, sentences, verdict
 from recordings.reports.window_report import WindowReport

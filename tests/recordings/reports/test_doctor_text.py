@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What doctor prints: the answer and what is missing first, each step where it is needed."""
+"""What doctor prints: the result and the gaps first, each step where it is needed."""
 
 import io
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Markdown as a parser of GitHub's dialect reads it: foreign text is text and nothing else."""
+"""Markdown as a parser of GitHub's dialect reads it: foreign text stays text."""
 
 from pathlib import Path
 

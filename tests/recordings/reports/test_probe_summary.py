@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is seen how, in one line: the texts are those of ``tracers.live`` and of the importers."""
+"""The rungs in one line: the texts are those of ``tracers.live`` and of the importers."""
 
 import pytest
 

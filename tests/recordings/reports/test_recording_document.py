@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The report that is pasted: what it says of real recordings, in the mail and in Markdown."""
+"""The document of real recordings, as mail and as Markdown."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The text report: what it says first, that it fits, and that no kernel's text escapes it."""
+"""The text report: the first line, the width, and escaping of the kernel's text."""
 
 import io
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The paper of our reports: plain where piped, wrapped under itself, never read as markup."""
+"""Layout of text reports: plain where piped, wrapped under itself, never read as markup."""
 
 import io
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a what-if says: in words of ours, and for programs."""
+"""Sentences and JSON of what-if results."""
 
 import json
 

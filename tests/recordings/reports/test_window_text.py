@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The window as text: the mail's example in full, what it says first, and that it fits."""
+"""The window as text: the mail's example in full, the first line, and the width."""
 
 import io
 import re
