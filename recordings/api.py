@@ -56,7 +56,7 @@ class OpenRecording(Recording):
     >>> recording.header.machine.release
     '6.1.192-vmemlab'
 
-    The window is what the kernel's WARN compares with; where it came from stands beside it:
+    The window is what the kernel's WARN compares with; ``provenance`` says where it came from:
 
     >>> f"{recording.window.start:#018x} - {recording.window.end:#018x}"
     '0xfffffffe00000000 - 0xffffffff00000000'

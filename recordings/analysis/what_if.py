@@ -130,7 +130,7 @@ def judge_what_if(recording: "Recording", asked: WhatIf, own: Snapshot) -> WhatI
         RefusedCounter(window) if asked.warn is Warn.ERROR and window is not None else None
     )
     warning_calls = np.zeros(2, np.int64)
-    # calls inside the recording's window that nobody kept or saw: another window may leave them out
+    # calls inside the recording's window may be missing: another window may not hold them
     partial = asked.window is not None and HITS_ONLY in header.origin
     for batch in recording.batches(columns=COLUMNS):
         events = batch.events

@@ -59,9 +59,9 @@ def import_log(
     its format's name, None: recognised by its first lines.
     ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
     it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
-    known and the recording's verdict is inconclusive. Both: they are held against each other, and
-    what they disagree on is in the recording. ``created_ns`` is the
-    realtime to stamp on the recording (0: unknown), so that equal inputs give equal files.
+    known and the recording's verdict is inconclusive. With both, they are compared, and
+    what they disagree on is in the recording. ``created_ns``: realtime for the header (0: unknown),
+    so that equal inputs give equal files.
 
     Raises:
         LogError: ``trace`` cannot be read or is no log we know.

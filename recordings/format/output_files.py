@@ -64,7 +64,7 @@ class File:
         self.size += len(data)
 
     def cut(self) -> None:
-        """Drop what stands behind the last whole batch."""
+        """Truncate to the last whole batch."""
         # If even that fails, a torn tail stays, which readers report.
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, self.size)

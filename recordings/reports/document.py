@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 
 class Foreign(str):
-    """Text that is not ours; escaped by whoever renders it."""
+    """Text of a kernel, a file or a user; renderers escape it."""
 
     __slots__ = ()
 

@@ -95,7 +95,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _fitted(widths: Sequence[int], wide: int) -> list[int]:
-    """Return widths that fit: column ``wide`` gives way first, then whichever is the widest."""
+    """Return widths that fit: column ``wide`` is narrowed first, then whichever is the widest."""
     fit = list(widths)
     room = WIDTH - 2 - _GAP * (len(fit) - 1)
     if wide >= 0 and sum(fit) > room:

@@ -63,7 +63,7 @@ def document_of(
     """Yield the report of one recording.
 
     ``closing``: its closing notes. ``what_if``: the result of a what-if that was asked for.
-    ``remedies``: what each of the known patches would do, by a name of ours.
+    ``remedies``: what each of the known patches would do, by name.
     """
     machine = header.machine
     yield Heading(f"{WORDS[snapshot.verdict]}: {verdict_summary(snapshot)}", 1)

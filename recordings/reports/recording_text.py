@@ -201,7 +201,7 @@ def _operation(operation: Operation, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _table(heads: Iterable[str], rows: Iterable[tuple[str, ...]], *, wide: int) -> Padding:
-    """Make a table without lines; column ``wide`` gives way where the screen is narrow."""
+    """Make a table without lines; column ``wide`` is cut where the screen is narrow."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for at, head in enumerate(heads):
         table.add_column(

@@ -46,7 +46,7 @@ class WindowReport:
 
     @property
     def conclusive(self) -> bool:
-        """Say whether there is one window and nobody contradicts it."""
+        """Whether one window is known, without contradiction."""
         return self.window is not None and self.agree
 
     @property

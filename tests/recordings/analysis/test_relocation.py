@@ -43,14 +43,14 @@ def call(start, end, kind="free", **more):
             "start": start, "end": end} | more  # fmt: skip
 
 
-def moved(rows, own, other, moves=()):
+def relocated(rows, own, other, moves=()):
     return Relocator(own, other, moves).relocate(plain.batch(rows).events).to_pylist()
 
 
 @given(WINDOWS, WINDOWS, PAGES, st.integers(1, 2**20))
 def test_the_pages_stay_and_the_addresses_are_the_other_kernel_s(own, other, pfn, pages):
     rows = [call(page_address(own, pfn), page_address(own, pfn + pages))]
-    (row,) = moved(rows, own, other)
+    (row,) = relocated(rows, own, other)
     first = pfn * own.page_size // other.page_size
     end = -(-(pfn + pages) * own.page_size // other.page_size)
     assert row["start"] == page_address(other, first)
@@ -60,20 +60,20 @@ def test_the_pages_stay_and_the_addresses_are_the_other_kernel_s(own, other, pfn
 @given(WINDOWS, WINDOWS, PAGES, st.integers(1, 55))
 def test_what_is_no_struct_page_s_address_becomes_unknown(own, other, pfn, off):
     rows = [call(page_address(own, pfn) + off & TOP - 1, page_address(own, pfn + 1))]
-    (row,) = moved(rows, own, other)
+    (row,) = relocated(rows, own, other)
     assert (row["start"], row["end"]) == (None, None)
 
 
 @given(WINDOWS, PAGES, st.integers(1, 2**20))
 def test_a_row_s_own_pages_count_more_than_its_addresses(other, pfn, pages):
     own = window()
-    (row,) = moved([call(1, 2, "populate", pfn=pfn, nr_pages=pages)], own, other)
+    (row,) = relocated([call(1, 2, "populate", pfn=pfn, nr_pages=pages)], own, other)
     assert row["start"] == page_address(other, pfn * 4096 // other.page_size)
 
 
 def test_the_storm_s_first_section_in_a_48_bit_kernel():
     # pfn 0x5000000 in the capture; -(2^42) + (0x5000000 - 0x40000) * 64
-    (row,) = moved([call(0xFFFF_FFFF_3F00_0000, 0xFFFF_FFFF_3F20_0000)], window(), window(48))
+    (row,) = relocated([call(0xFFFF_FFFF_3F00_0000, 0xFFFF_FFFF_3F20_0000)], window(), window(48))
     assert row["start"] == 0xFFFF_FC01_3F00_0000
     assert row["end"] == 0xFFFF_FC01_3F20_0000
 
@@ -85,7 +85,7 @@ def test_warnings_are_left_out_and_the_rest_stays():
          "nr_pages": 9},
         call(None, None, phase="exit"),
     ]  # fmt: skip
-    found = moved(rows, window(), window(48))
+    found = relocated(rows, window(), window(48))
     assert [row["kind"] for row in found] == ["add_pages", "free"]
     assert (found[0]["pfn"], found[1]["start"]) == (7, None)
 
@@ -93,18 +93,18 @@ def test_warnings_are_left_out_and_the_rest_stays():
 def test_a_moved_region_takes_its_calls_along_and_leaves_others():
     own = window()
     rows = [call(page_address(own, pfn), page_address(own, pfn + 1)) for pfn in (99, 100, 199, 200)]
-    found = moved(rows, own, None, [Relocation(100, 100, 5000)])
+    found = relocated(rows, own, None, [Relocation(100, 100, 5000)])
     assert [row["start"] for row in found] == [
         page_address(own, pfn) for pfn in (99, 5000, 5099, 200)
     ]
     assert all(row["end"] - row["start"] == 64 for row in found)
-    (lost,) = moved(rows[1:2], own, None, [Relocation(100, 100, None)])
+    (lost,) = relocated(rows[1:2], own, None, [Relocation(100, 100, None)])
     assert lost["start"] is None
 
 
 def test_without_memstart_no_address_is_made_up():
     own = window(memstart=None)
-    (row,) = moved([call(own.start, own.start + 64)], own, window(48))
+    (row,) = relocated([call(own.start, own.start + 64)], own, window(48))
     assert row["start"] is None
     with pytest.raises(WindowError, match="memstart"):
         Relocator(window(), window(48, memstart=None), ())

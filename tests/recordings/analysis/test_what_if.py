@@ -26,7 +26,7 @@ STORM, ONCE, NEW = (
 )
 
 
-def supposed(path, asked):
+def what_if_result(path, asked):
     with open_recording(path) as recording:
         return judge_what_if(recording, asked, fold(recording))
 
@@ -61,7 +61,7 @@ def recorded(tmp_path, captures, kernel, scene, *, drop=0, **machine):
 
 
 def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(captures, samples):
-    found = supposed(samples / "storm.arrows", WhatIf(warn=Warn.ONCE))
+    found = what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ONCE))
     patched = trace(captures, ONCE)
     assert found.fired.would == len(lasted(patched, "warn")) == 2
     assert found.verdict is Verdict.OUT_OF_RANGE  # the pages lie where they lay
@@ -76,7 +76,7 @@ def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(ca
 
 
 def test_warn_on_would_fire_as_often_as_on_the_unpatched_kernel(captures, samples):
-    found = supposed(samples / "storm-once.arrows", WhatIf(warn=Warn.ALWAYS))
+    found = what_if_result(samples / "storm-once.arrows", WhatIf(warn=Warn.ALWAYS))
     assert found.fired.would == len(lasted(trace(captures, STORM), "warn")) == 256
     two = lasted(trace(captures, ONCE), "warn")
     assert found.fired.saved_ns is None
@@ -91,7 +91,7 @@ def test_warns_of_other_places_are_no_saving(tmp_path, captures):
     other |= {"site": "kernel/module.c", "line": 1}
     path = tmp_path / "made.arrows"
     made.record(path, [plain.batch(rows)], Header(machine=read_machine(folder)))
-    found = supposed(path, WhatIf(warn=Warn.ERROR))
+    found = what_if_result(path, WhatIf(warn=Warn.ERROR))
     assert found.fired.recorded == 255
     first, *window = lasted(rows, "warn")
     assert found.fired.saved_ns == sum(window)
@@ -100,7 +100,7 @@ def test_warns_of_other_places_are_no_saving(tmp_path, captures):
 
 
 def test_a_hard_error_refuses_the_hot_add_at_its_first_section(captures, samples):
-    found = supposed(samples / "storm.arrows", WhatIf(warn=Warn.ERROR))
+    found = what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ERROR))
     assert found.verdict is Verdict.CLEAN
     assert (found.refused.adds_refused, found.refused.at_first) == (1, 1)
     assert found.refused.not_made == 255
@@ -111,7 +111,7 @@ def test_a_hard_error_refuses_the_hot_add_at_its_first_section(captures, samples
 @pytest.mark.parametrize("sample", ["in-range-6.1", "in-range-6.12", "below-6.12"])
 @pytest.mark.parametrize("warn", list(Warn))
 def test_a_patch_of_the_warning_changes_nothing_where_nothing_is_out(samples, sample, warn):
-    found = supposed(samples / f"{sample}.arrows", WhatIf(warn=warn))
+    found = what_if_result(samples / f"{sample}.arrows", WhatIf(warn=warn))
     assert found.verdict is Verdict.CLEAN
     assert found.fired.would == 0
     assert found.refused is None or found.refused.not_made == 0
@@ -128,7 +128,7 @@ def test_under_the_other_kernel_s_window_it_is_what_that_kernel_recorded(
     """Both kernels ran the same scenes: the same physical pages."""
     machine = read_machine(captures / other)
     path = recorded(tmp_path, captures, kernel, scene)
-    found = supposed(path, WhatIf(machine.window, machine.layout))
+    found = what_if_result(path, WhatIf(machine.window, machine.layout))
     rows = [row for row in trace(captures, other, scene) if row["kind"] == "free"]
     frees = [row for row in rows if row["phase"] == "entry"]
     window = (machine.window.start, machine.window.end)
@@ -144,7 +144,7 @@ def test_under_the_other_kernel_s_window_it_is_what_that_kernel_recorded(
 def test_48_bits_would_have_covered_the_storm(samples):
     facts = {"va_bits": 48, "page_size": 4096, "struct_page": 64, "memstart": 0x4000_0000}
     window = window_from_facts(facts, release="6.1")
-    found = supposed(samples / "storm.arrows", WhatIf(window, layout_for(window), "48 bits"))
+    found = what_if_result(samples / "storm.arrows", WhatIf(window, layout_for(window), "48 bits"))
     assert found.verdict is Verdict.CLEAN
     assert (found.regimes.inside, found.would_warn, found.extents) == (256, 0, ())
     assert found.fired.would == 0
@@ -155,7 +155,7 @@ def test_a_smaller_window_would_have_missed_what_was_in_range(samples):
     """36 bits of 16K pages hold 32 GiB of linear map; 128 GiB of physical address lie beyond."""
     facts = {"va_bits": 36, "page_size": 16384, "struct_page": 64, "memstart": 0x4000_0000}
     window = window_from_facts(facts, release="6.1")
-    found = supposed(samples / "in-range-6.1.arrows", WhatIf(window, layout_for(window)))
+    found = what_if_result(samples / "in-range-6.1.arrows", WhatIf(window, layout_for(window)))
     assert found.verdict is Verdict.OUT_OF_RANGE
     assert found.regimes.hits == 32
     (extent,) = found.extents
@@ -167,14 +167,14 @@ def test_a_smaller_window_would_have_missed_what_was_in_range(samples):
 def test_without_memstart_there_is_no_answer(samples):
     window = window_from_facts({"va_bits": 48, "page_size": 4096, "struct_page": 64}, release="6.1")
     with pytest.raises(WindowError, match="memstart"):
-        supposed(samples / "storm.arrows", WhatIf(window))
+        what_if_result(samples / "storm.arrows", WhatIf(window))
 
 
 # -- placement ----------------------------------------------------------------------------------
 
 
 def test_under_the_cap_the_storm_s_region_lies_in_the_window(samples):
-    found = supposed(samples / "storm.arrows", WhatIf(physmem_end=0x40_3FFF_FFFF))
+    found = what_if_result(samples / "storm.arrows", WhatIf(physmem_end=0x40_3FFF_FFFF))
     (move,) = found.relocations
     assert (move.pfn, move.nr_pages) == (0x500_0000, 4194304)  # add_pages of the capture
     assert move.to == 0x3C1_0000  # below PCI ECAM at 0x4010000000, where iomem has it
@@ -184,13 +184,13 @@ def test_under_the_cap_the_storm_s_region_lies_in_the_window(samples):
 
 def test_a_cap_above_the_region_moves_nothing(samples):
     last = (0x500_0000 + 4194304) * 4096 - 1
-    assert supposed(samples / "storm.arrows", WhatIf(physmem_end=last)).relocations == ()
-    (move,) = supposed(samples / "storm.arrows", WhatIf(physmem_end=last - 1)).relocations
+    assert what_if_result(samples / "storm.arrows", WhatIf(physmem_end=last)).relocations == ()
+    (move,) = what_if_result(samples / "storm.arrows", WhatIf(physmem_end=last - 1)).relocations
     assert move.to is not None
 
 
 def test_a_region_without_a_place_is_no_clean_verdict(samples):
-    found = supposed(samples / "storm.arrows", WhatIf(physmem_end=(8 << 30) - 1))
+    found = what_if_result(samples / "storm.arrows", WhatIf(physmem_end=(8 << 30) - 1))
     assert found.relocations[0].full
     assert found.verdict is Verdict.INCONCLUSIVE
     assert found.reasons[0].startswith("1 region has no place below that end")
@@ -198,7 +198,7 @@ def test_a_region_without_a_place_is_no_clean_verdict(samples):
 
 def test_without_iomem_nobody_knows_the_place(tmp_path, captures):
     path = recorded(tmp_path, captures, STORM, "hole", iomem=())
-    found = supposed(path, WhatIf(physmem_end=0x40_3FFF_FFFF))
+    found = what_if_result(path, WhatIf(physmem_end=0x40_3FFF_FFFF))
     assert (found.relocations[0].to, found.relocations[0].full) == (None, False)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "iomem" in found.reasons[0]
@@ -208,7 +208,7 @@ def test_without_iomem_nobody_knows_the_place(tmp_path, captures):
 def test_placement_needs_the_recording_s_sizes(tmp_path, captures):
     path = recorded(tmp_path, captures, STORM, "hole", window=None, layout=None)
     with pytest.raises(WindowError, match="page size"):
-        supposed(path, WhatIf(physmem_end=1 << 38))
+        what_if_result(path, WhatIf(physmem_end=1 << 38))
 
 
 # -- doubts -------------------------------------------------------------------------------------
@@ -220,14 +220,14 @@ def test_placement_needs_the_recording_s_sizes(tmp_path, captures):
 def test_what_is_missing_keeps_the_answer_open(tmp_path, captures, asked):
     torn = recorded(tmp_path, captures, STORM, "hole")
     torn.write_bytes(torn.read_bytes()[:-100])
-    found = supposed(torn, asked)
+    found = what_if_result(torn, asked)
     assert found.verdict is Verdict.INCONCLUSIVE
     torn.unlink()
     doubted = recorded(tmp_path, captures, STORM, "hole", agree=False)
-    assert supposed(doubted, asked).verdict is Verdict.INCONCLUSIVE
+    assert what_if_result(doubted, asked).verdict is Verdict.INCONCLUSIVE
     doubted.unlink()
     cut = recorded(tmp_path, captures, STORM, "hole", drop=3)
-    assert supposed(cut, asked).verdict is Verdict.INCONCLUSIVE
+    assert what_if_result(cut, asked).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("how", ["hits-only", "dmesg"])
@@ -242,13 +242,13 @@ def test_calls_that_nobody_kept_leave_another_window_open(tmp_path, captures, ho
     path = tmp_path / "made.arrows"
     made.record(path, [plain.batch(frees)], Header(machine=machine, origin=origin))
     facts = {"va_bits": 48, "page_size": 4096, "struct_page": 64, "memstart": 0x4000_0000}
-    found = supposed(path, WhatIf(window_from_facts(facts, release="6.1")))
+    found = what_if_result(path, WhatIf(window_from_facts(facts, release="6.1")))
     assert found.regimes.inside == 128
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "are not in it" in found.reasons[0]
     # what is out stays proof, and a cap at the window's own end moves none of the others
-    assert supposed(path, WhatIf(machine.window)).verdict is Verdict.OUT_OF_RANGE
-    assert supposed(path, WhatIf(physmem_end=0x40_3FFF_FFFF)).verdict is Verdict.CLEAN
+    assert what_if_result(path, WhatIf(machine.window)).verdict is Verdict.OUT_OF_RANGE
+    assert what_if_result(path, WhatIf(physmem_end=0x40_3FFF_FFFF)).verdict is Verdict.CLEAN
 
 
 def test_remedies_are_told_for_hits_alone(samples):

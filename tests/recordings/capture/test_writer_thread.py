@@ -40,7 +40,7 @@ class Disk:
         assert self.go.wait(60)
 
 
-def kept(path: Path, failed: list[Exception], **options) -> tuple[Rotation, WriterThread]:
+def started(path: Path, failed: list[Exception], **options) -> tuple[Rotation, WriterThread]:
     out = Rotation(path, Header(), **{"fsync": False, **options})
     writer = WriterThread(out, failed.append)
     writer.start()
@@ -91,7 +91,7 @@ def test_no_more_than_a_burst_and_ten_a_second(work):
 
 def test_one_event_alone_is_in_the_file_without_another(tmp_path):
     path, failed = tmp_path / "a.arrows", []
-    _, writer = kept(path, failed)
+    _, writer = started(path, failed)
     for number in range(3):
         writer.put(Batch(rows(1, number), Losses(lost=1)))
         wait_for(lambda count=number + 1: seen(path).rows == count)
@@ -111,7 +111,7 @@ def test_a_stalled_disk_holds_up_nobody(tmp_path, monkeypatch):
     writer.put(Batch(rows(7)))
     assert disk.waits.wait(60)
     for number in range(1, 1000):
-        writer.put(Batch(rows(7, 7 * number)))  # comes back: the test would hang
+        writer.put(Batch(rows(7, 7 * number)))  # returns: else the test would hang
     disk.go.set()
     writer.close("closed", ())
     assert times(path) == list(range(1000, 8000))
@@ -147,7 +147,7 @@ def test_what_waits_is_bounded(tmp_path, monkeypatch):
 
 def test_a_disk_that_fails_is_told_and_everything_is_counted(tmp_path, monkeypatch):
     path, failed = tmp_path / "a.arrows", []
-    out, writer = kept(path, failed)
+    out, writer = started(path, failed)
     writer.put(Batch(rows(23)))
     wait_for(lambda: out.rows == 23)
 
@@ -168,7 +168,7 @@ def test_a_disk_that_fails_is_told_and_everything_is_counted(tmp_path, monkeypat
 
 def test_what_is_no_event_of_ours_is_told_and_the_next_is_kept(tmp_path):
     path, failed = tmp_path / "a.arrows", []
-    _, writer = kept(path, failed)
+    _, writer = started(path, failed)
     writer.put(Batch(rows(5).drop_columns(["pid"])))
     writer.put(Batch(rows(23)))
     writer.close("closed", ())
@@ -177,7 +177,7 @@ def test_what_is_no_event_of_ours_is_told_and_the_next_is_kept(tmp_path):
 
 
 def test_halted_it_leaves_the_file_to_whoever_made_it(tmp_path):
-    out, writer = kept(tmp_path / "a.arrows", [])
+    out, writer = started(tmp_path / "a.arrows", [])
     writer.put(Batch(rows(23)))
     writer.stop()
     writer.stop()
@@ -188,7 +188,7 @@ def test_halted_it_leaves_the_file_to_whoever_made_it(tmp_path):
 
 def test_files_end_by_time_though_nothing_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_TICK_S", 0.001)
-    out, writer = kept(tmp_path / "a.arrows", [], limits=Limits(seconds=0.01))
+    out, writer = started(tmp_path / "a.arrows", [], limits=Limits(seconds=0.01))
     writer.put(Batch(rows(23)))
     wait_for(lambda: len(out.parts) == 1)
     writer.close("closed", ())

@@ -9,7 +9,7 @@ from tracers.batch import Losses
 from tracers.events import Kind
 
 
-def seen(*, begun=None, **more):
+def evidence(*, begun=None, **more):
     counts = dict.fromkeys(Kind, 0) | (begun or {Kind.POPULATE: 3, Kind.FREE: 2})
     told = {
         "window": True, "agree": True, "regimes": Regimes(inside=5), "derived": 0,
@@ -21,13 +21,13 @@ def seen(*, begun=None, **more):
 
 def test_sources_that_contradict_each_other_leave_no_verdict():
     for regimes in (Regimes(inside=5), Regimes(above=5)):
-        verdict, reasons = judge(seen(agree=False, regimes=regimes))
+        verdict, reasons = judge(evidence(agree=False, regimes=regimes))
         assert verdict is Verdict.INCONCLUSIVE
         assert "contradict" in reasons[0]
 
 
 def test_clean_needs_every_call_inside_and_nothing_missing():
-    assert judge(seen()) == (Verdict.CLEAN, ("All 5 vmemmap calls lie inside the window.",))
+    assert judge(evidence()) == (Verdict.CLEAN, ("All 5 vmemmap calls lie inside the window.",))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_clean_needs_every_call_inside_and_nothing_missing():
     ],
 )
 def test_any_doubt_is_inconclusive(more, word):
-    verdict, reasons = judge(seen(**more))
+    verdict, reasons = judge(evidence(**more))
     assert verdict is Verdict.INCONCLUSIVE
     assert any(word in reason for reason in reasons)
 
@@ -58,13 +58,13 @@ def test_what_does_not_touch_the_question_is_no_doubt():
     """Another subsystem's WARN; an operation that had begun before populate was observed."""
     elsewhere = (WarnSite("drivers/base/core.c:99", 7, 0, 0),)
     orphans = {Kind.MEMREMAP: 1, Kind.ADD_PAGES: 1}
-    assert judge(seen(sites=elsewhere, orphans=orphans))[0] is Verdict.CLEAN
+    assert judge(evidence(sites=elsewhere, orphans=orphans))[0] is Verdict.CLEAN
     # a failure, where populate itself was observed
-    assert judge(seen(failed={Kind.ADD_PAGES: 1}))[0] is Verdict.CLEAN
+    assert judge(evidence(failed={Kind.ADD_PAGES: 1}))[0] is Verdict.CLEAN
 
 
 def test_a_hit_is_proof_whatever_is_missing():
-    verdict, reasons = judge(seen(regimes=Regimes(inside=4, wrapped=1), losses=Losses(lost=9)))
+    verdict, reasons = judge(evidence(regimes=Regimes(inside=4, wrapped=1), losses=Losses(lost=9)))
     assert verdict is Verdict.OUT_OF_RANGE
     assert reasons[0] == "1 of 5 vmemmap calls lies outside the window."
     assert "lower bounds" in reasons[1]

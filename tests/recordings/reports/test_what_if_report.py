@@ -14,7 +14,7 @@ from tracers.window import window_from_facts
 HOSTILE = "\x1b]0;x\x07[bold]"
 
 
-def supposed(samples, name="storm", **asked):
+def what_if_result(samples, name="storm", **asked):
     with open_recording(samples / f"{name}.arrows") as recording:
         return judge_what_if(recording, WhatIf(**asked), fold(recording))
 
@@ -42,26 +42,26 @@ def test_several_conditions_are_one_sentence():
     ],
 )
 def test_the_verdict_is_never_said_without_the_word(samples, asked, said):
-    assert headline(supposed(samples, **asked)).startswith(f"hypothetical verdict {said}")
+    assert headline(what_if_result(samples, **asked)).startswith(f"hypothetical verdict {said}")
 
 
 def test_sentences_carry_the_numbers(samples):
-    told = " ".join(sentences(supposed(samples, warn=Warn.ERROR)))
+    told = " ".join(sentences(what_if_result(samples, warn=Warn.ERROR)))
     assert "1 of 1 hot-add would be refused, at its first section" in told
     assert "255 calls would not happen: 127 populate, 128 free." in told
-    told = " ".join(sentences(supposed(samples, "storm-once", warn=Warn.ALWAYS)))
+    told = " ".join(sentences(what_if_result(samples, "storm-once", warn=Warn.ALWAYS)))
     assert "256 WARNs would fire in place of 2 recorded." in told
     assert "would cost about 294.9 ms more: an estimate." in told
-    told = " ".join(sentences(supposed(samples, "in-range-6.12", warn=Warn.ERROR)))
+    told = " ".join(sentences(what_if_result(samples, "in-range-6.12", warn=Warn.ERROR)))
     assert told == "No call would be refused."
-    told = " ".join(sentences(supposed(samples, "in-range-6.12", physmem_end=1 << 45)))
+    told = " ".join(sentences(what_if_result(samples, "in-range-6.12", physmem_end=1 << 45)))
     assert told.startswith("No region of the recording reaches above that")
 
 
 def test_a_52_bit_kernel_says_what_cpu_is_supposed(samples):
-    told = " ".join(sentences(supposed(samples, window=wide(52))))
+    told = " ".join(sentences(what_if_result(samples, window=wide(52))))
     assert "A kernel for 52 bits, judged by what is in use whatever the CPU." in told
-    told = " ".join(sentences(supposed(samples, window=wide(52, vabits_actual=48))))
+    told = " ".join(sentences(what_if_result(samples, window=wide(52, vabits_actual=48))))
     assert "judged with 48 in use." in told
 
 
@@ -75,9 +75,9 @@ def test_a_52_bit_kernel_says_what_cpu_is_supposed(samples):
     ],
 )
 def test_json_says_that_it_is_hypothetical(samples, asked):
-    told = what_if_dict(supposed(samples, **asked))
+    told = what_if_dict(what_if_result(samples, **asked))
     assert told["hypothetical"] is True
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["verdict"] in {"clean", "out-of-range"}
     assert told["supposed"]["window_of"] == asked.get("whose")
-    assert HOSTILE not in " ".join(sentences(supposed(samples, **asked)))
+    assert HOSTILE not in " ".join(sentences(what_if_result(samples, **asked)))
