@@ -76,7 +76,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The answer for the physical range [first, end)."""
+    """The result for the physical range [first, end)."""
 
     first: int
     end: int

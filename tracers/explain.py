@@ -154,7 +154,7 @@ def _landing(window: Window | None, layout: Layout, start: int, end: int) -> str
 def _warning(window: Window, start: int, end: int) -> list[str]:
     """Say what the kernel's own comparison gives, and why where that is not the regime."""
     warns = window.warns(start, end)
-    low, high = ("true" if told else "false" for told in (start < window.start, end > window.end))
+    low, high = ("true" if is_so else "false" for is_so in (start < window.start, end > window.end))
     verdict = "it warns (a WARN_ON_ONCE only the first time)" if warns else "no warning"
     lines = [f"WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END): {low} || {high} -> {verdict}"]
     if window.silent(start, end):

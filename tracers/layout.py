@@ -115,7 +115,7 @@ class Layout:
         return {"provenance": self.provenance, "regions": regions}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild a layout from ``to_dict``'s dictionary.
 
         Raises:
@@ -124,9 +124,9 @@ class Layout:
         try:
             regions = tuple(
                 Region(str(r["name"]), int(r["start"], 16), int(r["end"], 16), str(r["note"]))
-                for r in told["regions"][:256]  # codes are u8
+                for r in stored["regions"][:256]  # codes are u8
             )
-            return cls(regions, str(told["provenance"]))
+            return cls(regions, str(stored["provenance"]))
         except (KeyError, TypeError, ValueError) as error:
             raise WindowError(f"not a layout: {error}") from error
 
@@ -179,9 +179,9 @@ def layout_for(
     ``exact``: borders as this very kernel gives them, under its own names (``marks`` lists
     them; also FIXADDR_START): they win over the formula. ``kasan_shift``: see ``marks``.
     """
-    told = {name: value for name, value in (exact or {}).items() if 0 <= value <= TOP}
+    own = {name: value for name, value in (exact or {}).items() if 0 <= value <= TOP}
     found = marks(window, kasan_shift=kasan_shift)
-    at = found | told
+    at = found | own
     gap = "unused" if found else "unknown"
     lowest = at.get("PAGE_OFFSET", HALF)
     if window.family and window.family.value.linear_on_top and window.va_bits is not None:
@@ -210,8 +210,8 @@ def layout_for(
     wanted += [Region(n, at[a], at[b], t) for n, a, b, t in names if a in at and b in at]
     vmemmap = Region("vmemmap", *window.used)
     provenance = "formula" if found else "window only"
-    if told:
-        provenance = f"{provenance} + {', '.join(sorted(told))} of this kernel"
+    if own:
+        provenance = f"{provenance} + {', '.join(sorted(own))} of this kernel"
     return named(Layout(_cover(wanted, vmemmap, gap), provenance), window)
 
 

@@ -58,31 +58,35 @@ class Machine:
         }
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild a machine from ``to_dict``'s dictionary; unknown keys are passed over.
 
         Raises:
             MachineError: it is none.
         """
         try:
-            window = Window.from_dict(told["window"]) if told.get("window") is not None else None
-            layout = Layout.from_dict(told["layout"]) if told.get("layout") is not None else None
+            window = (
+                Window.from_dict(stored["window"]) if stored.get("window") is not None else None
+            )
+            layout = (
+                Layout.from_dict(stored["layout"]) if stored.get("layout") is not None else None
+            )
             if window is not None and layout is not None:
                 layout = named(layout, window)  # older recordings call gaps "unused"
             return cls(
-                release=_text(told.get("release")),
-                build_id=_text(told.get("build_id")),
-                arch=_text(told.get("arch")),
+                release=_text(stored.get("release")),
+                build_id=_text(stored.get("build_id")),
+                arch=_text(stored.get("arch")),
                 window=window,
                 layout=layout,
                 iomem=tuple(
                     (int(first, 16), int(last, 16), str(name))
-                    for first, last, name in told.get("iomem") or ()
+                    for first, last, name in stored.get("iomem") or ()
                 ),
-                config={str(k): str(v) for k, v in (told.get("config") or {}).items()},
-                sources=tuple(str(name) for name in told.get("sources") or ()),
-                problems=tuple(str(line) for line in told.get("problems") or ()),
-                agree=told.get("agree") is not False,
+                config={str(k): str(v) for k, v in (stored.get("config") or {}).items()},
+                sources=tuple(str(name) for name in stored.get("sources") or ()),
+                problems=tuple(str(line) for line in stored.get("problems") or ()),
+                agree=stored.get("agree") is not False,
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise MachineError(f"not a machine: {error}") from error
@@ -109,25 +113,25 @@ def side_files(folder: Path) -> machine_files.SideFiles:
         reason = getattr(error, "strerror", None) or error
         raise MachineError(f"{folder}: the machine's files cannot be read: {reason}") from error
     if not files.texts:
-        told = "; ".join(files.problems) or f"looked for {', '.join(machine_files.CAPS)}"
-        raise MachineError(f"{folder}: no file that describes a machine ({told})")
+        reason = "; ".join(files.problems) or f"looked for {', '.join(machine_files.CAPS)}"
+        raise MachineError(f"{folder}: no file that describes a machine ({reason})")
     return files
 
 
 def assemble(
     files: machine_files.SideFiles,
     *,
-    told: Mapping[str, Sequence[tuple[str, int]]] | None = None,
+    facts: Mapping[str, Sequence[tuple[str, int]]] | None = None,
     windows: Sequence[tuple[str, int, int]] = (),
 ) -> Machine:
     """Return the machine that all sources together describe.
 
-    ``told``: further (origin, value) pairs by fact: ``Window``'s integer fields, the borders
+    ``facts``: further (origin, value) pairs by fact: ``Window``'s integer fields, the borders
     vmcoreinfo may give ("VMALLOC_START"…) and ``TASK_BITS``. ``windows``: further (origin, start,
     end), most trusted first; the note in ``files`` comes before both. What disagrees is in the
     machine's problems.
     """
-    return _Reading(files, told or {}, windows).machine()
+    return _Reading(files, facts or {}, windows).machine()
 
 
 def _text(value: object) -> str | None:
@@ -142,12 +146,12 @@ class _Reading:
     def __init__(
         self,
         files: machine_files.SideFiles,
-        told: Mapping[str, Sequence[tuple[str, int]]],
+        facts: Mapping[str, Sequence[tuple[str, int]]],
         windows: Sequence[tuple[str, int, int]],
     ) -> None:
         texts = files.texts
         self.files = files
-        self.told = told
+        self.facts = facts
         self.windows = windows
         self.agree = True
         self.problems = files.problems
@@ -205,12 +209,12 @@ class _Reading:
         others: Sequence[tuple[str, int]] = (),
     ) -> int | None:
         """Return a fact of the first source that has it, checked and against the others."""
-        found = (("vmcoreinfo", noted), ("config", config), *self.told.get(name, ()), *others)
-        told = [(origin, value) for origin, value in found if value is not None]
-        good = [(origin, value) for origin, value in told if value in sane]
+        found = (("vmcoreinfo", noted), ("config", config), *self.facts.get(name, ()), *others)
+        known = [(origin, value) for origin, value in found if value is not None]
+        good = [(origin, value) for origin, value in known if value in sane]
         self.problems += [
             f"{origin} says {name} is {value}, which no arm64 kernel has: not used"
-            for origin, value in told
+            for origin, value in known
             if value not in sane
         ]
         if len({value for _, value in good}) > 1:
@@ -245,7 +249,7 @@ class _Reading:
         if actual is not None and actual not in VA_BITS_RANGE:
             self.problems.append(f"vmcoreinfo: TCR_EL1_T1SZ {t1sz} gives impossible {actual} bits")
             actual = None
-        sane, others = VA_BITS_RANGE, self.told.get(TASK_BITS, ())
+        sane, others = VA_BITS_RANGE, self.facts.get(TASK_BITS, ())
         if bits is None or bits <= 48:
             others = ()  # nothing to find out; 5.0 to 5.3 gave programs more bits than the kernel
         else:
@@ -386,7 +390,7 @@ class _Reading:
     def _layout(self, window: Window) -> Layout:
         names = ("MODULES_VADDR", "MODULES_END", "VMALLOC_START", "VMALLOC_END")
         found = ((name, self._note(f"NUMBER({name})")) for name in names)
-        exact = {name: self.told[name][0][1] for name in names if self.told.get(name)}
+        exact = {name: self.facts[name][0][1] for name in names if self.facts.get(name)}
         exact |= {name: value for name, value in found if value is not None}
         kasan = {"CONFIG_KASAN_GENERIC": 3, "CONFIG_KASAN_SW_TAGS": 4}
         shift = next((s for name, s in kasan.items() if self.config.get(name) == "y"), None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where memstart_addr lies on a machine that does not say: from where its RAM begins.
 
-Promises: one computation for every command that supposes another kernel or other RAM, and its
+Promises: one computation for every command that asks about another kernel or other RAM, and its
 result says where it is from.
 
 Source: arm64_memblock_init() in arch/arm64/mm/init.c; see ``formulas.memstart_for``.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The vector twin of ``Window``'s arithmetic, for columns of u64 addresses.
 
-Promises: element by element the same answers as the scalar methods (hypothesis proves it over
+Promises: element by element the same results as the scalar methods (hypothesis proves it over
 the whole of u64), u64 from end to end, a bounded scratch memory whatever the column's length.
 Columns with nulls: pass the values and keep the validity mask yourself.
 """

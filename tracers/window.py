@@ -236,25 +236,25 @@ class Window:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x%016x" strings."""
-        told: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in _ADDRESSES:
-            told[name] = None if told[name] is None else f"0x{told[name]:016x}"
-        told["family"] = self.family.label if self.family else None
-        told["used"] = None
+            values[name] = None if values[name] is None else f"0x{values[name]:016x}"
+        values["family"] = self.family.label if self.family else None
+        values["used"] = None
         if self.use_known:
-            told["used"] = {"start": f"0x{self.used[0]:016x}", "end": f"0x{self.end:016x}"}
-        told["provenance"] = dict(self.provenance)
-        return told
+            values["used"] = {"start": f"0x{self.used[0]:016x}", "end": f"0x{self.end:016x}"}
+        values["provenance"] = dict(self.provenance)
+        return values
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Self:
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """Rebuild a window from ``to_dict``'s dictionary; unknown keys are passed over.
 
         Raises:
             WindowError: a value is missing, of the wrong type or impossible.
         """
         try:
-            facts: dict[str, Any] = {item.name: told.get(item.name) for item in fields(cls)}
+            facts: dict[str, Any] = {item.name: stored.get(item.name) for item in fields(cls)}
             for name in _ADDRESSES:
                 facts[name] = None if facts[name] is None else int(facts[name], 16)
             origins = facts["provenance"] or {}
@@ -308,13 +308,13 @@ def window_from_facts(
     known = {name: facts.get(name) for name in ("va_bits", "page_size", "struct_page")}
     missing = [name for name, value in known.items() if value is None]
     sizes = {name: value for name, value in known.items() if value is not None}
-    told = dict(provenance or {})
+    origins = dict(provenance or {})
     family: Family | None = None
     if start is not None and end is not None:
         if not missing:
             matches = (f for f in Family if formula(f, **sizes) == (start, end))
             family = next(matches, None)
-        told.setdefault("window", "given")
+        origins.setdefault("window", "given")
     else:
         if release is None:
             missing.append("release")
@@ -322,6 +322,6 @@ def window_from_facts(
             raise WindowError(f"the window is not known: no {', '.join(missing)}")
         family = family_for_release(release)
         start, end = formula(family, **sizes)
-        told["window"] = "release+formula"
+        origins["window"] = "release+formula"
     integers: dict[str, Any] = dict(facts)
-    return Window(start, end, family=family, provenance=told, **integers)
+    return Window(start, end, family=family, provenance=origins, **integers)

@@ -29,7 +29,7 @@ def by_formula(
     """Return the window that the formula of the kernel's family gives, or None and why.
 
     The family is the release's if its formula gives what one of ``others`` (method -> window)
-    says, else the one whose formula does, else the release's: vendors backport. The answer's
+    says, else the one whose formula does, else the release's: vendors backport. The result's
     ``detail`` says which it was.
     """
     missing = [_NEEDED[name] for name in FACTS if name not in chosen]
@@ -40,20 +40,20 @@ def by_formula(
     try:
         if release is not None:
             by_release = family_for_release(release)
-        answers = {family: formula(family, **sizes) for family in Family}
+        windows = {family: formula(family, **sizes) for family in Family}
     except WindowError as error:
         return None, str(error)
     order = sorted(Family, key=lambda family: family is not by_release)
-    family = next((f for f in order if answers[f] in others.values()), by_release)
+    family = next((f for f in order if windows[f] in others.values()), by_release)
     if family is None:
-        return None, "no release, and no other answer, to choose a formula by"
-    same = [name for name, window in others.items() if window == answers[family]]
+        return None, "no release, and no other window, to choose a formula by"
+    same = [name for name, window in others.items() if window == windows[family]]
     verb = "says" if len(same) == 1 else "say"
     why = f"as it gives what {', '.join(same)} {verb}" if same else f"by release {release}"
     if by_release is not None and family is not by_release:
         why += f", though release {release} is of {by_release.label}"
     rests = ", ".join(f"{name} {chosen[name][1]} ({chosen[name][0]})" for name in FACTS)
-    start, end = answers[family]
+    start, end = windows[family]
     found = MethodResult(
         start,
         end,

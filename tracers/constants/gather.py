@@ -2,7 +2,7 @@
 """All the ways to a kernel's constants side by side: what each says, and whether they agree.
 
 Promises: a method that cannot say is in ``missing`` with the reason; methods that contradict each
-other make ``agree`` False and a line in ``problems``, and ``methods`` keeps every answer.
+other make ``agree`` False and a line in ``problems``, and ``methods`` keeps every result.
 """
 
 from collections.abc import Iterator, Mapping
@@ -148,7 +148,7 @@ class _Gathering:
             bits = arithmetic.solve_va_bits(windows[0][1:], dict(self._chosen()))
             if bits is not None:
                 self._fact("va_bits", "the only number whose formula gives this window", bits)
-        machine = assemble(self.inputs.files, told=self.facts, windows=windows)
+        machine = assemble(self.inputs.files, facts=self.facts, windows=windows)
         if machine.window is not None:
             self._check_halves(machine.window)
         built = machine.build_id or self.inputs.build_id
@@ -236,10 +236,10 @@ class _Gathering:
                 self.halves[method] = found
             return
         self.methods[method] = found
-        told = {name: getattr(found, name) for name in arithmetic.FACTS} | dict(found.facts)
-        if "SECTION_SIZE_BITS" in told:
-            told["section_size_bits"] = told["SECTION_SIZE_BITS"]
-        for name, value in told.items():
+        values = {name: getattr(found, name) for name in arithmetic.FACTS} | dict(found.facts)
+        if "SECTION_SIZE_BITS" in values:
+            values["section_size_bits"] = values["SECTION_SIZE_BITS"]
+        for name, value in values.items():
             if value is not None:
                 self._fact(name, method, value)
 
@@ -275,8 +275,8 @@ class _Gathering:
         for name in arithmetic.FACTS:
             if (value := configured.get(name)) is not None:
                 yield name, ("config", value)
-            elif told := self.facts.get(name):
-                yield name, told[0]
+            elif known := self.facts.get(name):
+                yield name, known[0]
             elif (value := machine_files.number(notes.get(noted[name], ""))) is not None:
                 yield name, ("vmcoreinfo", value)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tui.commands.completing import files_or_samples
-from tui.commands.what_if_options import supposed_by, what_if_options
+from tui.commands.what_if_options import what_if_from, what_if_options
 from tui.streams import say_problems, write
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def report(
     """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
 
     With a what-if (--window-of, --va-bits …, --memstart, --physmem-end, --warn) the same pages
-    are judged under another layout, placement or patch: would it have fixed it? That answer is
+    are judged under another layout, placement or patch: would it have fixed it? That result is
     marked as hypothetical, and the exit code is its verdict's.
     """
     from recordings.analysis.what_if import judge_what_if
@@ -61,7 +61,7 @@ def report(
     output_format = "json" if as_json else output_format or "text"
     with open_recording_or_sample(file) as recording:
         snapshot = fold(recording)
-        asked = supposed_by(options, recording.header.machine)
+        asked = what_if_from(options, recording.header.machine)
         what_if = judge_what_if(recording, asked, snapshot) if asked else None
         _print(output_format, recording, snapshot, what_if)
         say_problems(file, recording.problems)

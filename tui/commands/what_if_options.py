@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The options of a what-if, and what they suppose: another layout, placement or patch.
+"""The options of a what-if, and the what-if they make: another layout, placement or patch.
 
 Promises: what was not given is the recording's own, and said to be; a window is never judged
 without memstart_addr, which decides where pages lie in it.
@@ -32,7 +32,7 @@ def _end(text: str) -> int | str:
 
 
 def what_if_options(function: _F) -> _F:
-    """Give a command the options that suppose something."""
+    """Give a command the options of a what-if."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -62,8 +62,8 @@ _OPTIONS: Final = (
 )
 
 
-def supposed_by(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | None":
-    """Return what the options suppose of a recording of ``machine``; None if nothing.
+def what_if_from(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | None":
+    """Return the what-if that the options make of a recording of ``machine``; None without any.
 
     Raises:
         click.UsageError: the options contradict each other, or not enough is known.
@@ -92,7 +92,7 @@ def supposed_by(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | Non
 
 
 def _layout(options: Mapping[str, Any], machine: "Machine") -> "WindowReport | None":
-    """Return the other layout, with memstart_addr; None if none is supposed."""
+    """Return the other layout, with memstart_addr; None if none is asked for."""
     from recordings.reports.window_report import WindowReport  # noqa: PLC0415
     from tracers.memstart import with_memstart_of  # noqa: PLC0415
     from tui.commands.window_sources import of_spec, placed  # noqa: PLC0415
@@ -102,8 +102,10 @@ def _layout(options: Mapping[str, Any], machine: "Machine") -> "WindowReport | N
     sized = [name for name in (*_SIZES, "release") if numbers[name] is not None]
     if spec is not None:
         if sized:
-            told = ", ".join(f"--{name.replace('_', '-')}" for name in sized)
-            raise click.UsageError(f"{told}: --window-of says that itself; give one or other")
+            options_given = ", ".join(f"--{name.replace('_', '-')}" for name in sized)
+            raise click.UsageError(
+                f"{options_given}: --window-of says that itself; give one or other"
+            )
         report = of_spec(spec)
         if report.window is None:
             raise click.UsageError(f"--window-of {spec}: its window is not known")

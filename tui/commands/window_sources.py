@@ -60,10 +60,10 @@ def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
     if actual is not None:
         if window.va_bits is not None and actual > window.va_bits:
             raise click.UsageError(f"a {window.va_bits}-bit kernel has no {actual} bits in use")
-        moved = window.with_bits(actual)
+        changed = window.with_bits(actual)
         facts["vabits_actual"] = actual
-        if moved.memstart != window.memstart:
-            facts["memstart"] = moved.memstart
+        if changed.memstart != window.memstart:
+            facts["memstart"] = changed.memstart
     if ram is not None:
         facts["memstart"] = _memstart(ram, window, report.release, actual)
     elif memstart is not None:
@@ -107,7 +107,7 @@ def gathered(
             if note is not None:
                 raise click.UsageError("a core file has its own VMCOREINFO: leave --vmcoreinfo out")
             note = kernel
-            with suppress(ConstantsError):  # its note may do; if not, that is told by gather
+            with suppress(ConstantsError):  # its note may do; if not, gather says that
                 image = stack.enter_context(open_kernel(kernel, system_map=system_map))
         elif kernel is not None:
             image = stack.enter_context(open_kernel(kernel, system_map=system_map))
@@ -129,7 +129,7 @@ def gathered(
 
 
 def _is_core(path: Path) -> bool:
-    """Say whether a file is a vmcore or /proc/kcore; one that cannot be read is told later."""
+    """Say whether a file is a vmcore or /proc/kcore; one that cannot be read fails later."""
     if path.name == "kcore":
         return True
     head = _head(path, 18)
@@ -148,7 +148,7 @@ def _head(path: Path, number: int) -> bytes:
 
 
 def covering(report: WindowReport, asked: tuple[int, int] | None) -> WindowReport:
-    """Return the report with the answer for the physical range ``asked``."""
+    """Return the report with what covers the physical range ``asked``."""
     if asked is None or report.window is None or report.layout is None:
         return report
     if report.window.memstart is None:

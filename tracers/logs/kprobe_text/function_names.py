@@ -62,7 +62,7 @@ class FunctionNames:
         if not self._trusted:
             return ()
         note = (
-            "functions were told by the names of their events, as the text holds no symbols; "
+            "functions were identified by the names of their events, as the text holds no symbols; "
             "--machine with the kprobe_events file says what they are on"
         )
         return (note,)
