@@ -37,7 +37,7 @@ class Machine:
     window: Window | None = None
     layout: Layout | None = None
     iomem: tuple[tuple[int, int, str], ...] = ()  # first, last, name: physical addresses
-    config: Mapping[str, str] = field(default_factory=dict, hash=False)  # sidefiles.CONFIG_KEPT
+    config: Mapping[str, str] = field(default_factory=dict, hash=False)  # machine_files.CONFIG_KEPT
     sources: tuple[str, ...] = ()  # names of the files read
     problems: tuple[str, ...] = ()  # disagreements and what could not be read, one line each
     agree: bool = True  # False: two sources contradict each other, so no verdict can be trusted
@@ -93,7 +93,7 @@ class Machine:
 
 
 def read_machine(folder: Path) -> Machine:
-    """Read what the side files in ``folder`` say; every one of ``sidefiles.CAPS`` is optional.
+    """Read what the side files in ``folder`` say; every one of ``machine_files.CAPS`` is optional.
 
     Raises:
         MachineError: no such directory, or none of the files in it.

@@ -20,7 +20,7 @@ from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
 from recordings.ledger.ranges import RangeTable
-from recordings.ledger.series import Timeline
+from recordings.ledger.series import TimeBins
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
 from recordings.ledger.verdict import Evidence, judge, section_add_reason
@@ -76,7 +76,7 @@ class Ledger:
         self._operations = Operations()
         self._sites = Sites()
         self._newest = NewestCalls()
-        self._timeline = Timeline()
+        self._timeline = TimeBins()
 
     @classmethod
     def of(cls, header: "Header") -> "Ledger":

@@ -24,7 +24,7 @@ _MIN_SHIFT: Final = 10  # 1.024 µs: finer bins than the clock's own grain say n
 _HITS, _WARNINGS, _FIRST_KIND = 0, 1, 2  # rows of the table; then count, low, high of each kind
 
 
-class Timeline:
+class TimeBins:
     """The bins: one row per thing counted."""
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Timeline:
         self._base = 0  # number of the first bin
         self._first = self._last = -1
 
-    def copy(self) -> "Timeline":
+    def copy(self) -> "TimeBins":
         """Return an independent copy."""
-        other = Timeline()
+        other = TimeBins()
         other.__dict__.update(self.__dict__)
         other._table = self._table.copy()
         return other

@@ -67,7 +67,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class WarnSite:
+class SiteCount:
     """One WARN in the source: ``site`` is "file:line" as the kernel names it, unescaped."""
 
     site: str
@@ -185,7 +185,7 @@ class Snapshot:
     would_warn: int  # calls for which the kernel's own comparison is true
     warnings: int
     warn_ns: int
-    sites: tuple[WarnSite, ...]  # most frequent first
+    sites: tuple[SiteCount, ...]  # most frequent first
     timings: dict[Kind, Timing]  # kinds with at least one finished call
     section_add_reason: str | None  # why there is no timing of SECTION_ADD, else None
     operations: tuple[Operation, ...]  # in order of start, the newest 200

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from recordings.ledger.snapshot import Regimes, Verdict, WarnSite
+from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
 from recordings.wording.units import count
 from tracers.batch import Losses
 from tracers.events import Kind
@@ -42,7 +42,7 @@ class Evidence:
     begun: Mapping[Kind, int]  # entries and points by kind
     derived: int
     failed: Mapping[Kind, int]  # __add_pages, sparse_add_section: ended, but not with a result of 0
-    sites: tuple[WarnSite, ...]
+    sites: tuple[SiteCount, ...]
     losses: Losses
     unfinished: int  # calls that never ended; not those that may still be running
     orphans: Mapping[Kind, int]  # exits without entry

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recordings.ledger.columns import I64, U64, Chunk, Objects, texts
 from recordings.ledger.histogram import exact_sums
-from recordings.ledger.snapshot import WarnSite
+from recordings.ledger.snapshot import SiteCount
 from recordings.ledger.spans import Finished
 from tracers import arrow
 from tracers.arrow import numbers
@@ -59,12 +59,12 @@ class Sites:
         self._low = _grown(self._low, size) + low
         self._high = _grown(self._high, size) + high
 
-    def sites(self) -> tuple[WarnSite, ...]:
+    def sites(self) -> tuple[SiteCount, ...]:
         """Return every place, most frequent first, then by name."""
         size = len(self._numbers)
         columns = (_grown(a, size).tolist() for a in (self._counts, self._timed, self._low))
         sites = [
-            WarnSite(name, count, low + (high << 32), count - timed)
+            SiteCount(name, count, low + (high << 32), count - timed)
             for name, count, timed, low, high in zip(
                 self._numbers, *columns, _grown(self._high, size).tolist(), strict=True
             )

@@ -5,7 +5,7 @@ Promises: numbers are formatted by ``wording.units``; text of kernels and files 
 renderer escapes it.
 """
 
-from recordings.ledger.snapshot import Operation, Regimes, Snapshot, WarnSite
+from recordings.ledger.snapshot import Operation, Regimes, SiteCount, Snapshot
 from recordings.wording.units import count, duration, share, size
 from tracers.kernel_functions import name
 from tracers.window import Window
@@ -31,7 +31,7 @@ def window_sizes(window: Window) -> list[tuple[str, str]]:
     return [(fact, text) for fact, known, text in sizes if known is not None]
 
 
-def site_row(site: WarnSite) -> tuple[str, str, str]:
+def site_row(site: SiteCount) -> tuple[str, str, str]:
     """Return (file:line, count, time), the time of those whose end was seen."""
     timed = [] if site.untimed == site.count else [duration(site.total_ns)]
     untimed = [f"{count(site.untimed)} untimed"] if site.untimed else []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recordings.capture.drain import Capture
-from tui.playback.replay import Live, PlayerView
+from tui.playback.replay import LiveStatus, PlayerView
 
 if TYPE_CHECKING:
     from recordings.ledger.snapshot import Snapshot
@@ -86,7 +86,7 @@ class LivePlayer:
             speed=1.0,
             paused=self._paused,
             at_end=not capture.running,
-            live=Live(
+            live=LiveStatus(
                 engine=capture.header.origin.get("live", ""),
                 elapsed_s=int(now - capture.started),
                 rate=self._rate(now),

@@ -30,7 +30,7 @@ BURST: Final = 4 * STRIDE
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveStatus:
     """What a view of a live capture has beyond the numbers."""
 
     engine: str
@@ -56,7 +56,7 @@ class PlayerView:
     paused: bool
     at_end: bool
     note: str = ""  # what the last command found, e.g. that there is no further hit
-    live: Live | None = None  # only where the events are happening now
+    live: LiveStatus | None = None  # only where the events are happening now
 
     @property
     def elapsed_ns(self) -> int:

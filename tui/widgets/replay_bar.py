@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from recordings.wording.escape import printable
-from tui.playback.replay import MAX_SPEED, Live, PlayerView
+from tui.playback.replay import MAX_SPEED, LiveStatus, PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 
@@ -20,7 +20,7 @@ class Facts:
     speed: float
     state: str
     note: str
-    live: Live | None
+    live: LiveStatus | None
 
 
 def speed_text(speed: float) -> str:
@@ -72,7 +72,7 @@ class ReplayBar(Panel[Facts]):
         ]
 
 
-def live_line(facts: Facts, live: Live, width: int) -> Line:
+def live_line(facts: Facts, live: LiveStatus, width: int) -> Line:
     """Return state, recording, time, events and rate; what does not fit goes from the right."""
     if facts.state == "‖ PAUSED":
         state = (

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from recordings.ledger.snapshot import WarnSite
+from recordings.ledger.snapshot import SiteCount
 from recordings.wording.escape import printable
 from tui.playback.replay import PlayerView
 from tui.widgets import words
@@ -19,7 +19,7 @@ class Facts:
     would_warn: int
     silent: int
     suppressed: int
-    sites: tuple[WarnSite, ...]
+    sites: tuple[SiteCount, ...]
 
 
 class WarningsPanel(Panel[Facts]):
@@ -85,7 +85,7 @@ class _Columns:
         mean = width >= digits + 1 + 2 * column + 28
         return cls(max(0, width - digits - 1 - column - column * mean), digits, mean)
 
-    def site(self, site: WarnSite) -> Line:
+    def site(self, site: SiteCount) -> Line:
         name = printable(site.site)
         if len(name) > self.names:
             # The end tells sites apart: file name and line.

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.ledger.series import BINS, Timeline
+from recordings.ledger.series import BINS, TimeBins
 from tracers.events import Kind
 
 TIMES = st.lists(
@@ -15,7 +15,7 @@ U64 = st.integers(0, 2**64 - 1)
 
 
 def folded(pieces):
-    timeline = Timeline()
+    timeline = TimeBins()
     for times in pieces:
         if times:
             ts = np.array(times, np.uint64)
@@ -58,11 +58,11 @@ def test_cuts_change_nothing(times, data):
 
 
 def test_no_events_no_series():
-    assert Timeline().series() is None
+    assert TimeBins().series() is None
 
 
 def test_the_timing_is_of_the_finest_call_seen():
-    timeline = Timeline()
+    timeline = TimeBins()
     timeline.cover(0, 10)
     ts = np.array([5], np.uint64)
     assert timeline.series().timing_kind is Kind.ADD_PAGES
@@ -74,7 +74,7 @@ def test_the_timing_is_of_the_finest_call_seen():
 
 
 def test_a_copy_is_not_written_to():
-    timeline = Timeline()
+    timeline = TimeBins()
     timeline.cover(0, 10)
     other = timeline.copy()
     other.add_hits(np.array([1], np.uint64))

@@ -3,7 +3,7 @@
 
 import pytest
 
-from recordings.ledger.snapshot import Regimes, Verdict, WarnSite
+from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
 from recordings.ledger.verdict import Evidence, judge, section_add_reason
 from tracers.batch import Losses
 from tracers.events import Kind
@@ -45,7 +45,7 @@ def test_clean_needs_every_call_inside_and_nothing_missing():
         ({"orphans": {Kind.ADD_PAGES: 1}, "derived": 3}, "1 call ended"),
         ({"failed": {Kind.ADD_PAGES: 2}, "derived": 3}, "2 __add_pages calls failed"),
         ({"begun": {Kind.ADD_PAGES: 2, Kind.FREE: 5}}, "2 __add_pages calls but no populate"),
-        ({"sites": (WarnSite("arch/arm64/mm/mmu.c:1222", 1, 0, 1),)}, "1 WARN fired"),
+        ({"sites": (SiteCount("arch/arm64/mm/mmu.c:1222", 1, 0, 1),)}, "1 WARN fired"),
     ],
 )
 def test_any_doubt_is_inconclusive(more, word):
@@ -56,7 +56,7 @@ def test_any_doubt_is_inconclusive(more, word):
 
 def test_what_does_not_touch_the_question_is_no_doubt():
     """Another subsystem's WARN; an operation that had begun before populate was observed."""
-    elsewhere = (WarnSite("drivers/base/core.c:99", 7, 0, 0),)
+    elsewhere = (SiteCount("drivers/base/core.c:99", 7, 0, 0),)
     orphans = {Kind.MEMREMAP: 1, Kind.ADD_PAGES: 1}
     assert judge(evidence(sites=elsewhere, orphans=orphans))[0] is Verdict.CLEAN
     # a failure, where populate itself was observed

@@ -16,7 +16,7 @@ import numpy as np
 
 from tracers.events import Kind, Phase
 from tracers.live.tracefs.kprobe_events import Event
-from tracers.live.tracefs.ring_pages import Format, Layout
+from tracers.live.tracefs.ring_pages import EventFormat, Layout
 
 DATA = Path(__file__).parent / "data"
 RELEASES = ("6.1.192", "6.12.117")
@@ -59,10 +59,10 @@ def layout(release: str) -> Layout:
 
 
 @cache
-def formats(release: str) -> dict[str, Format]:
+def formats(release: str) -> dict[str, EventFormat]:
     text = (DATA / release / "formats").read_text()
     parts = ["name: " + part for part in re.split(r"^name: ", text, flags=re.MULTILINE) if part]
-    return {part.splitlines()[0].removeprefix("name: "): Format.parse(part) for part in parts}
+    return {part.splitlines()[0].removeprefix("name: "): EventFormat.parse(part) for part in parts}
 
 
 def events(release: str) -> list[Event]:

@@ -9,7 +9,7 @@ import numpy as np
 from tests.tracers.live import recorded
 from tracers.live.probes.engine import AttachError
 from tracers.live.rows import RAW
-from tracers.live.tracefs.ring_pages import Format
+from tracers.live.tracefs.ring_pages import EventFormat
 
 RELEASE = "6.1.192"
 NAMES = {"free": "vmemmap_free"}  # a kind, and the recording's probe of it
@@ -39,7 +39,7 @@ class Recorded:
     def undefine(self, event: str) -> None:
         self.defined.remove(event)
 
-    def format(self, event: str) -> Format | None:
+    def format(self, event: str) -> EventFormat | None:
         kind, _, phase = event.rpartition("/")[2].rstrip("0123456789_").rpartition("_")
         if event == "error_report/error_report_end":
             return recorded.formats(RELEASE)["error_report_end"]

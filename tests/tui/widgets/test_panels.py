@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from recordings.format.header import Header
-from recordings.ledger.snapshot import Extent, Regimes, Verdict, WarnSite
+from recordings.ledger.snapshot import Extent, Regimes, SiteCount, Verdict
 from tests.tui.small_recordings import FIRST, MACHINE, WINDOW, storm_rows
 from tracers.batch import Losses
 from tracers.events import Kind
@@ -101,10 +101,10 @@ def test_headlines_of_other_outcomes(view):
 
 
 def test_a_cost_that_is_not_known_is_not_zero(view):
-    untimed = (WarnSite("mmu.c:1222", 80, 0, 80),)
+    untimed = (SiteCount("mmu.c:1222", 80, 0, 80),)
     snapshot = replace(view.snapshot, sites=untimed, warn_ns=0)
     assert verdict.cost(snapshot) == "80 WARNs, their cost not known"
-    partly = (WarnSite("mmu.c:1222", 80, 32_000_000, 20),)
+    partly = (SiteCount("mmu.c:1222", 80, 32_000_000, 20),)
     snapshot = replace(view.snapshot, sites=partly, warn_ns=32_000_000, operations=())
     assert verdict.cost(snapshot) == "80 WARNs cost at least 32 ms"
     assert verdict.cost(replace(view.snapshot, warnings=0)) == "no WARN seen for these hits"

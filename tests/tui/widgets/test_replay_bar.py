@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from tui.playback.replay import Live
+from tui.playback.replay import LiveStatus
 from tui.widgets.replay_bar import Facts, live_line
 
-LIVE = Live("tracefs", 3723, 1234, 0, "storm.arrows", 2 << 20, "")
+LIVE = LiveStatus("tracefs", 3723, 1234, 0, "storm.arrows", 2 << 20, "")
 FACTS = Facts(56_789, 56_789, 0, 0, 1.0, "► LIVE", "", LIVE)
 
 

@@ -3,8 +3,8 @@
  * Sends entries and exits of kernel functions as fixed-size records (tracers/live/rows.py: RAW).
  *
  * Knows no kernel version and no signature: registers go out raw. Compiled by BCC without any
- * kernel header: bcc.py hides BCC's own helpers, which need them, so what is used of the BPF API
- * stands here (numbers from include/uapi/linux/bpf.h, fixed for ever). Before this text bcc.py
+ * kernel header: program.py hides BCC's own helpers, which need them, so what is used of the BPF API
+ * stands here (numbers from include/uapi/linux/bpf.h, fixed for ever). Before this text program.py
  * puts RING_BYTES, SLOTS, WANTED(), INSIDE() and OURS(), after it two functions a slot, written
  * out, because BCC rewrites nothing that comes out of a macro.
  */

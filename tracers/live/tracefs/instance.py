@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.tracefs import cleanup
-from tracers.live.tracefs.ring_pages import Format, Layout
+from tracers.live.tracefs.ring_pages import EventFormat, Layout
 
 _AT_ONCE: Final = 256  # pages: bounds what one pass of NumPy holds
 _BUFFER: Final = 8 << 20  # bytes per CPU …
@@ -103,10 +103,10 @@ class Instance:
         """Remove a kprobe event that is not enabled."""
         cleanup.append(self.tracing / "kprobe_events", f"-:{self.name}/{event}")
 
-    def format(self, event: str) -> Format | None:
+    def format(self, event: str) -> EventFormat | None:
         """Return the layout of GROUP/EVENT; None where the kernel has no such event."""
         try:
-            return Format.parse((self._path / "events" / event / "format").read_text())
+            return EventFormat.parse((self._path / "events" / event / "format").read_text())
         except FileNotFoundError:
             return None
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tracers.events import Kind, Phase
 from tracers.live.probes.points import REGISTERS, Probe, ProbeAddress, Rung
 from tracers.live.rows import KNOWN_ARGS, KNOWN_COMM, RAW
-from tracers.live.tracefs.ring_pages import Format, Index, ParsedPages
+from tracers.live.tracefs.ring_pages import EventFormat, Index, ParsedPages
 
 #: The registers of a call's first four arguments, and of what it returns.
 ARGUMENTS: Final = {
@@ -101,10 +101,10 @@ class Decoder:
 
     def __init__(
         self,
-        formats: Mapping[str, Format],
+        formats: Mapping[str, EventFormat],
         made: Iterable[Event],
         kinds: Iterable[Kind],
-        report: tuple[Format, int] | None = None,
+        report: tuple[EventFormat, int] | None = None,
     ) -> None:
         """Take the events, their formats by name, and the probes' kinds.
 

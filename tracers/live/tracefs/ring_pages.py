@@ -31,14 +31,14 @@ _STAMP_BITS = 59  # of an absolute time
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class EventFormat:
     """An event's layout: its number, and (offset, size) in bytes of each field."""
 
     number: int
     fields: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def parse(cls, text: str) -> "Format":
+    def parse(cls, text: str) -> "EventFormat":
         """Read events/GROUP/EVENT/format (kernel/trace/trace_events.c, f_show)."""
         number = re.search(r"^ID: (\d+)$", text, re.MULTILINE)
         fields = _fields(text)

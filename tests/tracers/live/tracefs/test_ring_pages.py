@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.tracers.live import recorded
 from tracers.live.probes.engine import LiveError
-from tracers.live.tracefs.ring_pages import Format, Layout, ParsedPages, compose, parse_pages
+from tracers.live.tracefs.ring_pages import EventFormat, Layout, ParsedPages, compose, parse_pages
 
 EVERY = [(r, s, c) for r in recorded.RELEASES for s in recorded.SCENES for c in (0, 1)]
 LAYOUT = Layout(256, 0, 8, 16, 5, 29, 30, 31)
@@ -184,7 +184,7 @@ def test_descriptions_that_are_not_understood_are_rejected() -> None:
     with pytest.raises(LiveError, match="not understood"):
         Layout.parse("field: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;", "")
     with pytest.raises(LiveError, match="not understood"):
-        Format.parse("name: x\nID: 7\n")
+        EventFormat.parse("name: x\nID: 7\n")
 
 
 def test_a_format_has_fields_by_name() -> None:
