@@ -25,7 +25,7 @@ KEYS: Final = (
     ("tab", "to the next table; arrows up and down move in it"),
     ("enter", "on a call: explain it; on an operation: go to its start"),
     ("v", "on a low screen: turn the page at the bottom"),
-    ("p", "what was seen how, and what was not and why"),
+    ("p", "how each function is seen, or why it is not"),
     ("t", "dark and light"),
     ("? q", "this help, quit"),
 )

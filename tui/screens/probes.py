@@ -54,7 +54,7 @@ class ProbesScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Yield the scrolling box."""
         box = VerticalScroll(Static(content(*self._lines)), classes="modal")
-        box.border_title = Content("What is seen how")
+        box.border_title = Content("How each function is seen")
         box.border_subtitle = "esc closes"
         yield box
 
