@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from recordings.ledger.snapshot import Series
+from tracers.kernel_functions import TABLE
 from tui.playback.replay import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 
 #: Cells of the labels at the left.
-_LABEL = 15
+_LABEL = max(len(each.name) for each in TABLE) + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,18 @@ def test_the_histogram_says_why_it_is_not_of_section_add(view):
     assert "__add_pages: 1 call, 18.1 ms" in lines
 
 
+def test_no_name_pushes_its_graph_aside(clean):
+    """The graphs share one time axis: all of them begin at the same cell."""
+    replay = Replay(clean, paused=True)
+    replay.end()
+    panel = over_time.OverTime(id="overtime")
+    facts = panel.facts(replay.view())
+    for width, height in ((50, 7), (76, 5)):
+        rows = text(panel.draw(facts, width, height))
+        assert any(row.startswith("sparse_add_section ") for row in rows)
+        assert rows[-1].index("0 s") > len("sparse_add_section")
+
+
 def test_section_add_is_shown_where_it_was_traced(clean):
     replay = Replay(clean, paused=True)
     replay.end()
