@@ -97,8 +97,16 @@ def capped(size: int) -> int:
     return max(FLOOR, RATIO_CAP * size)
 
 
+def _filled(data: bytes, size: int, read: Read) -> bytes:
+    """Return at least ``size`` of the next bytes behind any padding, fewer at the end."""
+    data = data.lstrip(b"\0")
+    while len(data) < size and (more := read(PIECE)):
+        data = (data + more).lstrip(b"\0")
+    return data
+
+
 def _inflate(read: Read) -> Iterator[bytes]:
-    data = read(PIECE)
+    data = _filled(b"", len(_GZIP), read)
     while data.startswith(_GZIP):  # else padding, or what was put behind: gzip ignores both
         unpacker = zlib.decompressobj(wbits=31)
         while not unpacker.eof:
@@ -106,18 +114,15 @@ def _inflate(read: Read) -> Iterator[bytes]:
                 raise EOFError
             yield unpacker.decompress(data, PIECE)
             data = unpacker.unconsumed_tail
-        data = (unpacker.unused_data or read(PIECE)).lstrip(b"\0")
-        data += read(PIECE) if len(data) < len(_GZIP) else b""
+        data = _filled(unpacker.unused_data, len(_GZIP), read)
 
 
 def _xz(read: Read) -> Iterator[bytes]:
-    data = read(PIECE)
+    data = _filled(b"", len(_XZ), read)
     while data.startswith(_XZ):
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
         yield from _member(unpacker, data, read)
-        data = (unpacker.unused_data or read(PIECE)).lstrip(b"\0")
-        while len(data) < len(_XZ) and (more := read(PIECE)):
-            data = (data + more).lstrip(b"\0")
+        data = _filled(unpacker.unused_data, len(_XZ), read)
 
 
 def _lzma(read: Read) -> Iterator[bytes]:

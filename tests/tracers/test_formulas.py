@@ -3,7 +3,7 @@
 
 import pytest
 
-from tracers.families import Family, va_bits_min
+from tracers.families import Family
 from tracers.formulas import (
     WindowError,
     family_for_release,
@@ -52,13 +52,6 @@ def test_impossible_numbers_are_refused_by_name(name: str, value: int) -> None:
         formula(Family.V6_9, **sizes)
     with pytest.raises(WindowError, match=f"{name} = {value}"):
         Window(0xFFFF_FFFE_0000_0000, 0xFFFF_FFFF_0000_0000, **sizes)
-
-
-def test_va_bits_min() -> None:
-    assert va_bits_min(Family.V6_9, 52, 16384) == 47
-    assert va_bits_min(Family.V6_9, 52, 4096) == 48
-    assert va_bits_min(Family.V5_11, 52, 65536) == 48
-    assert va_bits_min(Family.V6_9, 39, 4096) == 39
 
 
 @pytest.mark.parametrize(
