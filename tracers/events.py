@@ -63,7 +63,7 @@ class Source(IntEnum):
     CALLSITE = 2  # a probe on the call instruction in a traceable caller
     BREAKPOINT = 3  # a hardware breakpoint
     TRACEPOINT = 4
-    DERIVED = 5  # computed from add_pages/remove_pages arguments: not observed itself
+    DERIVED = 5  # computed from __add_pages or sparse_add_section arguments: not observed
     DMESG = 6  # read off a WARN splat
 
     @property

@@ -43,11 +43,11 @@ _MOST_SECTIONS: Final = 1 << 20  # of an operation: 128 TiB on 4K pages, the lar
 #: sections, since what is added is freed again; a forged log must not fill the memory.
 _BUDGET, _BUDGET_PER_ROW = 1 << 20, 8
 _NOTES: Final = (
-    "{} sections are unknown: their add_pages call failed, or the log does not hold its result",
-    "{} sections are unknown: their add_pages call never returned in this log",
-    "{} warnings came inside add_pages calls beyond their sections out of the window",
-    "{} add_pages calls have no page range or an impossible one: nothing was derived from them",
-    "{} add_pages calls could not be split into sections: the section size is not known",
+    "{} sections are unknown: their __add_pages call failed, or the log does not hold its result",
+    "{} sections are unknown: their __add_pages call never returned in this log",
+    "{} warnings came inside __add_pages calls beyond their sections out of the window",
+    "{} __add_pages calls have no page range or an impossible one: nothing was derived from them",
+    "{} __add_pages calls could not be split into sections: the section size is not known",
 )
 
 

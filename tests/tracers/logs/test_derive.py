@@ -194,7 +194,7 @@ def test_a_warning_proves_the_sections_before_it_too():
     ]  # fmt: skip
     assert [row["kind"] for row in rows] == ["add_pages", *["populate"] * 3, "warn", "add_pages"]
     assert notes == (
-        "1 sections are unknown: their add_pages call failed, or the log does not hold its result",
+        "1 sections are unknown: their __add_pages call failed, or the log does not hold its result",
     )
 
 
@@ -224,7 +224,7 @@ def test_more_warnings_than_sections_out_of_the_window():
     rows, notes = derive(batch(add(0x5000000, SECTION), warn(), warn(), warn(), added()))
     assert len(made(rows)) == 1
     assert notes == (
-        "2 warnings came inside add_pages calls beyond their sections out of the window",
+        "2 warnings came inside __add_pages calls beyond their sections out of the window",
     )
 
 
@@ -233,7 +233,7 @@ def test_a_failed_or_unknown_end_proves_nothing(ret: int | None):
     rows, notes = derive(batch(add(), added(ret)))
     assert made(rows) == []
     assert notes == (
-        "3 sections are unknown: their add_pages call failed, or the log does not hold its result",
+        "3 sections are unknown: their __add_pages call failed, or the log does not hold its result",
     )
 
 
@@ -276,7 +276,7 @@ def test_impossible_ranges_take_no_memory(span: tuple):
     rows, notes = derive(batch(add(*span), warn(), added()))
     assert made(rows) == []
     assert len(notes) == 1
-    assert notes[0].startswith("1 add_pages calls have no page range or an impossible one")
+    assert notes[0].startswith("1 __add_pages calls have no page range or an impossible one")
 
 
 def test_many_huge_claims_take_no_memory():
@@ -286,7 +286,7 @@ def test_many_huge_claims_take_no_memory():
     assert fed.num_rows == len(claims) + (2 << 19)  # two of 2^19 sections
     assert deriver.notes == (
         (
-            "1998 add_pages calls have no page range or an impossible one: "
+            "1998 __add_pages calls have no page range or an impossible one: "
             "nothing was derived from them"
         ),
     )
