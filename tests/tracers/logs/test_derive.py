@@ -194,7 +194,10 @@ def test_a_warning_proves_the_sections_before_it_too():
     ]  # fmt: skip
     assert [row["kind"] for row in rows] == ["add_pages", *["populate"] * 3, "warn", "add_pages"]
     assert notes == (
-        "1 sections are unknown: their __add_pages call failed, or the log does not hold its result",
+        (
+            "1 sections are unknown: their __add_pages call failed, "
+            "or the log does not hold its result"
+        ),
     )
 
 
@@ -233,7 +236,10 @@ def test_a_failed_or_unknown_end_proves_nothing(ret: int | None):
     rows, notes = derive(batch(add(), added(ret)))
     assert made(rows) == []
     assert notes == (
-        "3 sections are unknown: their __add_pages call failed, or the log does not hold its result",
+        (
+            "3 sections are unknown: their __add_pages call failed, "
+            "or the log does not hold its result"
+        ),
     )
 
 
