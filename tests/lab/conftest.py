@@ -13,8 +13,8 @@ from tests.lab.harness import Kernel, Lab, Missing, kernel, stock
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup() -> Iterator[None]:
-    """Skip a test whose fixture raises ``Missing``."""
+def pytest_runtest_setup() -> Iterator[None]:
+    """Skip a test one of whose fixtures raised ``Missing``, now or for a test before it."""
     try:
         return (yield)
     except Missing as reason:
