@@ -200,8 +200,7 @@ def _growth(window: Window, layout: Layout, first: int, end: int) -> Growth:
     vmalloc = sum(r.end - r.start for r in layout.regions if r.name == "vmalloc") or None
     hole = _hole(window)
     free = None if hole is None else min(hole, above)
-    family = window.family
-    spare = 0 if family is not None and family.value.vmalloc_takes_unused else unused
+    spare = 0 if window.vmalloc_takes_unused else unused
     taken = None if free is None else below - spare + above - free
     return Growth(window.size + more, more, below, free, taken, vmalloc)
 

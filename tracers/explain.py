@@ -7,7 +7,7 @@ linux-arm-kernel, "arm64/mm: don't WARN when alloc/free-ing device private pages
 """
 
 from tracers.families import HALF, MASK
-from tracers.formulas import WindowError, signed
+from tracers.formulas import WindowError, signed, signed_hex
 from tracers.layout import Layout
 from tracers.window import Regime, Window
 
@@ -95,9 +95,8 @@ def _pages(window: Window, start: int, end: int) -> list[str]:
         memstart = signed(window.memstart or 0)
     except WindowError as error:
         return [f"pfn and physical address: {error}"]
-    sign = "-" if memstart < 0 else ""
     lines = [
-        f"memstart_addr = {sign}0x{abs(memstart):x}"
+        f"memstart_addr = {signed_hex(memstart & MASK)}"
         + (" (negative: KASLR, or 52-bit kernel on lesser hardware)" if memstart < 0 else ""),
         f"vmemmap = VMEMMAP_START - (memstart_addr >> {shift}) * {size} = 0x{vmemmap:016x}",
     ]

@@ -28,6 +28,12 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >= HALF else value
 
 
+def signed_hex(value: int) -> str:
+    """Return the u64 ``value`` as an s64 in hexadecimal: "0x40000000", "-0xf000000000000"."""
+    number = signed(value)
+    return f"{'-' if number < 0 else ''}0x{abs(number):x}"
+
+
 def formula(family: Family, *, va_bits: int, page_size: int, struct_page: int) -> tuple[int, int]:
     """Return (VMEMMAP_START, VMEMMAP_END) as a kernel of ``family`` computes them.
 

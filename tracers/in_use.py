@@ -101,9 +101,7 @@ def bits_in_use(
     (7bc1a0f9e176, 5.10), and less still with KASLR (through 6.14): more than that is the most bits.
     """
     fewest, most = min(borders), max(borders)
-    if fewest == most:
-        return
-    if family is None:
+    if fewest == most or family is None:
         return
     for bits, border in borders.items():
         if family.value.vmalloc_takes_unused and vmalloc_end == border - GUARD:

@@ -220,7 +220,6 @@ def named(layout: Layout, window: Window) -> Layout:
 
     The kernel's Documentation/arch/arm64/memory.rst calls the one behind vmalloc a guard region.
     """
-    reclaims = window.family is not None and window.family.value.vmalloc_takes_unused
     out: list[Region] = []
     for region in layout.regions:
         inner = {window.start, window.used[0]} if region.name == "unused" else set()
@@ -229,9 +228,9 @@ def named(layout: Layout, window: Window) -> Layout:
             name = region.name
             if name == "unused" and window.start <= start and end <= window.used[0]:
                 name = UNUSED if window.use_known else f"vmemmap or {UNUSED}"
-                if reclaims:
+                if window.vmalloc_takes_unused:
                     name = GUARD_HOLE if window.use_known else "vmemmap or vmalloc"
-            elif name == "unused" and reclaims and end == window.start:
+            elif name == "unused" and window.vmalloc_takes_unused and end == window.start:
                 name = GUARD_HOLE if window.use_known else f"{GUARD_HOLE} or vmalloc"
             out.append(Region(name, start, end, region.note))
     return Layout(tuple(out), layout.provenance)

@@ -337,7 +337,7 @@ class _Reading:
 
     def _by_marker(self, window: Window, borders: Mapping[int, int]) -> list[tuple[str, int]]:
         """Return the bits in use by the page tables: the marker is where these start (6.9 on)."""
-        if window.family is None or not window.family.value.vmalloc_takes_unused:
+        if not window.vmalloc_takes_unused:
             return []
         starts = (mark for mark in self._marks(window) if mark.name == "VMEMMAP_START")
         fitting = [
@@ -380,8 +380,7 @@ class _Reading:
             self.problems.append(
                 f"vmcoreinfo says vmemmap is 0x{own:016x}, the arithmetic gives 0x{ours:016x}"
             )
-        older = window.family is not None and window.family.value.may_move_vmemmap
-        if own is None and older and signed(window.memstart or 0) < 0:
+        if own is None and window.may_move_vmemmap and signed(window.memstart or 0) < 0:
             self.problems.append(
                 "5.4 to 5.9 set vmemmap before KASLR moved memstart_addr (7bc1a0f9e176): on those"
                 " the pfns shown are off"

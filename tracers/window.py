@@ -98,7 +98,7 @@ class Window:
         """
         memstart = signed(self._fact("memstart"))
         base = self.start - (memstart >> self.page_shift) * self._fact("struct_page")
-        if self._may_move_vmemmap and memstart > -(1 << 51):
+        if self.may_move_vmemmap and memstart > -(1 << 51):
             if not self.use_known:
                 raise WindowError("the window's vabits_actual is not known")
             base += self._unused[0]
@@ -148,8 +148,14 @@ class Window:
         )
 
     @property
-    def _may_move_vmemmap(self) -> bool:
+    def may_move_vmemmap(self) -> bool:
+        """Whether vmemmap may have moved instead of memstart_addr; False: no, or not known."""
         return self.family is not None and self.family.value.may_move_vmemmap
+
+    @property
+    def vmalloc_takes_unused(self) -> bool:
+        """Whether what is not in use of the window is vmalloc's; False: no, or not known."""
+        return self.family is not None and self.family.value.vmalloc_takes_unused
 
     @property
     def section_pages(self) -> int:
@@ -228,7 +234,7 @@ class Window:
         same effect (see ``vmemmap``). Where the bits were not known before, nothing moves.
         """
         memstart, before = self.memstart, self.vabits_actual
-        moves = not self._may_move_vmemmap or signed(memstart or 0) <= -(1 << 51)
+        moves = not self.may_move_vmemmap or signed(memstart or 0) <= -(1 << 51)
         if None in (memstart, before, self.va_bits) or not moves or not self.bits_possible[1:]:
             return replace(self, vabits_actual=bits)
         moved = ((memstart or 0) + (1 << bits) - (1 << (before or 0))) & MASK

@@ -38,7 +38,7 @@ from recordings.wording.units import address, count, size
 from tracers.cover import PA_BITS, pfn_spans
 from tracers.explain import bits_in_use, blindness, explain, judged
 from tracers.families import TOP
-from tracers.formulas import WindowError, signed
+from tracers.formulas import WindowError, signed_hex
 from tracers.kernel_functions import name
 from tracers.layout import Layout
 from tracers.machine import Machine
@@ -113,8 +113,7 @@ def _window(window: Window) -> Iterator[tuple[str, str]]:
         yield "in use", Foreign(f"from {address(window.used[0])} on, {bits_in_use(window)}")
         yield "blind", blindness(window)
     if window.memstart is not None:
-        value = signed(window.memstart)
-        yield "memstart_addr", f"{'-' if value < 0 else ''}0x{abs(value):x}"
+        yield "memstart_addr", signed_hex(window.memstart)
     try:
         first, end = window.phys_range
     except WindowError:

@@ -5,6 +5,8 @@ Promises: numbers are formatted by ``wording.units``; text of kernels and files 
 renderer escapes it.
 """
 
+from dataclasses import asdict
+
 from recordings.ledger.snapshot import Operation, Regimes, SiteCount, Snapshot
 from recordings.wording.units import count, duration, share, size
 from tracers.kernel_functions import name
@@ -12,13 +14,12 @@ from tracers.window import Window
 
 SITE_HEADS = ("WARN at", "count", "time")
 TIMING_HEADS = ("finished calls", "count", "total", "p50", "p99", "max")
-_REGIMES = ("inside", "below", "above", "wrapped", "straddling", "unknown")
 
 
 def regime_counts(regimes: Regimes) -> str:
     """Return "128 inside, 3 above"."""
-    counts = [(getattr(regimes, regime), regime) for regime in _REGIMES]
-    return ", ".join(f"{count(n)} {regime}" for n, regime in counts if n) or "no call judged"
+    counts = asdict(regimes).items()
+    return ", ".join(f"{count(n)} {regime}" for regime, n in counts if n) or "no call judged"
 
 
 def window_sizes(window: Window) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from recordings.ledger.snapshot import Verdict
 from recordings.reports.recording_json import extents_list
 from recordings.wording.units import address, count, duration, share, size
 from tracers.explain import blindness
-from tracers.formulas import WindowError, signed
+from tracers.formulas import WindowError, signed_hex
 
 #: Label of everything that did not happen.
 LABEL: Final = "WHAT IF"
@@ -80,10 +80,9 @@ def _places(result: WhatIfResult) -> Iterator[str]:
             first, end = window.phys_range
         except WindowError:
             return
-        memstart = signed(window.memstart or 0)
-        sign = "-" if memstart < 0 else ""
+        memstart = signed_hex(window.memstart or 0)
         yield (
-            f"With memstart_addr {sign}0x{abs(memstart):x} that window has the pages of physical"
+            f"With memstart_addr {memstart} that window has the pages of physical"
             f" 0x{first:x} to 0x{end:x} ({size(end - first)})."
         )
         if (window.va_bits or 0) > 48:

@@ -22,7 +22,7 @@ from recordings.wording.units import address, count, size
 from tracers.cover import Span
 from tracers.explain import blindness, judged
 from tracers.families import TOP
-from tracers.formulas import WindowError, signed
+from tracers.formulas import WindowError, signed_hex
 from tracers.layout import Layout, marks
 from tracers.window import Regime, Window
 
@@ -137,8 +137,8 @@ def _constants(window: Window) -> Iterator[ConsoleRenderable]:
     yield text_layout.heading("The constants")
     rows: list[tuple[str, str, str]] = []
     if window.memstart is not None:
-        memstart, origin = signed(window.memstart), window.provenance.get("memstart")
-        text = f"{'-' if memstart < 0 else ''}0x{abs(memstart):x}"
+        origin = window.provenance.get("memstart")
+        text = signed_hex(window.memstart)
         rows.append(("memstart_addr", text, printable(origin) if origin else ""))
     if (offset := page_offset(window)) is not None:
         begins = marks(window)["PAGE_OFFSET"]
@@ -169,8 +169,7 @@ def _in_use(window: Window) -> Iterator[str]:
         return
     yield f"{virtual(start, end)} with {window.vabits_actual} bits ({size(end - start)})"
     if start != window.start:
-        vmalloc = window.family is not None and window.family.value.vmalloc_takes_unused
-        whose = "is vmalloc's" if vmalloc else "is not used"
+        whose = "is vmalloc's" if window.vmalloc_takes_unused else "is not used"
         yield f"{virtual(window.start, start)} {whose} here, yet inside what the WARN compares with"
         yield blindness(window)
 

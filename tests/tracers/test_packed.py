@@ -1,31 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the packers made comes out again; bombs end at the cap, damage is one error."""
 
-import gzip
 import io
-import lzma
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.kernels.files import PACKERS
 from tracers import packed
-
-
-def zstd(raw: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as out:
-        out.write(raw)
-    return sink.getvalue().to_pybytes()
-
-
-PACKERS = {
-    "gz": gzip.compress,
-    "zst": zstd,
-    "xz": lzma.compress,
-    "lzma": lambda raw: lzma.compress(raw, format=lzma.FORMAT_ALONE),
-}
 
 
 @pytest.mark.parametrize("kind", PACKERS)

@@ -31,7 +31,6 @@ from tui.widgets.warnings import WarningsPanel
 
 #: What ``v`` turns through on low screens, as classes of the screen.
 PAGES: Final = ("calls", "operations", "timing", "overtime")
-_VERDICTS: Final = ("-success", "-error", "-warning", "-primary")
 
 
 class Tiny(Static):

@@ -10,23 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TESTS
+from tests.kernels.files import zstd
 from tracers.logs.input_files import HEAD_BYTES, STDIN, Input
 from tracers.packed import PackedError
 
 RAW = (TESTS / "captures" / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt").read_bytes() * 8
-
-
-def zstd(raw: bytes) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as out:
-        out.write(raw)
-    return sink.getvalue().to_pybytes()
 
 
 PACKERS = {
