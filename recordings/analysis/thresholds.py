@@ -116,9 +116,9 @@ def _uncertainties(header: Header, snapshot: Snapshot, attributed_ns: int) -> It
 def _p99(recording: "Recording", snapshot: Snapshot, limit: int) -> tuple[State, str]:
     lasted = durations(recording, (Kind.SECTION_ADD,)).of(Kind.SECTION_ADD)
     if not len(lasted):
-        return State.UNKNOWN, snapshot.section_add_reason or "no section-add was timed"
+        return State.UNKNOWN, snapshot.section_add_reason or "no sparse_add_section was timed"
     p99 = quantile_of(lasted, 99)
-    text = f"section-add p99 is {duration(p99)} ({count(len(lasted))} calls)"
+    text = f"sparse_add_section p99 is {duration(p99)} ({count(len(lasted))} calls)"
     if snapshot.losses:
         return State.UNKNOWN, f"{text}, but events are missing"
     return (State.BROKEN if p99 > limit else State.KEPT), text

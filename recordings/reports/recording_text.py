@@ -131,7 +131,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         )
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
-        yield "timing", f"no section-add: {printable(snapshot.section_add_reason)}"
+        yield "timing", printable(snapshot.section_add_reason)
 
 
 def _silent(window: Window | None, snapshot: Snapshot) -> str:

@@ -45,7 +45,7 @@ EXIT_UNREADABLE = 2
     "--max-p99",
     metavar="DURATION",
     callback=nanoseconds_of,
-    help="99 % of section-adds take at most so long: 500us, 2ms.",
+    help="99 % of sparse_add_section calls take at most so long: 500us, 2ms.",
 )
 @click.option(
     "--expect-sections",
@@ -62,8 +62,8 @@ def check(
 ) -> None:
     """Say of each FILE whether it is clean and within the thresholds; fail if one is not.
 
-    A threshold that cannot be evaluated (no section-add was observed, WARNs were not timed, events
-    are missing) is inconclusive, never kept.
+    A threshold that cannot be evaluated (no sparse_add_section was observed, WARNs were not timed,
+    events are missing) is inconclusive, never kept.
     """
     from recordings.analysis.thresholds import Thresholds, worst
     from recordings.wording.escape import printable

@@ -34,7 +34,7 @@ _OPTIONS: Final = (
         "--rung",
         type=click.Choice(("kprobe", "callsite", "breakpoint", "derived")),
         default="kprobe",
-        help="Leave out the more direct ways to see populate and section-add calls.",
+        help="Leave out the more direct ways to see vmemmap_populate and sparse_add_section.",
     ),
     click.option(
         "--vmlinux",

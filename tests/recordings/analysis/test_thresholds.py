@@ -49,7 +49,7 @@ def test_p99_is_exact_at_its_border(captures, samples):
     assert one(path, max_p99_ns=p99).state is KEPT
     broken = one(path, max_p99_ns=p99 - 1)
     assert broken.state is BROKEN
-    assert broken.finding == "section-add p99 is 1.142 ms (16 calls)"
+    assert broken.finding == "sparse_add_section p99 is 1.142 ms (16 calls)"
 
 
 def test_without_a_section_add_it_cannot_be_told(samples):

@@ -82,7 +82,7 @@ def test_the_storm_in_full(captures):
     assert re.search(
         r"^  memremap_pages +insmod-68 +\+0 ns +128† +128 +776\.6 ms +7 %$", text, re.MULTILINE
     )
-    assert "no section-add: no sparse_add_section event" in " ".join(text.split())
+    assert "timing no sparse_add_section event" in " ".join(text.split())
 
 
 def test_a_crash_inside_a_call_is_told(captures):
