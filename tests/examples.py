@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 EXAMPLES: Final = ROOT / "docs" / "examples"
 _INDENT: Final = "    "
 _USER, _MORE, _ROOT = (f"{_INDENT}{mark} " for mark in "$>#")
-_CODE: Final = "import sys; sys.argv[0] = 'vmemscope'; from tui.commands.main import main; main()"
+_CODE: Final = "import sys; sys.argv[0] = 'vmemscope'; from tui.program import main; main()"
 
 
 def files() -> list[Path]:

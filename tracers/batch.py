@@ -5,7 +5,8 @@ A batch promises rows of ``tracers.events.SCHEMA`` in the order the source gave 
 whatever was dropped, cut or not understood near them is counted, not hidden.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add, sub
 
 import pyarrow as pa
 
@@ -18,26 +19,18 @@ class Losses:
     lost_unknown: int = 0  # loss markers that give no number
     torn: int = 0  # batches, records or lines cut short and left out
     rejected: int = 0  # lines that look like events of ours and could not be read
+    without_end: int = 0  # sources that did not come to the end that was asked for
 
     def __bool__(self) -> bool:
-        return bool(self.lost or self.lost_unknown or self.torn or self.rejected)
+        return any(astuple(self))
 
     def __add__(self, other: "Losses") -> "Losses":
-        return Losses(
-            self.lost + other.lost,
-            self.lost_unknown + other.lost_unknown,
-            self.torn + other.torn,
-            self.rejected + other.rejected,
-        )
+        return Losses(*map(add, astuple(self), astuple(other)))
 
     def beyond(self, other: "Losses") -> "Losses":
         """Return what is missing here and not yet in ``other``; no number is below 0."""
-        return Losses(
-            max(0, self.lost - other.lost),
-            max(0, self.lost_unknown - other.lost_unknown),
-            max(0, self.torn - other.torn),
-            max(0, self.rejected - other.rejected),
-        )
+        less = map(sub, astuple(self), astuple(other))
+        return Losses(*(max(0, number) for number in less))
 
     def describe(self) -> str:
         """Say in words what is missing; empty when nothing is."""
@@ -47,7 +40,8 @@ class Losses:
             (self.torn, "torn records"),
             (self.rejected, "unreadable lines"),
         )
-        return ", ".join(f"{number} {what}" for number, what in parts if number)
+        known = [f"{number} {what}" for number, what in parts if number]
+        return ", ".join((["no proper end"] if self.without_end else []) + known)
 
 
 @dataclass(frozen=True, slots=True)

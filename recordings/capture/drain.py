@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from recordings.capture.rotation import Rotation
 from recordings.capture.writer_thread import MAX_WAITING, WriterThread
-from recordings.format.header import Header, RecordingError
+from recordings.format.header import ASKED_ENDS, Header, RecordingError
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
 from tracers.batch import Batch, Losses
@@ -176,6 +176,9 @@ class Capture:
         except Exception as error:  # noqa: BLE001 (whatever it is, what was seen must be kept)
             self._fail(error)
         notes = self._end()
+        if self._reason not in ASKED_ENDS:
+            with self._fold_lock:
+                self._ledger.add_losses(Losses(without_end=1))
         try:
             if self._writer is not None:
                 self._writer.close(self._reason, notes)
@@ -196,6 +199,7 @@ class Capture:
             self.closing = self._feed.closing()
         except Exception as error:  # noqa: BLE001 (as above)
             self._fail(error)
+            self._reason = self.failure  # whatever was asked for: its last events are missing
         try:
             self._feed.close()
         except Exception as error:  # noqa: BLE001 (as above)

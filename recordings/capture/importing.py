@@ -2,8 +2,8 @@
 """Imports a log of a kernel's own tracer, and the files that describe its machine, as a recording.
 
 Promises: what the log says it lost, what was cut short and what could not be read is counted in
-the recording; nothing is written when the input is no log we know; the output is never an
-existing file.
+the recording; the output is whole or not there, whatever ends the import; it is never an existing
+file.
 """
 
 from collections.abc import Generator, Iterator
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recordings.format.header import Header
+from recordings.format.new_file import new_file
+from recordings.format.output_files import Output
 from recordings.format.sniff import describe_log
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
@@ -46,14 +48,14 @@ class Imported:
 
 def import_log(
     trace: Path,
-    out: Path,
+    out: Path | Output,
     *,
     machine_dir: Path | None = None,
     vmlinux: Path | None = None,
     log_format: str | None = None,
     created_ns: int = 0,
 ) -> Imported:
-    """Write the events of the log ``trace`` to the new recording ``out``.
+    """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
     ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
     its format's name, None: recognised by its first lines.
@@ -86,7 +88,7 @@ def import_log(
 def _import(
     source: Input,
     log_format: Format,
-    out: Path,
+    out: Path | Output,
     machine_files: tuple[Path | None, Path | None],  # the machine's folder and kernel image
     created_ns: int,
 ) -> Imported:
@@ -111,7 +113,7 @@ def _import(
     return _copy(source, opened.log, out, header)
 
 
-def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
+def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imported:
     deriver = Deriver(header.machine.window, _section_pages(header.machine))
     derived = 0
     losses = Losses()
@@ -120,7 +122,8 @@ def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
         machine = _with_release(opened.release, header.machine, source.name)
-        with Writer(out, replace(header, machine=machine)) as writer:
+        target = new_file(out) if isinstance(out, Path) else nullcontext(out)
+        with target as file, Writer(file, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
                 rows = deriver.feed(batch.events)
                 derived += rows.num_rows - batch.events.num_rows
@@ -141,9 +144,12 @@ def _copy(source: Input, opened: Log, out: Path, header: Header) -> Imported:
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
     """Yield the batches, then a loss for a damaged packed file, unless a torn line was counted."""
     torn = 0
-    for batch in log:
-        torn += batch.losses.torn
-        yield batch
+    try:
+        for batch in log:
+            torn += batch.losses.torn
+            yield batch
+    except OSError as error:
+        raise LogError(error.strerror or str(error)) from error
     if source.torn and not torn:
         yield Batch(NO_ROWS, Losses(torn=1))
 

@@ -69,6 +69,7 @@ def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
             "lost_unknown": losses.lost_unknown,
             "torn": losses.torn,
             "rejected": losses.rejected,
+            "without_end": losses.without_end,
         },
         "ended": recording.ended and printable(recording.ended),
         "problems": list(recording.problems),

@@ -26,7 +26,7 @@ from recordings.format.batch_reader import (
     reason_of,
 )
 from recordings.format.framing import FramingError, Message, MessageKind
-from recordings.format.header import BatchMeta, Header, RecordingError
+from recordings.format.header import ASKED_ENDS, BatchMeta, Header, RecordingError
 from recordings.format.preamble import open_file, read_preamble
 from recordings.wording.escape import printable
 from tracers.batch import Batch, Losses
@@ -98,12 +98,14 @@ class Recording:
     def losses(self) -> Losses:
         """What is missing beyond what the readable batches themselves carry.
 
-        ``torn`` counts batches that are damaged, missing or cut, and a missing end; the others
+        ``torn`` counts batches that are damaged, missing or cut, and a missing end;
+        ``without_end`` is 1 unless it ended as was asked for; the others count
         what the closing record counts and no readable batch does, such as ``lost``: events
         that a full disk did not take.
         """
         end = self._end.losses if self._end else Losses()
-        return end.beyond(self._batch_losses) + Losses(torn=self._torn)
+        unasked = self.ended not in ASKED_ENDS
+        return end.beyond(self._batch_losses) + Losses(torn=self._torn, without_end=unasked)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -305,9 +307,11 @@ class Recording:
         if not self._torn and end.rows != self._rows:
             self._report_torn(f"has {self._rows} events, its closing record says {end.rows}")
         unwritten = end.losses.lost - self._batch_losses.lost
+        reason = printable(end.reason) or "it does not say why"
         if not self._torn and unwritten > 0:
-            reason = printable(end.reason)
             self._problems.append(f"{unwritten} events could not be written: {reason}")
+        elif end.reason not in ASKED_ENDS:
+            self._problems.append(f"ended early: {reason}")
 
 
 def _info(message: Message, meta: BatchMeta) -> BatchInfo:

@@ -146,7 +146,7 @@ class Writer:
             self.close()
             return
         self._raised = True  # the error under way is the one to be seen
-        self.close(f"ended by {type(error).__name__}")
+        self.close(f"ended by {type(error).__name__}: {error!s:.200}".rstrip(": "))
 
     def _check(self) -> None:
         """Raise ``RecordingError`` once the disk has failed."""

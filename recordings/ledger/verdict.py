@@ -7,7 +7,7 @@ plain sentences.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
@@ -96,8 +96,10 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
 
 def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
     """Yield the reasons against "clean"."""
-    if evidence.losses:
-        yield f"Something is missing ({evidence.losses.describe()}), so counts are lower bounds."
+    if evidence.losses.without_end:
+        yield "The recording is unfinished: what came after its last event is not in it."
+    if rest := replace(evidence.losses, without_end=0):
+        yield f"Something is missing ({rest.describe()}), so counts are lower bounds."
     yield from _unjudged(evidence)
     if not calls:
         yield "No populate or free call is in this recording."

@@ -57,6 +57,7 @@ def _side(side: Side) -> dict[str, Any]:
             "lost_unknown": snapshot.losses.lost_unknown,
             "torn": snapshot.losses.torn,
             "rejected": snapshot.losses.rejected,
+            "without_end": snapshot.losses.without_end,
         },
     }
 

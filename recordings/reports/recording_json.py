@@ -100,6 +100,7 @@ def report_dict(
             "lost_unknown": losses.lost_unknown,
             "torn": losses.torn,
             "rejected": losses.rejected,
+            "without_end": losses.without_end,
         },
         "probes": dict(header.probes),
         "origin": dict(header.origin),

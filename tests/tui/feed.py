@@ -48,6 +48,6 @@ def install(spec: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     install(json.loads(sys.argv.pop(1)))
-    from tui.commands.main import main
+    from tui.program import main
 
     main()

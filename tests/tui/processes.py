@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recordings.format.reader import Recording, open_recording
 from tests.recordings.made import PATIENCE_S
+from tracers.batch import Losses
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDLESS = {"rate": 2000, "rounds": None}
@@ -54,6 +55,15 @@ def ended(process: subprocess.Popen[str]) -> str:
 def until(folder: Path) -> str:
     """Return the shell command that waits for the feed's last event."""
     return f"until [ -e {folder}/done ]; do sleep 0.05; done"
+
+
+def early(path: Path) -> str:
+    """Return why a recording ended before it should, as it says itself."""
+    with open_recording(path) as recording:
+        assert recording.losses == Losses(without_end=1)
+        assert recording.ended is not None
+        assert recording.problems == (f"ended early: {recording.ended}",)
+    return recording.ended
 
 
 def whole(path: Path) -> Recording:

@@ -9,8 +9,9 @@ import pytest
 
 EMIT = (
     "import sys\n"
-    "from tui.streams import say, write\n"
+    "from tui.streams import open_streams, say, write\n"
     "from tracers.errors import VmemscopeError\n"
+    "open_streams()\n"
     "try:\n"
     "    write(lambda: sys.stdout.write('x' * 200_000))\n"
     "except VmemscopeError as error:\n"

@@ -30,7 +30,7 @@ from tracers.live.session import open_live
 from tui.capturing.pipe import Pipe
 from tui.capturing.signals import Signals
 from tui.capturing.systemd import notify
-from tui.streams import say
+from tui.streams import say, stdout_is_open
 
 EXIT_FAILED: Final = 2
 _CHECK_S: Final = 0.5  # between two checks for captured events
@@ -165,18 +165,13 @@ def panics(root: Path = Path("/")) -> Iterator[str]:
 
 def _target(output: str, limits: Limits) -> Path | Pipe:
     """Return the path of the new file, or a pipe to stdout."""
-    closed = sys.stdout is None
-    # A file opened later must not become fd 1 or 2: COMMAND would write into it.
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(fd)
     if limits.keep is not None and not limits:
         raise click.UsageError("--keep needs --rotate-size or --rotate-time")
     if output != "-":
         return unused_path(Path(output))
     if limits:
         raise click.UsageError("a stream cannot be rotated: name a FILE")
-    if closed:
+    if not stdout_is_open():
         raise VmemscopeError("stdout is closed: there is nowhere to stream to")
     if sys.stdout.isatty():
         raise click.UsageError("-o - is for a pipe or a file, not for a terminal")
@@ -213,6 +208,11 @@ def _watch(
     reason = ""
     events_before = 0
     deadline = None if duration is None else capture.started + duration
+    early = ""  # what was asked for is more than "until a signal"
+    if process is not None:
+        early = " before the command ended"
+    elif duration is not None:
+        early = " before its time was over"
     while capture.running:
         now = time.monotonic()
         number = signals.wait(_CHECK_S if deadline is None else min(_CHECK_S, deadline - now))
@@ -222,10 +222,10 @@ def _watch(
         if process is not None and process.poll() is not None:
             return reason or "command ended"
         if number is not None and (reason or process is None):
-            return reason or number.name
+            return reason or number.name + early
         if number is not None and process is not None:
             process.send_signal(number)
-            reason, deadline = number.name, time.monotonic() + _GRACE_S
+            reason, deadline = number.name + early, time.monotonic() + _GRACE_S
         elif deadline is not None and time.monotonic() >= deadline:
             return reason or "duration over"
         if capture.failure and process is None:

@@ -8,11 +8,10 @@ export is complete, not what is in it: for the verdict there is ``vmemscope repo
 # ruff: noqa: PLC0415
 
 import codecs
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -78,12 +77,8 @@ def export(file: str, to: str, output: str) -> None:
 
 def _to_file(recording: "Recording", to: str, output: str) -> "Exported":
     from recordings.export import export as export_to
-    from recordings.export.new_file import new_file
+    from recordings.format.new_file import new_file
 
-    # Else it would end the process with half a file under a strange name.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _exit_on_signal)
     with new_file(Path(output)) as sink:
         done = export_to(recording, to, sink)
     say(f"{output}: {done.rows} events")
@@ -94,7 +89,7 @@ def _to_stdout(recording: "Recording", to: str) -> "Exported":
     from recordings.export import Exported, total_losses
     from recordings.export import export as export_to
 
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+    terminal = sys.stdout.isatty()
     if terminal and next(known.binary for known in FORMATS if known.name == to):
         raise click.UsageError(f"{to} is binary, no text for a terminal: name a file with -o")
     done = Exported(recording.rows, total_losses(recording), ())
@@ -114,10 +109,6 @@ def _report_gaps(done: "Exported") -> None:
         say(f"note: column {printable(name)} has a type that this format cannot hold: left out")
     if done.losses:
         say(f"missing from the recording: {done.losses.describe()}")
-
-
-def _exit_on_signal(number: int, _: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 class _EscapedTerminal:

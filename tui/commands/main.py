@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ``vmemscope`` command: registers the commands, and turns errors into exit codes.
+"""The ``vmemscope`` command: registers the commands, and has those without a file of their own.
 
 stdout is for data, stderr for messages. Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or
-unreadable input, 3 inconclusive. An error is one line that says what is wrong and what to do. Each
-command imports what it needs when it runs, so ``--help`` is quick and ``report`` never loads
-Textual.
+unreadable input, 3 inconclusive; ``tui.program`` turns errors into them. Each command imports what
+it needs when it runs, so ``--help`` is quick and ``report`` never loads Textual.
 """
 
-import io
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from tracers import __version__
-from tracers.errors import VmemscopeError
 from tui.commands.check import check
 from tui.commands.compare import compare
-from tui.commands.completing import files_or_samples
+from tui.commands.completing import files, files_or_samples
 from tui.commands.doctor import doctor
 from tui.commands.export import export
 from tui.commands.record import live, record
@@ -26,7 +22,6 @@ from tui.commands.report import report
 from tui.commands.window import explain, window
 from tui.streams import say, write
 
-EXIT_UNREADABLE = 2
 EXIT_INCONCLUSIVE = 3
 _SPEEDS = ("0.25", "0.5", "1", "2", "4", "8", "16", "32", "64", "max")
 
@@ -55,7 +50,9 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
 
 @cli.command("import")
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="New file.")
+@click.option(
+    "-o", "--output", required=True, shell_complete=files, help="New file; - streams to stdout."
+)
 @click.option(
     "--machine",
     type=click.Path(path_type=Path),
@@ -82,20 +79,40 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
     help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
 )
 def import_(
-    trace: Path, output: Path, machine: Path | None, vmlinux: Path | None, log_format: str | None
+    trace: Path, output: str, machine: Path | None, vmlinux: Path | None, log_format: str | None
 ) -> None:
     """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
 
     TRACE is ftrace's text, a trace-cmd file or trace-cmd report's text, what perf script prints,
     the output of vmemscope.bt (text or JSON), or a kernel log (dmesg, console, syslog, journal,
-    mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. Exits with 3
-    when the log itself says that something is missing.
+    mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. The new file
+    is whole or not there, whatever ends the import. Exits with 3 when the log itself says that
+    something is missing.
     """
-    from recordings.capture.importing import import_log
+    from recordings.capture.importing import Imported, import_log
     from recordings.wording.escape import printable
 
-    done = import_log(trace, output, machine_dir=machine, vmlinux=vmlinux, log_format=log_format)
-    say(f"{output}: {done.events} events, {done.derived} of them derived")
+    streaming = output == "-"
+    if streaming and sys.stdout.isatty():
+        raise click.UsageError("a recording is no text for a terminal: name a file with -o")
+    done: Imported | None = None
+
+    def run() -> None:
+        nonlocal done
+        done = import_log(
+            trace,
+            sys.stdout.buffer if streaming else Path(output),
+            machine_dir=machine,
+            vmlinux=vmlinux,
+            log_format=log_format,
+        )
+
+    write(run)
+    if done is None:
+        say("stdout: its reader has gone away: nothing more was imported")
+        return
+    name = "stdout" if streaming else printable(output)
+    say(f"{name}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {printable(note)}")
     if machine is None and vmlinux is None:
@@ -137,24 +154,3 @@ cli.add_command(doctor)
 cli.add_command(window)
 cli.add_command(explain)
 cli.add_command(export)
-
-
-def main() -> NoReturn:
-    """Run the command and leave with an exit code of the documented set."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a latin-1 terminal has no dagger
-    try:
-        code = cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        say(f"vmemscope: {' '.join(error.format_message().split())}{hint}")
-        sys.exit(EXIT_UNREADABLE)
-    except click.Abort:
-        sys.exit(128 + 2)  # as a shell reports SIGINT
-    except VmemscopeError as error:
-        from recordings.wording.escape import printable
-
-        say(f"vmemscope: {printable(str(error))}")
-        sys.exit(EXIT_UNREADABLE)
-    sys.exit(code or 0)

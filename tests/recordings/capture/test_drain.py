@@ -196,7 +196,7 @@ def test_a_source_that_breaks_leaves_a_whole_file(tmp_path, error, told):
     assert capture.failure == told
     assert times(path) == list(range(1000, 1069))
     with open_recording(path) as recording:
-        assert not recording.losses
+        assert recording.losses == Losses(without_end=1)
         assert recording.ended == told
         assert told in recording.closing_notes
 
@@ -209,6 +209,9 @@ def test_a_source_that_cannot_stop_is_closed_and_the_file_is_whole(tmp_path):
     assert source.calls == ["start", "stop", "close"]
     assert times(path) == list(range(1000, 1025))
     assert "Input/output error" in capture.failure
+    assert capture.snapshot().losses == Losses(without_end=1)
+    with open_recording(path) as recording:
+        assert recording.ended == capture.failure
 
 
 def test_a_disk_that_fails_stops_neither_the_source_nor_the_numbers(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from recordings.samples import sample_path
 from tests.recordings.export.cases import NAMES, exported, path_of, plain
 from tests.recordings.made import foreign, metas, record, rows
-from tracers.batch import Batch
+from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 
 NAMED = ("kind", "phase", "source")
@@ -64,7 +64,7 @@ def test_the_metadata_is_the_recordings_own_and_says_the_verdict(tmp_path: Path)
     told = json.loads(metadata[b"vmemscope:export"])
     assert (told["verdict"], told["hits"], told["warnings"]) == ("out-of-range", 256, 256)
     assert (told["events"], told["ended"], told["problems"]) == (904, "closed", [])
-    assert told["losses"] == {"lost": 0, "lost_unknown": 0, "torn": 0, "rejected": 0}
+    assert told["losses"] == dict.fromkeys(Losses.__slots__, 0)
 
 
 def test_a_torn_recording_says_so_in_the_metadata(tmp_path: Path) -> None:

@@ -103,13 +103,7 @@ def test_losses_without_events_reach_the_file_too(tmp_path):
         writer.write(Batch(rows(0), Losses(lost=12, lost_unknown=1, torn=2, rejected=3)))
         writer.flush()
         info = seen(path).index[0]
-        assert (info.rows, *astuple(info.losses)) == (
-            0,
-            12,
-            1,
-            2,
-            3,
-        )
+        assert (info.rows, *astuple(info.losses)) == (0, 12, 1, 2, 3, 0)
 
 
 def test_batches_are_merged_and_split_at_max_rows(tmp_path):
@@ -177,7 +171,8 @@ def test_closing_says_why(tmp_path):
     writer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     with open_recording(tmp_path / "b.arrows") as recording:
         assert (recording.rows, recording.ended) == (2, "ended by KeyboardInterrupt")
-        assert not recording.losses
+        assert recording.losses == Losses(without_end=1)
+        assert recording.problems == ("ended early: ended by KeyboardInterrupt",)
 
 
 def test_equal_input_gives_equal_bytes(tmp_path):

@@ -69,7 +69,7 @@ SCHEMA = {
     "unfinished": [{"kind": TEXT, "ts_ns": NUMBER, "tid": MAYBE, "comm": MAYBE_TEXT}],
     "unfinished_total": NUMBER,
     "orphan_exits": NUMBER,
-    "losses": dict.fromkeys(("lost", "lost_unknown", "torn", "rejected"), NUMBER),
+    "losses": dict.fromkeys(Losses.__slots__, NUMBER),
     "probes": dict,
     "origin": dict,
     "problems": [TEXT],
@@ -147,7 +147,7 @@ def test_in_range(captures):
     assert report["section_add"]["total_ns"] == 1_352_000
     assert report["section_add_reason"] is None
     assert report["verdict"] == "clean"
-    assert report["losses"] == {"lost": 0, "lost_unknown": 0, "torn": 0, "rejected": 0}
+    assert report["losses"] == dict.fromkeys(Losses.__slots__, 0)
 
 
 def test_nothing_known_is_null_with_a_reason():

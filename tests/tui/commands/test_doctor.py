@@ -72,7 +72,8 @@ def test_arguments_are_a_usage_error():
 AS_NOBODY = f"""
 import os, sys
 from click.testing import CliRunner
-from tui.commands.main import cli, main
+from tui.commands.main import cli
+from tui.program import main
 CliRunner().invoke(cli, sys.argv[1:])
 if os.getuid() == 0:
     os.setgroups([])

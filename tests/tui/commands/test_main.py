@@ -42,7 +42,7 @@ def loaded_by(*args: str) -> set[str]:
         "names = lambda: ' '.join(name.partition('.')[0] for name in sys.modules)\n"
         "atexit.register(lambda: sys.stderr.write(names()))\n"
         f"sys.argv = {['vmemscope', *args]!r}\n"
-        "from tui.commands.main import main\nmain()\n"
+        "from tui.program import main\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return set(done.stderr.split())

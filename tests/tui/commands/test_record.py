@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from recordings.format.reader import open_recording
-from tests.tui.processes import ENDLESS, ROOT, command, record, until, whole
+from tests.tui.processes import ENDLESS, ROOT, command, early, record, until, whole
 
 
 # The verdicts are the kernels' own: kernel-facts and the captures' ftrace text.
@@ -138,7 +138,7 @@ def test_an_engine_that_breaks_leaves_a_whole_file_and_gives_two(tmp_path, fails
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "vmemscope: OSError: [Errno 5] Input/output error"
     assert "Traceback" not in done.stderr
-    whole(path)
+    assert early(path) == "OSError: [Errno 5] Input/output error"
 
 
 def test_a_capture_that_cannot_start_leaves_no_file(tmp_path):
@@ -199,7 +199,7 @@ def test_it_loads_neither_textual_nor_pandas(tmp_path):
         "from tests.tui.feed import install\n"
         "install({})\n"
         f"sys.argv = ['vmemscope', 'record', '-o', {str(tmp_path / 'a.arrows')!r}, '--', 'true']\n"
-        "from tui.commands.main import main\nmain()\n"
+        "from tui.program import main\nmain()\n"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, cwd=ROOT)
     loaded = set(json.loads((tmp_path / "names").read_text()))

@@ -202,7 +202,8 @@ def test_what_explain_lacks_is_named(args: tuple[str, ...], message: str) -> Non
 def process(*args: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import atexit, sys\n"
-        "from tui.commands.main import cli, main\n"
+        "from tui.commands.main import cli\n"
+        "from tui.program import main\n"
         "from tui.commands.window import explain, window\n"
         "cli.add_command(window), cli.add_command(explain)\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"

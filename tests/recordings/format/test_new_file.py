@@ -9,18 +9,30 @@ from pathlib import Path
 
 import pytest
 
-from recordings.export.new_file import new_file
+from recordings.format import new_file as new_file_module
 from recordings.format.header import RecordingError
+from recordings.format.new_file import new_file
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_it_has_its_name_when_it_is_whole_and_not_before(tmp_path: Path) -> None:
+@pytest.fixture(params=["O_TMPFILE", "named", "without hard links"], autouse=True)
+def file_system(request, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test on three file systems: two of them by what this one is kept from."""
+    if request.param != "O_TMPFILE":
+        monkeypatch.setattr(new_file_module, "_DESCRIPTORS", Path("/proc/none"))
+    if request.param == "without hard links":
+        monkeypatch.setattr(Path, "hardlink_to", no_links)
+    return request.param
+
+
+def test_it_has_its_name_when_it_is_whole_and_not_before(tmp_path: Path, file_system: str) -> None:
     path = tmp_path / "a.csv"
     with new_file(path) as file:
         file.write(b"half")
         assert not path.exists()
-        assert [part.suffix for part in tmp_path.iterdir()] == [".part"]
+        parts = [] if file_system == "O_TMPFILE" else [".part"]
+        assert [part.suffix for part in tmp_path.iterdir()] == parts
         file.write(b" and half")
     assert path.read_bytes() == b"half and half"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -41,12 +53,7 @@ def test_what_exists_is_never_touched(kind: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("links", [True, False])
-def test_a_name_taken_meanwhile_is_not_touched_either(
-    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not links:
-        monkeypatch.setattr(Path, "hardlink_to", no_links)
+def test_a_name_taken_meanwhile_is_not_touched_either(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
 
     def taken() -> None:
@@ -62,17 +69,6 @@ def test_a_name_taken_meanwhile_is_not_touched_either(
 
 def no_links(*_: object) -> None:
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-
-def test_a_file_system_without_links_gets_the_file_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Path, "hardlink_to", no_links)
-    path = tmp_path / "a.csv"
-    with new_file(path) as file:
-        file.write(b"whole")
-    assert path.read_bytes() == b"whole"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
@@ -92,7 +88,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
 from pathlib import Path
-from recordings.export.new_file import new_file
+from recordings.format.new_file import new_file
 from recordings.format.header import RecordingError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
@@ -117,3 +113,29 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         new_file(path),
     ):
         pass
+
+
+def test_an_error_of_what_is_read_stays_its_own(tmp_path: Path) -> None:
+    def fails() -> None:
+        with new_file(tmp_path / "a.csv"):
+            raise OSError(errno.EIO, "Input/output error", "the source")
+
+    with pytest.raises(OSError, match="the source"):
+        fails()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_writer_leaves_nothing(tmp_path: Path, file_system: str) -> None:
+    if file_system != "O_TMPFILE":
+        return
+    code = """
+import os, sys
+from pathlib import Path
+from recordings.format.new_file import new_file
+with new_file(Path(sys.argv[1])) as file:
+    file.write(b"x" * 100_000)
+    os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], check=False, cwd=ROOT)
+    assert done.returncode == -9
+    assert list(tmp_path.iterdir()) == []
