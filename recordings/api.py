@@ -34,11 +34,19 @@ def open_recording_or_sample(path: str | os.PathLike[str]) -> "OpenRecording":
     Raises:
         RecordingError: it cannot be read, or there is no such sample.
     """
+    return OpenRecording(path_of(path))
+
+
+def path_of(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a recording or ``sample:NAME``.
+
+    Raises ``RecordingError`` when there is no such sample.
+    """
     name = os.fspath(path)
     if not name.startswith(PREFIX):
-        return OpenRecording(Path(name))
+        return Path(name)
     try:
-        return OpenRecording(sample_path(name.removeprefix(PREFIX)))
+        return sample_path(name.removeprefix(PREFIX))
     except KeyError:
         known = ", ".join(sample_names())
         raise RecordingError(f"{name}: no such sample; there are {known}") from None

@@ -22,7 +22,7 @@ from tracers.regimes import page_to_pfn
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from recordings.format.reader import Recording
+    from recordings.format.parts import Readable
 
 #: Calls that are for pages: identified by pfn, or by the address of their struct pages.
 BY_PFN: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES, Kind.SECTION_ADD, Kind.SECTION_REMOVE)
@@ -61,7 +61,7 @@ class Durations:
         return np.zeros(0, np.uint64) if calls is None else calls.durations
 
 
-def durations(recording: "Recording", kinds: Iterable[Kind] = (*BY_PFN, *BY_ADDRESS)) -> Durations:
+def durations(recording: "Readable", kinds: Iterable[Kind] = (*BY_PFN, *BY_ADDRESS)) -> Durations:
     """Read a recording once and return its calls of these kinds."""
     collector = _Collector(recording.header.machine.window, frozenset(kinds))
     for batch in recording.batches(columns=COLUMNS):

@@ -20,7 +20,7 @@ from recordings.wording.units import count, duration
 from tracers.events import Kind, Source
 
 if TYPE_CHECKING:
-    from recordings.format.reader import Recording
+    from recordings.format.parts import Readable
 
 _WARN_PROBE: Final = "__warn"
 
@@ -51,7 +51,7 @@ class Check:
     finding: str
 
 
-def check(recording: "Recording", snapshot: Snapshot, limits: Thresholds) -> tuple[Check, ...]:
+def check(recording: "Readable", snapshot: Snapshot, limits: Thresholds) -> tuple[Check, ...]:
     """Check a recording against the thresholds that were asked for."""
     checks = []
     if limits.max_warn_share is not None:
@@ -113,7 +113,7 @@ def _uncertainties(header: Header, snapshot: Snapshot, attributed_ns: int) -> It
         yield "no WARN was seen, but nothing says that WARNs were watched"
 
 
-def _p99(recording: "Recording", snapshot: Snapshot, limit: int) -> tuple[State, str]:
+def _p99(recording: "Readable", snapshot: Snapshot, limit: int) -> tuple[State, str]:
     lasted = durations(recording, (Kind.SECTION_ADD,)).of(Kind.SECTION_ADD)
     if not len(lasted):
         return State.UNKNOWN, snapshot.section_add_reason or "no sparse_add_section was timed"
@@ -124,7 +124,7 @@ def _p99(recording: "Recording", snapshot: Snapshot, limit: int) -> tuple[State,
     return (State.BROKEN if p99 > limit else State.KEPT), text
 
 
-def _sections(recording: "Recording", snapshot: Snapshot, expected: int) -> tuple[State, str]:
+def _sections(recording: "Readable", snapshot: Snapshot, expected: int) -> tuple[State, str]:
     """Count populate calls: one a section; where not all are there, section-adds that ended."""
     if snapshot.derived:
         return State.UNKNOWN, f"{count(snapshot.derived)} sections are derived, not observed"

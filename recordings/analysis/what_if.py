@@ -34,7 +34,7 @@ from tracers.regimes import warns
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from recordings.format.reader import Recording
+    from recordings.format.parts import Readable
 
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), (Phase.ENTRY, Phase.POINT))
 _PARTIAL: Final = (
@@ -106,7 +106,7 @@ class WhatIfResult:
     relocations: tuple[Relocation, ...]
 
 
-def judge_what_if(recording: "Recording", asked: WhatIf, own: Snapshot) -> WhatIfResult:
+def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIfResult:
     """Judge a recording under ``asked``; ``own`` is what it says as it is (``ledger.fold``).
 
     Raises:
@@ -166,7 +166,7 @@ def judge_what_if(recording: "Recording", asked: WhatIf, own: Snapshot) -> WhatI
     )
 
 
-def remedies(recording: "Recording", own: Snapshot) -> list[tuple[str, WhatIfResult]]:
+def remedies(recording: "Readable", own: Snapshot) -> list[tuple[str, WhatIfResult]]:
     """Return the what-ifs of the patches discussed, by name; none for a recording without hits."""
     if own.verdict is not Verdict.OUT_OF_RANGE:
         return []
@@ -203,7 +203,7 @@ def _from_splats(events: pa.RecordBatch) -> bool:
     return bool((codes(events.column("source"), Source) == Source.DMESG).any())
 
 
-def _relocations(recording: "Recording", last: int, machine: Machine) -> tuple[Relocation, ...]:
+def _relocations(recording: "Readable", last: int, machine: Machine) -> tuple[Relocation, ...]:
     """Place the regions that reach above ``last``, each in a place of its own, top down."""
     window = machine.window
     if window is None:

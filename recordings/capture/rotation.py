@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from recordings.format.header import Header, RecordingError
 from recordings.format.output_files import Output
+from recordings.format.parts import CAPTURE, FIRST_PART, KEEP, PART
 from recordings.format.writer import Writer
 from tracers.batch import Batch
 
@@ -77,6 +79,7 @@ class Rotation:
     ) -> None:
         self._target = target
         self._header = header
+        self._capture = uuid4().hex
         self._limits = limits
         self._fsync = fsync
         self._clock = clock
@@ -86,7 +89,7 @@ class Rotation:
         self.problem = ""  # why the last rotation did not succeed
         if limits and isinstance(target, Path):
             _refuse_earlier_parts(target)
-        self._writer: Writer | None = self._open(target, header)
+        self._writer: Writer | None = self._open(target, self._numbered(1))
         self._opened = self._try_at = clock()
 
     @property
@@ -167,11 +170,8 @@ class Rotation:
     def _rotate(self, target: Path, now: float) -> None:
         self._delete_oldest()
         path = part_path(target, self._number + 1)
-        origin = {"part": str(self._number + 1), "first_part": target.name}
         try:
-            following = self._open(
-                path, replace(self._header, origin=dict(self._header.origin) | origin)
-            )
+            following = self._open(path, self._numbered(self._number + 1))
         except RecordingError as error:
             self.problem = f"{error}; {self.name} goes on"
             self._try_at = now + _RETRY_S
@@ -183,6 +183,15 @@ class Rotation:
             self.problem = str(error)
         self._number += 1
         self._writer, self._opened = following, now
+
+    def _numbered(self, number: int) -> Header:
+        """Return the header of file ``number``: by it the files of a capture are told together."""
+        if not self._limits or not isinstance(self._target, Path):
+            return self._header
+        origin = {CAPTURE: self._capture, PART: str(number), FIRST_PART: self._target.name}
+        if self._limits.keep is not None:
+            origin[KEEP] = str(self._limits.keep)
+        return replace(self._header, origin=dict(self._header.origin) | origin)
 
     def _delete_oldest(self) -> None:
         """Delete files so that one more is within ``keep``."""

@@ -35,7 +35,7 @@ from tracers.window import Window
 
 if TYPE_CHECKING:
     from recordings.format.header import Header
-    from recordings.format.reader import Recording
+    from recordings.format.parts import Readable
 
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
@@ -243,7 +243,7 @@ class Ledger:
             self._newest.end(ended)
 
 
-def folded(recording: "Recording") -> Ledger:
+def folded(recording: "Readable") -> Ledger:
     """Fold a whole recording, with the losses of the file itself."""
     ledger = Ledger.of(recording.header)
     for batch in recording.batches(columns=COLUMNS):
@@ -252,6 +252,6 @@ def folded(recording: "Recording") -> Ledger:
     return ledger
 
 
-def fold(recording: "Recording") -> Snapshot:
+def fold(recording: "Readable") -> Snapshot:
     """Return all numbers of a whole recording, as ``folded``."""
     return folded(recording).snapshot(final=True)

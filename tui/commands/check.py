@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``vmemscope check``: judges recordings for CI, one line a file on stdout, and an exit code.
+"""``vmemscope check``: judges recordings for CI, one line a capture on stdout, and an exit code.
 
 Exit codes: 0 every file is clean and within every threshold; 1 a file has calls out of range, or
 broke a threshold; 3 otherwise, if a verdict or a threshold is inconclusive; 2 usage, or a file
-that cannot be read. Of several files the worst counts, 2 before 1 before 3 before 0: see
+that cannot be read. Files that one capture was rotated into are judged as one. Of several the worst
+code counts, 2 before 1 before 3 before 0: see
 ``recordings.analysis.thresholds.worst``. ``tui.commands.main`` registers it.
 """
 
@@ -15,19 +16,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracers.errors import VmemscopeError
+from tui.commands.captures import captures_of
 from tui.commands.completing import files_or_samples
 from tui.commands.quantities import nanoseconds_of, percent_of
 from tui.streams import say, write
 
 if TYPE_CHECKING:
     from recordings.analysis.thresholds import Thresholds
+    from recordings.format.parts import Parts
 
 EXIT_UNREADABLE = 2
 
 
 @click.command(
-    short_help="Gate for CI: one line a file, and an exit code.",
+    short_help="Gate for CI: one line a capture, and an exit code.",
     epilog="Exit codes: 0 clean and within the thresholds; 1 out-of-range calls, or a threshold is "
     "broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be told. Of "
     "several files the worst: 2, then 1, then 3.",
@@ -62,6 +64,9 @@ def check(
 ) -> None:
     """Say of each FILE whether it is clean and within the thresholds; fail if one is not.
 
+    A FILE may be a folder: all recordings in it. The files that one capture was rotated into are
+    judged as one; while one of them is missing the verdict is at best inconclusive.
+
     A threshold that cannot be evaluated (no sparse_add_section was observed, WARNs were not timed,
     events are missing) is inconclusive, never kept.
     """
@@ -70,30 +75,29 @@ def check(
 
     limits = Thresholds(max_warn_share, max_p99, expect_sections)
     codes = []
-    for file in files:
-        try:
-            code, line = _check_file(file, limits)
-        except (VmemscopeError, click.UsageError) as error:
-            text = error.format_message() if isinstance(error, click.UsageError) else str(error)
-            say(f"vmemscope: {printable(text)}")
+    for name, capture in captures_of(files):
+        if isinstance(capture, str):
+            say(f"vmemscope: {printable(capture)}")
             code, line = EXIT_UNREADABLE, "UNREADABLE"
+        else:
+            code, line = _check(capture, limits)
         codes.append(code)
-        write(partial(sys.stdout.write, f"{printable(file)}: {line}\n"))
+        text = f"{printable(name)}: {line}\n"
+        write(partial(sys.stdout.write, text))
     sys.exit(worst(codes))
 
 
-def _check_file(file: str, limits: "Thresholds") -> tuple[int, str]:
-    """Return a file's exit code and the text of its line."""
+def _check(capture: "Parts", limits: "Thresholds") -> tuple[int, str]:
+    """Return a capture's exit code and the text of its line."""
     from recordings.analysis.thresholds import State, check, exit_code
-    from recordings.api import open_recording_or_sample
     from recordings.ledger.headline import WORDS, verdict_summary
     from recordings.ledger.ledger import fold
     from recordings.wording.escape import printable
 
-    with open_recording_or_sample(file) as recording:
-        snapshot = fold(recording)
-        checks = check(recording, snapshot, limits)
-    parts = [f"{WORDS[snapshot.verdict]}, {verdict_summary(snapshot)}"]
+    snapshot = fold(capture)
+    checks = check(capture, snapshot, limits)
+    why = "; ".join((*capture.missing, verdict_summary(snapshot)))
+    parts = [f"{WORDS[snapshot.verdict]}, {why}"]
     for state, word in ((State.BROKEN, "FAILED"), (State.UNKNOWN, "CANNOT TELL")):
         findings = [f"{word} {c.option}: {c.finding}" for c in checks if c.state is state]
         parts += map(printable, findings)

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from recordings.wording.escape import printable
+from tui.commands.captures import captures_of
 from tui.commands.completing import files_or_samples
 from tui.commands.what_if_options import what_if_from, what_if_options
-from tui.streams import say_problems, write
+from tui.streams import say, say_problems, write
 
 if TYPE_CHECKING:
     from recordings.analysis.what_if import WhatIfResult
-    from recordings.format.reader import Recording
+    from recordings.format.parts import Parts, Readable
     from recordings.ledger.snapshot import Snapshot
 
+_LISTED: Final = 3
 FORMATS: Final = ("text", "json", "markdown", "lkml")
 
 
@@ -48,28 +51,48 @@ def report(
 ) -> None:
     """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
 
+    FILE may be a folder with the files that one capture was rotated into: they are read as one.
+
     With a what-if (--window-of, --va-bits …, --memstart, --physmem-end, --warn) the same pages
     are judged under another layout, placement or patch: would it have fixed it? That result is
     marked as hypothetical, and the exit code is its verdict's.
     """
     from recordings.analysis.what_if import judge_what_if
-    from recordings.api import open_recording_or_sample
     from recordings.ledger.ledger import fold
 
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format}: give one or other")
     output_format = "json" if as_json else output_format or "text"
-    with open_recording_or_sample(file) as recording:
-        snapshot = fold(recording)
-        asked = what_if_from(options, recording.header.machine)
-        what_if = judge_what_if(recording, asked, snapshot) if asked else None
-        _print(output_format, recording, snapshot, what_if)
-        say_problems(file, recording.problems)
+    recording = _capture(file)
+    snapshot = fold(recording)
+    asked = what_if_from(options, recording.header.machine)
+    what_if = judge_what_if(recording, asked, snapshot) if asked else None
+    _print(output_format, recording, snapshot, what_if)
+    say_problems(file, recording.problems)
     sys.exit((what_if or snapshot).verdict.exit_code)
 
 
+def _capture(file: str) -> "Parts":
+    """Return the one capture that ``file`` is or holds; say which files cannot be read."""
+    from recordings.format.header import RecordingError
+    from recordings.format.parts import Parts
+
+    found = list(captures_of([file]))
+    captures = [capture for _, capture in found if isinstance(capture, Parts)]
+    errors = [error for _, error in found if isinstance(error, str)]
+    if len(captures) > 1:
+        names = ", ".join(printable(str(capture.paths[0])) for capture in captures[:_LISTED])
+        more = f" and {len(captures) - _LISTED} more" if len(captures) > _LISTED else ""
+        raise RecordingError(f"{file} holds {len(captures)} captures: name one: {names}{more}")
+    if not captures:
+        raise RecordingError(errors[0])
+    for error in errors:
+        say(f"vmemscope: {printable(error)}")
+    return captures[0]
+
+
 def _print(
-    output_format: str, recording: "Recording", snapshot: "Snapshot", what_if: "WhatIfResult | None"
+    output_format: str, recording: "Readable", snapshot: "Snapshot", what_if: "WhatIfResult | None"
 ) -> None:
     header, closing = recording.header, recording.closing_notes
     match output_format:

@@ -96,8 +96,9 @@ def test_every_file_is_a_whole_recording_that_says_which_it_is(tmp_path):
         with open_recording(path) as recording:
             headers.append(recording.header)
             assert recording.header.probes == {"vmemmap_free": "kprobe"}
-    assert [h.origin.get("part") for h in headers] == [None, "2", "3"]
-    assert {h.origin.get("first_part") for h in headers[1:]} == {"a.arrows"}
+    assert [h.origin["part"] for h in headers] == ["1", "2", "3"]
+    assert {h.origin["first_part"] for h in headers} == {"a.arrows"}
+    assert len({h.origin["capture"] for h in headers}) == 1
     assert headers[0].created_ns < headers[1].created_ns < headers[2].created_ns
     with open_recording(tmp_path / "a.arrows") as first:
         assert first.closing_notes == ("continued in a.part000002.arrows",)

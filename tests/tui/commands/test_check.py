@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recordings.format import test_parts as parts
 from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
 
 
@@ -81,3 +82,45 @@ def test_it_loads_neither_textual_nor_pandas() -> None:
     loaded = loaded_by("check", "sample:in-range-6.12", "--max-p99", "1s")
     assert "pyarrow" in loaded
     assert not {"textual", "pandas"} & loaded
+
+
+def rotated(folder: Path) -> list[Path]:
+    folder.mkdir()
+    parts.rotated(folder / "a.arrows")
+    return sorted(folder.iterdir())
+
+
+def test_a_folder_and_its_files_are_judged_as_the_capture_they_are(tmp_path: Path) -> None:
+    files = rotated(tmp_path / "capture")
+    for given in ([tmp_path / "capture"], files):
+        done = vmemscope("check", *given)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == (
+            f"{files[0]} (3 parts): CLEAN, all 32 calls lie inside the window; no WARN seen\n"
+        )
+
+
+def test_a_missing_part_is_on_the_line_and_never_clean(tmp_path: Path) -> None:
+    files = rotated(tmp_path / "capture")
+    files[1].unlink()
+    for given in ([tmp_path / "capture"], [files[0], files[2]]):
+        done = vmemscope("check", *given)
+        assert done.returncode == 3
+        assert done.stdout.startswith(f"{files[0]} (2 parts): INCONCLUSIVE, part 2 is missing; ")
+    done = vmemscope("check", files[0])
+    assert done.returncode == 3
+    assert "what follows part 1 is missing" in done.stdout
+
+
+def test_lines_keep_the_order_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    files = rotated(tmp_path / "capture")
+    done = vmemscope("check", files[2], tmp_path / "empty", "sample:nope", "sample:storm", *files)
+    assert done.returncode == 2
+    words = [line.partition(": ")[0] for line in done.stdout.splitlines()]
+    assert words == [
+        f"{files[2]} (3 parts)",
+        str(tmp_path / "empty"),
+        "sample:nope",
+        "sample:storm",
+    ]

@@ -8,6 +8,7 @@ import pytest
 
 from recordings.format.header import Header
 from recordings.format.writer import Writer
+from tests.recordings.format import test_parts as parts
 from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
 from tracers.machine import Machine
 
@@ -155,3 +156,31 @@ def test_a_recording_that_knows_nothing_says_what_to_give(tmp_path: Path, args) 
 @pytest.mark.parametrize("args", [("--format", "lkml"), ("--va-bits", "48"), ("--warn", "once")])
 def test_no_format_loads_textual_or_pandas(args: tuple[str, ...]) -> None:
     assert not {"textual", "pandas"} & loaded_by("report", "sample:storm", *args)
+
+
+def test_a_folder_is_the_capture_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "capture"
+    folder.mkdir()
+    parts.rotated(folder / "a.arrows")
+    whole = vmemscope("report", "sample:in-range-6.12")
+    done = vmemscope("report", folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    without_notes = [line for line in done.stdout.splitlines() if "a note" not in line]
+    assert without_notes == whole.stdout.splitlines()
+    (folder / "a.part000002.arrows").unlink()
+    done = vmemscope("report", folder)
+    assert done.returncode == 3
+    assert done.stderr == f"vmemscope: {folder}: part 2 is missing\n"
+    (folder / "b.arrows").write_bytes((folder / "a.arrows").read_bytes()[:-100])
+    (folder / "c.arrows").write_bytes(b"nothing")
+    done = vmemscope("report", folder)
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 3
+
+
+def test_a_folder_with_several_captures_names_them(tmp_path: Path) -> None:
+    for name in "ab":
+        parts.rotated(tmp_path / f"{name}.arrows")
+    done = vmemscope("report", tmp_path)
+    assert done.returncode == 2
+    assert one_line(done).startswith(f"vmemscope: {tmp_path} holds 2 captures: name one: ")
