@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 EXIT_UNREADABLE: Final = 2
+_NAME: Final = "vmemscope"
+_COMPLETING: Final = "_VMEMSCOPE_COMPLETE"  # set by what a shell runs on TAB
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,12 +60,16 @@ def _command() -> int:
     try:
         from tui.commands.main import cli  # noqa: PLC0415 (as above)
 
-        code = cli.main(standalone_mode=False)
+        if _COMPLETING in os.environ:
+            cli.main(prog_name=_NAME)
+        # Not by cli.main: it makes 1 of a broken pipe, whosever it is.
+        with cli.make_context(_NAME, sys.argv[1:]) as context:
+            cli.invoke(context)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else EXIT_UNREADABLE
     except Exception as error:  # noqa: BLE001 (whatever it is)
         return _exit_code(error)
-    return code or 0
+    return 0
 
 
 def _exit_code(error: Exception) -> int:
@@ -75,6 +81,8 @@ def _exit_code(error: Exception) -> int:
     from tui.streams import ReaderGoneError, say  # noqa: PLC0415
 
     match error:
+        case click.exceptions.Exit():
+            return error.exit_code
         case ReaderGoneError():  # of click's own text, such as the help: commands ignore it
             return 0
         case click.ClickException():
