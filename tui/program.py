@@ -85,6 +85,8 @@ def _exit_code(error: Exception) -> int:
             return error.exit_code
         case ReaderGoneError():  # of click's own text, such as the help: commands ignore it
             return 0
+        case click.exceptions.NoArgsIsHelpError():  # the whole help
+            say(error.format_message())
         case click.ClickException():
             context = getattr(error, "ctx", None)
             hint = f" (see {context.command_path} --help)" if context else ""

@@ -159,3 +159,10 @@ def test_a_signal_that_comes_in_a_destructor_ends_it_too() -> None:
 def test_an_ignored_signal_stays_ignored() -> None:
     before = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     assert running("os.kill(os.getpid(), 1)", before=before).returncode == 0
+
+
+def test_without_a_command_the_help_is_shown_as_it_is() -> None:
+    done = subprocess.run(COMMAND, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: vmemscope [OPTIONS] COMMAND [ARGS]...\n\n")
+    assert "\n  check " in done.stderr
