@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Each log is recognised as its own format."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.recordings.made import PATIENCE_S
 from tests.tracers.logs import tools
 from tests.tracers.logs.tools import LAB, LAB_612
 from tracers.logs.formats import FORMATS, named, recognise
@@ -47,3 +50,36 @@ def test_a_wrong_name_lists_the_right_ones():
         named("dtrace")
     for log_format in FORMATS:
         assert log_format.name in str(raised.value)
+
+
+#: What a long line can be made of: all that the patterns repeat.
+_RUNS = (
+    " ",
+    "\t",
+    "a",
+    "0",
+    "-",
+    "[",
+    "(",
+    ":",
+    ".",
+    "a ",
+    "0 ",
+    "a-1 ",
+    "0.0: ",
+    "a:",
+    "<0>",
+    "+0x0/",
+)
+_RECOGNISE = f"""
+import itertools
+from tracers.logs.formats import recognise
+tails = ("", "\\n", " insmod-68    [000] d..1.  1.0: populate: (x)\\n", " insmod 68 [000] 1.0: a:b: (f)\\n")
+for run, tail in itertools.product({_RUNS!r}, tails):
+    recognise((run * (64000 // len(run)) + tail).encode())
+"""  # noqa: E501
+
+
+def test_no_line_takes_for_ever_to_recognise() -> None:
+    # 2,000 blanks took 10 s, 64,000 would have taken days: a deadline here is no measurement.
+    subprocess.run([sys.executable, "-c", _RECOGNISE], check=True, timeout=2 * PATIENCE_S)

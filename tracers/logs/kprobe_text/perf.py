@@ -27,7 +27,7 @@ from tracers.logs.kprobe_text.text_log import Lines, Spans, spans, times
 from tracers.logs.line_blocks import BLOCK, Readable
 
 _HEAD: Final = re.compile(
-    rb"^ *[^\n]{0,16}? +(?:\d+/ *)?\d+ +(?:\[\d{3,}\] +)?(?:\S{3,10} +)?\d+\.(?:\d{6}|\d{9}): +"
+    rb"^ *+[^\n]{0,16}? +(?:\d+/ *)?\d+ +(?:\[\d{3,}\] +)?(?:\S{3,10} +)?\d+\.(?:\d{6}|\d{9}): +"
     rb"(?:[\w.-]+:\w[\w.-]*: |PERF_RECORD_)",
     re.MULTILINE,
 )
