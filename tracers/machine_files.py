@@ -8,13 +8,13 @@ in the file, undecodable bytes as "\xNN"; escape it before showing.
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tracers.families import PAGE_SIZES
+from tracers.regular_files import read_regular
 
 _MIB: Final = 1 << 20
 #: The names looked for, and how much of each is read. kernel_page_tables of a large machine with
@@ -96,7 +96,7 @@ def read_side_files(folder: Path) -> SideFiles:
         if name not in present:
             continue
         try:
-            data = _read(folder / name, cap + 1)
+            data = read_regular(folder / name, cap + 1)
         except OSError as error:
             found.problems.append(f"{name}: not read: {error.strerror}")
             continue
@@ -106,15 +106,6 @@ def read_side_files(folder: Path) -> SideFiles:
         whole = data if len(data) <= cap else data[: data.rfind(b"\n") + 1]
         found.texts[name] = whole.decode("utf-8", "backslashreplace")
     return found
-
-
-def _read(path: Path, limit: int) -> bytes:
-    # O_NONBLOCK: opening a pipe must not wait for its writer
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(0, "not a regular file")
-        return stream.read(limit)
 
 
 def read_notes(text: str, problems: list[str]) -> dict[str, str]:

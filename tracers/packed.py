@@ -2,10 +2,12 @@
 """Unpacks gzip, zstd, xz and lzma: of logs and of kernels, piece by piece.
 
 Promises: flat memory whatever the size; what stands on disk unpacked is capped, so that a bomb
-ends there; damage and a cut are one error, and what came before it was given.
+ends there, and leaves room for others; damage and a cut are one error, and what came before it was
+given. What is packed well, but needs more memory to unpack than we take, is another error.
 """
 
 import lzma
+import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +15,7 @@ from contextlib import ExitStack
 from typing import BinaryIO, Final
 
 from tracers.errors import VmemscopeError
+from tracers.zstd_frames import MAGIC, FrameError, frames, is_skippable
 
 PIECE: Final = 256 << 10
 _SMALL: Final = 4 << 10  # of zstd: pyarrow drops the piece under way when it finds the damage
@@ -21,14 +24,17 @@ _XZ_MEMORY: Final = 256 << 20  # xz -9 needs 65 MiB, --extreme no more
 RATIO_CAP: Final = 64
 #: What small files may unpack to.
 FLOOR: Final = 64 << 20
+#: The most that is put into a temporary file, if that leaves half of the free room.
+SPOOL_CAP: Final = 4 << 30
 MAGIC_BYTES: Final = 6
 _GZIP, _XZ, _LZMA = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x5d\0\0"
-_MAGICS: Final = ((_GZIP, "gz"), (b"\x28\xb5\x2f\xfd", "zst"), (_XZ, "xz"), (_LZMA, "lzma"))
+_MAGICS: Final = ((_GZIP, "gz"), (MAGIC, "zst"), (_XZ, "xz"), (_LZMA, "lzma"))
 _UNSUPPORTED: Final = (
     (b"BZh", "bzip2", "bunzip2"),
     (b"\x02\x21\x4c\x18", "lz4", "lz4 -d"),
     (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
     (b"\x89LZO", "lzo", "lzop -d"),
+    *((bytes([first]) + MAGIC[1:], "zstd 0.7 or older", "zstd -d") for first in range(0x1E, 0x28)),
 )
 #: Gives the next bytes, at most as many as asked for; b"" at the end.
 Read = Callable[[int], bytes]
@@ -38,12 +44,18 @@ class PackedError(VmemscopeError):
     """Packed data that cannot be unpacked; the message does not name the file."""
 
 
+class DamagedError(PackedError):
+    """Packed data that is damaged or cut short."""
+
+
 def packing(head: bytes) -> str | None:
     """Return how what begins with ``head`` is packed: gz, zst, xz, lzma, or None.
 
     Raises:
         PackedError: in a way we cannot unpack.
     """
+    if is_skippable(head):
+        return "zst"
     for magic, name in _MAGICS:
         if head.startswith(magic):
             return name
@@ -61,33 +73,50 @@ def unpacked(read: Read, packed: str) -> Iterator[bytes]:
     What follows the packed data (padding, a device tree) is left alone.
 
     Raises:
-        PackedError: damaged or cut short.
+        DamagedError: damaged or cut short.
+        PackedError: it takes too much memory to unpack.
         OSError: ``read`` raised it.
     """
     unpack = {"gz": _inflate, "zst": _zstd, "xz": _xz, "lzma": _lzma}[packed]
     try:
         yield from unpack(read)
+    except FrameError as error:
+        raise PackedError(str(error)) from error
     except (zlib.error, lzma.LZMAError, EOFError) as error:
-        raise PackedError(f"damaged or cut short ({packed} data)") from error
+        if "limit" in str(error):  # lzma has no other sign of it
+            raise PackedError(
+                f"packed with a dictionary that takes more than {_XZ_MEMORY >> 20} MiB of memory;"
+                " unpack it first (xz -d)"
+            ) from error
+        raise DamagedError(f"damaged or cut short ({packed} data)") from error
 
 
 def spool(pieces: Iterable[bytes], cap: Callable[[], int]) -> tuple[BinaryIO, int]:
     """Write the pieces to an unnamed temporary file; return it and how many bytes it holds.
 
-    ``cap``: how many bytes it may become; asked again for each piece.
+    ``cap``: how many bytes it may become; asked again for each piece. It never takes more than
+    ``SPOOL_CAP``, nor than half of the room there is.
 
     Raises:
-        PackedError: more than the cap, or no room.
+        PackedError: it would.
+        OSError: no room after all.
     """
     total = 0
     with ExitStack() as opened:
-        file = opened.enter_context(tempfile.TemporaryFile())
+        file = opened.enter_context(tempfile.TemporaryFile(buffering=0))
+        system = os.statvfs(file.fileno())
+        room = system.f_bavail * system.f_frsize // 2
         for piece in pieces:
             total += len(piece)
-            if total > (most := cap()):
-                raise PackedError(f"unpacks to more than {most >> 20} MiB")
-            file.write(piece)
-        file.flush()
+            if total > (most := min(cap(), SPOOL_CAP, room)):
+                why = f", half of the free room in {tempfile.gettempdir()}" if most == room else ""
+                raise PackedError(
+                    f"takes more than {most >> 20} MiB unpacked{why}: make it a file first, and"
+                    " give that"
+                )
+            left = memoryview(piece)
+            while left:
+                left = left[file.write(left) :]
         opened.pop_all()  # the caller's to close
     return file, total
 
@@ -140,7 +169,7 @@ def _member(unpacker: lzma.LZMADecompressor, data: bytes, read: Read) -> Iterato
 def _zstd(read: Read) -> Iterator[bytes]:
     import pyarrow as pa  # noqa: PLC0415 - 50 ms and 30 MB that the others do not need
 
-    source = _Reader(read)
+    source = _Reader(frames(read))
     try:
         with (
             pa.PythonFile(source, mode="r") as file,
@@ -148,7 +177,7 @@ def _zstd(read: Read) -> Iterator[bytes]:
         ):
             while piece := stream.read(_SMALL):
                 yield piece
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, FrameError, EOFError) as error:
         # pyarrow reports damaged data as OSError, and so hides one of the source.
         raise source.failure or EOFError from error
 
@@ -158,17 +187,22 @@ class _Reader:
 
     closed = False
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self.failure: OSError | None = None
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._rest = b""
+        self.failure: OSError | FrameError | EOFError | None = None
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
         try:
-            return self._read(PIECE if size < 0 else size)
-        except OSError as error:
+            while not self._rest and (piece := next(self._pieces, None)) is not None:
+                self._rest = piece
+        except (OSError, FrameError, EOFError) as error:
             self.failure = error
             raise
+        size = len(self._rest) if size < 0 else size
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
 
     def readable(self) -> bool:
         """Whether it can be read: yes."""

@@ -112,9 +112,9 @@ def write(emit: Callable[[], object]) -> None:
 
 
 def say(line: str) -> None:
-    """Print a message on stderr; a closed stderr is no error."""
+    """Print a message on stderr, on one line whatever names it has; a closed one is no error."""
     try:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     except OSError:
         _discard(sys.stderr)
 
@@ -122,7 +122,7 @@ def say(line: str) -> None:
 def say_problems(file: str, problems: Iterable[str]) -> None:
     """Print what is wrong with a recording that can be read all the same."""
     for problem in problems:
-        say(f"vmemscope: {printable(file)}: {problem}")
+        say(f"vmemscope: {file}: {problem}")
 
 
 def _discard(stream: "TextIO") -> None:

@@ -29,6 +29,7 @@ from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.machine import Machine, MachineError, read_machine
 from tracers.packed import PackedError
+from tracers.regular_files import read_regular
 
 if TYPE_CHECKING:
     from tracers.constants.image.kernel_image import KernelImage
@@ -202,11 +203,12 @@ def _section_pages(machine: Machine) -> int | None:
 
 
 def _kprobe_events(machine_dir: Path | None) -> str:
-    path = machine_dir / "kprobe_events" if machine_dir else None
-    if path is None or not path.is_file():
+    if machine_dir is None:
         return ""
+    path = machine_dir / "kprobe_events"
     try:
-        with path.open("rb") as stream:
-            return stream.read(_PROBES_BYTES).decode("utf-8", "replace")
+        return read_regular(path, _PROBES_BYTES).decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as error:
         raise MachineError(f"{path}: {error.strerror or error}") from error

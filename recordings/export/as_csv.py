@@ -7,6 +7,7 @@ formula has a ``'`` before it, and so has text that begins with ``'`` itself: re
 ``'`` gives the original.
 """
 
+import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -21,14 +22,20 @@ if TYPE_CHECKING:
     from recordings.format.reader import Recording
 
 _ROWS: Final = 65_536
-#: OWASP, "CSV Injection": what opens a formula, also behind a tab or a carriage return.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: OWASP, "CSV Injection": what opens a formula, in full width, too, and behind blanks and what
+#: is not seen: a tab, a byte order mark.
+_FORMULA: Final = frozenset("=+-@\N{MINUS SIGN}")
+_BLANK: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _GUARD: Final = "'"
 
 
 def guarded(name: str) -> str:
     """Return text that no spreadsheet takes for a formula."""
-    return _GUARD + name if name.startswith((*_FORMULA, _GUARD)) else name
+    if name.isalnum() or not name:
+        return name
+    if unicodedata.category(name[0]) in _BLANK or name[0] == _GUARD:
+        return _GUARD + name
+    return _GUARD + name if unicodedata.normalize("NFKC", name[0])[0] in _FORMULA else name
 
 
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:

@@ -5,8 +5,6 @@ Promises: a preamble is only returned if its checksum is right and the columns a
 else is a ``RecordingError`` that says what the file is instead.
 """
 
-import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import FileIO
@@ -21,6 +19,7 @@ from recordings.format.framing import FramingError, Message, MessageKind
 from recordings.format.header import MAX_HEADER, BatchMeta, Header, RecordingError
 from recordings.format.schema import check_schema
 from recordings.format.sniff import describe
+from tracers.regular_files import open_regular
 
 #: Schema and dictionaries together: as written here, the header and 1 kB.
 _MAX_PREAMBLE: Final = MAX_HEADER + (16 << 20)
@@ -43,17 +42,10 @@ class Preamble:
 def open_file(path: Path) -> FileIO:
     """Open a regular file for reading. Raises ``RecordingError`` for anything else."""
     try:
-        # O_NONBLOCK: a FIFO without a writer must not block the open.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return FileIO(open_regular(path), "rb")
     except (OSError, ValueError) as error:
         text = getattr(error, "strerror", None) or error
         raise RecordingError(f"{path}: cannot be opened: {text}") from error
-    mode = os.fstat(fd).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(fd)
-        what = "a directory" if stat.S_ISDIR(mode) else "a pipe or device: save it to a file first"
-        raise RecordingError(f"{path}: is {what}")
-    return FileIO(fd, "rb")
 
 
 def read_preamble(read: Pread, size: int) -> Preamble:

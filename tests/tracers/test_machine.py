@@ -308,7 +308,9 @@ def test_nothing_understood_is_said(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "iomem")
     machine = read(tmp_path, {"kcore-vmcoreinfo": NOTES})
-    assert machine.problems == ("iomem: not read: not a regular file",)
+    assert machine.problems == (
+        "iomem: not read: not a regular file but a pipe: save what it gives to a file first",
+    )
 
 
 def test_a_directory_or_dead_link_is_not_read(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 """What the packers made comes out again; bombs end at the cap, damage is one error."""
 
 import io
+import lzma
+import os
 
 import pytest
 from hypothesis import given
@@ -38,11 +40,39 @@ def test_an_error_of_the_source_stays_what_it_is(kind: str) -> None:
         b"".join(packed.unpacked(read, kind))
 
 
+def test_a_large_dictionary_of_xz_is_no_damage() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
+    data = lzma.compress(b"log\n", filters=filters)
+    with pytest.raises(packed.PackedError, match=r"more than 256 MiB.* \(xz -d\)") as caught:
+        b"".join(packed.unpacked(io.BytesIO(data).read, "xz"))
+    assert not isinstance(caught.value, packed.DamagedError)
+
+
+def test_a_spool_leaves_half_of_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs
+
+    def small(file: int) -> os.statvfs_result:
+        values = list(real(file))
+        values[1], values[4] = 4096, 1024  # f_frsize, f_bavail: 4 MiB
+        return os.statvfs_result(values)
+
+    monkeypatch.setattr(os, "statvfs", small)
+    packed.spool([bytes(1 << 20)] * 2, lambda: 1 << 40)[0].close()
+    with pytest.raises(packed.PackedError, match=r"2 MiB unpacked, half of the free room in /"):
+        packed.spool([bytes(1 << 20)] * 3, lambda: 1 << 40)
+
+
+def test_a_spool_is_never_larger_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "SPOOL_CAP", 3 << 20)
+    with pytest.raises(packed.PackedError, match="3 MiB unpacked: make it a file first"):
+        packed.spool([bytes(1 << 20)] * 4, lambda: 1 << 40)
+
+
 def test_a_spool_ends_at_its_cap() -> None:
     file, size = packed.spool([b"12", b"345"], lambda: 5)
     with file:
         assert (size, file.tell()) == (5, 5)
-    with pytest.raises(packed.PackedError, match="unpacks to more than"):
+    with pytest.raises(packed.PackedError, match="takes more than 2 MiB unpacked"):
         packed.spool([bytes(1 << 20)] * 3, lambda: 2 << 20)
     assert packed.capped(1) == packed.FLOOR
     assert packed.capped(packed.FLOOR) == packed.RATIO_CAP * packed.FLOOR

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tui.streams import say
+
 EMIT = (
     "import sys\n"
     "from tui.streams import open_streams, say, write\n"
@@ -53,3 +55,8 @@ def test_a_stdout_that_takes_nothing_is_an_error(line: str, message: str) -> Non
 @pytest.mark.parametrize("line", [">/dev/full 2>/dev/full", ">/dev/full 2>&-"])
 def test_nobody_listening_on_stderr_is_no_error(line: str) -> None:
     assert shell(line).returncode == 2
+
+
+def test_a_message_stays_one_line_and_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    say("a\x1b[31m\nb\u202e\u05d0\udcff: 3 events")
+    assert capsys.readouterr().err == "a\\x1b[31m\\x0ab\\u202e\\u05d0\\udcff: 3 events\n"

@@ -7,9 +7,7 @@ Source: kernel/configs.c (CONFIG_IKCONFIG: a gzip file between IKCFG_ST and IKCF
 Documentation/arch/arm64/booting.rst for the header of the image.
 """
 
-import os
 import re
-import stat
 import zlib
 from pathlib import Path
 from typing import Final
@@ -18,6 +16,7 @@ from tracers.constants.errors import ConstantsError
 from tracers.constants.image import raw_header
 from tracers.constants.image.kernel_image import KernelImage
 from tracers.machine_files import CAPS
+from tracers.regular_files import read_regular
 
 _CAP: Final = CAPS["config"]
 _MARKER: Final = b"IKCFG_ST"
@@ -32,11 +31,7 @@ def config_file(path: Path) -> str:
         ConstantsError: it cannot be read, is damaged, no configuration, or not of arm64.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise ConstantsError(f"{path}: not a regular file")
-            data = stream.read(_CAP)
+        data = read_regular(path, _CAP)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConstantsError(f"{path}: the configuration cannot be read: {reason}") from error

@@ -10,7 +10,6 @@ elf.h. Addresses in the note are of the running kernel, KASLR included.
 
 import errno
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Final, Self
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.elf import AARCH64, MACHINES
 from tracers.machine_files import CAPS
+from tracers.regular_files import open_regular
 
 KCORE: Final = Path("/proc/kcore")
 _TEXT_CAP: Final = CAPS["kcore-vmcoreinfo"]
@@ -46,7 +46,7 @@ class Core:
         """
         self.path = path
         self._segments: list[tuple[int, int, int]] = []  # address, offset, size
-        self._handle = _open_regular(path)
+        self._handle = _opened(path)
         try:
             head = self._read_at(0, _ELF_HEADER.size)
             self.is_memory = head.startswith(b"\x7fELF")
@@ -170,16 +170,11 @@ def iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = content_at + (size + 3 & ~3)
 
 
-def _open_regular(path: Path) -> int:
+def _opened(path: Path) -> int:
     try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_regular(path)
     except (OSError, ValueError) as error:
         raise ConstantsError(_open_error(path, error)) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ConstantsError(f"{path}: not a regular file")
-    return handle
 
 
 def _open_error(path: Path, error: OSError | ValueError) -> str:

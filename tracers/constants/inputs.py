@@ -10,7 +10,6 @@ as there is another way.
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,7 @@ from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
 from tracers.constants.task_size import task_bits
 from tracers.machine import TASK_BITS, side_files
+from tracers.regular_files import read_regular
 
 _BTF_CAP: Final = 256 << 20
 _SYMBOLS_CAP: Final = 64 << 20  # /proc/kallsyms with many modules has 20 MB
@@ -173,8 +173,6 @@ def read_symbols(path: Path) -> bytes:
 
 def _read(path: Path, cap: int) -> bytes | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as stream:
-            return stream.read(cap) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+        return read_regular(path, cap)
     except (OSError, ValueError):
         return None

@@ -70,7 +70,7 @@ def record(
         process = None
         try:
             report_start(capture)
-            notify("READY=1", f"STATUS=recording to {output}")
+            notify("READY=1", f"STATUS=recording to {printable(str(output))}")
             process = _run(command, streaming=not isinstance(target, Path))
             reason = _watch(capture, signals, process, duration)
         except BaseException as error:

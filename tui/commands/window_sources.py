@@ -23,6 +23,7 @@ from tracers.formulas import WindowError, family_for_release, formula
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
 from tracers.memstart import memstart_from_ram
+from tracers.regular_files import read_regular
 from tracers.window import Window
 
 _SIZES: Final = ("va_bits", "page_size", "struct_page")
@@ -139,12 +140,9 @@ def _is_core(path: Path) -> bool:
 def _head(path: Path, number: int) -> bytes:
     """Return the first bytes of a regular file, b"" of anything else."""
     try:
-        if path.is_file():
-            with path.open("rb") as stream:
-                return stream.read(number)
+        return read_regular(path, number)
     except (OSError, ValueError):
-        pass
-    return b""
+        return b""
 
 
 def covering(report: WindowReport, asked: tuple[int, int] | None) -> WindowReport:

@@ -73,6 +73,24 @@ def test_no_cell_of_text_opens_a_formula(tmp_path: Path) -> None:
             assert not row[column].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
 
 
+#: Full width and small forms, the sign for minus; blanks and what is not seen before them.
+BEGINS = (
+    *("\uff1d", "\uff0b", "\uff0d", "\uff20", "\ufe62", "\ufe63", "\ufe66", "\ufe6b", "\u2212"),
+    *("\ufeff=", "\ufeff\uff1d", "\ufeff\t=", "\u200b@", "\u202e=", "\u2028="),
+    *(" =", "\xa0=", "\u3000+", "\x00=", "\v=", "\x1b="),
+)
+
+
+@pytest.mark.parametrize("begin", BEGINS)
+def test_what_a_spreadsheet_takes_for_the_start_of_a_formula(begin: str) -> None:
+    assert guarded(begin + "cmd|' /C calc'!A0") == "'" + begin + "cmd|' /C calc'!A0"
+
+
+@pytest.mark.parametrize("name", ["", "kworker/0:1", "größe", "大きさ", "(sd-pam)", "1=2", "½"])
+def test_other_names_stay(name: str) -> None:
+    assert guarded(name) == name
+
+
 @given(st.text())
 def test_the_guard_can_be_taken_away(text: str) -> None:
     assert unguarded(guarded(text)) == text

@@ -193,8 +193,8 @@ def test_other_files_are_named_and_the_way_out_given(tmp_path):
     assert "cut short" in refused(tmp_path / "marker")
     assert "without a schema" in refused(tmp_path / "tail")
     assert "a directory" in refused(tmp_path / "folder")
-    assert "a pipe or device" in refused(tmp_path / "fifo")
-    assert "a pipe or device" in refused(Path("/dev/null"))
+    assert "not a regular file but a pipe: save" in refused(tmp_path / "fifo")
+    assert "not a regular file but a device: save" in refused(Path("/dev/null"))
     assert "No such file" in refused(tmp_path / "nothing")
 
 

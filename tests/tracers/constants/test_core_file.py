@@ -185,7 +185,7 @@ def test_why_proc_kcore_cannot_be_opened(
     def fail(*_: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "open", fail)
+    monkeypatch.setattr(core_file, "open_regular", fail)
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(ConstantsError) as caught:
         Core(core_file.KCORE)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import lzma
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,8 @@ PACKERS = {
 
 def read(path: Path, size: int = 100_000) -> tuple[bytes, Input]:
     with Input(path) as source:
+        source.peek(lambda _: True)
+        assert len(source.sha256) in (0, 64)  # asked for between the head and the rest
         return b"".join(iter(lambda: source.read1(size), b"")), source
 
 
@@ -148,6 +151,167 @@ def test_a_pipe_without_writer_yet_is_waited_for(tmp_path: Path):
     thread.join()
 
 
+def test_a_regular_file_is_only_hashed_when_somebody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "log"
+    path.write_bytes(RAW)
+    real = os.pread
+
+    def pread(*_: object) -> bytes:
+        raise AssertionError("hashed before it was known to be a log")
+
+    monkeypatch.setattr(os, "pread", pread)
+    with Input(path) as source:
+        assert source.peek(lambda _: False) == RAW[:HEAD_BYTES]
+        monkeypatch.setattr(os, "pread", real)
+        assert source.sha256 == hashlib.sha256(RAW).hexdigest()
+        assert b"".join(iter(lambda: source.read1(1 << 20), b"")) == RAW
+
+
+def test_the_digest_begins_where_standard_input_stands(tmp_path: Path):
+    (tmp_path / "log").write_bytes(RAW)
+    saved = os.dup(0)
+    file = os.open(tmp_path / "log", os.O_RDONLY)
+    os.lseek(file, 1000, os.SEEK_SET)
+    os.dup2(file, 0)
+    try:
+        with Input(STDIN) as source:
+            assert source.peek(lambda _: True)
+            assert source.sha256 == hashlib.sha256(RAW[1000:]).hexdigest()
+            assert b"".join(iter(lambda: source.read1(1 << 20), b"")) == RAW[1000:]
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(file)
+
+
+def sparse(path: Path, *pieces: int, size: int) -> Path:
+    """A file of that size with a kilobyte written at each of the places."""
+    with path.open("wb") as file:
+        for at in pieces:
+            file.seek(at)
+            file.write(RAW[:1024])
+        file.truncate(size)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pieces", "size"),
+    [
+        ((), 1 << 40),
+        ((0,), 1 << 40),
+        (((1 << 40) - 1024,), 1 << 40),
+        ((0, 900 << 20, 1800 << 20), 1900 << 20),
+    ],
+)
+def test_a_file_of_holes_is_no_log(tmp_path: Path, pieces: tuple[int, ...], size: int):
+    path = sparse(tmp_path / "log", *pieces, size=size)
+    with pytest.raises(OSError, match="more than 1 GiB of it were never written"):
+        Input(path)
+
+
+def test_a_log_may_have_holes(tmp_path: Path):
+    path = sparse(tmp_path / "log", 0, 3 << 20, size=4 << 20)
+    with Input(path) as source:
+        assert source.read1(1024) == RAW[:1024]
+        assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/dev/zero", "no log but a device without an end"),
+        ("/dev/full", "no log but a device without an end"),
+        ("/dev/urandom", "no log but a device without an end"),
+        ("/proc/self", "no log but a directory"),
+        ("/proc/kmsg", "gone for the log daemon and all others; give the output of dmesg"),
+    ],
+)
+@pytest.mark.parametrize("by", ["name", "link", "stdin"])
+def test_what_has_no_end_or_is_taken_away_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, target: str, message: str
+):
+    path = tmp_path / "link" if by == "link" else Path(target)
+    if by == "link":
+        path.symlink_to(target)
+    if by != "stdin":
+        monkeypatch.setattr(os, "open", lambda *_: pytest.fail("opened"))
+        with pytest.raises(OSError, match=message):
+            Input(path)
+        return
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        pytest.skip(f"{path}: {error}")
+    saved = os.dup(0)
+    os.dup2(file, 0)
+    try:
+        with pytest.raises(OSError, match=message):
+            Input(STDIN)
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(file)
+
+
+def test_sockets_are_streams_but_their_names_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("log")
+        with pytest.raises(OSError, match="no log but a socket"):
+            Input(Path("log"))
+    ours, theirs = socket.socketpair()
+    saved = os.dup(0)
+    os.dup2(theirs.fileno(), 0)
+    theirs.close()
+    ours.sendall(b"[    0.1] x\n")
+    ours.close()
+    try:
+        with Input(STDIN) as source:
+            assert source.read1(99) == b"[    0.1] x\n"
+            assert source.read1(99) == b""
+            assert source.sha256 == hashlib.sha256(b"[    0.1] x\n").hexdigest()
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+
+
+def test_what_the_kernel_makes_is_a_stream():
+    with Input(Path("/proc/self/mountinfo")) as source:
+        assert source.sha256 == ""
+        text = b"".join(iter(lambda: source.read1(100), b""))
+        assert text == Path("/proc/self/mountinfo").read_bytes()
+        assert source.sha256 == hashlib.sha256(text).hexdigest()
+
+
+def test_a_device_without_a_log_has_an_end():
+    with Input(Path("/dev/null")) as source:
+        assert source.read1(9) == b""
+
+
+@pytest.mark.skipif(not os.access("/dev/kmsg", os.R_OK), reason="no /dev/kmsg for us")
+def test_dev_kmsg_ends_where_the_log_does():
+    with Input(Path("/dev/kmsg")) as source:
+        text = b"".join(iter(lambda: source.read1(100), b""))
+    lines = text.splitlines()
+    assert lines
+    assert all(line.partition(b";")[0].count(b",") >= 3 for line in lines if line[:1] != b" ")
+
+
+def test_a_terminal_is_read_until_its_end(tmp_path: Path):
+    master, slave = os.openpty()
+    name = Path(os.ttyname(slave))
+    os.write(master, b"# tracer: nop\n\x04")
+    with Input(name) as source:
+        assert source.read1(99) == b"# tracer: nop\n"
+        assert source.read1(99) == b""
+    os.close(master)
+    os.close(slave)
+
+
 def test_a_regular_file_holds_it_all(tmp_path: Path):
     plain = tmp_path / "plain"
     plain.write_bytes(RAW)
@@ -163,7 +327,10 @@ def test_a_bomb_ends_at_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tracers.packed.FLOOR", 1 << 20)
     path = tmp_path / "trace.dat.gz"
     path.write_bytes(gzip.compress(bytes(32 << 20)))
-    with Input(path) as source, pytest.raises(PackedError, match="unpacks to more than"):
+    with (
+        Input(path) as source,
+        pytest.raises(PackedError, match="takes more than 1 MiB unpacked: make it a file"),
+    ):
         source.file()
     # read on the way it takes no room, so nothing ends it
     assert len(read(path)[0]) == 32 << 20

@@ -8,11 +8,11 @@ short reads instead of SIGBUS, and a 490 MB vmlinux costs only the pages looked 
 
 import errno
 import os
-import stat
 from pathlib import Path
 from typing import Self
 
 from tracers.constants.errors import ConstantsError
+from tracers.regular_files import open_regular
 
 
 class FileBytes:
@@ -32,18 +32,14 @@ class FileBytes:
             ConstantsError: it cannot be opened, or is something else than a regular file.
         """
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = open_regular(path)
         except (OSError, ValueError) as error:
             hint = (
                 " (as root?)" if getattr(error, "errno", 0) in (errno.EPERM, errno.EACCES) else ""
             )
             reason = getattr(error, "strerror", None) or error
             raise ConstantsError(f"{path}: cannot be read: {reason}{hint}") from error
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(handle)
-            raise ConstantsError(f"{path}: not a regular file; give a kernel's vmlinux or Image")
-        return cls(handle, status.st_size)
+        return cls(handle, os.fstat(handle).st_size)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes at ``offset``: fewer at the end or where reading fails."""

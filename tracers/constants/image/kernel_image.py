@@ -225,7 +225,7 @@ class KernelImage:
             ConstantsError: the section is absurdly large, or the file cut short.
         """
         if self.kind == "btf":
-            return self._source.read(0, self._source.size)
+            return self._source.read(0, SECTION_CAP)
         if self._elf:
             return self.section(".BTF")
         at = self._search(_BTF)  # no names needed: its header says how long it is
@@ -359,6 +359,8 @@ def open_kernel(path: Path, *, system_map: Path | None = None) -> KernelImage:
 def _identify(path: Path, source: FileBytes) -> KernelImage:
     origin = str(path)
     head = source.read(0, _HEAD)
+    if not head.startswith(b"\x7fELF"):  # whose debug information may be large, or memory dumped
+        _check_size(source.size, origin)
     packed = compressed.packing(head, origin)
     kind = "Image"
     payload = compressed.zboot(head, source, origin)
@@ -376,6 +378,8 @@ def _identify(path: Path, source: FileBytes) -> KernelImage:
     try:
         if head.startswith(b"\x7fELF"):
             elf = Elf(source, origin)
+            if elf.kind != ET_CORE:
+                _check_size(sum(region.size for region in elf.regions), origin)
             return KernelImage(
                 path, source, "vmcore" if elf.kind == ET_CORE else "vmlinux", packed, elf=elf
             )
@@ -388,3 +392,11 @@ def _identify(path: Path, source: FileBytes) -> KernelImage:
         with suppress(OSError):
             source.close()
         raise
+
+
+def _check_size(size: int, origin: str) -> None:
+    if size > compressed.SIZE_CAP:
+        raise ConstantsError(
+            f"{origin}: larger than {compressed.SIZE_CAP >> 30} GiB, as no kernel is; give an arm64"
+            " kernel's vmlinux or Image"
+        )

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.errors import ConstantsError
+from tracers.regular_files import read_regular
 
 #: GCC and Clang append these to the name of a function they changed; not what they append
 #: to a part of one (.cold, .part.N) or to a jump table's entry (.cfi_jt).
@@ -223,8 +224,7 @@ def read_map(path: Path) -> SymbolTable:
         ConstantsError: it cannot be read, or as ``from_map``.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_MAP_CAP)
+        text = read_regular(path, _MAP_CAP)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConstantsError(f"{path}: cannot be read: {reason}") from error

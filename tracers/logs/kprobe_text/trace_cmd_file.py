@@ -2,16 +2,20 @@
 """Reads a trace-cmd file (trace.dat) through the trace-cmd program.
 
 Promises: the program gets the open file, never a name; no shell, no plugins; it is ended when we
-stop reading; its stderr is kept for the error message, and its exit code is checked. Functions are
-found by the symbols in the file. trace-cmd 3.1.6 exits with 0 and prints nothing for most files
-that are cut short: so an empty report is an error.
+stop reading, and by the kernel when we end, however that is; it is not waited for for ever, and
+not read without end. Its stderr is kept for the error message, and its exit code is checked.
+Functions are found by the symbols in the file. trace-cmd 3.1.6 exits with 0 and prints nothing for
+most files that are cut short: so an empty report is an error. Some damaged files make it loop.
 """
 
 import os
 import re
+import select
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Final, Self, cast
@@ -35,9 +39,41 @@ _MISSING: Final = (
     "trace-cmd of Debian, Ubuntu, Fedora, RHEL, openSUSE, Arch); or run it elsewhere, its text is "
     "read too: trace-cmd report -t FILE > TEXT"
 )
-_QUERY_TIMEOUT_S: Final = 60  # for one query about the file
+#: How long the program may be silent while it reports, and for how long the questions about the
+#: file may take, all of them together.
+SILENCE_S: Final = 60
+QUERIES_S: Final = 30
+#: The most text a file may become: for each of its bytes, and of a small one. An event of 36 bytes
+#: becomes a line of 130, and trace-cmd packs a storm 20:1.
+TEXT_RATIO: Final = 1024
+TEXT_FLOOR: Final = 64 << 20
+_TICK_S: Final = 1.0  # of waiting; a stop (Ctrl-Z) counts as one
+#: Runs in the child before the program. PR_SET_PDEATHSIG: whatever ends us, SIGKILL too, ends it;
+#: our id is compared as that may have happened before. No core file is left of a crash either.
+_GUARD: Final = """
+import os, resource, sys
+try:
+    import ctypes
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+except (ImportError, OSError, AttributeError):
+    pass
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execv(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        sys.exit(error.strerror)
+"""
 _MOST_OUTPUT: Final = 64 << 20  # bytes of a query's output; a large kernel's kallsyms are 10 MiB
 _STDERR: Final = 4096  # bytes kept
+_LOOPS: Final = (
+    "trace-cmd reads in it without end, as in some files that are damaged: copy it again, or try a"
+    " newer trace-cmd: trace-cmd report -t FILE > TEXT"
+)
+_ENDLESS: Final = (
+    "trace-cmd prints more of it than a file of its size can hold, as of some files that are"
+    " damaged: copy it again"
+)
 _SYMBOL: Final = re.compile(
     rb"^([0-9a-f]{8,16}) (%s)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*\r?$"
     % b"|".join(name.encode() for name in KINDS),
@@ -66,7 +102,8 @@ class TraceCmdFile:
     ``lines``, ``notes`` as in ``TextLog``, complete once ``batches`` is exhausted.
 
     Raises:
-        LogError: trace-cmd is not installed.
+        LogError: trace-cmd is not installed, or gives no answer.
+        OSError: trace-cmd cannot be run.
     """
 
     def __init__(
@@ -78,6 +115,7 @@ class TraceCmdFile:
             raise LogError(_MISSING)
         self._program = program
         self._file = file
+        self._patience = float(QUERIES_S)
         clock = _CLOCK.search(self._query("dump", "--clock"))
         self.clock = clock[1].decode() if clock else None
         uname = _UNAME.search(self._query("report", "-N", "--uname"))
@@ -108,12 +146,15 @@ class TraceCmdFile:
         """Yield the events block by block, with what is missing around them.
 
         Raises:
-            LogError: trace-cmd cannot read the file, or its times are not nanoseconds.
+            LogError: trace-cmd cannot read the file or does not end, or its times are not
+                nanoseconds.
             OSError: trace-cmd cannot be run.
         """
         reported = 0
-        with _Report(self._command("report", "-N", "-t"), self._file) as report:
-            self._log = TraceCmdLog(report.stdout, names=self._names, block=self._block)
+        most = TEXT_FLOOR + TEXT_RATIO * os.fstat(self._file).st_size
+        command = self._command("report", "-N", "-t")
+        with _Report(command, self._file, silence=SILENCE_S, most=most) as report:
+            self._log = TraceCmdLog(report, names=self._names, block=self._block)
             for batch in self._log.batches():
                 reported += batch.losses.lost
                 # The kernel's count includes the losses that marks without a number stand for.
@@ -132,14 +173,19 @@ class TraceCmdFile:
         return [self._program, *arguments, "-i", f"/dev/fd/{self._file}"]
 
     def _query(self, *arguments: str) -> bytes:
-        """Return the beginning of trace-cmd's output; nothing if it fails or hangs."""
-        with _Report(self._command(*arguments), self._file) as report:
-            timer = threading.Timer(_QUERY_TIMEOUT_S, report.close)
-            timer.start()
-            try:
-                return report.stdout.read(_MOST_OUTPUT)
-            finally:
-                timer.cancel()
+        """Return the beginning of trace-cmd's output; nothing if it fails.
+
+        Raises:
+            LogError: no answer in the time that is left for all queries.
+        """
+        command = self._command(*arguments)
+        with _Report(command, self._file, silence=self._patience, most=None) as report:
+            pieces, left = [], _MOST_OUTPUT
+            while left > 0 and (piece := report.read1(left)):
+                pieces.append(piece)
+                left -= len(piece)
+            self._patience -= report.waited
+        return b"".join(pieces)
 
     def _symbols(self) -> dict[int, str]:
         symbols = _SYMBOL.findall(self._query("report", "-N", "-f"))
@@ -148,18 +194,28 @@ class TraceCmdFile:
 
 
 class _Report:
-    """A run of trace-cmd on an open file, ended when the context is left."""
+    """A run of trace-cmd on an open file, ended when the context is left; it reads as its text.
 
-    def __init__(self, command: Sequence[str], file: int) -> None:
+    ``silence``: for how many seconds it may say nothing. ``most``: how many bytes it may say.
+    ``waited``: seconds that were spent on waiting for it.
+    """
+
+    def __init__(
+        self, command: Sequence[str], file: int, *, silence: float, most: int | None
+    ) -> None:
+        self._silence = silence
+        self._left = most
+        self.waited = 0.0
+        # A child's parent is the thread that started it: it ends with that, too.
         self._process = subprocess.Popen(  # noqa: S603 (a list, no shell)
-            command,
+            [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(file,),
             env=os.environ | {"LC_ALL": "C"},
         )
-        self.stdout: IO[bytes] = cast("IO[bytes]", self._process.stdout)
+        self._stdout: IO[bytes] = cast("IO[bytes]", self._process.stdout)
         self._stderr = cast("BufferedReader", self._process.stderr)
         self._stderr_tail = b""
         self._listener = threading.Thread(target=self._listen, name="trace-cmd", daemon=True)
@@ -176,9 +232,42 @@ class _Report:
         while chunk := self._stderr.read1(_STDERR):
             self._stderr_tail = (self._stderr_tail + chunk)[-_STDERR:]
 
+    def read1(self, size: int) -> bytes:
+        """Return up to ``size`` of the next bytes of its text, b"" at the end.
+
+        Raises:
+            LogError: there is none, or too much.
+        """
+        silent = 0.0
+        while True:
+            began = time.monotonic()
+            ready = select.select([self._stdout], [], [], min(_TICK_S, self._silence))[0]
+            passed = min(time.monotonic() - began, _TICK_S)
+            silent += passed
+            self.waited += passed
+            if ready:
+                break
+            if silent >= self._silence:
+                raise LogError(_LOOPS)
+        data = os.read(self._stdout.fileno(), min(size, _MOST_OUTPUT))
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise LogError(_ENDLESS)
+        return data
+
+    read = read1
+
     def failure(self) -> str | None:
-        """Wait for the end of the program; return why it failed, None if it did not."""
-        code = self._process.wait()
+        """Wait for the end of the program; return why it failed, None if it did not.
+
+        Raises:
+            LogError: it closed its output and does not end.
+        """
+        try:
+            code = self._process.wait(self._silence)
+        except subprocess.TimeoutExpired as error:
+            raise LogError(_LOOPS) from error
         self._listener.join()
         if not code:
             return None
@@ -190,5 +279,5 @@ class _Report:
         self._process.kill()
         self._process.wait()
         self._listener.join()
-        self.stdout.close()
+        self._stdout.close()
         self._stderr.close()
