@@ -76,7 +76,6 @@ def _exit_code(error: Exception) -> int:
     """Tell an error in one line; return its exit code."""
     import click  # noqa: PLC0415 (as above)
 
-    from recordings.wording.escape import printable  # noqa: PLC0415
     from tracers.errors import VmemscopeError  # noqa: PLC0415
     from tui.streams import ReaderGoneError, say  # noqa: PLC0415
 
@@ -86,13 +85,14 @@ def _exit_code(error: Exception) -> int:
         case ReaderGoneError():  # of click's own text, such as the help: commands ignore it
             return 0
         case click.exceptions.NoArgsIsHelpError():  # the whole help
-            say(error.format_message())
+            for line in error.format_message().splitlines():
+                say(line)
         case click.ClickException():
             context = getattr(error, "ctx", None)
             hint = f" (see {context.command_path} --help)" if context else ""
-            say(f"vmemscope: {printable(' '.join(error.format_message().split()))}{hint}")
+            say(f"vmemscope: {' '.join(error.format_message().split())}{hint}")
         case VmemscopeError():
-            say(f"vmemscope: {printable(str(error))}")
+            say(f"vmemscope: {error}")
         case _:
             return _crashed(error)
     return EXIT_UNREADABLE
