@@ -77,7 +77,7 @@ def check(
     codes = []
     for name, capture in captures_of(files):
         if isinstance(capture, str):
-            say(f"vmemscope: {printable(capture)}")
+            say(f"vmemscope: {capture}")
             code, line = EXIT_UNREADABLE, "UNREADABLE"
         else:
             code, line = _check(capture, limits)

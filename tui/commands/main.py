@@ -19,6 +19,7 @@ from tui.commands.doctor import doctor
 from tui.commands.export import export
 from tui.commands.record import live, record
 from tui.commands.report import report
+from tui.commands.terminal import require_terminal
 from tui.commands.window import explain, window
 from tui.streams import say, write
 
@@ -135,9 +136,7 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
     from recordings.api import open_recording_or_sample
     from recordings.samples import PREFIX
 
-    # Textual draws on stderr: redirected, the screen would stay empty.
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise click.UsageError("replay draws on a terminal; for pipes there is: vmemscope report")
+    require_terminal("replay", "vmemscope report")
     speed = speed or ("0.25" if file.startswith(PREFIX) else "1")
     with open_recording_or_sample(file) as recording:
         from tui.dashboard.app import run

@@ -15,6 +15,7 @@ import click
 
 from tui.commands.completing import files
 from tui.commands.quantities import seconds_of, size_of
+from tui.commands.terminal import require_terminal
 
 _OPTIONS: Final = (
     click.option(
@@ -134,8 +135,7 @@ def live(output: Path | None, **options: Any) -> None:  # noqa: ANN401 (as above
     capture, and closing the terminal ends both with a whole file. Without -o only the numbers are
     kept. To look at the past meanwhile: vmemscope replay FILE, in another terminal.
     """
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise click.UsageError("live draws on a terminal; without one there is: vmemscope record")
+    require_terminal("live", "vmemscope record")
     if output == Path("-"):
         raise click.UsageError("live cannot stream: for that there is vmemscope record -o -")
     from tui.dashboard.live_app import run  # noqa: PLC0415

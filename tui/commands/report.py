@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from recordings.wording.escape import printable
 from tui.commands.captures import captures_of
 from tui.commands.completing import files_or_samples
 from tui.commands.what_if_options import what_if_from, what_if_options
@@ -81,13 +80,13 @@ def _capture(file: str) -> "Parts":
     captures = [capture for _, capture in found if isinstance(capture, Parts)]
     errors = [error for _, error in found if isinstance(error, str)]
     if len(captures) > 1:
-        names = ", ".join(printable(str(capture.paths[0])) for capture in captures[:_LISTED])
+        names = ", ".join(str(capture.paths[0]) for capture in captures[:_LISTED])
         more = f" and {len(captures) - _LISTED} more" if len(captures) > _LISTED else ""
         raise RecordingError(f"{file} holds {len(captures)} captures: name one: {names}{more}")
     if not captures:
         raise RecordingError(errors[0])
     for error in errors:
-        say(f"vmemscope: {printable(error)}")
+        say(f"vmemscope: {error}")
     return captures[0]
 
 

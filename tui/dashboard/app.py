@@ -7,13 +7,15 @@ publishes becomes one message, which replaces an older one still waiting. No eve
 in the widgets.
 """
 
+import gc
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Final, Literal, Protocol
 
-from textual import work
+from textual import on, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -24,7 +26,7 @@ from textual.worker import Worker, WorkerState
 from recordings.format.header import Header
 from recordings.format.reader import Recording
 from recordings.ledger.snapshot import Call, Operation
-from tui.dashboard.terminal import TerminalDriver
+from tui.dashboard.terminal import HungUp, TerminalDriver, WantsOut, ending_signals_give_back
 from tui.dashboard.themes import DARK, FALLBACK, LIGHT
 from tui.playback.player import MAX_SPEED, Command, Player, PlayerView, Replay
 from tui.screens.dashboard import Dashboard
@@ -38,6 +40,8 @@ SEEK: Final = 1 / 20
 SEEK_FINE: Final = 1 / 200
 #: Exit code when reading the recording failed midway: as for unreadable input.
 EXIT_ERROR: Final = 2
+#: Exit code when the terminal has gone away: as for SIGHUP.
+EXIT_HUNG_UP: Final = 128 + signal.SIGHUP
 
 #: Where to begin: trace seconds after the first event, or the end.
 Start = float | Literal["end"]
@@ -192,6 +196,19 @@ class ScopeApp(App[None]):
         """Leave."""
         self.exit(return_code=EXIT_ERROR if self.failure else 0)
 
+    async def on_wants_out(self, _: WantsOut) -> None:
+        """Leave, whatever is open."""
+        await self.action_quit()
+
+    @on(Driver.SignalResume)
+    def draw_again(self) -> None:
+        """Draw all of the screen, which is empty after SIGTSTP and SIGCONT."""
+        self.refresh(layout=True)
+
+    def on_hung_up(self, _: HungUp) -> None:
+        """End as SIGHUP would."""
+        self.exit(return_code=EXIT_HUNG_UP)
+
 
 class ReplayApp(ScopeApp):
     """Replays one recording."""
@@ -291,8 +308,11 @@ def run(
 
     ``speed`` is a factor of true time (``None``: as fast as possible), ``start`` trace seconds
     after the first event, or "end". 0 is a normal end, 2 an error while the recording was
-    being read, which the screen showed.
+    being read, which the screen showed, 129 that the terminal has gone away. A signal ends the
+    process with 128 + its number, and leaves the terminal as it was.
     """
     app = ReplayApp(recording, speed=speed or MAX_SPEED, start=start, paused=paused)
-    app.run()
+    with ending_signals_give_back():
+        app.run()
+    gc.freeze()  # else Python goes through all that was drawn before it ends: up to a second
     return app.return_code or 0

@@ -6,6 +6,7 @@ closed, an error in drawing), the probes are off and the file is whole afterward
 """
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Unpack
@@ -17,6 +18,7 @@ from recordings.capture.rotation import Limits
 from tui.capturing import session
 from tui.capturing.signals import Signals
 from tui.dashboard.app import COMMON_KEYS, ScopeApp
+from tui.dashboard.terminal import HungUp, ending_signals_give_back
 from tui.playback.live_player import LivePlayer
 from tui.screens.help import LIVE_KEYS
 from tui.streams import say
@@ -63,6 +65,10 @@ class LiveApp(ScopeApp):
         """Freeze the view, or resume it."""
         self.player.send(LivePlayer.toggle)
 
+    def on_hung_up(self, _: HungUp) -> None:
+        """End the capture as SIGHUP would (the base class's handler leaves)."""
+        self.reason = signal.SIGHUP.name
+
     def _handle_signal(self) -> None:
         number = self._signals.take() if self._signals is not None else None
         if number is not None:
@@ -82,7 +88,8 @@ def run(output: Path | None, **options: Unpack[session.Options]) -> int:
         capture = session.begin(source, output, Limits())
         app = LiveApp(capture, signals, warnings=warnings)
         try:
-            app.run()
+            with ending_signals_give_back():  # those that are not in ``signals``
+                app.run()
         finally:
             capture.stop(app.reason)
         return session.report_end(capture)  # no signal shall change the exit code now

@@ -36,13 +36,15 @@ class Player:
         self._clock = clock
         self._tick_s = tick_s
         self._commands: queue.Queue[Command | None] = queue.Queue()
+        self.stopped = False
 
     def send(self, command: Command) -> None:
         """Have ``command`` done by the player's thread, in order."""
         self._commands.put(command)
 
     def stop(self) -> None:
-        """End ``run`` after the commands before this."""
+        """End ``run``; commands that have not begun are not done any more."""
+        self.stopped = True
         self._commands.put(None)
 
     def join(self) -> None:
@@ -59,7 +61,7 @@ class Player:
         indexing = True
         last = tick = self._clock()
         tick_ns = int(self._tick_s * 1e9)
-        while True:
+        while not self.stopped:
             indexing = indexing and replay.index_some()
             command, received = self._next(indexing, tick + tick_ns - self._clock())
             now = self._clock()
@@ -67,7 +69,7 @@ class Player:
             last = now
             try:
                 if received:
-                    if command is None:
+                    if command is None or self.stopped:
                         return
                     command(replay)
                 # Also before a wait without end: the position reached must be shown.

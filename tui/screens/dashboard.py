@@ -11,6 +11,8 @@ from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.events import Resize
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -113,6 +115,15 @@ class Dashboard(Screen[None]):
     def has_pages(self) -> bool:
         """Whether the screen is so low that panels take turns."""
         return self.has_class("-short")
+
+    def check_message_enabled(self, message: Message) -> bool:
+        """Drop a size that has changed since.
+
+        Laying out for it tells this screen of that size anew, and so does the true one: two of them
+        in turn, without end, where the terminal is resized while the screen is being drawn.
+        """
+        outdated = isinstance(message, Resize) and message.size != self.app.size
+        return not outdated and super().check_message_enabled(message)
 
     def on_resize(self) -> None:
         """Let the footer show the keys for the new size, once the breakpoint classes are set."""

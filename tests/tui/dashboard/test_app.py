@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from textual.events import Resize
+from textual.geometry import Size
 from textual.pilot import Pilot
 
 from recordings.format.header import Header
 from recordings.format.reader import Recording, RecordingError
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import MACHINE, storm_rows
-from tui.dashboard.app import EXIT_ERROR, ReplayApp
+from tui.dashboard.app import EXIT_ERROR, EXIT_HUNG_UP, ReplayApp
+from tui.dashboard.terminal import HungUp
 from tui.dashboard.themes import DARK, LIGHT
 from tui.playback.player import MAX_SPEED
 from tui.screens.explain import ExplainScreen
@@ -304,3 +307,18 @@ async def test_the_probes_of_a_recording_are_shown(make: Make):
         assert shown.count(r"\x1b]0;x\x07[bold]") == 2
         await press(app, pilot, "escape")
         assert app.screen is app.dashboard
+
+
+async def test_a_size_that_has_changed_since_is_not_drawn(storm):
+    """Two sizes at once, as when the terminal is resized meanwhile, were drawn in turn for ever."""
+    async with running(storm, size=(80, 25)) as (app, _):
+        old, now = Size(80, 24), Size(80, 25)
+        assert not app.dashboard.post_message(Resize(old, old))
+        assert app.dashboard.post_message(Resize(now, now))
+
+
+async def test_the_terminal_gone_is_an_exit_code(storm):
+    async with running(storm) as (app, pilot):
+        app.post_message(HungUp())
+        await pilot.pause()
+    assert app.return_code == EXIT_HUNG_UP == 129

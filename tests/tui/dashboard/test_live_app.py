@@ -2,13 +2,8 @@
 """The live dashboard: its keys, its empty state, and that it never touches the capture."""
 
 import asyncio
-import fcntl
-import os
-import pty
 import signal
-import struct
 import subprocess
-import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,9 +16,10 @@ from benchmarks.feed import Feed
 from recordings.capture.drain import Capture, header_of
 from recordings.capture.rotation import Rotation
 from recordings.format.reader import open_recording
-from tests.recordings.made import PATIENCE_S, wait_for
+from tests.recordings.made import wait_for
 from tests.tui.dashboard.test_app import HOSTILE, screen_text
 from tests.tui.processes import ROOT, command, whole
+from tests.tui.terminals import Terminal
 from tui.dashboard.live_app import LiveApp
 from tui.playback.live_player import LivePlayer
 from tui.screens.help import HelpScreen
@@ -227,71 +223,26 @@ def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
         app.player.capture.stop()
 
 
-class Terminal:
-    """The command on a pseudo-terminal of its own, 80x24."""
-
-    def __init__(self, *args: object) -> None:
-        self.main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.process = subprocess.Popen(
-            command(*args),
-            stdin=side,
-            stdout=side,
-            stderr=side,
-            cwd=ROOT,
-            start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color"},
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
-        )
-        os.close(side)
-
-    def read_until(self, text: bytes) -> bytes:
-        got = b""
-        while text not in got:
-            got += os.read(self.main, 1 << 16)
-        return got
-
-    def drain(self) -> bytes:
-        """Return what it writes until it ends."""
-        got = b""
-        try:
-            while piece := os.read(self.main, 1 << 16):
-                got += piece
-        except OSError:  # EIO: the terminal is closed on the other side
-            pass
-        return got
-
-
 @pytest.mark.parametrize("how", ["q", "ctrl+c", "SIGTERM", "SIGHUP", "SIGINT", "closed"])
 def test_however_it_ends_the_file_is_whole(tmp_path, how):
     path = tmp_path / "a.arrows"
-    spec = {"rate": 2000, "rounds": None}
-    terminal = Terminal(spec, "live", "-o", path)
-    try:
-        terminal.read_until(b"LIVE")
+    with Terminal(command({"rate": 2000, "rounds": None}, "live", "-o", path)) as terminal:
+        terminal.until(b"LIVE")
         wait_for(lambda: path.stat().st_size > 20_000)
-        output = b""
         if how == "closed":
-            os.close(terminal.main)
+            terminal.hang_up()
+        elif how.startswith("SIG"):
+            terminal.process.send_signal(signal.Signals[how])
         else:
-            if how.startswith("SIG"):
-                terminal.process.send_signal(signal.Signals[how])
-            else:
-                os.write(terminal.main, b"q" if how == "q" else b"\x03")
-            output = terminal.drain()
-        assert terminal.process.wait(PATIENCE_S) == 1
-    finally:
-        terminal.process.kill()
-        terminal.process.wait()
-        if how != "closed":
-            os.close(terminal.main)
+            terminal.send(b"q" if how == "q" else b"\x03")
+        assert terminal.ended() == 1
     recording = whole(path)
     reasons = {"q": "closed", "ctrl+c": "closed", "closed": "SIGHUP"}
     assert recording.ended == reasons.get(how, how)
     assert recording.closing_notes == (f"{recording.rows} events were sent by the feed",)
     if how != "closed":
-        assert b"OUT OF RANGE: " in output
-        assert b"Traceback" not in output
+        assert b"OUT OF RANGE: " in terminal.output
+        assert b"Traceback" not in terminal.output
 
 
 def test_without_a_terminal_it_names_the_way_out(tmp_path):
@@ -312,19 +263,17 @@ def test_a_stream_and_a_file_that_exists_are_refused_at_once(tmp_path):
     path = tmp_path / "a.arrows"
     path.touch()
     for output, message in (("-", b"record -o -"), (path, b"exists already")):
-        terminal = Terminal({}, "live", "-o", output)
-        assert message in terminal.drain()
-        assert terminal.process.wait(PATIENCE_S) == 2
-        os.close(terminal.main)
+        with Terminal(command({}, "live", "-o", output)) as terminal:
+            assert terminal.ended() == 2
+            assert message in terminal.output
 
 
 def test_without_a_file_the_exit_code_is_the_verdict_too():
-    terminal = Terminal({"sample": "in-range-6.12"}, "live")
-    terminal.read_until(b"104 events")
-    os.write(terminal.main, b"q")
-    assert b"104 events, not recorded" in terminal.drain()
-    assert terminal.process.wait(PATIENCE_S) == 0
-    os.close(terminal.main)
+    with Terminal(command({"sample": "in-range-6.12"}, "live")) as terminal:
+        terminal.until(b"104 events")
+        terminal.send(b"q")
+        assert terminal.ended() == 0
+        assert b"104 events, not recorded" in terminal.output
 
 
 def test_open_recording_reads_it_while_it_is_written(tmp_path, samples):

@@ -89,6 +89,20 @@ def test_an_error_ends_the_thread_with_it(storm):
     assert isinstance(running.error, OSError)
 
 
+def test_stopping_does_not_wait_for_commands_that_have_not_begun(storm):
+    running = Running(Replay(storm, paused=True))
+    begun, go_on, done = threading.Event(), threading.Event(), []
+    running.player.send(lambda _: (begun.set(), go_on.wait(30)))
+    begun.wait(30)
+    for _ in range(100):
+        running.player.send(done.append)
+    running.player.stop()
+    go_on.set()
+    running.thread.join(30)
+    assert not running.thread.is_alive()
+    assert done == []
+
+
 def test_checkpoints_are_made_while_idle(storm):
     replay = Replay(storm, paused=True, stride=32)
     running = Running(replay)
