@@ -9,32 +9,20 @@ waited for.
 """
 
 import os
-import signal
 import sys
 from contextlib import suppress
-from types import FrameType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
+from tui.stopping import Stopped, unwind_on_signals
 
 EXIT_UNREADABLE: Final = 2
 _NAME: Final = "vmemscope"
 _COMPLETING: Final = "_VMEMSCOPE_COMPLETE"  # set by what a shell runs on TAB
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal asks the program to end; no error, like ``KeyboardInterrupt``."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 def main() -> NoReturn:
     """Run the command and leave with an exit code of the documented set."""
-    _unwind_on_signals()
+    unwind_on_signals()
     try:
         code = _run()
     except Stopped as stopped:
@@ -109,22 +97,3 @@ def _crashed(error: BaseException) -> int:
     with suppress(OSError):  # print ignores a stderr that is closed
         print(f"{line} (VMEMSCOPE_TRACEBACK=1 shows where)", file=sys.stderr)  # noqa: T201
     return EXIT_UNREADABLE
-
-
-def _unwind_on_signals() -> None:
-    """Have the first signal raise ``Stopped``; what is ignored from outside stays ignored."""
-    handled = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        for each in handled:
-            signal.signal(each, signal.SIG_DFL)
-        raise Stopped(number)
-
-    def unraisable(unraised: "UnraisableHookArgs") -> None:
-        if isinstance(unraised.exc_value, Stopped):  # it came while an object was being deleted
-            os._exit(unraised.exc_value.exit_code)
-        sys.__unraisablehook__(unraised)
-
-    for each in handled:
-        signal.signal(each, stop)
-    sys.unraisablehook = unraisable

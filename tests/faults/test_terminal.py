@@ -375,3 +375,35 @@ def test_used_at_random_for_a_minute_it_can_be_left_at_once(tmp_path, events, ca
         assert_given_back(terminal)
     with capsys.disabled():
         print(f"\n{events} events: gone {took:.2f} s after q")  # noqa: T201
+
+
+# -- errors and signals -----------------------------------------------------------------------
+
+CRASH = """
+import sys
+from tui.widgets.verdict import VerdictPanel as Panel
+def broken(*_, **__): raise ZeroDivisionError("while drawing")
+Panel.facts = Panel.render_line = broken
+sys.argv = ["vmemscope", "replay"]
+from tui.program import main
+main()
+"""
+
+
+def test_an_error_in_drawing_is_one_line_and_no_verdict():
+    with Terminal([sys.executable, "-c", CRASH]) as terminal:
+        assert terminal.ended() == 2
+        assert_given_back(terminal)
+        told = terminal.output.rpartition(b"\x1b[?25h")[2]
+        assert b"unexpected error, please report it: ZeroDivisionError: while drawing" in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_at_random_moments_of_the_start(number):
+    rng = random.Random(number)  # noqa: S311 (no secret)
+    for _ in range(5):
+        with Terminal(REPLAY) as terminal:
+            time.sleep(rng.uniform(0, 2))
+            terminal.process.send_signal(number)
+            assert terminal.ended() in {128 + number, -number, 0 if number == 2 else 128 + number}
+            assert terminal.as_it_was()

@@ -7,6 +7,7 @@ publishes becomes one message, which replaces an older one still waiting. No eve
 in the widgets.
 """
 
+import asyncio
 import gc
 import os
 import signal
@@ -26,7 +27,13 @@ from textual.worker import Worker, WorkerState
 from recordings.format.header import Header
 from recordings.format.reader import Recording
 from recordings.ledger.snapshot import Call, Operation
-from tui.dashboard.terminal import HungUp, TerminalDriver, WantsOut, ending_signals_give_back
+from tui.dashboard.terminal import (
+    HungUp,
+    SignalWaker,
+    TerminalDriver,
+    WantsOut,
+    ending_signals_give_back,
+)
 from tui.dashboard.themes import DARK, FALLBACK, LIGHT
 from tui.playback.player import MAX_SPEED, Command, Player, PlayerView, Replay
 from tui.screens.dashboard import Dashboard
@@ -88,7 +95,10 @@ class Runner(Protocol):
 
 
 class ScopeApp(App[None]):
-    """Shows the views of a player. ``return_code`` is 0, or 2 after an error in the player."""
+    """Shows the views of a player. ``return_code`` is 0, or 2 after an error in the player.
+
+    ``crash``: an error in drawing that ended it, ``None`` as a rule.
+    """
 
     CSS_PATH = "style.tcss"
     TITLE = "vmemscope"
@@ -101,9 +111,11 @@ class ScopeApp(App[None]):
         self.header = header
         self.view: PlayerView | None = None
         self.failure: str | None = None
+        self.crash: Exception | None = None
         self.dashboard = Dashboard(header, problems)
         self._keys = keys
         self._runner: Runner | None = None
+        self._waker: SignalWaker | None = None
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         if "TEXTUAL_THEME" not in os.environ:
@@ -134,8 +146,14 @@ class ScopeApp(App[None]):
         """Run the player in its thread."""
         runner.run(self._publish)
 
+    def on_load(self) -> None:
+        """Have signals heard while nothing happens."""
+        self._waker = SignalWaker(asyncio.get_running_loop())
+
     def on_unmount(self) -> None:
         """End the player's thread."""
+        if self._waker is not None:
+            self._waker.close()
         if self._runner is not None:
             self._runner.stop()
 
@@ -195,6 +213,14 @@ class ScopeApp(App[None]):
     async def action_quit(self) -> None:
         """Leave."""
         self.exit(return_code=EXIT_ERROR if self.failure else 0)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Keep what ends the application: ``run`` raises it, so that it is told in one place."""
+        self.crash = self.crash or error
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        """Print no traceback of Textual's own."""
 
     async def on_wants_out(self, _: WantsOut) -> None:
         """Leave, whatever is open."""
@@ -314,5 +340,8 @@ def run(
     app = ReplayApp(recording, speed=speed or MAX_SPEED, start=start, paused=paused)
     with ending_signals_give_back():
         app.run()
+    if app.crash is not None:
+        raise app.crash
     gc.freeze()  # else Python goes through all that was drawn before it ends: up to a second
-    return app.return_code or 0
+    # 1 is Textual's own, for a crash.
+    return EXIT_ERROR if app.return_code == 1 else app.return_code or 0

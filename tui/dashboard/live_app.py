@@ -90,6 +90,14 @@ def run(output: Path | None, **options: Unpack[session.Options]) -> int:
         try:
             with ending_signals_give_back():  # those that are not in ``signals``
                 app.run()
+        except BaseException as error:
+            app.reason = f"ended by {type(error).__name__}"
+            raise
         finally:
+            if app.crash is not None:
+                app.reason = f"ended by {type(app.crash).__name__}"
             capture.stop(app.reason)
-        return session.report_end(capture)  # no signal shall change the exit code now
+        code = session.report_end(capture)  # no signal shall change the exit code now
+        if app.crash is not None:
+            raise app.crash
+        return code

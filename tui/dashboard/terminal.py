@@ -15,6 +15,7 @@ Promises:
   as it may be, ends it.
 """
 
+import asyncio
 import os
 import select
 import shutil
@@ -37,6 +38,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui.dashboard.input_queue import SEQUENCE_S, InputQueue
+from tui.stopping import unwind
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -235,7 +237,7 @@ def ending_signals_give_back() -> Iterator[None]:
 
     Signals that are ignored, or handled by somebody else, stay so. For the main thread.
     """
-    default = (signal.SIG_DFL, signal.default_int_handler)
+    default = (signal.SIG_DFL, signal.default_int_handler, unwind)
     before = {number: signal.getsignal(number) for number in _ENDING}
     taken = [number for number, handler in before.items() if handler in default]
     for number in taken:
@@ -255,3 +257,24 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     if TerminalDriver.drawing is not None:
         TerminalDriver.drawing.give_back()
     os._exit(128 + number)
+
+
+class SignalWaker:
+    """Wakes the event loop for every signal, until it is closed. For the main thread.
+
+    Python runs handlers in the main thread only, and the kernel may give a signal to any other,
+    most of all the SIGCONT of a stopped process: an idle loop would sleep on.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        loop.add_reader(self._read, os.read, self._read, _READ)
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def close(self) -> None:
+        """Leave signals as they were."""
+        signal.set_wakeup_fd(self._before)
+        self._loop.remove_reader(self._read)
+        os.close(self._read)
+        os.close(self._write)
