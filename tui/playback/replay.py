@@ -95,6 +95,7 @@ class Replay:
         self._max_bytes = max_bytes
         self._burst = burst
         self._stride = stride
+        self._step = min(stride, burst)  # of the indexer, however far apart checkpoints are
         self._checkpoints = {0: Ledger.of(recording.header)}
         self._sizes = {0: sizes(self._checkpoints[0])}  # of the arrays of each
         self._ahead = (0, self._checkpoints[0].copy())  # on its way to the next checkpoint
@@ -242,7 +243,7 @@ class Replay:
             return False
         if not last <= here < target:
             here, ledger = last, self._checkpoints[last].copy()
-        stop = min(here + self._burst, target)
+        stop = min(here + self._step, target)
         self._fold(ledger, here or -1, stop)
         self._ahead = stop, ledger
         if stop == target:
