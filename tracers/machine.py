@@ -80,7 +80,7 @@ class Machine:
                 window=window,
                 layout=layout,
                 iomem=tuple(
-                    (int(first, 16), int(last, 16), str(name))
+                    (_address(first), _address(last), str(name))
                     for first, last, name in stored.get("iomem") or ()
                 ),
                 config={str(k): str(v) for k, v in (stored.get("config") or {}).items()},
@@ -132,6 +132,13 @@ def assemble(
     machine's problems.
     """
     return _Reading(files, facts or {}, windows).machine()
+
+
+def _address(text: str) -> int:
+    value = int(text, 16)
+    if not 0 <= value < 1 << 64:
+        raise ValueError("an address has 64 bits")
+    return value
 
 
 def _text(value: object) -> str | None:

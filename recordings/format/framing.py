@@ -146,6 +146,15 @@ def _parse(head: bytes, size: int, offset: int) -> Message:
     return Message(kind, offset, 8 + size, body, rows, delta, metadata, crc, crc_at)
 
 
+def little_endian(schema: bytes) -> bool:
+    """Say whether the batches behind this schema's message are little-endian."""
+    try:
+        root = _table(schema, 8 + struct.unpack_from("<I", schema, 8)[0])
+        return bool(_child(root, 8).GetSlot(4, 0, number_types.Int16Flags) == 0)
+    except _MALFORMED as error:
+        raise FramingError(0, "a message's head is malformed") from error
+
+
 def check_buffers(message: bytes | memoryview, parsed: Message) -> None:
     """Refuse a batch or dictionary whose buffers lie outside it or unpack to too much.
 

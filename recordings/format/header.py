@@ -3,7 +3,8 @@
 
 The header is one JSON object in the Arrow schema's metadata, under the key ``vmemscope``.
 Promises: any input becomes a ``Header`` or a ``RecordingError``; unknown keys are ignored, so that
-later minor versions may add some.
+later minor versions may add some; what is read and what is written is within the budgets of
+``header_limits``, and numbers have 64 bits.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from recordings.format.header_limits import MAX_PARTS, bounded, cut_notes, cut_text
 from tracers import __version__
 from tracers.batch import Losses
 from tracers.errors import VmemscopeError
@@ -58,7 +60,7 @@ class Header:
 
     def to_json(self) -> bytes:
         """Return the JSON as it stands in the file. Raises ``RecordingError`` beyond 16 MiB."""
-        text = json.dumps(
+        values = bounded(
             {
                 "format": self.format,
                 "tool": self.tool,
@@ -69,10 +71,9 @@ class Header:
                 "origin": dict(self.origin),
                 "warn_sites": list(self.warn_sites),
                 "notes": list(self.notes),
-            },
-            allow_nan=False,
-            separators=(",", ":"),
-        ).encode()
+            }
+        )
+        text = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
         if len(text) > MAX_HEADER:
             raise RecordingError(f"the recording's header would be {len(text)} bytes: too large")
         return text
@@ -97,17 +98,28 @@ class Header:
                 format=values["format"],
             )
         except (*_JSON_ERRORS, VmemscopeError) as error:
-            raise RecordingError(f"its header is damaged: {error}") from error
+            raise RecordingError(f"its header is damaged: {error!s:.200}") from error
 
 
 def _object(text: bytes) -> dict[str, Any]:
+    if sum(map(text.count, (b"[", b"{", b","))) > MAX_PARTS:
+        raise RecordingError(f"its header is damaged: it has more than {MAX_PARTS} parts")
     try:
-        values = json.loads(text.decode("utf-8"), parse_constant=_reject_constant)
+        values = json.loads(
+            text.decode("utf-8"), parse_constant=_reject_constant, parse_int=_integer
+        )
+        if isinstance(values, dict):
+            return bounded(values)
     except _JSON_ERRORS as error:
-        raise RecordingError("its header is damaged: no JSON") from error
-    if not isinstance(values, dict):
-        raise RecordingError("its header is damaged: no JSON object")
-    return values
+        raise RecordingError("its header is damaged: no JSON, or not ours") from error
+    raise RecordingError("its header is damaged: no JSON object")
+
+
+def _integer(digits: str) -> int:
+    value = int(digits)  # refuses more than 4,300 digits
+    if not -(1 << 63) <= value < 1 << 64:
+        raise ValueError("a number beyond 64 bits")
+    return value
 
 
 def _reject_constant(name: str) -> None:
@@ -172,9 +184,9 @@ class BatchMeta:
         values |= {name: getattr(self, name) for name in _COUNTS}
         values |= {name: getattr(self.losses, name) for name in _LOSSES}
         if self.reason:
-            values["reason"] = self.reason
+            values["reason"] = cut_text(self.reason)
         if self.notes:
-            values["notes"] = self.notes
+            values["notes"] = cut_notes(list(self.notes))
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
@@ -195,8 +207,8 @@ class BatchMeta:
             mark,
             **{name: counts[name] for name in _COUNTS},
             losses=Losses(**{name: counts[name] for name in _LOSSES}),
-            reason=reason if isinstance(reason, str) else "",
-            notes=tuple(notes) if _is_texts(notes) else (),
+            reason=cut_text(reason) if isinstance(reason, str) else "",
+            notes=tuple(cut_notes(notes)) if _is_texts(notes) else (),
         )
 
 

@@ -23,6 +23,8 @@ from tracers.regular_files import open_regular
 
 #: Schema and dictionaries together: as written here, the header and 1 kB.
 _MAX_PREAMBLE: Final = MAX_HEADER + (16 << 20)
+#: Schema and dictionaries as they are put before every batch to decode it.
+_MAX_HEAD: Final = 1 << 20
 
 Pread = Callable[[int, int], bytes]
 """(offset, size) -> that many bytes of the file, fewer at its end."""
@@ -32,7 +34,7 @@ Pread = Callable[[int, int], bytes]
 class Preamble:
     """What stands before the first events."""
 
-    head: bytes  # the messages of schema and dictionaries
+    head: bytes  # messages of schema and dictionaries, to put before a batch: never large
     schema: pa.Schema  # without metadata
     metadata: Mapping[bytes, bytes]  # the schema's, as it stands in the file
     header: Header
@@ -78,9 +80,27 @@ def _read(read: Pread, size: int) -> Preamble:
         raise RecordingError("is damaged before its first events (its checksum differs)")
     framing.check_buffers(framed[begin.offset :], begin)
     # Decoded once here, so that no dictionary can fail later.
-    pa.ipc.open_stream(pa.py_buffer(framed)).read_next_batch().validate(full=True)
+    opening = pa.ipc.open_stream(pa.py_buffer(framed)).read_next_batch()
+    opening.validate(full=True)
     head = framed[: begin.offset]
+    if len(head) > _MAX_HEAD:
+        head = _without_metadata(head[: first.head], opening)
     return Preamble(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
+
+
+def _without_metadata(schema: bytes, opening: pa.RecordBatch) -> bytes:
+    """Return the head made anew without metadata: a header may have 16 MiB, batches are many."""
+    if framing.little_endian(schema):  # Arrow has swapped the bytes of ``opening`` otherwise
+        bare = pa.schema([field.remove_metadata() for field in opening.schema])
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, bare) as stream:
+            stream.write_batch(pa.RecordBatch.from_arrays(opening.columns, schema=bare))
+        made: bytes = sink.getvalue().to_pybytes()
+        messages = framing.messages(lambda at, size: made[at : at + size], 0, len(made))
+        end = next(message.offset for message in messages if message.kind is MessageKind.BATCH)
+        if end <= _MAX_HEAD:
+            return made[:end]
+    raise RecordingError("is damaged: its schema and dictionaries are too large")
 
 
 def _header(schema: pa.Schema) -> Header:

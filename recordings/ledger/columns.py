@@ -2,7 +2,8 @@
 """One chunk of a batch as NumPy columns, the input of every part of the ledger.
 
 Promises: no value is widened or copied unless necessary, validity is kept beside the values (the
-content of a null slot is never used), and text that is not UTF-8 is kept, not rejected.
+content of a null slot is never used), and text that is not UTF-8 is kept, not rejected. Of a text
+longer than ``TEXT`` only its beginning is copied.
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ Objects = NDArray[np.object_]
 
 #: Rows folded at once: few enough that 16-bit codes number anything in a chunk (radix sorts).
 CHUNK: Final = 65_536
+#: Bytes kept of a name; the kernel's own are below 16 (comm) and about 50 (a source file). What is
+#: cut ends in ``CUT``.
+TEXT: Final = 256
+CUT: Final = "…"
 #: What the ledger reads; a reader may leave the rest on disk.
 COLUMNS: Final = tuple(name for name in SCHEMA.names if name != "nid")
 
@@ -105,9 +110,14 @@ def codeset(kinds: tuple[Kind, ...], phases: tuple[Phase, ...]) -> Bool:
 
 
 def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
-    """Cut a batch whose first row is number ``row`` into chunks."""
-    for offset in range(0, batch.num_rows, CHUNK):
-        part = batch.slice(offset, CHUNK)
+    """Cut a batch whose first row is number ``row`` into chunks.
+
+    None goes across a multiple of ``CHUNK`` in the recording: what the ledger does there does not
+    depend on how batches were cut.
+    """
+    offset = 0
+    while offset < batch.num_rows:
+        part = batch.slice(offset, CHUNK - (row + offset) % CHUNK)
         kind = codes(part.column("kind"), Kind)
         phase = codes(part.column("phase"), Phase)
         threads, thread, by_thread = _grouped(_thread_keys(part))
@@ -122,6 +132,7 @@ def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
             thread=thread,
             by_thread=by_thread,
         )
+        offset += part.num_rows
 
 
 def integers(column: pa.Array, rows: I64) -> I64:
@@ -147,7 +158,7 @@ def ranges(batch: pa.RecordBatch, rows: I64) -> tuple[U64, U64, Bool]:
 
 def texts(column: pa.Array, rows: I64) -> Objects:
     """Return a string column at ``rows`` as Python strings, ``None`` where it is null."""
-    taken = column.take(arrow.column(rows))
+    taken = shortened(column, rows)
     try:
         values = taken.to_pylist()
     except UnicodeDecodeError:  # an Arrow file can claim UTF-8 and hold anything
@@ -158,6 +169,34 @@ def texts(column: pa.Array, rows: I64) -> Objects:
     result = np.empty(len(values), np.object_)
     result[:] = values
     return result
+
+
+def shortened(column: pa.Array, rows: I64) -> pa.Array:
+    """Return a string column at ``rows``, without the end of what is longer than ``TEXT``."""
+    _, offsets_buffer, data = column.buffers()
+    if not len(rows) or data is None:
+        return column.take(arrow.column(rows))
+    offsets = np.frombuffer(offsets_buffer, np.int32, len(column) + 1, column.offset * 4)
+    first, last = offsets[rows], offsets[rows + 1]
+    if (last - first).max() <= TEXT:
+        return column.take(arrow.column(rows))
+    # No text of a kernel comes here, so a loop may.
+    known = column.is_valid().to_numpy(zero_copy_only=False)[rows]
+    view = memoryview(data)
+    values = [
+        _cut(bytes(view[begin : min(end, begin + TEXT + 1)])) if valid else None
+        for begin, end, valid in zip(first.tolist(), last.tolist(), known.tolist(), strict=True)
+    ]
+    return pa.array(values, pa.binary()).view(pa.utf8())
+
+
+def _cut(text: bytes) -> bytes:
+    if len(text) <= TEXT:
+        return text
+    end = TEXT
+    while end > TEXT - 4 and text[end] & 0xC0 == 0x80:  # not inside a character
+        end -= 1
+    return text[:end] + CUT.encode()
 
 
 def _thread_keys(batch: pa.RecordBatch) -> U64:

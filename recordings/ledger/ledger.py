@@ -2,9 +2,9 @@
 """Folds events into numbers: one pass, no events kept, the same for any cut into batches.
 
 A ``Ledger`` takes batches in the order of their source and gives its numbers at any moment as a
-frozen ``Snapshot``. Memory is bounded by distinct ranges, listed and open operations and open
-calls. A copy costs little (arrays are shared until written to) and is independent, so that a
-player can keep one every so often and go back to it.
+frozen ``Snapshot``. Memory is bounded whatever the events are: every part has a budget
+(docs/limits.md), and what is beyond it is counted. A copy costs little (arrays are shared until
+written to) and is independent, so that a player can keep one every so often and go back to it.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from recordings.ledger.columns import COLUMNS, Chunk, chunks, codeset
+from recordings.ledger.columns import CHUNK, COLUMNS, Chunk, chunks, codeset
 from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
@@ -135,6 +135,8 @@ class Ledger:
             losses=self._losses,
             unfinished=unfinished_total if final else self._spans.ended_count,
             orphans=self._spans.orphans,
+            given_up=self._spans.given_up,
+            beyond=self._sections.beyond,
         )
         verdict, reasons = judge(evidence)
         return Snapshot(
@@ -169,6 +171,8 @@ class Ledger:
             verdict=verdict,
             verdict_reasons=reasons,
             sections=len(self._sections),
+            calls_beyond=self._sections.beyond,
+            given_up=self._spans.given_up,
         )
 
     def _fold(self, chunk: Chunk) -> None:
@@ -187,6 +191,9 @@ class Ledger:
             self._finish(chunk, ended)
         warned = next((ended for ended in finished if ended.kind is Kind.WARN), None)
         self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
+        if self._events % CHUNK == 0:  # at the same rows however batches were cut
+            self._spans.prune()
+            self._operations.prune()
 
     def _fold_calls(self, chunk: Chunk) -> Events:
         """Take in populate and free calls; return them as ``Events`` without the WARNs."""

@@ -7,7 +7,8 @@ its exit belongs to it: two CPUs adding memory at once stay apart. memremap_page
 memunmap_pages on its own error path (mm/memremap.c), so that one is no operation of its own.
 
 Where exits are lost: the next outermost entry of the thread ends the attribution, and the
-operation before it has no duration. Memory is bounded by ``LISTED`` and the operations open.
+operation before it has no duration. Memory is bounded by ``LISTED`` and the operations open, of
+which ``prune`` keeps the newest ``OPEN``.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Final, Self
 
 import numpy as np
 
+from recordings.ledger import spans
 from recordings.ledger.columns import (
     I64,
     U8,
@@ -37,6 +39,9 @@ from tracers.events import Kind, Phase
 
 #: Operations kept, the newest.
 LISTED: Final = 200
+#: Threads kept that are inside one. More of them are more open calls of one of the four kinds than
+#: ``spans.OPEN``, which counts what is then given up.
+OPEN: Final = 4 * spans.OPEN
 
 _SIDES: Final = codeset(
     (Kind.MEMREMAP, Kind.MEMUNMAP, Kind.ADD_PAGES, Kind.REMOVE_PAGES), (Phase.ENTRY, Phase.EXIT)
@@ -58,7 +63,7 @@ class Events:
 
 
 @dataclass(frozen=True, slots=True)
-class _Threads:
+class _Threads(Columns):
     """State of each thread that is inside an operation, or inside a call of the outer kinds."""
 
     key: U64
@@ -193,7 +198,8 @@ class _Table(Columns):
 class Operations:
     """The newest operations, those open, and how many there were."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, budget: int = OPEN) -> None:
+        self._budget = budget
         self.total = 0
         self._table = _Table.empty()
         none = np.zeros(0, np.bool_)
@@ -204,6 +210,10 @@ class Operations:
         other = Operations()
         other.__dict__.update(self.__dict__)
         return other
+
+    def __len__(self) -> int:
+        """Return how many are kept: the newest and the open ones."""
+        return len(self._table)
 
     def newest(self) -> tuple[Operation, ...]:
         """Return the newest ``LISTED`` operations in order of their entries."""
@@ -226,6 +236,16 @@ class Operations:
         place[:carried] = table.row[:old].searchsorted(owners.rows[:carried])
         place[carried + fresh] = old + np.arange(len(fresh))
         table.add(place, owners, events, chunk)
+        self._keep(table)
+
+    def prune(self) -> None:
+        """Give up the threads that have been inside an operation longest, beyond the budget."""
+        if (extra := len(self._threads) - self._budget) > 0:
+            self._threads = self._threads.pick(np.argsort(self._threads.owner)[extra:])
+            self._keep(self._table)
+
+    def _keep(self, table: _Table) -> None:
+        """Keep the newest operations and those that are open."""
         keep = np.isin(table.row, self._threads.owner)
         keep[-LISTED:] = True
         self._table = table.pick(keep)

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Counts populate and free calls by range: how often, which are still populated, where they lie.
 
-One row per distinct (start, end), sorted; memory is bounded by those. A populate and a free
-belong together when their ranges are equal: section_activate() of mm/sparse.c undoes a failed
-populate by the same vmemmap_free() of the same range, so entries alone tell what is populated.
+One row per distinct (start, end), sorted. A populate and a free belong together when their ranges
+are equal: section_activate() of mm/sparse.c undoes a failed populate by the same vmemmap_free() of
+the same range, so entries alone tell what is populated.
+
+Memory is bounded: of the ranges inside the window, and of all others, the first ``KEPT`` to appear
+have a row. Calls on further ones are judged and counted all the same, but neither paired nor in
+an extent; ``beyond`` says how many these are.
 """
 
 from typing import Final, NamedTuple
@@ -20,6 +24,9 @@ from tracers.window import Window
 
 #: Extents that are listed, those of most calls.
 LISTED: Final = 64
+#: Ranges kept of those inside the window (or not judged), and as many of those outside, so that
+#: where hits lie is known whatever came before. Of sections of 128 MiB these are 64 TiB.
+KEPT: Final = 1 << 19
 
 _ONE: Final = np.uint64(1)
 _REGIME: Final = 32  # bit of the regime in a range's class; below it first and last region
@@ -33,12 +40,22 @@ class Classified(NamedTuple):
     silent: Bool
 
 
+class _Placed(NamedTuple):
+    """Distinct ranges: the row of each, -1 beyond the budget, and how it is judged."""
+
+    row: I64
+    regime: U8
+    warns: Bool
+
+
 class RangeTable:
     """The table of ranges, and the totals of the calls on them."""
 
-    def __init__(self, window: Window | None, layout: Layout | None) -> None:
+    def __init__(self, window: Window | None, layout: Layout | None, *, budget: int = KEPT) -> None:
         self._window = window
         self._layout = layout
+        self._budget = budget
+        self._outside = 0  # ranges in the table that are hits
         self._shared = False  # whether a copy may look at the arrays written in place
         self._start: U64 = np.zeros(0, np.uint64)
         self._end: U64 = np.zeros(0, np.uint64)
@@ -53,6 +70,7 @@ class RangeTable:
         self._unknown = 0
         self._by_regime: I64 = np.zeros(len(REGIMES), np.int64)
         self.would_warn = 0
+        self.beyond = 0  # calls on ranges that are not in the table
         self._groups: _Groups | None = None
         self._extents: tuple[tuple[Extent, ...], int] | None = None
 
@@ -63,23 +81,27 @@ class RangeTable:
         """Return an independent copy: arrays are shared until either is written to."""
         other = RangeTable(self._window, self._layout)
         self._shared = True
-        for name, value in vars(self).items():
-            setattr(other, name, value)
+        other.__dict__.update(self.__dict__)
+        other._groups = None  # as large as the table, and made again when it is asked for
         return other
 
     def fold(self, start: U64, end: U64, free: Bool) -> Classified:
         """Take in calls in their order (known arguments only); return the regime of each."""
         if not len(start):
             return Classified(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
-        self._extents = None
         index, starts, ends = _ranges(start, end)
-        place = self._places(starts, ends)
-        regime = self._regime[place]
-        self._tally(index, place, free)
-        regimes = regime[index]
+        placed = self._places(starts, ends)
+        regimes, warned = placed.regime[index], placed.warns[index]
         self._by_regime = self._by_regime + np.bincount(regimes, minlength=len(REGIMES))
-        warned = self._warns[place][index]
         self.would_warn += int(np.count_nonzero(warned))
+        rows, kept = placed.row, placed.row >= 0
+        if not kept.all():
+            calls = kept[index]
+            self.beyond += int(np.count_nonzero(~calls))
+            index, rows, free = (np.cumsum(kept) - 1)[index[calls]], rows[kept], free[calls]
+        if len(rows):
+            self._extents = None
+            self._tally(index, rows, free)
         return Classified(regimes, hits(regimes) & ~warned)
 
     def add_unknown(self, calls: int) -> None:
@@ -115,32 +137,54 @@ class RangeTable:
             self._extents = self._merge()
         return self._extents
 
-    def _places(self, starts: U64, ends: U64) -> I64:
-        """Return each range's row, making rows for new ranges."""
-        place, known = _find(self._start, self._end, starts, ends)
+    def _places(self, starts: U64, ends: U64) -> _Placed:
+        """Find distinct ranges, in order of appearance, in the table; new ones get rows."""
+        row, known = _find(self._start, self._end, starts, ends)
         if known.all():
-            return place
+            return _Placed(row, self._regime[row], self._warns[row])
+        regime, warned = np.zeros(len(row), np.uint8), np.zeros(len(row), np.bool_)
+        regime[known], warned[known] = self._regime[row[known]], self._warns[row[known]]
         new = np.flatnonzero(~known)
-        new = new[np.lexsort((ends[new], starts[new]))]
-        at = place[new]
-        new_start, new_end = starts[new], ends[new]
-        self._start = np.insert(self._start, at, new_start)
-        self._end = np.insert(self._end, at, new_end)
-        regime = classify(new_start, new_end, self._window)
-        self._regime = np.insert(self._regime, at, regime)
-        warned = np.zeros(len(new), np.bool_)
+        regime[new] = classify(starts[new], ends[new], self._window)
         if self._window is not None:
-            warned = warns(new_start, new_end, self._window)
-        self._warns = np.insert(self._warns, at, warned)
-        kind = self._classes(new_start, new_end, regime)
+            warned[new] = warns(starts[new], ends[new], self._window)
+        out = hits(regime[new])
+        outside = new[out][: self._budget - self._outside]
+        inside = new[~out][: self._budget - (len(self) - self._outside)]
+        fresh = np.concatenate((outside, inside))
+        fresh = fresh[np.lexsort((ends[fresh], starts[fresh]))]
+        at = row[fresh]
+        row[known] += at.searchsorted(row[known], side="right")
+        row[new] = -1
+        row[fresh] = at + np.arange(len(fresh))
+        if len(fresh):
+            self._outside += len(outside)
+            self._insert(row[fresh], starts[fresh], ends[fresh], regime[fresh], warned[fresh])
+        return _Placed(row, regime, warned)
+
+    def _insert(self, rows: I64, start: U64, end: U64, regime: U8, warned: Bool) -> None:
+        """Add ranges, sorted, that will be at ``rows``; the arrays are then this table's own."""
+        kind = self._classes(start, end, regime)
         kind |= (hits(regime) & ~warned).astype(np.int64) << _SILENT
-        self._class = np.insert(self._class, at, kind)
-        self._populate = np.insert(self._populate, at, 0)
-        self._free = np.insert(self._free, at, 0)
-        self._held = np.insert(self._held, at, False)
+        none = np.zeros(len(rows), np.int64)
+        before = np.ones(len(self) + len(rows), np.bool_)
+        before[rows] = False
+        for name, values in (
+            ("_start", start),
+            ("_end", end),
+            ("_regime", regime),
+            ("_class", kind),
+            ("_warns", warned),
+            ("_populate", none),
+            ("_free", none),
+            ("_held", none.astype(np.bool_)),
+        ):
+            old = getattr(self, name)
+            merged = np.empty(len(before), old.dtype)
+            merged[before], merged[rows] = old, values
+            setattr(self, name, merged)
         self._shared = False
         self._groups = None
-        return _find(self._start, self._end, starts, ends)[0]
 
     def _classes(self, start: U64, end: U64, regime: U8) -> I64:
         kind = regime.astype(np.int64) << _REGIME

@@ -201,7 +201,12 @@ class Snapshot:
     series: Series | None
     verdict: Verdict
     verdict_reasons: tuple[str, ...]  # plain sentences, the most important first
-    sections: int = field(default=0)  # distinct ranges seen
+    sections: int = field(default=0)  # distinct ranges seen; at least, with ``calls_beyond``
+    #: Calls on ranges beyond the first that are kept (``ranges.KEPT``): judged and counted, but in
+    #: no ``pairing`` and no extent, whose numbers are then at least what is said.
+    calls_beyond: int = 0
+    #: Calls open beyond ``spans.OPEN`` and no longer followed: their ends are orphan exits.
+    given_up: int = 0
 
     @property
     def hits(self) -> int:

@@ -5,7 +5,8 @@ The rule: an exit ends the entry that comes right before it among the rows of it
 kind. An entry followed by another entry never ended (unfinished); an exit that no entry comes
 right before is an orphan. Rows are taken in the order of the source; an exit stamped earlier
 than its entry (clocks of two CPUs) ends a call of 0 ns. Open entries are carried to the next
-batch, so memory is bounded by the calls open at once.
+batch. ``prune`` keeps the newest ``OPEN`` of each kind and counts the others as given up, so
+memory is bounded.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from tracers.events import Kind, Phase
 
 #: Unfinished calls that are listed; the others are counted.
 LISTED: Final = 100
+
+#: Open calls that are kept of each kind; a kernel has at most one a thread.
+OPEN: Final = 4096
 
 KINDS: Final = tuple(kind for kind in Kind if kind is not Kind.UNKNOWN)
 
@@ -57,7 +61,9 @@ class _Open(Columns):
 class Spans:
     """The open entries, the unfinished and the orphans so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, budget: int = OPEN) -> None:
+        self._budget = budget
+        self.given_up = 0  # calls open beyond the budget: their ends become orphans
         self.orphans: dict[Kind, int] = {}
         self._open: dict[Kind, _Open] = {}
         self._ended = 0  # entries that another entry followed
@@ -66,10 +72,9 @@ class Spans:
     def copy(self) -> "Spans":
         """Return an independent copy; the arrays are shared and never written to."""
         other = Spans()
+        other.__dict__.update(self.__dict__)
         other.orphans = dict(self.orphans)
         other._open = dict(self._open)
-        other._ended = self._ended
-        other._newest = self._newest
         return other
 
     def fold(self, chunk: Chunk, sites: I64) -> list[Finished]:
@@ -88,6 +93,13 @@ class Spans:
             entry = sides.take(places) == 0
             finished.append(self._pair(kind, chunk, sites, chunk.rows(places), entry))
         return finished
+
+    def prune(self) -> None:
+        """Give up the oldest open calls beyond the budget."""
+        for kind, waiting in self._open.items():
+            if (extra := len(waiting) - self._budget) > 0:
+                self._open[kind] = waiting.pick(np.argsort(waiting.row)[extra:])
+                self.given_up += extra
 
     def unfinished(self) -> tuple[tuple[Unfinished, ...], int]:
         """Return the newest unfinished calls in order of their entries, and how many there are."""

@@ -3,14 +3,17 @@
 
 A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" needs
 every call seen with its arguments and no known losses; everything else is inconclusive. Reasons are
-plain sentences.
+plain sentences. Calls on ranges that the ledger has no row for are judged like all others, so they
+are a remark and no doubt.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
+from recordings.ledger.spans import OPEN
 from recordings.wording.units import count
 from tracers.batch import Losses
 from tracers.events import Kind
@@ -46,28 +49,40 @@ class Evidence:
     losses: Losses
     unfinished: int  # calls that never ended; not those that may still be running
     orphans: Mapping[Kind, int]  # exits without entry
+    given_up: int = 0  # calls open beyond the budget
+    beyond: int = 0  # calls on ranges beyond the budget
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
     calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
     doubts = tuple(_doubts(evidence, calls))
+    remarks = (beyond_remark(evidence.beyond),) if evidence.beyond else ()
     if not evidence.agree:
-        return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts)
+        return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts, *remarks)
     if hits := evidence.regimes.hits:
         lie = "lies" if hits == 1 else "lie"
         fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
         if evidence.silent:
             fact += f", {_silent(evidence.silent, hits)}: the kernel's own check lets them pass"
-        return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts)
+        return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts, *remarks)
     if doubts:
-        return Verdict.INCONCLUSIVE, doubts
+        return Verdict.INCONCLUSIVE, (*doubts, *remarks)
     fact = (
         "The one vmemmap call lies inside the window."
         if calls == 1
         else f"All {count(calls)} vmemmap calls lie inside the window."
     )
-    return Verdict.CLEAN, (fact,)
+    return Verdict.CLEAN, (fact, *remarks)
+
+
+def beyond_remark(calls: int) -> str:
+    """Say what is not known of calls on ranges beyond the budget."""
+    lie = "lies" if calls == 1 else "lie"
+    return (
+        f"{_number(calls, 'call')} {lie} in ranges beyond those kept ({count(KEPT)} inside the"
+        " window, as many outside): judged, but neither paired nor in a stretch."
+    )
 
 
 def _silent(silent: int, hits: int) -> str:
@@ -101,6 +116,12 @@ def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
     if rest := replace(evidence.losses, without_end=0):
         yield f"Something is missing ({rest.describe()}), so counts are lower bounds."
     yield from _unjudged(evidence)
+    if evidence.given_up:
+        number = _number(evidence.given_up, "call")
+        yield (
+            f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
+            " followed, and their ends count as ends without a beginning."
+        )
     if not calls:
         yield "No populate or free call is in this recording."
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:

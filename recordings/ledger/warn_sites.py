@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recordings.ledger.columns import I64, U64, Chunk, Objects, texts
+from recordings.ledger.columns import I64, U64, Chunk, Objects, shortened, texts
 from recordings.ledger.histogram import exact_sums
 from recordings.ledger.snapshot import SiteCount
 from recordings.ledger.spans import Finished
@@ -100,7 +100,7 @@ def _files(column: pa.Array, rows: I64) -> tuple[Objects, I64]:
     """Return the distinct file names at ``rows`` and each row's index, one beyond for null."""
     if _alike(column, rows):
         return texts(column, rows[:1]), np.zeros(len(rows), np.int64)
-    files = column.take(arrow.column(rows)).dictionary_encode()
+    files = shortened(column, rows).dictionary_encode()
     names = texts(files.dictionary, np.arange(len(files.dictionary)))
     index, known = numbers(files.indices)
     file = index.astype(np.int64)

@@ -40,7 +40,8 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
         if not extents or window is None:
             continue
         ranges = sum(extent.ranges for extent in extents)
-        least = "At least " if snapshot.extents_total > len(snapshot.extents) else ""
+        partly = snapshot.extents_total > len(snapshot.extents) or snapshot.calls_beyond
+        least = "At least " if partly else ""
         these = "this" if ranges == 1 else "these"
         these = these if least else these.capitalize()
         verb = "range lies" if ranges == 1 else "ranges lie"

@@ -53,6 +53,7 @@ def report_dict(
         "extents": extents_list(snapshot.extents),
         "extents_total": snapshot.extents_total,
         "sections": snapshot.sections,
+        "calls_beyond": snapshot.calls_beyond,
         "warnings": {
             "total": snapshot.warnings,
             "total_ns": snapshot.warn_ns,
@@ -94,6 +95,7 @@ def report_dict(
         ],
         "unfinished_total": snapshot.unfinished_total,
         "orphan_exits": snapshot.orphan_exits,
+        "given_up": snapshot.given_up,
         "series": _series(snapshot.series),
         "losses": {
             "lost": losses.lost,

@@ -6,13 +6,14 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from recordings.format.header import BatchMeta, Header
 from recordings.format.reader import Recording, open_recording
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
-from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES
+from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
 
 NAMES = {"kind": KIND_NAMES, "phase": PHASE_NAMES, "source": SOURCE_NAMES}
 #: A comm as hostile as the kernel allows (prctl(PR_SET_NAME) takes any 15 bytes).
@@ -147,3 +148,25 @@ def wait_for(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < deadline, "never came"
         time.sleep(0.005)
+
+
+def events(count: int, kind: Kind, phase: Phase, **columns: object) -> pa.RecordBatch:
+    """``count`` events of one kind, any number of them fast; columns that are not given are null.
+
+    ``columns``: anything that makes an Arrow array.
+    """
+    given = {"ts_ns": np.arange(count, dtype=np.uint64)} | columns
+    named = {"kind": kind, "phase": phase, "source": Source.KPROBE}
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.DictionaryArray.from_arrays(
+                np.full(count, named[field.name], np.int8), NAMES[field.name]
+            )
+            if field.name in named
+            else pa.array(given[field.name], field.type)
+            if field.name in given
+            else pa.nulls(count, field.type)
+            for field in SCHEMA
+        ],
+        schema=SCHEMA,
+    )

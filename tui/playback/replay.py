@@ -14,6 +14,7 @@ from typing import Final
 
 from recordings.format.reader import Recording
 from recordings.ledger.ledger import Ledger
+from recordings.ledger.memory import sizes, together
 from recordings.ledger.snapshot import Snapshot
 from tui.playback.timeline import Timeline
 
@@ -22,8 +23,10 @@ MAX_SPEED: Final = float("inf")
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, MAX_SPEED)
 #: Rows between checkpoints: what a seek folds at most; a full batch of our writer.
 STRIDE: Final = 64 * 1024
-#: Checkpoints kept. Beyond it every other one goes and the stride doubles.
+#: Checkpoints kept, and what their ledgers may hold together, bytes. Beyond either every other one
+#: goes and the stride doubles.
 MAX_CHECKPOINTS: Final = 256
+MAX_BYTES: Final = 256 << 20
 #: Rows folded by one ``advance`` at most, so that keys take effect while a storm is played
 #: faster than it can be folded; the clock then says where the rows are, not where it should be.
 BURST: Final = 4 * STRIDE
@@ -80,6 +83,7 @@ class Replay:
         paused: bool = False,
         stride: int = STRIDE,
         max_checkpoints: int = MAX_CHECKPOINTS,
+        max_bytes: int = MAX_BYTES,
         burst: int = BURST,
     ) -> None:
         self._recording = recording
@@ -88,9 +92,13 @@ class Replay:
         self.speed = speed
         self.paused = paused
         self._max_checkpoints = max_checkpoints
+        self._max_bytes = max_bytes
         self._burst = burst
         self._stride = stride
+        self._step = min(stride, burst)  # of the indexer, however far apart checkpoints are
         self._checkpoints = {0: Ledger.of(recording.header)}
+        self._sizes = {0: sizes(self._checkpoints[0])}  # of the arrays of each
+        self._ahead = (0, self._checkpoints[0].copy())  # on its way to the next checkpoint
         self._ledger = self._checkpoints[0].copy()
         self._folded = -1  # -1: not even the losses before the first row
         self._time = self.timeline.first_ns or 0
@@ -226,14 +234,20 @@ class Replay:
     # -- internals ---------------------------------------------------------------------------------
 
     def index_some(self) -> bool:
-        """Fold one stride beyond the last checkpoint; return whether more is to be done."""
+        """Fold on towards the next checkpoint; return whether more is to be done."""
         last = next(reversed(self._checkpoints))
         target = last + self._stride
+        here, ledger = self._ahead
         if target >= self.timeline.rows:
+            self._ahead = (0, self._checkpoints[0])
             return False
-        ledger = self._checkpoints[last].copy()
-        self._fold(ledger, last or -1, target)
-        self._add_checkpoint(target, ledger)
+        if not last <= here < target:
+            here, ledger = last, self._checkpoints[last].copy()
+        stop = min(here + self._step, target)
+        self._fold(ledger, here or -1, stop)
+        self._ahead = stop, ledger
+        if stop == target:
+            self._add_checkpoint(target, ledger)
         return True
 
     def _to_hit(self, which: str, position: int) -> None:
@@ -281,12 +295,15 @@ class Replay:
             ledger.fold(batch)
 
     def _add_checkpoint(self, position: int, ledger: Ledger) -> None:
-        self._checkpoints[position] = ledger.copy()
-        if len(self._checkpoints) > self._max_checkpoints:
+        kept = self._checkpoints[position] = ledger.copy()
+        self._sizes[position] = sizes(kept)
+        while len(self._checkpoints) > 1 and (
+            len(self._checkpoints) > self._max_checkpoints
+            or together(self._sizes.values()) > self._max_bytes
+        ):
             self._stride *= 2
-            self._checkpoints = {
-                row: kept for row, kept in self._checkpoints.items() if row % self._stride == 0
-            }
+            for row in [row for row in self._checkpoints if row % self._stride]:
+                del self._checkpoints[row], self._sizes[row]
 
     def _take(self) -> Snapshot:
         if not self.at_end:

@@ -23,8 +23,10 @@ from tracers.codes import codes
 from tracers.events import Kind, Phase
 from tracers.window import Window
 
-#: Decoded batches kept: the one being played, its neighbours and the indexer's.
+#: Decoded batches kept: the one being played, its neighbours and the indexer's; fewer where they
+#: are large, for a batch may have a million rows and any text.
 CACHED_BATCHES: Final = 6
+CACHED_BYTES: Final = 128 << 20
 
 _HIT_COLUMNS: Final = ("kind", "phase", "start", "end")
 
@@ -118,10 +120,18 @@ class Timeline:
         batch = self._cache.pop(number, None)
         if batch is None:
             batch = self._recording.read(number, COLUMNS)
-            while len(self._cache) >= CACHED_BATCHES:
+            room = CACHED_BYTES - self._size(number, batch)
+            while self._cache and (
+                len(self._cache) >= CACHED_BATCHES
+                or sum(self._size(*item) for item in self._cache.items()) > room
+            ):
                 self._cache.popitem(last=False)
         self._cache[number] = batch
         return batch
+
+    def _size(self, number: int, batch: pa.RecordBatch) -> int:
+        """Return the bytes of a decoded batch; uncompressed, it holds its whole message."""
+        return max(int(batch.nbytes), self._index[number].size)
 
     def _clock(self, number: int) -> npt.NDArray[np.uint64]:
         """Running maximum of time, over the batch and all before it."""

@@ -11,6 +11,7 @@ from textwrap import wrap
 
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Regimes, Snapshot, Verdict
+from recordings.ledger.verdict import beyond_remark
 from recordings.ledger.warn_shares import warn_shares
 from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
@@ -246,6 +247,8 @@ class VerdictPanel(Panel[Facts]):
                 f"† {words.calls(snapshot.derived)} derived from the arguments of "
                 "__add_pages / __remove_pages"
             )
+        if snapshot.calls_beyond:
+            yield beyond_remark(snapshot.calls_beyond)
         yield from (printable(problem) for problem in self._problems[1:])
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Recordings with right checksums and wrong content: sizes, indices, sequence, totals."""
 
+import json
 import os
 import struct
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from recordings.format.header import BatchMeta, Header, RecordingError
+from recordings.format.preamble import open_file, read_preamble
 from recordings.format.reader import open_recording
 from tests.recordings.made import (
     NAMES,
@@ -165,3 +167,34 @@ def test_file_that_shrinks_under_the_reader(path):
         with pytest.raises(RecordingError, match="shorter"):
             recording.read(1)
         assert recording.losses.torn == 1
+
+
+def test_a_large_header_does_not_go_before_every_batch(path, tmp_path):
+    """Batches of it are decoded by a head without it; also where other columns have names."""
+    batch = rows(7)
+    names = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0, 1, 2, 2, 0], pa.int16()), list("abc"))
+    lists = pa.ListArray.from_arrays([0, 1, 2, 3, 4, 5, 6, 7], names)
+    described = pa.field("more", lists.type, metadata={"x": "y" * 100_000})
+    batch = batch.append_column("other", names).append_column(described, lists)
+    header = json.dumps({"format": "1.2", "x": "y" * (2 << 20)}).encode()
+    foreign(
+        path, [batch.slice(0, 0), batch, batch.slice(2), batch.slice(0, 0)], header, metas(7, 5)
+    )
+    with open_file(path) as file:
+        preamble = read_preamble(
+            lambda at, size: os.pread(file.fileno(), size, at), path.stat().st_size
+        )
+    assert len(preamble.head) < 20_000
+    with open_recording(path) as recording:
+        assert recording.problems == ()
+        read = [part.events.to_pylist() for part in recording.batches()]
+    assert read == [batch.to_pylist(), batch.slice(2).to_pylist()]
+
+
+def test_dictionaries_that_would_go_before_every_batch_are_refused(path):
+    batch = rows(1)
+    long = pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array(["x" * (2 << 20)]))
+    batch = batch.append_column("other", long)
+    foreign(path, [batch.slice(0, 0), batch, batch.slice(0, 0)], b'{"format":"1.2"}', metas(1))
+    with pytest.raises(RecordingError, match="its schema and dictionaries are too large"):
+        open_recording(path)

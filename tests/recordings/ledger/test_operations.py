@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which calls and WARNs belong to which operation."""
 
+import numpy as np
+
+from recordings.ledger.columns import chunks
 from recordings.ledger.ledger import Ledger
+from recordings.ledger.operations import Events, Operations
 from tests.recordings import plain, traces
 from tracers.events import Kind
 from tracers.window import Window
@@ -125,3 +129,32 @@ def test_the_newest_are_kept_and_all_are_counted():
     # the one still open is older than the newest 200, and its end does no harm
     whole.fold(plain.batch([row(9999, "memunmap", "exit", tid=1)]))
     assert whole.snapshot().operations == snapshot.operations
+
+
+def test_threads_inside_an_operation_are_given_up_beyond_the_budget():
+    kept = Operations(budget=2)
+    none = np.zeros(0, np.bool_)
+
+    def fold(rows, first):
+        for chunk in chunks(plain.batch(rows).events, first):
+            kept.fold(chunk, Events(np.zeros(0, np.int64), none, none, none))
+
+    begins = [row(n, "memremap", tid=tid) for n, tid in enumerate((9, 2, 7, 4))]
+    fold(begins, 0)
+    kept.prune()
+    fold([row(20, "memremap", "exit", tid=tid) for tid in (9, 2, 7, 4)], len(begins))
+    assert kept.total == 4
+    assert [(op.tid, op.duration_ns) for op in kept.newest()] == [
+        (9, None), (2, None), (7, 18), (4, 17)
+    ]  # fmt: skip
+
+
+def test_operations_given_up_leave_the_table():
+    kept = Operations(budget=300)
+    none = np.zeros(0, np.bool_)
+    rows = [row(n, "memremap", tid=n + 1) for n in range(1000)]
+    for chunk in chunks(plain.batch(rows).events, 0):
+        kept.fold(chunk, Events(np.zeros(0, np.int64), none, none, none))
+    assert len(kept) == 1000
+    kept.prune()
+    assert len(kept) == 300

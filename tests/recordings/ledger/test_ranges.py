@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Ranges: pairing by exact range, and merging of those outside the window."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from recordings.ledger.ranges import RangeTable
 from recordings.ledger.snapshot import Pairing
 from tests.recordings import oracle, traces
 from tracers.layout import Layout, Region, layout_for
+from tracers.regimes import REGIMES
 from tracers.window import Window
 
 START, END = traces.WINDOW
@@ -175,3 +178,68 @@ def test_a_copy_is_not_written_to():
     assert sections.pairing == Pairing(never_freed=1)
     assert other.pairing == Pairing(paired=1)
     assert [e.free for e in sections.extents()[0]] == [0]
+
+
+def limited(calls, budget, cuts=()):
+    """As ``folded``, with a table of at most ``budget`` ranges inside and as many outside."""
+    sections = RangeTable(LAB, None, budget=budget)
+    places = [0, *cuts, len(calls)]
+    for first, last in itertools.pairwise(places):
+        part = calls[first:last]
+        start, end = (np.array([call[i] % TOP for call in part], np.uint64) for i in (0, 1))
+        judged = sections.fold(start, end, np.array([call[2] for call in part], np.bool_))
+        assert [REGIMES[code] for code in judged.regime] == [
+            oracle.regime(start, end % TOP, traces.WINDOW) for start, end, _ in part
+        ]
+    return sections
+
+
+def test_ranges_beyond_the_budget_are_judged_and_counted_and_no_more():
+    calls = [(END + n * MIB2, END + (n + 1) * MIB2, free) for free in (False, True)
+             for n in (3, 9, 1, 7, 5)]  # fmt: skip
+    sections = limited(calls, 3)
+    assert (len(sections), sections.beyond) == (3, 4)
+    assert sections.regimes.hits == sections.would_warn == 10
+    assert sections.pairing == Pairing(paired=3)
+    assert [start for start, *_ in told(sections)] == [END + n * MIB2 for n in (1, 3, 9)]
+
+
+def test_hits_have_a_budget_of_their_own_whatever_came_before():
+    inside = [(START + n * 64, START + n * 64 + 64, False) for n in range(50)]
+    sections = limited([*inside, (END, END + MIB2, False)], 5)
+    assert (len(sections), sections.beyond) == (6, 45)
+    assert told(sections) == [(END, END + MIB2, "above", 1, 0)]
+
+
+def test_a_full_table_still_counts_what_is_in_it():
+    calls = [(END, END + MIB2, False), (END + MIB2, END + 2 * MIB2, False)]
+    sections = limited([*calls, (END, END + MIB2, True)], 1)
+    assert (sections.pairing, sections.beyond) == (Pairing(paired=1), 1)
+
+
+@settings(deadline=None)
+@given(st.lists(RANGE, max_size=40), st.integers(0, 4), st.data())
+def test_the_first_ranges_are_kept_for_any_cut(calls, budget, data):
+    """A second, plain computation: a set that takes the first of each side."""
+    kept = {True: [], False: []}
+    for start, end, _ in calls:
+        side = kept[oracle.regime(start, end, traces.WINDOW) == "inside"]
+        if (start, end) not in side and len(side) < budget:
+            side.append((start, end))
+    known = {*kept[True], *kept[False]}
+    within = [call for call in calls if call[:2] in known]
+    sections = limited(calls, budget, data.draw(traces.cuts(len(calls)))[1:-1])
+    assert len(sections) == len(known)
+    assert sections.beyond == len(calls) - len(within)
+    assert sections.regimes == folded(calls).regimes
+    assert sections.would_warn == folded(calls).would_warn
+    assert sections.pairing == folded(within).pairing
+    assert told(sections) == told(folded(within))
+
+
+def test_a_full_table_and_its_copy_share_what_neither_writes():
+    sections = limited([(END, END + 8, False)], 1)
+    other = sections.copy()
+    other.fold(np.array([END + 64], np.uint64), np.array([END + 72], np.uint64), np.array([False]))
+    assert (sections.beyond, other.beyond) == (0, 1)
+    assert sections.extents() == other.extents()

@@ -122,3 +122,23 @@ def test_a_copy_lives_its_own_life(rows):
     for chunk in chunks(plain.batch(rows).events, len(rows)):
         other.fold(chunk, chunk.ts.astype("int64"))
     assert spans.unfinished() == before
+
+
+def test_the_oldest_open_calls_are_given_up_beyond_the_budget():
+    spans = Spans(budget=3)
+    rows = [row(n, "entry", tid=tid) for n, tid in enumerate((9, 2, 7, 4, 5))]
+    rows.append(row(9, "entry", "populate", tid=1))  # another kind, a budget of its own
+    (chunk,) = chunks(plain.batch(rows).events, 0)
+    spans.fold(chunk, chunk.ts.astype("int64"))
+    assert (spans.open_count, spans.given_up) == (6, 0)
+    copy = spans.copy()
+    spans.prune()
+    spans.prune()
+    assert (spans.open_count, spans.given_up) == (4, 2)
+    assert [call.tid for call in spans.unfinished()[0]] == [7, 4, 5, 1]
+    exits = [row(20, "exit", tid=tid) for tid in (9, 2, 7, 4, 5)]
+    (chunk,) = chunks(plain.batch(exits).events, len(rows))
+    (finished,) = spans.fold(chunk, chunk.ts.astype("int64"))
+    assert sorted(finished.entry.tolist()) == [2, 3, 4]
+    assert spans.orphans == {Kind.FREE: 2}
+    assert (copy.open_count, copy.given_up) == (6, 0)

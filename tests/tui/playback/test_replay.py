@@ -7,6 +7,7 @@ import pytest
 
 from recordings.format.header import Header
 from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.memory import sizes, together
 from recordings.ledger.snapshot import Verdict
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
@@ -242,3 +243,54 @@ def test_steps_and_relative_seeks(storm):
     assert replay.view().elapsed_ns == round(199.2 * MS / 2)
     replay.seek_by(-1)
     assert replay.row == 0
+
+
+@pytest.mark.parametrize("stride", [1, 8])
+def test_checkpoints_are_bounded_in_bytes(make: Make, stride):
+    """Each event has a range of its own, so ledgers grow; and the view is still the position's."""
+    rows = [
+        row(n, "free", "point", start=HOLE + n * 128, end=HOLE + n * 128 + 64) for n in range(2000)
+    ]
+    budget = 2_000_000
+    replay = Replay(make(rows), paused=True, stride=stride, max_bytes=budget)
+    kept = set()
+    while replay.index_some():
+        held = together(sizes(ledger) for ledger in replay._checkpoints.values())
+        assert held <= budget or replay.checkpoints == (0,)
+        kept.add(len(replay.checkpoints))
+    assert len(replay.checkpoints) > 2
+    assert max(kept) > 2 * len(replay.checkpoints)  # thinned by bytes, not by number
+    for position in (1999, 3, 1024, 1025, 700):
+        replay.seek_row(position)
+        ledger = Ledger(WINDOW, MACHINE.layout)
+        ledger.fold(batch(rows[:position]))
+        assert replay.view().snapshot == ledger.snapshot(), position
+
+
+def test_without_room_for_any_checkpoint_a_seek_folds_from_the_start(storm):
+    replay = Replay(storm, paused=True, stride=8, max_bytes=1)
+    while replay.index_some():
+        pass
+    assert replay.checkpoints == (0,)
+    replay.seek_row(190)
+    replay.seek_row(100)
+    ledger = Ledger(WINDOW, MACHINE.layout)
+    ledger.fold(batch(ROWS[:100]))
+    assert replay.view().snapshot == ledger.snapshot()
+
+
+def test_the_indexer_goes_in_bursts_and_playback_may_overtake_it(storm):
+    replay = Replay(storm, paused=True, stride=100, burst=30)
+    steps = 0
+    while replay.index_some():
+        steps += 1
+        if steps == 2:
+            replay.seek_row(250)  # makes the checkpoints on its way
+    assert replay.checkpoints == (0, 100, 200)
+    replay = Replay(storm, paused=True, stride=100, burst=30)
+    steps = [replay.checkpoints for _ in range(20) if replay.index_some()]
+    assert steps == [(0,)] * 3 + [(0, 100)] * 4 + [(0, 100, 200)]
+    replay.seek_row(210)
+    ledger = Ledger(WINDOW, MACHINE.layout)
+    ledger.fold(batch(ROWS[:210]))
+    assert replay.view().snapshot == ledger.snapshot()
