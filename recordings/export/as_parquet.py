@@ -37,7 +37,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     columns = tuple(name for name in names if _supported(recording.schema.field(name)))
     own = [recording.schema.field(name) for name in columns]
     window = recording.header.machine.window
-    schema = pa.schema([*own, *judged.fields(recording.schema)], recording.metadata)
+    schema = pa.schema([*own, *judged.fields(pa.schema(own))], recording.metadata)
     ledger = Ledger.of(recording.header)
     with parquet.ParquetWriter(
         pa.PythonFile(Sink(sink), "w"),

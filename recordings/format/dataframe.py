@@ -23,5 +23,17 @@ _TYPES = {
 
 def dataframe(table: pa.Table) -> pd.DataFrame:
     """Return the events of a table: nullable integers, text as string, names as categories."""
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_TYPES.get)
+    columns = [_distinct(column) for column in table.columns]
+    distinct = pa.table(columns, names=table.schema.names)
+    frame: pd.DataFrame = distinct.to_pandas(types_mapper=_TYPES.get)
     return frame
+
+
+def _distinct(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of names whose dictionary holds each once and no null, as pandas needs."""
+    if not pa.types.is_dictionary(column.type) or not column.num_chunks:
+        return column
+    names = column.chunk(0).dictionary  # the only one in a recording
+    if not names.null_count and len(names.unique()) == len(names):
+        return column
+    return column.cast(column.type.value_type).dictionary_encode()
