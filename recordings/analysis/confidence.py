@@ -82,7 +82,8 @@ def quantile_ratio(a: U64, b: U64, percent: int) -> Ratio | None:
 def total_ratio(a: U64, b: U64, *, paired: bool) -> Ratio | None:
     """Return how the means of A and B compare; of equally many calls that is their totals' ratio.
 
-    ``paired``: a[i] and b[i] are the same section's. None without samples, or where either took no time.
+    ``paired``: a[i] and b[i] are the same section's. None without samples, or where
+    either took no time.
     """
     if paired and len(a) != len(b):
         raise ValueError("pairs need equally many samples of A and B")

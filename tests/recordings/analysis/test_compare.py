@@ -226,7 +226,7 @@ def test_where_no_time_passed_nothing_is_divided(tmp_path, captures, a, b):
 
 
 def test_pages_past_the_end_of_memory_are_no_sections(tmp_path, captures):
-    """pfn + nr_pages beyond 2^64 is no range of pages: no time a section can be told."""
+    """A pfn + nr_pages beyond 2^64 is no range of pages: no time a section can be told."""
     wrapped = synthetic(tmp_path, captures, "a", base=2**64 - 32768)
     assert measure(compare(wrapped, wrapped), Kind.ADD_PAGES).per_section == (None, None)
 

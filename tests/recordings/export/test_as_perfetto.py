@@ -221,9 +221,7 @@ def notes_of_the_whole(data: bytes) -> dict[str, object]:
         for packet in pb.Trace.FromString(data).packet
         if packet.track_event.track_uuid == 1 and packet.track_event.type == 1
     )
-    return {
-        note.name: getattr(note, note.WhichOneof("value")) for note in event.debug_annotations
-    }
+    return {note.name: getattr(note, note.WhichOneof("value")) for note in event.debug_annotations}
 
 
 @pytest.mark.parametrize("name", ["lost", "lost_unknown", "torn", "rejected"])
