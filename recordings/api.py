@@ -164,7 +164,7 @@ class OpenRecording(Recording):
 
         def events() -> Iterator[pa.RecordBatch]:
             for batch in self.batches(names):
-                yield batch.events.cast(schema)
+                yield batch.events
 
         return pa.RecordBatchReader.from_batches(schema, events())
 

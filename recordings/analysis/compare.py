@@ -154,6 +154,9 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
         first, second = both
     elif why_not is None and kind not in WITHIN:
         why_not = "the operations are not the same"
+    for side, times in (("A", first), ("B", second)):
+        if why_not is None and not times.any():
+            why_not = f"by its clock no time passed in {side}"
     ratio = total_ratio(first, second, paired=paired) if why_not is None else None
     return Measure(
         kind=kind,
@@ -222,7 +225,7 @@ def _per_section(side: Side, kind: Kind) -> int | None:
         pages = np.uint64(window.section_pages)
     except WindowError:
         return None
-    good = calls.ended & calls.known & (calls.nr_pages > 0)
+    good = calls.ended & calls.known & (calls.pfn + calls.nr_pages > calls.pfn)
     if not good.any():
         return None
     first, end = calls.pfn[good], calls.pfn[good] + calls.nr_pages[good]

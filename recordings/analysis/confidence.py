@@ -67,9 +67,9 @@ def enough(number: int, percent: int, beyond: int) -> bool:
 
 
 def quantile_ratio(a: U64, b: U64, percent: int) -> Ratio | None:
-    """Return how quantiles of A and B compare; None: too few samples, or B's is 0."""
+    """Return how quantiles of A and B compare; None: too few samples, or one of them is 0."""
     first, second = quantile(a, percent), quantile(b, percent)
-    if first is None or not second:
+    if not first or not second:
         return None
     few = any(n < FEWEST or not enough(n, percent, BEYOND) for n in (len(a), len(b)))
     if few:
@@ -82,11 +82,12 @@ def quantile_ratio(a: U64, b: U64, percent: int) -> Ratio | None:
 def total_ratio(a: U64, b: U64, *, paired: bool) -> Ratio | None:
     """Return how the means of A and B compare; of equally many calls that is their totals' ratio.
 
-    ``paired``: a[i] and b[i] are the same section's. None without samples, or where B took no time.
+    ``paired``: a[i] and b[i] are the same section's. None without samples, or where
+    either took no time.
     """
     if paired and len(a) != len(b):
         raise ValueError("pairs need equally many samples of A and B")
-    if not len(a) or not len(b) or not b.any():
+    if not a.any() or not b.any():
         return None
     first, second = a.astype(np.float64), b.astype(np.float64)
     value = float(first.mean() / second.mean())
@@ -101,8 +102,8 @@ def total_ratio(a: U64, b: U64, *, paired: bool) -> Ratio | None:
 
 
 def _ratio(value: float, a: _F64, b: _F64) -> Ratio:
-    """Make an interval of draws; where B can be 0 there is none."""
-    if not (b > 0).all():
+    """Make an interval of draws; where a side can be 0, and so a bound, there is none."""
+    if not (a > 0).all() or not (b > 0).all():
         return Ratio(value)
     low, high = np.quantile(a / b, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Ratio(value, float(low), float(high))

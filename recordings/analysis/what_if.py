@@ -7,7 +7,7 @@ of the recording make this verdict inconclusive as well. Times saved are lower b
 that were timed; no time is predicted for what was not measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -41,8 +41,8 @@ _PARTIAL: Final = (
     "Calls inside the recording's own window are not in it: where they would lie is not known."
 )
 _ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
-#: Regions relocated; a forged recording can hold any number.
-_REGIONS: Final = 4096
+#: Regions relocated, and busy ranges searched; a forged recording can hold any number.
+_REGIONS: Final = 1024
 
 
 class Warn(StrEnum):
@@ -146,7 +146,7 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
         ledger.add_losses(recording.losses)
         snapshot = ledger.snapshot(final=True)
     refused = refused_counter.refused() if refused_counter is not None else None
-    verdict, reasons = _verdict(snapshot, refused, relocations, partial=partial)
+    verdict, reasons = _verdict(snapshot, refused, relocations, machine, partial=partial)
     return WhatIfResult(
         asked=asked,
         verdict=verdict,
@@ -213,9 +213,11 @@ def _relocations(recording: "Readable", last: int, machine: Machine) -> tuple[Re
     for batch in recording.batches(columns=COLUMNS):
         regions.fold(batch.events)
     pfns = regions.regions()
-    busy = [(first, end) for first, end, _ in machine.iomem if (first, end) != (0, 0)]
+    busy = _busy(machine)
     known = bool(busy)
     busy += [(first << shift, (end << shift) - 1) for first, end in pfns if end << shift <= last]
+    busy = _joined(busy, align)
+    known = known and len(busy) <= _REGIONS
     relocations: list[Relocation] = []
     for first, end in pfns:
         if end << shift <= last + 1:
@@ -232,10 +234,27 @@ def _relocations(recording: "Readable", last: int, machine: Machine) -> tuple[Re
     return tuple(relocations)
 
 
+def _busy(machine: Machine) -> list[tuple[int, int]]:
+    """Return [first, last] of /proc/iomem's entries; none if it was read without root, as 0s."""
+    return [(first, last) for first, last, _ in machine.iomem if (first, last) != (0, 0)]
+
+
+def _joined(busy: Iterable[tuple[int, int]], align: int) -> list[tuple[int, int]]:
+    """Join busy ranges [first, last] that leave no room for ``align`` bytes between them."""
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(busy):
+        if joined and first - joined[-1][1] <= align:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((first, end))
+    return joined
+
+
 def _verdict(
     snapshot: Snapshot,
     refused: RefusedCalls | None,
     relocations: Sequence[Relocation],
+    machine: Machine,
     *,
     partial: bool,
 ) -> tuple[Verdict, tuple[str, ...]]:
@@ -248,7 +267,10 @@ def _verdict(
         1 for relocation in relocations if relocation.to is None and not relocation.full
     ):
         where = "1 region is" if lost == 1 else f"{count(lost)} regions are"
-        facts.append(f"Where {where} placed instead is not known: no /proc/iomem is recorded.")
+        why = "no /proc/iomem is recorded"
+        if _busy(machine):
+            why = f"more than {count(_REGIONS)} regions or busy ranges are not searched"
+        facts.append(f"Where {where} placed instead is not known: {why}.")
     if snapshot.verdict is not Verdict.OUT_OF_RANGE:
         verdict = Verdict.INCONCLUSIVE if facts else snapshot.verdict
         return verdict, (*facts, *snapshot.verdict_reasons)

@@ -43,7 +43,8 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
     columns, left_out = texts.split_columns(whole)
     window = recording.header.machine.window
-    fields = [*(whole.field(name) for name in columns), *judged.fields(whole)]
+    kept = pa.schema([whole.field(name) for name in columns])
+    fields = [*kept, *judged.fields(kept)]
     schema = pa.schema([(guarded(field.name), _type(field)) for field in fields])
     # Arrow quotes all text and no number, in the header too.
     with csv.CSVWriter(pa.PythonFile(Sink(sink), "w"), schema) as writer:

@@ -15,6 +15,7 @@ from pyarrow import parquet
 from recordings.export import judged
 from recordings.export.groups import Sink, groups
 from recordings.export.texts import is_text
+from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
@@ -32,12 +33,15 @@ _META: Final = "vmemscope:export"
 
 
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
-    """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
+    """Write all events to ``sink``; return the columns left out.
+
+    Raises ``OSError``; ``RecordingError`` for a newer version's column that lies of itself.
+    """
     names = recording.select()
     columns = tuple(name for name in names if _supported(recording.schema.field(name)))
-    own = [recording.schema.field(name) for name in columns]
+    own = [_field(recording.schema.field(name)) for name in columns]
     window = recording.header.machine.window
-    schema = pa.schema([*own, *judged.fields(recording.schema)], recording.metadata)
+    schema = pa.schema([*own, *judged.fields(pa.schema(own))], recording.metadata)
     ledger = Ledger.of(recording.header)
     with parquet.ParquetWriter(
         pa.PythonFile(Sink(sink), "w"),
@@ -47,8 +51,14 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
         column_encoding=dict.fromkeys(_STEPS, "DELTA_BINARY_PACKED"),
     ) as writer:
         for events in groups(recording, _ROWS, columns=columns, ledger=ledger):
-            piece = judged.with_judgement(events, window).cast(schema)
-            writer.write_batch(piece, row_group_size=max(1, piece.num_rows))
+            try:
+                piece = judged.with_judgement(events, window).cast(schema)
+                writer.write_batch(piece, row_group_size=max(1, piece.num_rows))
+            except pa.ArrowException as error:
+                raise RecordingError(
+                    f"{recording.path}: a column of a newer format cannot be written as Parquet: "
+                    "its content is not what its type says; CSV and JSON lines leave it out"
+                ) from error
         metadata = summary(recording, ledger.snapshot(final=True))
         writer.add_key_value_metadata({_META: json.dumps(metadata)})
     return tuple(name for name in names if name not in columns)
@@ -75,6 +85,11 @@ def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
         "problems": list(recording.problems),
         "closing_notes": list(map(printable, recording.closing_notes)),
     }
+
+
+def _field(field: pa.Field) -> pa.Field:
+    """Return how a column is written; that one not ours has no null, nobody has checked."""
+    return field if field.name in SCHEMA.names else field.with_nullable(True)
 
 
 def _supported(field: pa.Field) -> bool:

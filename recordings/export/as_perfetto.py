@@ -11,18 +11,20 @@ What is drawn where:
 - a track ``vmemscope``: one slice over all, its arguments the verdict, losses and window
 
 Promises: times are the recording's own clock, declared in the trace where the recording
-names it; every number is an integer; memory does not grow with the recording.
+names it; every number is an integer; memory does not grow with the recording. Numbers that
+Perfetto has no room for: a time or counter stands still at 2^63 - 1, a loss is told as text.
 """
 
 from typing import TYPE_CHECKING, Any, Final
 
 from recordings.export.groups import Sink, groups
-from recordings.export.slices import Open, Row, Slices, rows
+from recordings.export.slices import LATEST, Open, Row, Slices, rows
 from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
 from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
+from recordings.wording.escape import printable
 from recordings.wording.units import address
 from tracers.batch import Losses
 from tracers.events import SCHEMA, Kind, Phase, Source
@@ -122,8 +124,8 @@ class _Packets:
         self._clock(packet, recording)
         system = self._packet().system_info.utsname
         system.sysname = "Linux"
-        system.release = header.machine.release or "unknown"
-        system.machine = header.machine.arch or "unknown"
+        system.release = printable(header.machine.release or "unknown")
+        system.machine = printable(header.machine.arch or "unknown")
         self._track(_RECORDING, "vmemscope")
         for uuid, counted, unit in (
             (_HITS, "hits", pb.CounterDescriptor.UNIT_COUNT),
@@ -167,7 +169,7 @@ class _Packets:
 
     def close(self, recording: "Recording", snapshot: Snapshot) -> None:
         """Draw the slice over all: its arguments are the recording's verdict, losses and window."""
-        first, last = (min(ts or 0, (1 << 63) - 1) for ts in (snapshot.first_ns, snapshot.last_ns))
+        first, last = (min(ts or 0, LATEST) for ts in (snapshot.first_ns, snapshot.last_ns))
         packet = self._packet()
         packet.timestamp = first
         event = packet.track_event
@@ -176,10 +178,10 @@ class _Packets:
         for key, value in _annotations(recording, snapshot).items():
             note = event.debug_annotations.add()
             note.name = key
-            if isinstance(value, int):
+            if isinstance(value, int) and value < 1 << 64:
                 note.uint_value = value
             else:
-                note.string_value = value
+                note.string_value = str(value)
         for uuid in (_HITS, _SILENT, _WARNS, _WARN_NS):
             _count(event, uuid, 0)
         packet = self._packet()
@@ -204,6 +206,7 @@ class _Packets:
         snapshot = self._packet().clock_snapshot
         snapshot.primary_trace_clock = number
         first = min((info.first_ts for info in recording.index if info.rows), default=0)
+        first = min(first, LATEST)
         clocks = [(number, first)]
         offset = clock.get("offset_ns")
         if isinstance(offset, int) and 0 <= first + offset < 1 << 63:
@@ -308,7 +311,7 @@ class _Packets:
 
 def _count(event: _Message, uuid: int, value: int) -> None:
     event.extra_counter_track_uuids.append(uuid)
-    event.extra_counter_values.append(value)
+    event.extra_counter_values.append(min(value, LATEST))
 
 
 def _annotations(recording: "Recording", snapshot: Snapshot) -> dict[str, int | str]:
@@ -317,14 +320,14 @@ def _annotations(recording: "Recording", snapshot: Snapshot) -> dict[str, int | 
     values: dict[str, int | str] = {
         "verdict": snapshot.verdict.value,
         "reasons": " ".join(snapshot.verdict_reasons),
-        "kernel": machine.release or "unknown",
+        "kernel": printable(machine.release or "unknown"),
         "window": "unknown"
         if machine.window is None
         else f"{address(machine.window.start)} - {address(machine.window.end)}",
         "window_in_use": "unknown"
         if machine.window is None or not machine.window.use_known
         else f"{address(machine.window.used[0])} - {address(machine.window.end)}",
-        "clock": str(recording.header.clock.get("name", "unknown")),
+        "clock": printable(str(recording.header.clock.get("name", "unknown"))),
         "events": snapshot.events,
         "hits": snapshot.hits,
         "silent": snapshot.silent,

@@ -3,7 +3,7 @@
 
 Promises: ``regime`` and ``silent`` are null in every row that is no entry or point of a populate
 or free call; ``regime`` is "unknown" where the call's range or the window is not known. A
-recording that has columns of these names already keeps its own.
+recording that has columns of these names already keeps its own, if the format can hold them.
 """
 
 from typing import Final, NamedTuple
@@ -54,7 +54,7 @@ def judged(events: pa.RecordBatch, window: Window | None) -> Judged:
 
 
 def fields(schema: pa.Schema) -> tuple[pa.Field, ...]:
-    """Return the fields of ``FIELDS`` that a recording with this schema does not have."""
+    """Return the fields of ``FIELDS`` that events with this schema do not have."""
     return tuple(field for field in FIELDS if field.name not in schema.names)
 
 

@@ -23,8 +23,8 @@ from tracers.formulas import WindowError
 from tracers.regimes import INSIDE, UNKNOWN, page_to_pfn
 from tracers.window import Window
 
-#: Perfetto's reader keeps times as s64.
-_LATEST: Final = (1 << 63) - 1
+#: Perfetto's reader keeps times and counters as s64.
+LATEST: Final = (1 << 63) - 1
 
 
 class Row(NamedTuple):
@@ -91,7 +91,7 @@ class Slices:
     def take(self, row: Row) -> None:
         """Take in the next row."""
         thread = row.thread
-        ts = min(max(row.ts, self._now.get(thread, 0)), _LATEST)
+        ts = min(max(row.ts, self._now.get(thread, 0)), LATEST)
         self._now[thread] = ts
         self._last = max(self._last, ts)
         if row.phase == Phase.ENTRY and row.kind:

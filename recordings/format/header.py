@@ -182,7 +182,8 @@ class BatchMeta:
         """Return the compact JSON."""
         values: dict[str, object] = {self.mark: True} if self.mark else {}
         values |= {name: getattr(self, name) for name in _COUNTS}
-        values |= {name: getattr(self.losses, name) for name in _LOSSES}
+        # the most that a file can say; beyond it the count is a lower bound, as with any loss
+        values |= {name: min(getattr(self.losses, name), _MOST) for name in _LOSSES}
         if self.reason:
             values["reason"] = cut_text(self.reason)
         if self.notes:
@@ -200,7 +201,7 @@ class BatchMeta:
         except _JSON_ERRORS as error:
             raise ValueError("its metadata is no JSON of ours") from error
         for name, count in counts.items():
-            if type(count) is not int or not 0 <= count < 1 << 64:
+            if type(count) is not int or not 0 <= count <= _MOST:
                 raise ValueError(f"its metadata says {name} = {count!r:.40}")
         mark = next((mark for mark in ("begin", "end") if values.get(mark) is True), "")
         return cls(
@@ -216,5 +217,6 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
+_MOST: Final = (1 << 64) - 1
 _COUNTS: Final = ("seq", "rows", "first_ts", "last_ts")
 _LOSSES: Final = ("lost", "lost_unknown", "torn", "rejected")

@@ -182,9 +182,9 @@ class Recording:
         """
         from recordings.format.dataframe import dataframe  # noqa: PLC0415 (pandas is slow to import)
 
+        schema = pa.schema([self.schema.field(name) for name in self.select(columns)])
         batches = [batch.events for batch in self.batches(columns)]
-        empty = self.schema.empty_table().select(self.select(columns))
-        return dataframe(pa.Table.from_batches(batches) if batches else empty)
+        return dataframe(pa.Table.from_batches(batches, schema))
 
     def close(self) -> None:
         """Close the file."""

@@ -55,7 +55,7 @@ def headline(result: WhatIfResult) -> str:
         outside = f"{count(hits)} of {calls(number)} would still lie outside the window"
         return f"{word}: {outside}{silent}"
     if result.verdict is Verdict.INCONCLUSIVE:
-        return f"{word}: {result.reasons[0]}"
+        return f"{word}: {result.reasons[0].removesuffix('.')}"
     if result.refused is not None and result.refused.populate_refused:
         return f"{word}: nothing would be mapped outside the window, as it is refused"
     return f"{word}: all {calls(number)} would lie inside the window"

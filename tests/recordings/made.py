@@ -135,6 +135,26 @@ def foreign(
     path.write_bytes(data)
 
 
+def newer(path: Path, column: pa.Array, name: str = "odd", *, nullable: bool = True) -> None:
+    """A recording of a newer minor version, with one column more."""
+    events = rows(len(column)).append_column(pa.field(name, column.type, nullable), column)
+    nothing = events.slice(0, 0)
+    header = Header(format="1.9").to_json()
+    foreign(path, [nothing, events, nothing], header, metas(len(column)))
+
+
+def lying() -> dict[str, pa.Array]:
+    """Columns with nulls where their types have none, which Arrow itself does not refuse."""
+    never = pa.field("item", pa.int32(), nullable=False)
+    values = pa.array([1, None], pa.int32())
+    offsets = pa.array([0, 1, 2], pa.int32())
+    return {
+        "struct": pa.StructArray.from_arrays([values], fields=[never]),
+        "list": pa.ListArray.from_arrays(offsets, values, type=pa.list_(never)),
+        "fixed": pa.FixedSizeListArray.from_arrays(values, type=pa.list_(never, 1)),
+    }
+
+
 def metas(*counts: int) -> list[bytes]:
     """Metadata of a whole recording with batches of ``counts`` rows."""
     middle = [BatchMeta(seq=i, rows=count).to_json() for i, count in enumerate(counts)]

@@ -15,7 +15,7 @@ from recordings.format.reader import open_recording
 from recordings.format.writer import Writer
 from recordings.ledger.ledger import fold
 from recordings.samples import sample_names, sample_path
-from tests.recordings.made import small
+from tests.recordings.made import lying, newer, small
 from vmemscope import RecordingError
 
 
@@ -72,6 +72,55 @@ def test_a_torn_recording_gives_what_it_has_and_says_what_it_has_not(tmp_path: P
         assert (losses.lost, losses.lost_unknown, losses.torn) == (23, 1, 1)
         assert recording.verdict.value == "inconclusive"
         assert "ends without its closing record" in recording.problems[0]
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+@pytest.mark.parametrize("which", ["plain", *lying()])
+def test_a_newer_column_is_given_whatever_its_nulls(
+    which: str, nullable: bool, tmp_path: Path
+) -> None:
+    column = lying().get(which, pa.array([1, None]))
+    newer(tmp_path / "a.arrows", column, nullable=nullable)
+    with vmemscope.open(tmp_path / "a.arrows") as recording:
+        assert recording.to_arrow(["odd"]).column(0).to_pylist() == column.to_pylist()
+        assert pa.table(recording).num_rows == 2
+        assert len(recording.to_pandas()) == 2
+
+
+TOP = 2**31 - 1
+#: Columns of times that Python's own types cannot hold.
+FAR = {
+    "days": pa.array([TOP, None], pa.date32()),
+    "seconds": pa.array([2**62, None], pa.duration("s")),
+    "since": pa.array([2**62, None], pa.timestamp("s", "UTC")),
+    "inside": pa.StructArray.from_arrays([pa.array([TOP, 0], pa.date32())], ["at"]),
+    "listed": pa.ListArray.from_arrays(pa.array([0, 1, 2]), pa.array([TOP, 0], pa.date32())),
+    "named": pa.DictionaryArray.from_arrays(pa.array([0, None]), pa.array([TOP], pa.date32())),
+    "named lists": pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array([[1], [2]])),
+}
+#: Those that pandas has no type for, or no values.
+BEYOND = {
+    "union": pa.UnionArray.from_sparse(pa.array([0, 0], pa.int8()), [pa.array([1, 2])]),
+    "since": pa.StructArray.from_arrays([pa.array([2**62, 0], pa.timestamp("s"))], ["at"]),
+    "nowhere": pa.array([1, 2], pa.timestamp("ns", "No/Where")),
+}
+
+
+@pytest.mark.parametrize("which", FAR)
+def test_pandas_gets_times_that_python_has_none_of(which: str, tmp_path: Path) -> None:
+    newer(tmp_path / "a.arrows", FAR[which])
+    with vmemscope.open(tmp_path / "a.arrows") as recording:
+        assert recording.to_pandas()["odd"].isna().sum() == FAR[which].null_count
+
+
+@pytest.mark.parametrize("which", BEYOND)
+def test_what_pandas_cannot_hold_is_one_line(which: str, tmp_path: Path) -> None:
+    newer(tmp_path / "a.arrows", BEYOND[which])
+    with vmemscope.open(tmp_path / "a.arrows") as recording:
+        with pytest.raises(RecordingError, match="pandas has none of: name the columns"):
+            recording.to_pandas()
+        assert recording.to_pandas(["ts_ns"])["ts_ns"].tolist() == [1000, 1001]
+        assert recording.to_arrow(["odd"]).num_rows == 2
 
 
 def test_what_cannot_be_opened_is_one_line(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def spread(
         return [0.0] * width
     sums = np.asarray(values, np.float64)
     per = max(1, length_ns) / width
-    starts = series.start_ns - first_ns + series.bin_ns * np.arange(len(values), dtype=np.int64)
+    # Floats, for a picture: the difference of two u64 times needs 65 bits.
+    starts = float(series.start_ns - first_ns) + float(series.bin_ns) * np.arange(len(values))
     if series.bin_ns <= per:
         columns = _columns(starts + series.bin_ns / 2, per, width)
         return [float(x) for x in np.bincount(columns, sums, minlength=width)]

@@ -145,7 +145,7 @@ def synthetic(tmp_path, captures, name, *, ways="kprobe", slow=1, sections=30, b
             rows.append({"kind": kind, "phase": "entry", "ts_ns": ts, "tid": 10 + thread} | pages)
         for at in range(sections):
             for thread in range(threads):
-                pfn = base + (thread * sections + at) * step
+                pfn = (base + (thread * sections + at) * step) % 2**64
                 who = {"kind": inner, "ts_ns": ts, "tid": 10 + thread, "source": ways}
                 start = (0xFFFF_FFFD_FF00_0000 + pfn * 64) % 2**64
                 where = {"start": start, "end": start + step * 64}
@@ -209,6 +209,26 @@ def test_sections_of_another_size_are_not_divided(tmp_path, captures):
     assert "Sections differ in size: A 128 MiB, B 1 GiB." in found.obstacles
     assert measure(found, Kind.SECTION_ADD).why_not == "sections differ in size"
     assert found.outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 0), (0, 0)])
+def test_where_no_time_passed_nothing_is_divided(tmp_path, captures, a, b):
+    """A clock that stands still, as a forged file's, or one too coarse for the calls."""
+    sides = [synthetic(tmp_path, captures, side, slow=n) for side, n in (("A", a), ("B", b))]
+    found = compare(*sides)
+    assert found.outcome is Outcome.INCONCLUSIVE
+    for kind in (Kind.SECTION_ADD, Kind.FREE, Kind.ADD_PAGES):
+        told = measure(found, kind)
+        assert told.ratio is None
+        assert told.why_not == f"by its clock no time passed in {'B' if a else 'A'}"
+    assert "not compared, by its clock no time passed" in " ".join(shown(found).split())
+    json.dumps(comparison_dict(found), allow_nan=False)
+
+
+def test_pages_past_the_end_of_memory_are_no_sections(tmp_path, captures):
+    """A pfn + nr_pages beyond 2^64 is no range of pages: no time a section can be told."""
+    wrapped = synthetic(tmp_path, captures, "a", base=2**64 - 32768)
+    assert measure(compare(wrapped, wrapped), Kind.ADD_PAGES).per_section == (None, None)
 
 
 def test_losses_leave_it_open(tmp_path, captures, samples):

@@ -83,6 +83,13 @@ def test_nothing_is_divided_by_nothing():
     assert total_ratio(some, none, paired=False) is None
     assert total_ratio(some, column([0] * 30), paired=False) is None
     assert total_ratio(some, column([0] * 29 + [1]), paired=False) == Ratio(150.0)
+    # turned around it is the same: a bound of 0 would be infinitely many times as long
+    assert total_ratio(column([0] * 30), some, paired=False) is None
+    assert total_ratio(column([0] * 29 + [1]), some, paired=False) == Ratio(pytest.approx(1 / 150))
+    assert total_ratio(column([0] * 29 + [1]), some, paired=True) == Ratio(pytest.approx(1 / 150))
+    zeros = column([0] * 200)
+    assert quantile_ratio(zeros, column([5] * 200), 50) is None
+    assert quantile_ratio(column([5] * 200), zeros, 50) is None
     with pytest.raises(ValueError, match="pairs"):
         total_ratio(some, none, paired=True)
 

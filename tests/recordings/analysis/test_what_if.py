@@ -14,6 +14,7 @@ from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
 from tests.recordings import made, plain
 from tests.recordings.traces import ROWS, WINDOW
+from tracers import placement
 from tracers.formulas import WindowError
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
@@ -249,6 +250,43 @@ def test_calls_that_nobody_kept_leave_another_window_open(tmp_path, captures, ho
     # what is out stays proof, and a cap at the window's own end moves none of the others
     assert what_if_result(path, WhatIf(machine.window)).verdict is Verdict.OUT_OF_RANGE
     assert what_if_result(path, WhatIf(physmem_end=0x40_3FFF_FFFF)).verdict is Verdict.CLEAN
+
+
+@pytest.mark.parametrize(
+    ("made_of", "asked"),
+    [
+        ((64, 0, 3000, 1), 1024),  # more regions to place than any machine has
+        ((64, 3000, 5, 1), 5),  # many that stay, without room for a section between them: one
+        (((1 << 15) + 1, 1500, 5, 1), 0),  # with room: too many to search
+        ((64, 0, 5, 3000), 0),  # an /proc/iomem as no machine has
+    ],
+)
+def test_placing_regions_is_bounded_whatever_a_file_holds(tmp_path, monkeypatch, made_of, asked):
+    step, below, above, entries = made_of
+    end = 0x40_3FFF_FFFF
+    iomem = tuple((at << 28, (at << 28) + 4095, "busy") for at in range(entries))
+    window = Window(*WINDOW, **FACTS, section_size_bits=27)
+    firsts = [0x10_0000 + step * n for n in range(below)]
+    firsts += [(end >> 12) + 1 + 64 * n for n in range(above)]
+    rows = [{"ts_ns": 1, "kind": "add_pages", "phase": "point", "pfn": pfn, "nr_pages": 1,
+             "source": "kprobe"} for pfn in firsts]  # fmt: skip
+    path = tmp_path / "many.arrows"
+    made.record(path, [plain.batch(rows)], Header(machine=Machine(window=window, iomem=iomem)))
+    searched = []
+
+    def place(size, align, last, busy):
+        searched.append(len(busy))
+        return placement.place(size, align, last, busy)
+
+    monkeypatch.setattr("recordings.analysis.what_if.place", place)
+    found = what_if_result(path, WhatIf(physmem_end=end))
+    assert len(searched) == asked
+    assert max(searched, default=0) <= 2048
+    told = " ".join(found.reasons)
+    assert "no /proc/iomem" not in told
+    left = sum(each.to is None and not each.full for each in found.relocations)
+    assert left == above - asked
+    assert ("more than 1,024" in told) == bool(left)
 
 
 def test_remedies_are_told_for_hits_alone(samples):

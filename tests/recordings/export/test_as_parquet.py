@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from recordings.format.header import RecordingError
 from recordings.samples import sample_path
 from tests.recordings.export.cases import NAMES, exported, path_of, plain
-from tests.recordings.made import foreign, metas, record, rows
+from tests.recordings.made import foreign, lying, metas, newer, record, rows
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA
 
@@ -82,6 +83,24 @@ def test_a_live_recordings_small_batches_become_large_row_groups(tmp_path: Path)
     record(path, (Batch(rows(10, 10 * i)) for i in range(300)))
     data, _ = exported(path, "parquet")
     assert parquet.read_metadata(io.BytesIO(data)).num_row_groups == 1
+
+
+def test_a_null_where_a_newer_column_says_there_is_none_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "lying.arrows"
+    newer(path, pa.array([7, None], pa.int32()), nullable=False)
+    found = parquet.read_table(io.BytesIO(exported(path, "parquet")[0]))
+    assert found.column("odd").to_pylist() == [7, None]
+    assert not found.schema.field("ts_ns").nullable
+
+
+@pytest.mark.parametrize("which", lying())
+def test_a_null_inside_of_one_is_an_error_of_one_line(which: str, tmp_path: Path) -> None:
+    path = tmp_path / "lying.arrows"
+    newer(path, lying()[which])
+    with pytest.raises(RecordingError, match="its content is not what its type says") as caught:
+        exported(path, "parquet")
+    assert len(str(caught.value).splitlines()) == 1
+    assert exported(path, "csv")[1].left_out == ("odd",)  # the others leave such a column out
 
 
 def test_a_newer_versions_column_is_kept_or_named(tmp_path: Path) -> None:

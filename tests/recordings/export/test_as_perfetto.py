@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
-from recordings.format.header import Header
+from recordings.format.header import BatchMeta, Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.samples import sample_path
 from recordings.samples.make import SCENES
 from tests.recordings.export.cases import CASES, exported, path_of
 from tests.recordings.export.trace_processor import ask, missing
-from tests.recordings.made import record, rows
+from tests.recordings.made import foreign, record, rows
 from tests.recordings.plain import batch, derived, read_note, read_trace
 from tests.recordings.traces import ROWS
-from tracers.batch import Batch
+from tracers.batch import Batch, Losses
+from tracers.machine import Machine
 
 needs_reader = pytest.mark.skipif(bool(missing()), reason=missing())
 
@@ -208,6 +209,74 @@ def test_times_are_of_the_clock_that_the_recording_names(tmp_path: Path) -> None
         "MONOTONIC": 1000, "REALTIME": 1000 + offset,
     }  # fmt: skip
     assert slices[0]["ts"] == 1000
+
+
+TOP = 2**64 - 1
+
+
+def notes_of_the_whole(data: bytes) -> dict[str, object]:
+    """The arguments of the slice over all: text or integer, as they stand in the packet."""
+    (event,) = (
+        packet.track_event
+        for packet in pb.Trace.FromString(data).packet
+        if packet.track_event.track_uuid == 1 and packet.track_event.type == 1
+    )
+    return {note.name: getattr(note, note.WhichOneof("value")) for note in event.debug_annotations}
+
+
+@pytest.mark.parametrize("name", ["lost", "lost_unknown", "torn", "rejected"])
+def test_losses_that_no_64_bits_hold_are_told_as_text(name: str, tmp_path: Path) -> None:
+    for number, told in ((1, TOP), (2, str(2 * TOP))):
+        losses = Losses(**{name: TOP})  # the most that a batch, and the closing record, can say
+        metas = [BatchMeta(seq=seq, losses=losses) for seq in range(number)]
+        metas = [BatchMeta("begin"), *metas, BatchMeta("end", seq=number, losses=losses)]
+        path = tmp_path / f"{number}.arrows"
+        foreign(path, [rows(0)] * len(metas), Header().to_json(), [m.to_json() for m in metas])
+        data, done = exported(path, "perfetto")
+        assert getattr(done.losses, name) == number * TOP
+        assert notes_of_the_whole(data)[name] == told
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+def test_a_counter_stands_still_at_the_most_it_can_hold(calls: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.arrows"
+    times = {"entry": 0, "exit": TOP}
+    record(path, [Batch(batch([
+        {"ts_ns": at, "kind": "warn", "phase": phase, "tid": 7, "source": "kprobe"}
+        for phase, at in times.items()
+    ] * calls).events)])  # fmt: skip
+    with open_recording(path) as recording:
+        assert fold(recording).warn_ns == calls * TOP
+    data, _ = exported(path, "perfetto")
+    packets = pb.Trace.FromString(data).packet
+    values = [value for p in packets for value in p.track_event.extra_counter_values]
+    assert max(values) == 2**63 - 1
+
+
+@pytest.mark.parametrize("field", ["release", "arch", "clock"])
+def test_text_that_is_no_unicode_is_escaped(field: str, tmp_path: Path) -> None:
+    """JSON can hold half of a surrogate pair; a protobuf cannot."""
+    header = (
+        Header(clock={"name": "\ud800"})
+        if field == "clock"
+        else Header(machine=Machine(**{field: "\ud800"}))
+    )
+    path = tmp_path / "a.arrows"
+    record(path, [Batch(rows(2))], header)
+    data, done = exported(path, "perfetto")
+    assert done.rows == 2
+    assert b"\\ud800" in data
+
+
+def test_a_clock_beyond_what_perfetto_reads_is_held_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrows"
+    row = {"ts_ns": TOP, "kind": "free", "phase": "point", "source": "kprobe"}
+    record(path, [batch([row])], Header(clock={"name": "mono", "offset_ns": -TOP}))
+    trace = pb.Trace.FromString(exported(path, "perfetto")[0])
+    for packet in trace.packet:
+        for clock in packet.clock_snapshot.clocks:
+            assert clock.timestamp < 2**63
+        assert packet.timestamp < 2**63
 
 
 @pytest.mark.parametrize("sample", SCENES)

@@ -77,3 +77,24 @@ def test_a_recording_that_has_such_columns_keeps_its_own(tmp_path: Path) -> None
     found = parquet.read_table(io.BytesIO(exported(path, "parquet")[0]))
     assert found.column("regime").to_pylist() == ["mine", None]
     assert [field.name for field in fields(events.schema)] == ["silent"]
+
+
+@pytest.mark.parametrize("name", ["regime", "silent"])
+@pytest.mark.parametrize("to", ["parquet", "csv", "jsonl", "perfetto"])
+def test_one_that_a_format_cannot_hold_makes_room_for_ours(
+    to: str, name: str, tmp_path: Path
+) -> None:
+    odd = pa.array([None, pa.MonthDayNano([1, 2, 3])], pa.month_day_nano_interval())
+    events = rows(2).append_column(name, odd)
+    path = tmp_path / "newer.arrows"
+    foreign(path, [events.slice(0, 0), events, events.slice(0, 0)], b'{"format":"1.9"}', metas(2))
+    data, done = exported(path, to)
+    assert done.left_out == (name,)
+    expected = ("unknown", None) if name == "regime" else (False, None)
+    if to == "parquet":
+        found = tuple(parquet.read_table(io.BytesIO(data)).column(name).to_pylist())
+        assert found == expected
+    elif to == "jsonl":
+        assert tuple(json.loads(line)[name] for line in data.splitlines()) == expected
+    elif to == "csv":
+        assert name in data.decode().splitlines()[0]

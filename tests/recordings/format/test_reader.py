@@ -118,6 +118,30 @@ def test_pandas_keeps_every_bit(path):
     }
 
 
+@pytest.mark.parametrize("column", ["kind", "phase", "source", "more"])
+def test_pandas_takes_a_dictionary_that_holds_a_name_twice(path, column):
+    twice = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, 2], pa.int8()), pa.array(["free", "entry", "free"])
+    )
+    events = rows(3).append_column("more", twice)
+    events = events.set_column(events.schema.get_field_index(column), column, twice)
+    nothing = events.slice(0, 0)
+    foreign(path, [nothing, events, nothing], Header().to_json(), metas(3))
+    with open_recording(path) as recording:
+        frame = recording.to_pandas()
+    assert frame[column].tolist() == ["free", "entry", "free"]
+    assert str(frame.dtypes[column]) == "category"
+
+
+def test_pandas_takes_a_dictionary_that_holds_a_null(path):
+    odd = pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int8()), pa.array([None, 7]))
+    events = rows(3).append_column("odd", odd)
+    nothing = events.slice(0, 0)
+    foreign(path, [nothing, events, nothing], Header().to_json(), metas(3))
+    with open_recording(path) as recording:
+        assert [pd.isna(each) or each for each in recording.to_pandas()["odd"]] == [True, 7, True]
+
+
 @st.composite
 def batches(draw: st.DrawFn) -> pa.RecordBatch:
     count = draw(st.integers(0, 12))

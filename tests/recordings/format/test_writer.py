@@ -106,6 +106,21 @@ def test_losses_without_events_reach_the_file_too(tmp_path):
         assert (info.rows, *astuple(info.losses)) == (0, 12, 1, 2, 3, 0)
 
 
+@pytest.mark.parametrize("name", ["lost", "lost_unknown", "torn", "rejected"])
+@pytest.mark.parametrize("flush", [True, False])
+def test_losses_that_sum_beyond_64_bits_leave_a_whole_file(tmp_path, name, flush):
+    path = tmp_path / "a.arrows"
+    most = 2**64 - 1
+    with Writer(path, Header()) as writer:
+        for number in range(3):
+            writer.write(Batch(rows(2, 2 * number), Losses(**{name: most})))
+            if flush:
+                writer.flush()
+    recording = seen(path)
+    assert (recording.problems, recording.ended, recording.rows) == ((), "closed", 6)
+    assert getattr(recording.index[0].losses, name) == most
+
+
 def test_batches_are_merged_and_split_at_max_rows(tmp_path):
     path = tmp_path / "a.arrows"
     with Writer(path, Header(), max_rows=100) as writer:

@@ -42,7 +42,9 @@ def test_several_conditions_are_one_sentence():
     ],
 )
 def test_the_verdict_is_never_said_without_the_word(samples, asked, said):
-    assert headline(what_if_result(samples, **asked)).startswith(f"hypothetical verdict {said}")
+    told = headline(what_if_result(samples, **asked))
+    assert told.startswith(f"hypothetical verdict {said}")
+    assert not told.endswith(".")  # others' sentences go on behind it
 
 
 def test_sentences_carry_the_numbers(samples):

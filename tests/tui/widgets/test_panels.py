@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Extent, Regimes, SiteCount, Verdict
-from tests.tui.small_recordings import FIRST, MACHINE, WINDOW, storm_rows
+from tests.tui.small_recordings import FIRST, MACHINE, WINDOW, row, storm_rows
 from tracers.batch import Losses
 from tracers.events import Kind
 from tracers.machine import read_machine
@@ -231,6 +231,29 @@ def test_over_time_sums_are_the_counts(view):
         sums = over_time.spread(series.hits, series, FIRST, view.length_ns, width)
         assert len(sums) == width
         assert sum(sums) == pytest.approx(80)
+
+
+@pytest.mark.parametrize("first", [0, 1, 2**63, 2**64 - 2])
+def test_over_time_draws_times_at_both_ends_of_the_clock(make, first):
+    """Times are any u64: the panel is given their differences, which need 65 bits."""
+    top = 2**64 - 1
+    rows = [row(0, "populate", "entry") | {"ts_ns": ts} for ts in (top, first, first + 1, top)]
+    rows = [each | {"start": 2**64 - 2**21, "end": 0} for each in rows]
+    replay = Replay(make(rows), paused=True)
+    replay.end()
+    view = replay.view()
+    assert view.snapshot.hits == 4
+    for width in (1, 7, 300):
+        sums = over_time.spread(
+            view.snapshot.series.hits, view.snapshot.series, first, top - first, width
+        )
+        assert sum(sums) == pytest.approx(4)
+        if first < 2**63 and width == 7:
+            assert sums == [2, 0, 0, 0, 0, 0, 2]
+        # and where the index says another first time than the events do
+        for wrong in (0, top):
+            moved = over_time.spread((1, 1), view.snapshot.series, wrong, top, width)
+            assert sum(moved) == pytest.approx(2)
 
 
 def test_over_time_fills_in_from_the_left(storm):

@@ -46,12 +46,12 @@ _COLUMNS: Final = (
 _PIECE: Final = re.compile(rb"(?P<function>\w+): \((?P<side>entry|exit)\)")
 _OURS: Final = rf"\d: (?:{'|'.join(KINDS)}): \("
 _LOST: Final = (
-    r"^(?:WARNING: )?Lost (?P<count>\d{1,19}) events\r?\n?$",
-    r'^\{"type": "lost_events", "data": \{"events": (?P<count>\d{1,19})\}\}\r?\n?$',
+    r"^(?:WARNING: )?Lost (?P<count>\d+) events\r?\n?$",
+    r'^\{"type": "lost_events", "data": \{"events": (?P<count>\d+)\}\}\r?\n?$',
 )
 _COUNT: Final = (
-    r"^@events: (?P<count>\d{1,19})\r?\n?$",
-    r'^\{"type": "map", "data": \{"@events": (?P<count>\d{1,19})\}\}\r?\n?$',
+    r"^@events: (?P<count>\d+)\r?\n?$",
+    r'^\{"type": "map", "data": \{"@events": (?P<count>\d+)\}\}\r?\n?$',
 )
 #: str() gives 64 bytes by default, with the 0 at the end: a string of 63 may be cut.
 _LONGEST_SITE: Final = 62

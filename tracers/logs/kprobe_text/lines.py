@@ -46,9 +46,9 @@ SUFFIX: Final = r"^(?P<name>\w+)(?:\.(?:isra|constprop|lto_priv|llvm)\.\d+)*$"
 _EVENT: Final = rf"^(?:[pr]_)?(?P<name>{_ANY})(?:{SIDE})?$"
 OURS: Final = rf"(?:\(| <- )(?:{_ANY})\b|: (?:[pr]_)?(?:{_ANY})(?:{SIDE})?: "
 
-LOST: Final = r"^CPU:\d+ \[LOST (?:(?P<count>\d{1,19}) )?EVENTS\]\r?\n?$"
+LOST: Final = r"^CPU:\d+ \[LOST (?:(?P<count>\d+) )?EVENTS\]\r?\n?$"
 ENTRIES: Final = (
-    r"^# entries-in-buffer/entries-written: (?P<kept>\d{1,19})/(?P<written>\d{1,19})"
+    r"^# entries-in-buffer/entries-written: (?P<kept>\d+)/(?P<written>\d+)"
     r"   #P:(?P<cpus>\d{1,5})"
 )
 

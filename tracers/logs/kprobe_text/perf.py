@@ -36,8 +36,8 @@ _COLUMNS: Final = (
     r"(?s)^ *(?P<comm>.*?) +(?:(?P<tgid>\d{1,10})/ *)?(?P<tid>\d{1,10}) +"
     r"(?:\[(?P<cpu>\d{3,5})\] +(?:[!-/:-~][!-~]{2,9} +)?)?$"
 )
-_LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d{1,19})\r?\n?$"
-_TRACE_LOST: Final = r"LOST (?P<count>\d{1,19}) events!"  # perf trace
+_LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d+)\r?\n?$"
+_TRACE_LOST: Final = r"LOST (?P<count>\d+) events!"  # perf trace
 _CHUNKS: Final = r"^Processed \d+ (?:events and lost [1-9]\d* chunks|samples and lost [\d.]+%)!"
 
 

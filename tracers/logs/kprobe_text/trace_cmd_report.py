@@ -38,7 +38,7 @@ _COLUMNS: Final = (
     r"(?: ?[!-/:-~][!-~]{2,9})? *$"
 )
 _SHORT: Final = 8  # columns of the thread's name in the latency format
-_DROPPED: Final = r"^(?:[^\n]*: | +)?CPU:\d+ \[(?:(?P<count>\d{1,19}) )?EVENTS DROPPED\]\r?\n?$"
+_DROPPED: Final = r"^(?:[^\n]*: | +)?CPU:\d+ \[(?:(?P<count>\d+) )?EVENTS DROPPED\]\r?\n?$"
 _WIDEST_MARK: Final = 320  # bytes; a file's name stands before it
 _CPUS: Final = r"^(?:[^\n]*: | +)?cpus=(?P<cpus>\d{1,5})\r?\n?$"
 _PREFIXED: Final = (

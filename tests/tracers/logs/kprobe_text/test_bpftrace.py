@@ -80,6 +80,13 @@ def test_without_the_count_nobody_knows(captures: Path):
     assert parse(TEXT.replace(b"@events: 56", b"@events: 58"))[2] == {"lost": 2}
 
 
+def test_a_loss_of_any_number_of_digits_is_one():
+    huge = b"18446744073709551615"
+    assert parse(TEXT + b"Lost " + huge + b" events\n")[2]["lost"] == 2**63 - 1
+    counted = parse(TEXT.replace(b"@events: 56", b"@events: " + huge))[2]
+    assert counted == {"lost": 2**64 - 1 - 56}
+
+
 HEAD = b"          insmod-80      (     77) [003]    10.053029872: "
 COMMON = {
     "ts_ns": 10_053_029_872, "cpu": 3, "pid": 77, "tid": 80, "comm": "insmod", "source": "kprobe",

@@ -236,6 +236,15 @@ def test_losses_of_trace_and_trace_pipe():
     assert (log.entries_in_buffer, log.entries_written, log.cpus) == (266, 460, 2)
 
 
+@pytest.mark.parametrize("lost", [b"18446744073709551615", b"9" * 700], ids=len)
+def test_a_loss_of_any_number_of_digits_is_one(lost: bytes):
+    """The kernel prints an unsigned long: up to 20 digits."""
+    missing = parse(b"CPU:0 [LOST " + lost + b" EVENTS]\n" + PLAIN + b"\n")[2]
+    assert missing == {"lost": 2**63 - 1}  # the most that is told of a block
+    header = b"# entries-in-buffer/entries-written: 266/" + lost + b"   #P:2\n#\n"
+    assert parse(header + PLAIN + b"\n")[2] == {"lost": 2**63 - 1}
+
+
 def test_clocks_that_count_are_rejected():
     # As the 6.1.192 lab kernel printed with trace_clock "counter".
     line = (

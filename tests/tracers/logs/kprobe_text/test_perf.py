@@ -99,6 +99,13 @@ def test_what_stderr_says_of_losses_counts_where_the_data_do_not(captures: Path)
     assert parse(SCRIPT + b"Processed 1005 events and lost 0 chunks!\n")[2] == {}
 
 
+@pytest.mark.parametrize(
+    "mark", [b"LOST %s events!\n", b" rmmod 240 [000]  64.245813952: PERF_RECORD_LOST lost %s\n"]
+)
+def test_a_loss_of_any_number_of_digits_is_one(mark: bytes):
+    assert parse(SCRIPT + mark % b"18446744073709551615")[2] == {"lost": 2**63 - 1}
+
+
 EVENT = b"probe:vmemmap_free: (ffffffc008028690) start=0x1 end=0x2"
 FREE = {
     "ts_ns": 5_621_510_000, "kind": "free", "phase": "entry", "cpu": 0, "tid": 86,

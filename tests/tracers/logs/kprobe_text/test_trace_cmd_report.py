@@ -197,6 +197,11 @@ def test_cut_at_every_byte_no_row_is_wrong():
     tools.cuts_tell_no_lies(raw, lambda part: TraceCmdLog(io.BytesIO(part)))
 
 
+def test_a_loss_of_any_number_of_digits_is_one():
+    mark = b"CPU:0 [18446744073709551615 EVENTS DROPPED]\n"
+    assert parse(HOLE + mark)[2] == {"lost": 2**63 - 1}
+
+
 @given(block=st.integers(1, 400))
 @settings(max_examples=30)
 def test_any_cut_into_reads_gives_the_same(block: int):
