@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.image.kernel_image import KernelImage
+from tracers.constants.image.patched import hidden
 
 _CHUNK: Final = 4 << 20
 _TEXT_CAP: Final = 256 << 20  # bytes; a defconfig kernel's text has 20 MB
@@ -37,12 +38,14 @@ _Mask = npt.NDArray[np.bool_]
 class Calls:
     """Addresses of the instructions that lead into a function: calls, and tail calls (jumps).
 
-    ``jumped``: those right behind a call that are jump targets, too.
+    ``jumped``: those right behind a call that are jump targets, too. ``hidden``: why some may not
+    be seen; then none is named.
     """
 
     calls: tuple[int, ...] = ()
     tails: tuple[int, ...] = ()
     jumped: tuple[int, ...] = ()
+    hidden: str = ""
 
 
 def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> dict[str, Calls]:
@@ -59,6 +62,9 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
     for start, code in _pieces(image, *text):
         if code is None:
             return {}
+        for at, what in hidden(start, code):
+            why = f"at 0x{at:016x} stands {what} of somebody else, perhaps in place of a call"
+            return dict.fromkeys(targets, Calls(hidden=why))
         for linked, where, goes in _branches(start, code):
             for name, (first, end) in targets.items():
                 into = goes == np.uint64(first)

@@ -42,7 +42,7 @@ def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Pat
     """Return what ``kernel`` shows; ``first`` leaves out the rungs above (see ``ladders``)."""
     rungs, ours = ladders(kernel, first=first), _ours(kernel)
     try:
-        known = gather(kernel.text, live=True, root=root)
+        known = gather(kernel.text, live=True, root=root, running=kernel.files)
     except ConstantsError as error:
         own = Machine(release=os.uname().release, arch=os.uname().machine)
         note = f"the window is not known: {error}"
