@@ -202,7 +202,7 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
 
 
 def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
-    attached = climb(surveyed.ladders, engine.attach, surveyed.traceable)
+    attached = climb(surveyed.ladders, engine.attach, engine.watch_ends, surveyed.traceable)
     if all(point.probe is None for point in attached):
         # most often all have the same reason; a rung left out on purpose is not a reason
         reasons = dict.fromkeys(
