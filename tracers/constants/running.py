@@ -88,11 +88,13 @@ class RunningFiles:
         image.use_originals(Originals(image, lambda: self.types, self._own_file))
         return image
 
-    def own_paths(self) -> tuple[Path, ...]:
-        """Return the paths at which the running kernel's own file can be read."""
-        release = os.uname().release
-        paths = (self.root / name.format(release) for name in _OWN_FILES)
-        return tuple(path for path in paths if os.access(path, os.R_OK))
+    def own_path(self) -> Path | None:
+        """Return where the running kernel's own file is, None if it is at none of the usual places.
+
+        It is opened to see that it is of this build: take it as ``--vmlinux``.
+        """
+        own = self._own_file()
+        return own.path if own else None
 
     def same_build(self, image: KernelImage) -> bool | None:
         """Return whether ``image`` is of the running kernel's build; None: nothing says.
@@ -110,9 +112,12 @@ class RunningFiles:
         return image.find(banner) is not None if banner.startswith(b"Linux version ") else None
 
     def _own_file(self) -> KernelImage | None:
-        for path in self.own_paths():
+        if self._own is not None:
+            return self._own
+        release = os.uname().release
+        for name in _OWN_FILES:
             try:
-                image = open_kernel(path)
+                image = open_kernel(self.root / name.format(release))
             except ConstantsError:
                 continue
             if self.same_build(image):
