@@ -7,6 +7,7 @@ other make ``agree`` False and a line in ``problems``, and ``methods`` keeps eve
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -272,9 +273,13 @@ class _Gathering:
         else:
             self.methods["btf+formula"] = found
 
+    @cached_property
+    def _options(self) -> Mapping[str, str]:
+        return machine_files.read_config(self.texts.get("config", ""))
+
     def _chosen(self) -> Iterator[tuple[str, tuple[str, int]]]:
         """Yield each fact the formula needs from the source most independent of the others."""
-        options = machine_files.read_config(self.texts.get("config", ""))
+        options = self._options
         notes = machine_files.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
         configured = {
             "va_bits": machine_files.config_va_bits(options),

@@ -9,6 +9,7 @@ never "ok". It always ends with a diagnosis, whatever the user's rights.
 import errno
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -27,11 +28,11 @@ from tracers.live.doctor.state import (
     visible,
 )
 from tracers.live.doctor.steps import steps
-from tracers.live.probes.engine import LiveError
+from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, open_live
+from tracers.live.session import ENGINES, open_engine, open_live
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
@@ -114,10 +115,15 @@ def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
         ConstantsError: ``vmlinux`` cannot be read, or is another kernel's.
     """
     stale = _stale(root)  # engine tracefs removes them
-    kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
+    early = _Early("bcc", root)
+    try:
+        kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
+    except BaseException:
+        early.close()
+        raise
     try:
         surveyed = survey(kernel, root=root)
-        trials = tuple(_try(engine, surveyed, root) for engine in ENGINES)
+        trials = tuple(_try(engine, surveyed, root, early) for engine in ENGINES)
         own = kernel.files.own_path() if kernel.text is None else None
         state = read_state(root, own)
         checks = (
@@ -136,6 +142,7 @@ def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
             *_stale_probes(stale, state),
         )
     finally:
+        early.close()
         kernel.close()
     uname = os.uname()
     return Diagnosis(uname.release, uname.machine, checks, trials, surveyed.machine)
@@ -149,9 +156,31 @@ def _gap(attached: Attached) -> str | None:
     return "only derived" if attached.derived else "not seen"
 
 
-def _try(engine: str, surveyed: Survey, root: Path) -> Trial:
+class _Early:
+    """An engine that is opened while the kernel is read: BCC compiles for long, and in C."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self._taken = False
+        self._thread = ThreadPoolExecutor(1)
+        self._engine = self._thread.submit(open_engine, name, root)
+
+    def take(self) -> Engine:
+        """Return it, or raise what opening raised; from then on it is the caller's to close."""
+        self._taken = True
+        return self._engine.result()
+
+    def close(self) -> None:
+        """Wait for the thread; close what nobody took."""
+        self._thread.shutdown()
+        if not self._taken and self._engine.exception() is None:
+            self._engine.result().close()
+
+
+def _try(engine: str, surveyed: Survey, root: Path, early: _Early) -> Trial:
+    opened = early.take if engine == early.name else None
     try:
-        with open_live(engine=engine, surveyed=surveyed, root=root) as live:
+        with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
             return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
