@@ -90,8 +90,8 @@ def _why_hidden(body: Body) -> str:
     """Why the code is not that of the function; empty if it is, as far as anybody can see."""
     for at, what in hidden(body.va, body.bytes):
         return (
-            f"{body.name}: at {at:#x} stands {what} of somebody else, and what it replaced can be"
-            " read neither in the kernel's memory nor in a file of it"
+            f"{body.name}: at {at:#x} stands {what} of somebody else, and what it replaced is not"
+            " known here: no list of kprobes, no file of this build"
         )
     return ""
 

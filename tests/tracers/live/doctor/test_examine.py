@@ -23,6 +23,7 @@ from tests.tracers.live.booted import (
     write,
 )
 from tests.tracers.live.fakes import Fake
+from tracers.constants.errors import ConstantsError
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
 from tracers.live import session
@@ -299,3 +300,21 @@ def test_whoever_may_not_look_gets_a_diagnosis(captures, engines, monkeypatch):
 
 def _refused() -> int:
     raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+# -- opened while the kernel is read -------------------------------------------------------------
+
+
+def test_an_engine_that_nobody_came_to_try_is_closed(machine, engines):
+    (machine / "file").write_bytes(b"no kernel")
+    with pytest.raises(ConstantsError):
+        examine(machine, vmlinux=machine / "file")
+    assert engines["bcc"].done == ["close"]
+    assert engines["tracefs"].done == []
+
+
+def test_an_engine_that_does_not_open_is_no_matter_where_nobody_tries_it(machine, engines):
+    engines["bcc"] = LiveError("BCC is not installed")
+    (machine / "file").write_bytes(b"no kernel")
+    with pytest.raises(ConstantsError):
+        examine(machine, vmlinux=machine / "file")
