@@ -123,7 +123,8 @@ def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
         raise
     try:
         surveyed = survey(kernel, root=root)
-        trials = tuple(_try(engine, surveyed, root, early) for engine in ENGINES)
+        # the one that still compiles comes last
+        tried = {engine: _try(engine, surveyed, root, early) for engine in reversed(ENGINES)}
         own = kernel.files.own_path() if kernel.text is None else None
         state = read_state(root, own)
         checks = (
@@ -145,6 +146,7 @@ def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
         early.close()
         kernel.close()
     uname = os.uname()
+    trials = tuple(tried[engine] for engine in ENGINES)
     return Diagnosis(uname.release, uname.machine, checks, trials, surveyed.machine)
 
 

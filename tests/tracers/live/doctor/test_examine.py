@@ -23,6 +23,7 @@ from tests.tracers.live.booted import (
     write,
 )
 from tests.tracers.live.fakes import Fake
+from tracers.constants import running
 from tracers.constants.errors import ConstantsError
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
@@ -318,3 +319,23 @@ def test_an_engine_that_does_not_open_is_no_matter_where_nobody_tries_it(machine
     (machine / "file").write_bytes(b"no kernel")
     with pytest.raises(ConstantsError):
         examine(machine, vmlinux=machine / "file")
+
+
+def test_each_file_of_the_kernel_is_read_once(machine, monkeypatch):
+    """Names, types and text are asked for by the ladder, the window and the WARN sites."""
+    read: list[str] = []
+
+    def counted(module, name):
+        real = getattr(module, name)
+
+        def count(*arguments, **options):
+            read.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    for name in ("read_map", "Btf", "open_kernel"):
+        counted(running, name)
+    found = examine(machine)
+    assert found.exit_code == 0
+    assert sorted(read) == ["Btf", "open_kernel", "read_map"]
