@@ -109,6 +109,18 @@ def memstart_for(
     return memstart & MASK
 
 
+def vmemmap_set_early(release: str) -> bool:
+    """Say whether a kernel with the layout of 5.4 to 5.10 may set vmemmap before KASLR.
+
+    Until 7bc1a0f9e176 (5.10) it did, and moved memstart_addr after that. True where the release
+    names no version, too.
+    """
+    try:
+        return _version(release) < (5, 10)
+    except WindowError:
+        return True
+
+
 def _version(release: str) -> tuple[int, int]:
     match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", release)
     if match is None:

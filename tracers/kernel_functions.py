@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tracers.events import Kind
+from tracers.kinds import Kind
 
 #: Name of a parameter, on any release -> the column of the event schema that it is.
 COLUMNS: Final[Mapping[str, str]] = {

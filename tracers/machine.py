@@ -13,7 +13,14 @@ from typing import Any, Final, Self
 from tracers import machine_files
 from tracers.errors import VmemscopeError
 from tracers.families import PAGE_SIZES
-from tracers.formulas import VA_BITS_RANGE, WindowError, memstart_for, section_size_bits_for, signed
+from tracers.formulas import (
+    VA_BITS_RANGE,
+    WindowError,
+    memstart_for,
+    section_size_bits_for,
+    signed,
+    vmemmap_set_early,
+)
 from tracers.in_use import bits_in_use
 from tracers.layout import Layout, layout_for, marks, named
 from tracers.machine_files import Mark
@@ -312,7 +319,7 @@ class _Reading:
                 f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
             )
         window = self._in_use(window)
-        self._check_vmemmap(window)
+        self._check_vmemmap(window, release)
         return window
 
     def _in_use(self, window: Window) -> Window:
@@ -376,7 +383,7 @@ class _Reading:
         self.provenance["memstart"] = "iomem+formula"
         return memstart_for(ram, page_size=page, section_size_bits=section)
 
-    def _check_vmemmap(self, window: Window) -> None:
+    def _check_vmemmap(self, window: Window, release: str | None) -> None:
         """Compare with the kernel's own pfn 0 (in vmcoreinfo since 6.9), where it is given."""
         own = self._note("SYMBOL(vmemmap)", "0x")
         try:
@@ -387,7 +394,9 @@ class _Reading:
             self.problems.append(
                 f"vmcoreinfo says vmemmap is 0x{own:016x}, the arithmetic gives 0x{ours:016x}"
             )
-        if own is None and window.may_move_vmemmap and signed(window.memstart or 0) < 0:
+        if not (own is None and window.may_move_vmemmap and signed(window.memstart or 0) < 0):
+            return
+        if release is None or vmemmap_set_early(release):
             self.problems.append(
                 "5.4 to 5.9 set vmemmap before KASLR moved memstart_addr (7bc1a0f9e176): on those"
                 " the pfns shown are off"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The text and JSON of ``vmemscope doctor``: the result, then the probe points, then each check.
 
-Promises: the first line says whether live capture works here and what is missing; every "no" is
-followed by its next step; text of the kernel goes through ``printable``; at most 80 columns wide
-when piped.
+Promises: the first line says whether live capture works here and what is missing; what is not
+"ok" is followed by the step that changes it, where there is one; text of the kernel goes through
+``printable``; at most 80 columns wide when piped.
 """
 
 from collections.abc import Iterator

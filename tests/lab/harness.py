@@ -193,9 +193,10 @@ def generator(of: Kernel) -> Kernel:
 
 
 def stock(series: str, folder: Path) -> Kernel:
-    """Return Debian's own kernel: "6.1" or "6.12"; it has no modules of ours."""
+    """Return Debian's own kernel: "6.1" or "6.12"; beside its image it has no module of ours."""
     where = folder / f"stock-{series}"
-    return Kernel(f"debian-{series}", where / "vmlinuz", {}, where / "initrd")
+    image = where / "vmlinuz"
+    return Kernel(f"debian-{series}", image, {"vmlinuz": image}, where / "initrd")
 
 
 class Lab:

@@ -53,6 +53,11 @@ def test_under_lockdown_the_bits_in_use_are_found(
     # VMEMMAP_START and END of Debian 6.12.117, and what 48 bits need of it
     assert (fields["start"], fields["end"]) == ("0xffffc1ffc0000000", "0xffffffffc0000000")
     assert int(fields["used"]["start"], 16) == used
+    checks = {each["name"]: each for each in json.loads(boot.text("doctor.text"))["checks"]}
+    tracefs = checks["tracefs"]
+    assert tracefs["said"] == "mounted, and empty: lockdown=confidentiality keeps it so"
+    assert tracefs["steps"][""].startswith("boot without lockdown=confidentiality")
+    assert checks["kernel text"]["steps"][""].startswith("vmemscope doctor --vmlinux /boot/vmlinuz")
 
 
 def test_no_kernel_headers_are_needed(stock: tuple[str, Boot]) -> None:

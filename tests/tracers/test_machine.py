@@ -117,6 +117,34 @@ def test_kernels_before_5_18_do_not_note_the_window(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("release", "off"),
+    [
+        ("5.4.0-186-generic", True),
+        ("5.9.16", True),
+        ("5.10.0-32-arm64", False),
+        ("5.10.234-vendor", False),
+        (None, True),
+        ("custom", True),
+    ],
+)
+def test_pfns_may_be_off_only_where_vmemmap_was_set_early(
+    tmp_path: Path, release: str | None, off: bool
+) -> None:
+    """7bc1a0f9e176 of 5.10 made vmemmap follow memstart_addr; KASLR makes that negative."""
+    notes = without(NOTES, "OSRELEASE", "NUMBER(VMALLOC_END)", "NUMBER(PHYS_OFFSET)")
+    notes = notes.replace("=39", "=48").replace("0x19", "0x10")
+    # VMEMMAP_START and END of 5.4 to 5.10 with 48 bits, and memstart_addr as KASLR leaves it
+    notes = notes.replace("0xfffffffe00000000", "0xfffffdffffe00000")
+    notes = notes.replace("0xffffffff00000000", "0xffffffffffe00000")
+    notes += "NUMBER(PHYS_OFFSET)=0xffffb66d80000000\n"
+    notes += f"OSRELEASE={release}\n" if release else ""
+    machine = read(tmp_path, {"kcore-vmcoreinfo": notes})
+    assert machine.window is not None
+    assert machine.window.family is Family.V5_4
+    assert any("7bc1a0f9e176" in problem for problem in machine.problems) is off
+
+
 def test_section_size_by_release_where_it_is_not_noted(tmp_path: Path) -> None:
     notes = without(NOTES, "NUMBER(SECTION_SIZE_BITS)")
     machine = read(tmp_path, {"kcore-vmcoreinfo": notes.replace("6.1.192", "5.10.3")})

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads struct sizes and function prototypes out of BTF, the kernel's compact type information.
 
-Promises: one pass over the records, in memory and time bounded by the bytes given; types are
-never followed, so no cycle can trap it; BTF that contradicts itself raises ``ConstantsError``.
+Promises: one pass over the records, whatever is asked, in memory and time bounded by the bytes
+given; types are never followed, so no cycle can trap it; BTF that contradicts itself raises
+``ConstantsError``.
 
 Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h up to 7.2; the layout section of
 7.1 lets kinds be skipped that were invented later.
@@ -13,6 +14,9 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from tracers.constants.errors import ConstantsError
 
@@ -55,101 +59,130 @@ class Prototype:
     returns: str
 
 
-def prototypes(btf: bytes, names: Iterable[str]) -> dict[str, Prototype]:
-    """Return the prototypes of those functions that ``btf`` describes, none with two prototypes.
+class Btf:
+    """The types of one BTF blob, walked once; every question after that reads columns."""
 
-    Functions the compiler changed the arguments of (.isra) are not described, or with the
-    arguments they have.
+    def __init__(self, blob: bytes) -> None:
+        """Take the content of a kernel's .BTF section or of /sys/kernel/btf/vmlinux.
 
-    Raises:
-        ConstantsError: as ``struct_size``.
-    """
-    types, strings, layout = _sections(btf)
-    text = bytes(strings)
-    wanted = {at: name for name in names if (at := text.find(b"\0%s\0" % name.encode()) + 1)}
-    words = _words(types)
-    offsets = array("I", [0])  # of each type id; 0 is void
-    candidates: dict[str, set[int]] = {}
-    fixed, per_element = _extra(layout)
-    at, total = 0, len(words)
-    while at + 3 <= total:
-        info = words[at + 1]
-        kind = info >> 24 & 0x7F
-        if kind == _FUNC and words[at] in wanted:
-            candidates.setdefault(wanted[words[at]], set()).add(words[at + 2])
-        if fixed[kind] == _UNKNOWN or len(offsets) > MAX_TYPES:
-            raise ConstantsError(f"the BTF cannot be read on at a type of kind {kind}")
-        offsets.append(at)
-        # a FUNC's count is its linkage, and it has no element
-        at += 3 + fixed[kind] + per_element[kind] * (info & 0xFF_FFFF)
-    if at != total:
-        raise ConstantsError("the BTF ends inside a type: cut short or damaged")
-    unique = {name: next(iter(protos)) for name, protos in candidates.items() if len(protos) == 1}
-    read = {name: _prototype(words, offsets, text, proto) for name, proto in unique.items()}
-    return {name: prototype for name, prototype in read.items() if prototype}
-
-
-def _prototype(
-    words: "memoryview | array[int]", offsets: "array[int]", text: bytes, number: int
-) -> Prototype | None:
-    if not 0 < number < len(offsets):
-        return None
-    at = offsets[number]
-    count = words[at + 1] & 0xFF_FFFF
-    if words[at + 1] >> 24 & 0x7F != _FUNC_PROTO:
-        return None
-    starts = (words[at + 3 + 2 * index] for index in range(count))
-    parameters = tuple(
-        text[start : start + _NAME_CAP].partition(b"\0")[0].decode("ascii", "replace")
-        for start in starts
-    )
-    returned = words[at + 2]
-    if not returned:
-        return Prototype(parameters, "void")
-    kind = words[offsets[returned] + 1] >> 24 & 0x7F if returned < len(offsets) else 0
-    return Prototype(parameters, "pointer" if kind == _PTR else "value")
-
-
-def struct_size(btf: bytes, name: str) -> int | None:
-    """Return sizeof(struct ``name``) in bytes, None if ``btf`` defines no such struct.
-
-    ``btf`` is the content of a kernel's .BTF section or of /sys/kernel/btf/vmlinux.
-
-    Raises:
-        ConstantsError: not the BTF of a little-endian kernel, cut short or contradictory.
-    """
-    types, strings, layout = _sections(btf)
-    fixed, per_element = _extra(layout)
-    wanted = name.encode() + b"\0"
-    length = len(wanted)
-    words = _words(types)
-    sizes: set[int] = set()
-    at, number, total = 0, 0, len(words)
-    while at + 3 <= total:
-        info = words[at + 1]
+        Raises:
+            ConstantsError: not the BTF of a little-endian kernel, cut short or contradictory.
+        """
+        types, strings, layout = _sections(blob)
+        self._strings = bytes(strings)
+        self._words = _words(types)
+        columns = np.frombuffer(self._words, np.uint32)
+        at = self._walk(layout)
+        #: Of each type: where its record is, its name, kind, count of elements, size or type.
+        self._at = at
+        self._name = columns[at]
         # 7 bits of kind and 24 of count since f7a6b9eaff3e (7.2): unused and 0 before
-        kind = info >> 24 & 0x7F
-        if kind == _STRUCT:
-            start = words[at]
-            if strings[start : start + length] == wanted:
-                sizes.add(words[at + 2])
-            elif start >= len(strings):
-                raise ConstantsError(
-                    "the BTF names a struct outside its strings: damaged, or a module's, which"
-                    " holds only what the kernel's lacks"
-                )
-        if fixed[kind] == _UNKNOWN:
-            raise ConstantsError(f"the BTF has types of kind {kind}, which nobody described yet")
-        number += 1
-        if number > MAX_TYPES:
+        self._kind = columns[at + 1] >> 24 & 0x7F
+        self._last = columns[at + 2]
+        named = self._name[self._kind == _STRUCT]
+        if len(named) and int(named.max()) >= max(len(strings), 1):
+            raise ConstantsError(
+                "the BTF names a struct outside its strings: damaged, or a module's, which"
+                " holds only what the kernel's lacks"
+            )
+
+    def struct_size(self, name: str) -> int | None:
+        """Return sizeof(struct ``name``) in bytes, None if no such struct is defined.
+
+        Raises:
+            ConstantsError: it is defined with several sizes.
+        """
+        sizes = np.unique(self._last[self._of(_STRUCT, name)]).tolist()
+        if len(sizes) > 1:
+            listed = ", ".join(str(size) for size in sizes[:4])
+            raise ConstantsError(f"the BTF defines struct {name} with several sizes: {listed}")
+        return sizes[0] if sizes else None
+
+    def members(self, name: str) -> dict[str, int]:
+        """Return where struct ``name`` has its named members, in bytes; bit fields left out.
+
+        Empty if there is no such struct, or more than one.
+        """
+        found = self._of(_STRUCT, name).tolist()
+        if len(found) != 1:
+            return {}
+        at = int(self._at[found[0]])
+        info = self._words[at + 1]
+        # with the kind flag the upper byte is a bit field's size (struct btf_member)
+        mask = 0xFF_FFFF if info >> 31 else 0xFFFF_FFFF
+        rows = (
+            (self._words[place], self._words[place + 2])
+            for place in range(at + 3, at + 3 + 3 * (info & 0xFF_FFFF), 3)
+        )
+        return {
+            self._text(start): (bits & mask) // 8
+            for start, bits in rows
+            if self._text(start) and not bits & ~mask and not bits & mask & 7
+        }
+
+    def prototypes(self, names: Iterable[str]) -> dict[str, Prototype]:
+        """Return the prototypes of those functions described here, none with two prototypes.
+
+        Functions the compiler changed the arguments of (.isra) are not described, or with the
+        arguments they have.
+        """
+        found = {}
+        for name in names:
+            described = np.unique(self._last[self._of(_FUNC, name)]).tolist()
+            if len(described) == 1 and (prototype := self._prototype(described[0])):
+                found[name] = prototype
+        return found
+
+    def _walk(self, layout: bytes) -> npt.NDArray[np.int64]:
+        """Return where each type's record begins, in words."""
+        words, total = self._words, len(self._words)
+        fixed, per_element = _extra(layout)
+        # an unknown kind ends the walk behind the end
+        steps = [total + 1 if extra == _UNKNOWN else 3 + extra for extra in fixed]
+        offsets: list[int] = []
+        at = 0
+        for _ in range(MAX_TYPES + 1):
+            if at + 3 > total:
+                break
+            offsets.append(at)
+            info = words[at + 1]
+            kind = info >> 24 & 0x7F
+            # a FUNC's count is its linkage, and it has no element
+            at += steps[kind] + per_element[kind] * (info & 0xFF_FFFF)
+        if len(offsets) > MAX_TYPES:
             raise ConstantsError(f"the BTF has more than {MAX_TYPES} types")
-        at += 3 + fixed[kind] + per_element[kind] * (info & 0xFF_FFFF)
-    if at != total:
-        raise ConstantsError("the BTF ends inside a type: cut short or damaged")
-    if len(sizes) > 1:
-        listed = ", ".join(str(size) for size in sorted(sizes)[:4])
-        raise ConstantsError(f"the BTF defines struct {name} with several sizes: {listed}")
-    return next(iter(sizes), None)
+        if offsets and fixed[kind] == _UNKNOWN:
+            raise ConstantsError(f"the BTF has types of kind {kind}, which nobody described yet")
+        if at != total:
+            raise ConstantsError("the BTF ends inside a type: cut short or damaged")
+        return np.array(offsets, np.int64)
+
+    def _of(self, kind: int, name: str) -> npt.NDArray[np.int64]:
+        """Return the rows of the types of a kind and a name, whole."""
+        wanted = name.encode() + b"\0"
+        places = []
+        at = self._strings.find(wanted)
+        while at >= 0:  # a string may share the end of another one
+            places.append(at)
+            at = self._strings.find(wanted, at + 1)
+        return np.flatnonzero((self._kind == kind) & np.isin(self._name, places))
+
+    def _text(self, start: int) -> str:
+        text = self._strings[start : start + _NAME_CAP]
+        return text.partition(b"\0")[0].decode("ascii", "replace")
+
+    def _prototype(self, number: int) -> Prototype | None:
+        """Return the prototype that is type ``number``; 0 is void, and none."""
+        if not 0 < number <= len(self._at) or self._kind[number - 1] != _FUNC_PROTO:
+            return None
+        at = int(self._at[number - 1])
+        count = self._words[at + 1] & 0xFF_FFFF
+        parameters = tuple(self._text(self._words[at + 3 + 2 * index]) for index in range(count))
+        returned = self._words[at + 2]
+        if not returned:
+            return Prototype(parameters, "void")
+        kind = self._kind[returned - 1] if returned <= len(self._at) else 0
+        return Prototype(parameters, "pointer" if kind == _PTR else "value")
 
 
 def _words(types: memoryview) -> "memoryview | array[int]":

@@ -7,19 +7,21 @@ other make ``agree`` False and a line in ``problems``, and ``methods`` keeps eve
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from tracers import machine_files
 from tracers.constants import arithmetic, config
-from tracers.constants.btf import struct_size
+from tracers.constants.btf import Btf
 from tracers.constants.core_file import Core
 from tracers.constants.dataflow import window_in_code
 from tracers.constants.errors import ConstantsError
-from tracers.constants.image.kernel_image import KernelImage, open_kernel
+from tracers.constants.image.kernel_image import KernelImage
 from tracers.constants.image.warn_sites import PATH, WarnSite, probeable, warn_sites
-from tracers.constants.inputs import Inputs, read_symbols
+from tracers.constants.inputs import VARIABLES, Inputs, addresses, read_symbols
 from tracers.constants.method_result import MethodResult
+from tracers.constants.running import RunningFiles
 from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
 from tracers.window import Window
@@ -69,12 +71,14 @@ def gather(
     machine_dir: Path | None = None,
     release: str | None = None,
     root: Path = Path("/"),
+    running: RunningFiles | None = None,
 ) -> Constants:
     """Ask every method that the given sources allow.
 
     ``image``: a kernel's file. ``config``: its configuration, plain or gzip. ``kcore``: a core
     file or the text of its VMCOREINFO note; ``system_map`` gives the names in its memory.
-    ``live``: the running kernel, whose files lie under ``root``. ``machine_dir``: the side files
+    ``live``: the running kernel, whose files lie under ``root``; ``running``: those files, where
+    some of them were read before. ``machine_dir``: the side files
     beside a trace (``tracers.machine.read_machine``). ``release``: for sources that do not name
     theirs, such as a .BTF blob. What is given comes before what is found.
 
@@ -91,21 +95,26 @@ def gather(
         inputs.add_config(config)
     if kcore is not None:
         with Core(kcore) as core:
-            inputs.add_core(core, read_symbols(system_map) if system_map else None, relocate=True)
+            named = addresses(read_symbols(system_map), VARIABLES) if system_map else None
+            inputs.add_core(core, named, relocate=True)
     if machine_dir is not None:
         inputs.add_folder(machine_dir)
     if not live:
         return _Gathering(image, inputs).constants()
-    inputs.add_running(root)
+    files = running or RunningFiles(root)
+    inputs.add_running(files)
     if image is not None:
         return _Gathering(image, inputs).constants()
     try:
-        memory = open_kernel(root / "proc/kcore", system_map=root / "proc/kallsyms")
+        memory = files.memory()
     except ConstantsError as error:
         inputs.missing["image"] = inputs.missing.get("vmcoreinfo", str(error))
         return _Gathering(None, inputs).constants()
-    with memory:
-        return _Gathering(memory, inputs).constants()
+    try:
+        with memory:
+            return _Gathering(memory, inputs).constants()
+    finally:
+        files.close()
 
 
 class _Gathering:
@@ -248,7 +257,8 @@ class _Gathering:
         if blob is None:
             return
         try:
-            size = struct_size(blob, "page")
+            types = self.inputs.types() if self.inputs.types else Btf(blob)
+            size = types.struct_size("page")
         except ConstantsError as error:
             self.problems.append(str(error))
             return
@@ -263,9 +273,13 @@ class _Gathering:
         else:
             self.methods["btf+formula"] = found
 
+    @cached_property
+    def _options(self) -> Mapping[str, str]:
+        return machine_files.read_config(self.texts.get("config", ""))
+
     def _chosen(self) -> Iterator[tuple[str, tuple[str, int]]]:
         """Yield each fact the formula needs from the source most independent of the others."""
-        options = machine_files.read_config(self.texts.get("config", ""))
+        options = self._options
         notes = machine_files.read_notes(self.texts.get("kcore-vmcoreinfo", ""), [])
         configured = {
             "va_bits": machine_files.config_va_bits(options),

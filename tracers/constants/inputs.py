@@ -10,24 +10,30 @@ as there is another way.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tracers import machine_files
 from tracers.constants.config import config_file
 from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
+from tracers.constants.running import KCORE, RunningFiles
 from tracers.constants.task_size import task_bits
 from tracers.machine import TASK_BITS, side_files
 from tracers.regular_files import read_regular
 
-_BTF_CAP: Final = 256 << 20
+if TYPE_CHECKING:
+    from tracers.constants.btf import Btf
+
 _SYMBOLS_CAP: Final = 64 << 20  # /proc/kallsyms with many modules has 20 MB
 _SMALL_CAP: Final = 4 << 20
 _TRACEABLE: Final = "sys/kernel/tracing/available_filter_functions"
 #: Variables the kernel computes with; they have symbols as they are exported or used by modules.
 _VARIABLES: Final = ("memstart_addr", "vabits_actual")
+#: What ``Inputs.add_core`` wants the addresses of.
+VARIABLES: Final = (*_VARIABLES, "_stext")
 
 
 class Inputs:
@@ -39,6 +45,8 @@ class Inputs:
         self.facts: list[tuple[str, str, int]] = []  # fact of Window, origin, value
         self.missing: dict[str, str] = {}  # side file -> why it could not be read
         self.btf: bytes | None = None
+        #: The types in ``btf``, where they may have been read before.
+        self.types: Callable[[], Btf] | None = None
         self.build_id: str | None = None
         #: The running kernel's own list of what ftrace, and so a kprobe event, can attach to.
         self.traceable: bytes | None = None
@@ -74,19 +82,18 @@ class Inputs:
         for name, text in files.texts.items():
             self.add(name, text, name)
 
-    def add_core(self, core: Core, symbols: bytes | None, *, relocate: bool) -> None:
-        """Add a core's note and, by the addresses in ``symbols``, variables in its memory.
+    def add_core(self, core: Core, at: Mapping[str, int] | None, *, relocate: bool) -> None:
+        """Add a core's note and, ``at`` the addresses of ``VARIABLES``, those in its memory.
 
         ``relocate``: the addresses are link-time ones (System.map): add the KASLR offset.
         """
         self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name)
-        if symbols is None or not core.is_memory:
+        if at is None or not core.is_memory:
             return
         notes = machine_files.read_notes(core.vmcoreinfo, [])
         offset = (
             (machine_files.number("0x" + notes.get("KERNELOFFSET", "")) or 0) if relocate else 0
         )
-        at = addresses(symbols, (*_VARIABLES, "_stext"))
         stext = machine_files.number("0x" + notes.get("SYMBOL(_stext)", ""))
         if relocate and stext is not None and at.get("_stext", stext - offset) + offset != stext:
             self.files.problems.append("System.map: of another kernel than the core file: not used")
@@ -96,8 +103,8 @@ class Inputs:
             if value is not None:
                 self.facts.append((fact, f"memory of {core.path.name}", value))
 
-    def add_running(self, root: Path) -> None:
-        """Add what the running kernel shows of itself in the files under ``root``.
+    def add_running(self, files: RunningFiles) -> None:
+        """Add what the running kernel shows of itself in its files.
 
         Raises:
             ConstantsError: it is not arm64.
@@ -108,6 +115,7 @@ class Inputs:
                 f"this machine runs {running}, and the vmemmap window is arm64's: give the vmlinux"
                 " or Image of an arm64 kernel, or a core file"
             )
+        root = files.root
         data = _read(root / "proc/sys/kernel/osrelease", 4096) or b""
         release = data.decode("utf-8", "backslashreplace").strip()
         if release:
@@ -118,14 +126,15 @@ class Inputs:
         self._add_running_config(root, release)
         if root == Path("/") and (bits := task_bits()) is not None:
             self.facts.append((TASK_BITS, "mmap", bits))
-        self.btf = _read(root / "sys/kernel/btf/vmlinux", _BTF_CAP)
+        with suppress(OSError):
+            self.btf, self.types = files.btf, lambda: files.types
         self.traceable = _read(root / _TRACEABLE, _SYMBOLS_CAP) or None
         for name, content in iter_notes(_read(root / "sys/kernel/notes", _SMALL_CAP) or b""):
             if name == b"GNU" and len(content) == 20:
                 self.build_id = content.hex()
         try:
-            with Core(root / "proc/kcore") as core:
-                self.add_core(core, _read(root / "proc/kallsyms", _SYMBOLS_CAP), relocate=False)
+            with Core(root / KCORE) as core:
+                self.add_core(core, _at(files), relocate=False)
         except ConstantsError as error:
             self.missing["vmcoreinfo"] = str(error)
 
@@ -157,6 +166,13 @@ def addresses(symbols: bytes, names: Iterable[str]) -> dict[str, int]:
         if value := int(line[1], 16):
             by_name.setdefault(line[2].decode(), value)
     return by_name
+
+
+def _at(files: RunningFiles) -> dict[str, int] | None:
+    try:
+        return {name: symbol.va for name, symbol in files.names.find(VARIABLES).items()}
+    except ConstantsError:
+        return None
 
 
 def read_symbols(path: Path) -> bytes:

@@ -24,12 +24,13 @@ from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
 from tracers.live.probes.running_kernel import read_kernel
-from tracers.live.probes.survey import Survey, survey
-from tracers.logs.derive import Deriver
+from tracers.live.probes.survey import ALL, Survey, survey
 from tracers.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tracers.logs.derive import Deriver
 
 ENGINES: Final = ("bcc", "tracefs")
 #: Linux 6.2, commit 8b05aa263361 ("panic: Expose \"warn_count\" to sysfs"); in 6.1-stable, too.
@@ -67,7 +68,7 @@ class Live:
         self._warned_before: int | None = None
         self._warned: int | None = None
         derived = any(point.derived for point in attached)
-        self._deriver = Deriver(machine.window, _section_pages(machine)) if derived else None
+        self._deriver = _deriver(machine) if derived else None
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +155,7 @@ def open_live(
     hits_only: bool = False,
     vmlinux: Path | None = None,
     surveyed: Survey | None = None,
+    opened: "Callable[[], Engine] | None" = None,
     root: Path = Path("/"),
 ) -> Live:
     """Attach all probes that the running kernel allows; ``start`` enables them.
@@ -161,7 +163,8 @@ def open_live(
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
     have the kernel drop populate and free calls inside the window in use. ``vmlinux``: the running
     kernel's own file, where its memory cannot be read (lockdown). ``surveyed``: what is known of
-    the kernel already, in place of ``first`` and ``vmlinux``.
+    the kernel already, in place of ``first`` and ``vmlinux``. ``opened``: gives the engine, where
+    it was opened before.
 
     Raises:
         LiveError: no engine works here, or nothing could be attached; why, and the way out.
@@ -177,7 +180,7 @@ def open_live(
         filters = replace(filters, window=window.used)
     chosen, attached, why_not = _first_that_works(
         ENGINES if engine == "auto" else (engine,),
-        lambda name: _OPENERS[name](filters, known.ours, root),
+        lambda name: opened() if opened else _OPENERS[name](filters, known.ours, root),
         lambda opened: _attached(known, opened),
     )
     given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
@@ -193,6 +196,11 @@ def open_live(
     )
 
 
+def open_engine(name: str, root: Path = Path("/")) -> Engine:
+    """Open an engine for all WARNs and calls there are, before the kernel is known."""
+    return _OPENERS[name](Filters(), ALL, root)
+
+
 def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
     kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
     try:
@@ -202,7 +210,7 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
 
 
 def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
-    attached = climb(surveyed.ladders, engine.attach, surveyed.traceable)
+    attached = climb(surveyed.ladders, engine.attach, engine.watch_ends, surveyed.traceable)
     if all(point.probe is None for point in attached):
         # most often all have the same reason; a rung left out on purpose is not a reason
         reasons = dict.fromkeys(
@@ -255,6 +263,12 @@ def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:
         if point.probe is not None:
             for rung, why in point.refused:
                 yield f"{point.function}: {rung.value}: {why}"
+
+
+def _deriver(machine: Machine) -> "Deriver":
+    from tracers.logs.derive import Deriver  # noqa: PLC0415 (half a second's imports, seldom used)
+
+    return Deriver(machine.window, _section_pages(machine))
 
 
 def _section_pages(machine: Machine) -> int | None:

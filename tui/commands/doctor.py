@@ -6,6 +6,7 @@ capture works with gaps, 2 it does not work here. ``tui.commands.main`` register
 """
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -16,8 +17,15 @@ from tui.streams import write
     short_help="Say what of live capture works on this machine.",
     epilog="Exit codes: 0 every call is seen and timed, 3 works with gaps, 2 not possible here.",
 )
+@click.option(
+    "--vmlinux",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The running kernel's own file, for its code where /proc/kcore cannot be read, as for "
+    "record and live.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
-def doctor(*, as_json: bool) -> None:
+def doctor(*, vmlinux: Path | None, as_json: bool) -> None:
     """Say what of live capture works on this machine, and what to do about the rest.
 
     Every probe is attached, disabled, and removed again: what is shown is what record and live
@@ -27,7 +35,7 @@ def doctor(*, as_json: bool) -> None:
     from tracers.live.doctor.examine import examine  # noqa: PLC0415
     from tracers.live.doctor.steps import distribution  # noqa: PLC0415
 
-    diagnosis = examine()
+    diagnosis = examine(vmlinux=vmlinux)
     if as_json:
         import json  # noqa: PLC0415
 

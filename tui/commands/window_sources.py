@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import click
 
-from recordings.format.framing import MARKER
 from recordings.reports.window_report import WindowReport
 from recordings.samples import PREFIX, sample_names, sample_path
 from tracers.constants.errors import ConstantsError
@@ -166,6 +165,8 @@ def of_spec(spec: str) -> WindowReport:
         path = Path(spec)
         if path.is_dir():
             return _of_machine(spec, read_machine(path))
+        from recordings.format.framing import MARKER  # noqa: PLC0415 (pyarrow: as below)
+
         head = _head(path, 64)
         if head and not head.startswith(MARKER):
             return gathered(path)

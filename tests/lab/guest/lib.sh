@@ -72,6 +72,12 @@ record() { # NAME OPTIONS… -- COMMAND…: a scene recorded into /out/NAME.arro
 	scene "$name" vmemscope record -o "/out/$name.arrows" "$@"
 }
 
+own_file() { # of the running kernel, where a distribution has it
+	cp -r /boot /tmp/boot
+	cp /lab/ko/vmlinuz "/tmp/boot/vmlinuz-$(uname -r)"
+	mount --bind /tmp/boot /boot
+}
+
 device() { # START SIZE_MB: a shell command that adds and removes a device's memory
 	echo "insmod /lab/ko/devpriv.ko start=$1 size_mb=$2 && rmmod devpriv"
 }

@@ -36,6 +36,12 @@ class Fake:
             raise AttachError("Operation not permitted")
         self.attached.append(probe)
 
+    def watch_ends(self, probe):
+        self.attached = [
+            probe if (each.kind, each.rung) == (probe.kind, probe.rung) else each
+            for each in self.attached
+        ]
+
     def start(self):
         self.done.append("start")
 

@@ -84,6 +84,9 @@ class Hits:
             raise AttachError("no hardware breakpoint register is free (ENOSPC)")
         self.marks |= marks
 
+    def mark(self, address: int, mark: object) -> None:
+        self.marks[address] = mark
+
     def enable(self) -> None: ...
 
     def disable(self) -> None: ...

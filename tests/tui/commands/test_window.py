@@ -10,6 +10,8 @@ import pytest
 
 from recordings.format.header import Header
 from recordings.format.writer import Writer
+from tests.kernels.files import LAB, kernel
+from tests.tui.commands.test_main import loaded_by
 from tests.tui.in_process import as_json, error_of, run, stdout_of
 from tui.commands.window import explain, window
 
@@ -233,3 +235,9 @@ def test_an_impossible_number_exits_with_two_and_one_line() -> None:
     done = process("window", "--va-bits", "64", "--page-size", "4K", "--struct-page", "64")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vmemscope: no arm64 kernel has va_bits = 64\n")
+
+
+def test_a_kernel_s_window_loads_no_more_than_it_needs() -> None:
+    loaded = loaded_by("window", str(kernel(LAB)))
+    assert "capstone" in loaded  # it did look into the kernel
+    assert not {"textual", "pandas", "pyarrow"} & loaded

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from tracers.constants.dataflow.follow import Call, Follower
 from tracers.constants.dataflow.values import Value
+from tracers.constants.image.patched import hidden
 from tracers.constants.method_result import MethodResult
 
 PAGE: Final = 4096  # bounds are multiples of every kernel's page; 4K is the smallest
@@ -85,11 +86,23 @@ def _why_implausible(start: int | None, end: int | None) -> str:
     return ""
 
 
+def _why_hidden(body: Body) -> str:
+    """Why the code is not that of the function; empty if it is, as far as anybody can see."""
+    for at, what in hidden(body.va, body.bytes):
+        return (
+            f"{body.name}: at {at:#x} stands {what} of somebody else, and what it replaced is not"
+            " known here: no list of kprobes, no file of this build"
+        )
+    return ""
+
+
 def read_compare(body: Body) -> Reading:
     """`WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END)` of a function(start, end, ...).
 
     If only one bound is checked, the other is None and `reason` says so.
     """
+    if why := _why_hidden(body):
+        return Reading(None, why)
     follower = Follower(body.bytes, body.va)
     guard = follower.guard()
     if guard.low is None and guard.high is None:
@@ -108,6 +121,8 @@ def read_call(body: Body, image: Image) -> Reading:
     A callee the compiler rewrote (.constprop, .isra) may take other arguments: not read. Every
     call must pass the caller's own start and end first, and all calls the same bounds.
     """
+    if why := _why_hidden(body):
+        return Reading(None, why)
     callee = image.symbols([CALLEE]).get(CALLEE)
     if callee is None:
         return Reading(None, f"no {CALLEE} in the image: inlined, or no names")
@@ -146,6 +161,8 @@ def read_vmcoreinfo(image: Image) -> Reading:
     printed_at: dict[str, str] = {}
     conflicting: set[str] = set()
     for body in bodies:
+        if why := _why_hidden(body):
+            return Reading(None, why)
         for call in Follower(body.bytes, body.va).calls() or ():
             labelled = _labelled(call, image) if call.target == append.va else None
             if labelled is None:

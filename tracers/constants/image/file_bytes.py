@@ -34,9 +34,8 @@ class FileBytes:
         try:
             handle = open_regular(path)
         except (OSError, ValueError) as error:
-            hint = (
-                " (as root?)" if getattr(error, "errno", 0) in (errno.EPERM, errno.EACCES) else ""
-            )
+            denied = getattr(error, "errno", 0) in (errno.EPERM, errno.EACCES)
+            hint = " (as root?)" if denied and os.geteuid() != 0 else ""
             reason = getattr(error, "strerror", None) or error
             raise ConstantsError(f"{path}: cannot be read: {reason}{hint}") from error
         return cls(handle, os.fstat(handle).st_size)

@@ -27,6 +27,7 @@ from tracers.constants.image.elf import (
 )
 from tracers.constants.image.file_bytes import FileBytes
 from tracers.constants.image.kallsyms import Memory, built_in
+from tracers.constants.image.patched import Originals, untraced
 from tracers.constants.image.symbols import Symbol, SymbolTable, from_elf, read_map
 
 __all__ = ["Code", "ConstantsError", "KernelImage", "Symbol", "open_kernel"]
@@ -80,6 +81,7 @@ class KernelImage:
         self._named = False
         self._release: str | None = None
         self._release_known = False
+        self._originals: Originals | None = None
 
     def __enter__(self) -> Self:
         """Return the open kernel."""
@@ -138,7 +140,8 @@ class KernelImage:
     def read(self, va: int, size: int) -> bytes | None:
         """Return ``size`` bytes at a kernel address, None if they are not all there."""
         if self._elf:
-            return self._elf.read(va, size)
+            data = self._elf.read(va, size)
+            return self._originals.put_back(va, data) if self._originals and data else data
         if self._base is None or size < 0 or va < self._base:
             return None
         data = self._source.read(va - self._base, size)
@@ -161,13 +164,16 @@ class KernelImage:
     def function(self, name: str) -> Code | None:
         """Return a function's whole code: its symbol's size, else up to the next symbol.
 
-        None if it is absent, empty, or its bytes are not in the file. At most 64 KiB.
+        None if it is absent, empty, or its bytes are not in the file. At most 64 KiB. Of memory:
+        as it is while nobody traces the function.
         """
         symbol = self.symbol(name)
         if not symbol:
             return None
         start, end = self.extent(symbol)
         code = self.read(start, min(end - start, CODE_CAP) & ~3)
+        if code and self.kind == "vmcore":
+            code = untraced(code)
         return Code(symbol.name, start, code) if code else None
 
     def extent(self, symbol: Symbol) -> tuple[int, int]:
@@ -259,6 +265,10 @@ class KernelImage:
             )
         self._table = table
         self._named = True
+
+    def use_originals(self, originals: Originals) -> None:
+        """Read a running kernel's text as it was before it was patched."""
+        self._originals = originals
 
     def _agrees(self, symbols: Mapping[str, Symbol]) -> bool:
         """Whether these symbols are this kernel's: by its banner, or by a dump's SYMBOL(_stext)."""

@@ -74,6 +74,7 @@ class SymbolTable:
         self._global = is_global[keep]
         self._heads = self._first_eight()
         self._sorted: _U64 | None = None
+        self._found: dict[str, Symbol | None] = {}  # the same few are asked for again and again
 
     def __len__(self) -> int:
         """Return the number of named symbols."""
@@ -83,8 +84,9 @@ class SymbolTable:
         """Return those of ``names`` that are here, exact or with a compiler's suffix."""
         symbols = {}
         for name in names:
-            symbol = self._find(name)
-            if symbol:
+            if name not in self._found:
+                self._found[name] = self._find(name)
+            if symbol := self._found[name]:
                 symbols[name] = symbol
         return symbols
 

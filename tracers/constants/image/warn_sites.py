@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.image.kernel_image import KernelImage
-from tracers.events import Kind
 from tracers.kernel_functions import KINDS, ON_THE_WAY
+from tracers.kinds import Kind
 
 #: The functions a populate or free goes through, on any release.
 PATH: Final = (*(name for name, kind in KINDS.items() if kind is not Kind.WARN), *ON_THE_WAY)

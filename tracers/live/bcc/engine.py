@@ -104,10 +104,8 @@ class BccEngine:
                 opened.append(fd)  # noqa: PERF402 - those opened before a failure are closed
         except AttachError:
             _close(opened)
-            for name in (f"on_entry_{slot}", f"on_exit_{slot}"):
-                function = self._bpf.funcs.pop(name.encode(), None)
-                if function is not None:
-                    os.close(function.fd)
+            self._unload(f"on_entry_{slot}")
+            self._unload(f"on_exit_{slot}")
             raise
         self._fds += opened
         self._probes.append(probe)
@@ -115,6 +113,25 @@ class BccEngine:
         self._control(running=self._running)
         if self._filters.window and _windowed(probe) and not {"start", "end"} <= set(registers):
             return "the window filter does not reach it: unknown which registers hold the range"
+        return None
+
+    def watch_ends(self, probe: Probe) -> str | None:
+        """Add the exits of an attached breakpoint; see ``Engine.watch_ends``."""
+        places = [(each.rung, each.entries) for each in self._probes]
+        index = places.index((probe.rung, probe.entries))
+        name = f"on_exit_{self._slots[index]}"
+        opened: list[int] = []
+        try:
+            exit_ = self._load(name, self._bpf.PERF_EVENT)
+            for target in probe.exits:
+                for cpu in self._cpus:
+                    opened.append(open_breakpoint(target, cpu, exit_))  # noqa: PERF401 - as above
+        except AttachError as error:
+            _close(opened)
+            self._unload(name)
+            return str(error)
+        self._fds += opened
+        self._probes[index] = probe
         return None
 
     def start(self) -> None:
@@ -211,13 +228,9 @@ class BccEngine:
     def _events(self, probe: Probe, entry: int, exit_: int) -> Iterator[int]:
         """Open a probe's events one by one; exits first, so that no entry lacks its exit."""
         if probe.rung is Rung.BREAKPOINT:
-            for targets, function in (
-                (probe.exits if probe.timed else (), exit_),
-                (probe.entries, entry),
-            ):
-                for target in targets:
-                    for cpu in self._cpus:
-                        yield open_breakpoint(target, cpu, function)
+            for target in probe.entries:
+                for cpu in self._cpus:
+                    yield open_breakpoint(target, cpu, entry)
             return
         if probe.timed and probe.rung is Rung.KPROBE:
             for target in probe.entries:
@@ -234,6 +247,11 @@ class BccEngine:
             except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
                 failed = error
         raise AttachError(one_line(failed, printed))
+
+    def _unload(self, name: str) -> None:
+        function = self._bpf.funcs.pop(name.encode(), None)
+        if function is not None:
+            os.close(function.fd)
 
     def _witness(self, root: Path) -> None:
         """Count error_report_end as well, where the kernel has it (5.12)."""

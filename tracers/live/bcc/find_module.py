@@ -55,6 +55,11 @@ def describe(root: Path = Path("/")) -> str:
     return f"{directory} {getattr(module, '__version__', '')}".rstrip()
 
 
+def installed(root: Path = Path("/")) -> bool:
+    """Return whether BCC is there at all, whether it loads or not."""
+    return any(True for _ in _packages(root, sys.path))
+
+
 def _packages(root: Path, path: Sequence[str]) -> Iterator[Path]:
     """Yield the directories that hold BCC, not another ``bcc``: it has the binding's file."""
     directories = [

@@ -6,9 +6,10 @@ Promises: every probe is really attached (disabled) and removed again, so the ru
 never "ok". It always ends with a diagnosis, whatever the user's rights.
 """
 
+import errno
 import os
-import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,32 +19,33 @@ from tracers.explain import bits_in_use, blindness
 from tracers.kernel_functions import KINDS
 from tracers.live.bcc import find_module
 from tracers.live.doctor.panics import panicking
+from tracers.live.doctor.state import (
+    CONFIDENTIALITY,
+    State,
+    filesystem,
+    read,
+    read_state,
+    visible,
+)
 from tracers.live.doctor.steps import steps
-from tracers.live.probes.engine import LiveError
+from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, open_live
+from tracers.live.session import ENGINES, open_engine, open_live
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
 OK, NO, UNKNOWN = "ok", "no", "unknown"
-#: include/uapi/linux/capability.h; what /proc/kcore, tracefs, kallsyms, perf and BPF ask for.
-_CAPABILITIES: Final = {
-    "CAP_SYS_RAWIO": 17,
-    "CAP_SYS_ADMIN": 21,
-    "CAP_SYSLOG": 34,
-    "CAP_PERFMON": 38,
-    "CAP_BPF": 39,
-}
-#: Split off CAP_SYS_ADMIN by a17b53c4a4b5 and 980737282232 (5.8), which still stands for both.
-_WITHIN_ADMIN: Final = ("CAP_PERFMON", "CAP_BPF")
 _TRACING: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing checked. ``steps``: what to do, by distribution, "" for any; empty if ok."""
+    """One thing checked. ``steps``: what changes the answer, by distribution, "" for any.
+
+    There are none if it is ok, or if nothing helps here.
+    """
 
     name: str
     status: str
@@ -104,31 +106,47 @@ class Diagnosis:
         return 3 if self.gaps else 0
 
 
-def examine(root: Path = Path("/")) -> Diagnosis:
-    """Check everything and try every engine. Takes as long as BCC takes to compile."""
+def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
+    """Check everything and try every engine. Takes as long as BCC takes to compile.
+
+    ``vmlinux``: the running kernel's own file, for the code, as ``record`` takes it.
+
+    Raises:
+        ConstantsError: ``vmlinux`` cannot be read, or is another kernel's.
+    """
     stale = _stale(root)  # engine tracefs removes them
-    kernel = read_kernel(tuple(KINDS), root=root)
+    early = _Early("bcc", root)
+    try:
+        kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
+    except BaseException:
+        early.close()
+        raise
     try:
         surveyed = survey(kernel, root=root)
-        trials = tuple(_try(engine, surveyed, root) for engine in ENGINES)
+        # the one that still compiles comes last
+        tried = {engine: _try(engine, surveyed, root, early) for engine in reversed(ENGINES)}
+        own = kernel.files.own_path() if kernel.text is None else None
+        state = read_state(root, own)
         checks = (
             _arch(),
-            _rights(root),
-            _lockdown(root),
-            _kallsyms(kernel, root),
-            _text(kernel, root),
+            _rights(state),
+            _lockdown(state),
+            _kallsyms(kernel, state),
+            _text(kernel, state, vmlinux),
             _btf(kernel),
-            _tracefs(root),
+            _tracefs(state),
             _bcc(root),
-            _breakpoints(),
+            _breakpoints(state),
             _witnesses(root),
-            _panics(root),
-            _window(surveyed),
-            *_stale_probes(stale, root),
+            _panics(state),
+            _window(surveyed, state),
+            *_stale_probes(stale, state),
         )
     finally:
+        early.close()
         kernel.close()
     uname = os.uname()
+    trials = tuple(tried[engine] for engine in ENGINES)
     return Diagnosis(uname.release, uname.machine, checks, trials, surveyed.machine)
 
 
@@ -140,9 +158,31 @@ def _gap(attached: Attached) -> str | None:
     return "only derived" if attached.derived else "not seen"
 
 
-def _try(engine: str, surveyed: Survey, root: Path) -> Trial:
+class _Early:
+    """An engine that is opened while the kernel is read: BCC compiles for long, and in C."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.name = name
+        self._taken = False
+        self._thread = ThreadPoolExecutor(1)
+        self._engine = self._thread.submit(open_engine, name, root)
+
+    def take(self) -> Engine:
+        """Return it, or raise what opening raised; from then on it is the caller's to close."""
+        self._taken = True
+        return self._engine.result()
+
+    def close(self) -> None:
+        """Wait for the thread; close what nobody took."""
+        self._thread.shutdown()
+        if not self._taken and self._engine.exception() is None:
+            self._engine.result().close()
+
+
+def _try(engine: str, surveyed: Survey, root: Path, early: _Early) -> Trial:
+    opened = early.take if engine == early.name else None
     try:
-        with open_live(engine=engine, surveyed=surveyed, root=root) as live:
+        with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
             return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
@@ -162,102 +202,112 @@ def _arch() -> Check:
     return Check("machine", NO, finding, steps("arm64"))
 
 
-def _rights(root: Path) -> Check:
-    text = _read(root / "proc/self/status") or ""
-    effective = re.search(r"^CapEff:\s*([0-9a-f]{16})$", text, re.MULTILINE)
-    if effective is None:
+def _rights(state: State) -> Check:
+    if state.missing is None:
         return Check("rights", UNKNOWN, "/proc/self/status does not say")
-    mask = int(effective[1], 16)
-    held = {name for name, bit in _CAPABILITIES.items() if mask >> bit & 1}
-    if "CAP_SYS_ADMIN" in held:
-        held.update(_WITHIN_ADMIN)
-    missing = [name for name in _CAPABILITIES if name not in held]
-    if missing:
-        return Check("rights", NO, f"missing {', '.join(missing)}", steps("root"))
-    return Check("rights", OK, "root" if os.geteuid() == 0 else "the capabilities needed")
+    if state.missing:
+        step = steps("container" if state.is_root else "root")
+        return Check("rights", NO, f"missing {', '.join(state.missing)}", step)
+    return Check("rights", OK, "root" if state.is_root else "the capabilities needed")
 
 
-def _lockdown(root: Path) -> Check:
-    folder = root / "sys/kernel/security"
-    text = _read(folder / "lockdown")
-    if text is None:
-        if (_read(folder / "lsm") or "").strip():  # securityfs itself lists the modules there are
+def _lockdown(state: State) -> Check:
+    folder = state.root / "sys/kernel/security"
+    if read(folder / "lockdown") is None:
+        if (read(folder / "lsm") or "").strip():  # securityfs itself lists the modules there are
             return Check("lockdown", OK, "the kernel has none")
-        return Check("lockdown", UNKNOWN, "securityfs is not mounted, or not readable")
-    mode = re.search(r"\[(\w+)\]", text)
-    if mode is None:
+        finding = "securityfs is not mounted, or not readable"
+        empty = visible(folder) and not visible(folder / "lsm")
+        can = empty and filesystem(state.root, "securityfs")
+        return Check("lockdown", UNKNOWN, finding, state.as_root("securityfs") if can else {})
+    if state.lockdown is None:
         return Check("lockdown", UNKNOWN, "/sys/kernel/security/lockdown names no mode")
     # security/security.c: kprobes and reads of kernel memory fall to confidentiality
-    if mode[1] == "confidentiality":
-        return Check("lockdown", NO, "confidentiality: no kprobes, no kcore", steps("lockdown"))
-    return Check("lockdown", OK, mode[1])
+    if state.locked:
+        finding = f"{CONFIDENTIALITY}: no kprobes, no kcore"
+        return Check("lockdown", NO, finding, steps("lockdown"))
+    return Check("lockdown", OK, state.lockdown)
 
 
-def _kallsyms(kernel: RunningKernel, root: Path) -> Check:
-    restrict = _restrict(root)
+def _kallsyms(kernel: RunningKernel, state: State) -> Check:
     if kernel.names is None:
-        finding = f"{kernel.missing['kallsyms']}; kptr_restrict is {restrict}"
-        return Check("symbols", NO, finding, _steps_to_names(root))
-    return Check("symbols", OK, f"/proc/kallsyms shows addresses (kptr_restrict {restrict})")
+        finding = f"{kernel.missing['kallsyms']}; kptr_restrict is {state.restrict}"
+        return Check("symbols", NO, finding, state.names())
+    finding = f"/proc/kallsyms shows addresses (kptr_restrict {state.restrict})"
+    return Check("symbols", OK, finding)
 
 
-def _restrict(root: Path) -> str:
-    return (_read(root / "proc/sys/kernel/kptr_restrict") or "?").strip()
-
-
-def _steps_to_names(root: Path) -> Mapping[str, str]:
-    """Return how to make the kernel's names readable: kptr_restrict 2 hides them from root, too."""
-    if not _visible(root / "proc/kallsyms"):
-        return steps("kallsyms")
-    return steps("kptr_restrict" if _restrict(root) == "2" else "sudo")
-
-
-def _text(kernel: RunningKernel, root: Path) -> Check:
+def _text(kernel: RunningKernel, state: State, vmlinux: Path | None) -> Check:
     if kernel.text is not None:
-        return Check("kernel text", OK, "/proc/kcore, by the names of /proc/kallsyms")
+        where = "/proc/kcore, by the names of /proc/kallsyms"
+        return Check("kernel text", OK, where if vmlinux is None else str(vmlinux))
     if kernel.arch != "aarch64":
         next_steps = steps("arm64")
-    elif kernel.names is None:
-        next_steps = _steps_to_names(root)
     else:
-        next_steps = {**steps("kcore"), **steps("vmlinux")}
+        next_steps = state.names() if kernel.names is None else state.text()
     return Check("kernel text", NO, kernel.missing["text"], next_steps)
 
 
 def _btf(kernel: RunningKernel) -> Check:
     why = kernel.missing.get("btf")
     if why is not None:
-        return Check("BTF", NO, f"/sys/kernel/btf/vmlinux: {why}", steps("btf"))
+        there = visible(kernel.files.root / "sys/kernel/btf/vmlinux")
+        return Check("BTF", NO, f"/sys/kernel/btf/vmlinux: {why}", {} if there else steps("btf"))
     return Check("BTF", OK, "/sys/kernel/btf/vmlinux: prototypes and sizeof(struct page)")
 
 
-def _tracefs(root: Path) -> Check:
+def _tracefs(state: State) -> Check:
     for directory in _TRACING:
-        try:
-            names = {path.name for path in (root / directory).iterdir()}
-        except PermissionError as error:
-            return Check("tracefs", NO, f"/{directory}: {error.strerror}", steps("sudo"))
-        except OSError:
-            continue
+        if found := _tracefs_in(directory, state):
+            return found
+    return _no_tracefs(state)
+
+
+def _tracefs_in(directory: str, state: State) -> Check | None:
+    """Check tracefs in one of the places where it can be mounted; None: it is not there."""
+    path = state.root / directory
+    try:
+        names = {each.name for each in path.iterdir()}
         if "kprobe_events" in names:
+            (path / "kprobe_events").open("rb").close()
             return Check("tracefs", OK, f"/{directory} with kprobe events")
-        if "trace" in names:
-            return Check("tracefs", NO, "mounted, no kprobe_events", steps("kprobe_events"))
-    return Check("tracefs", NO, "not mounted", steps("tracefs"))
+    except PermissionError as error:
+        return Check("tracefs", NO, f"/{directory}: {error.strerror}", state.access())
+    except OSError:
+        return None
+    if "trace" in names:
+        return Check("tracefs", NO, "mounted, no kprobe_events", steps("kprobe_events"))
+    return None
+
+
+def _no_tracefs(state: State) -> Check:
+    if cleanup.mounted(state.root):
+        # fs/tracefs/inode.c makes no file under confidentiality (LOCKDOWN_TRACEFS)
+        why = f": lockdown={CONFIDENTIALITY} keeps it so" if state.locked else ""
+        return Check("tracefs", NO, f"mounted, and empty{why}", steps("lockdown") if why else {})
+    if state.locked:
+        finding = f"not mounted, and empty under lockdown={CONFIDENTIALITY}"
+        return Check("tracefs", NO, finding, steps("lockdown"))
+    if not filesystem(state.root, "tracefs"):
+        return Check("tracefs", NO, "this kernel has none", steps("ftrace"))
+    return Check("tracefs", NO, "not mounted", state.as_root("tracefs"))
 
 
 def _bcc(root: Path) -> Check:
     try:
         return Check("BCC", OK, f"{find_module.describe(root)}; it needs no kernel headers")
     except LiveError as error:
-        return Check("BCC", NO, str(error), steps("bcc"))
+        broken = find_module.installed(root)
+        return Check("BCC", NO, str(error), steps("broken bcc" if broken else "bcc"))
 
 
-def _breakpoints() -> Check:
+def _breakpoints(state: State) -> Check:
     try:
         free = breakpoints.free_breakpoints()
     except OSError as error:
-        return Check("breakpoints", UNKNOWN, f"perf_event_open: {error.strerror}")
+        denied = error.errno in (errno.EACCES, errno.EPERM)
+        finding = f"perf_event_open: {error.strerror}"
+        return Check("breakpoints", UNKNOWN, finding, state.access() if denied else {})
     if free < 2:
         finding = f"{free} of the CPU's slots free: two are needed to time a call"
         return Check("breakpoints", NO, finding, steps("breakpoints"))
@@ -266,9 +316,9 @@ def _breakpoints() -> Check:
 
 def _witnesses(root: Path) -> Check:
     known = []
-    if any(_visible(root / base / "events/error_report") for base in _TRACING):
+    if any(visible(root / base / "events/error_report") for base in _TRACING):
         known.append("error_report_end")
-    if _visible(root / "sys/kernel/warn_count"):
+    if visible(root / "sys/kernel/warn_count"):
         known.append("/sys/kernel/warn_count")
     if not known:
         return Check(
@@ -279,33 +329,38 @@ def _witnesses(root: Path) -> Check:
     return Check("witnesses", OK, ", ".join(known))
 
 
-def _panics(root: Path) -> Check:
-    panics = panicking(root)
+def _panics(state: State) -> Check:
+    panics = panicking(state.root)
     enabled = [name for name, on in panics.items() if on]
     if enabled:
         finding = f"{' and '.join(enabled)}: a recording on this machine ends with the kernel"
-        return Check("panics", NO, finding, steps("panic"))
+        off = " ".join(f"kernel.{name}=0" for name in enabled)
+        sudo = "" if state.is_root else "sudo "
+        return Check("panics", NO, finding, {"": f"{sudo}sysctl {off}; {steps('stream')['']}"})
     hidden = [name for name in ("panic_on_warn", "panic_on_oops") if panics[name] is None]
     if hidden:
         return Check("panics", UNKNOWN, f"{' and '.join(hidden)} cannot be read")
     return Check("panics", OK, "a WARN or an Oops does not stop the machine")
 
 
-def _window(surveyed: Survey) -> Check:
+def _window(surveyed: Survey, state: State) -> Check:
     machine, window = surveyed.machine, surveyed.machine.window
     if window is None:
-        next_steps = steps("window" if os.uname().machine == "aarch64" else "arm64")
+        ours = os.uname().machine == "aarch64"
+        next_steps = state.text() if ours else steps("arm64")
         return Check("window", NO, f"not known: {surveyed.why}", next_steps)
     finding = f"0x{window.start:016x} - 0x{window.end:016x}"
     if not machine.agree:
-        return Check("window", NO, f"{finding}: its sources contradict", steps("window"))
+        said = next(iter(machine.problems), "vmemscope window --live shows them")
+        return Check("window", NO, f"{finding}: its sources contradict: {said}")
     finding += f" ({window.provenance.get('window', 'origin not known')})"
     if window.used[0] != window.start:
         finding += (
             f"; in use from 0x{window.used[0]:016x}: {bits_in_use(window)}. {blindness(window)}"
         )
     if not window.use_known:
-        return Check("window", UNKNOWN, finding, steps("bits"))
+        # NUMBER(TCR_EL1_T1SZ) of the note in /proc/kcore says it
+        return Check("window", UNKNOWN, finding, state.access())
     return Check("window", OK, finding)
 
 
@@ -316,26 +371,10 @@ def _stale(root: Path) -> tuple[str, ...]:
         return ()
 
 
-def _stale_probes(before: tuple[str, ...], root: Path) -> Iterator[Check]:
-    stay = set(before) & set(_stale(root))
+def _stale_probes(before: tuple[str, ...], state: State) -> Iterator[Check]:
+    stay = set(before) & set(_stale(state.root))
     if stay:
         finding = f"of killed runs: {', '.join(sorted(stay))}"
-        yield Check("stale probes", NO, finding, steps("stale probes"))
+        yield Check("stale probes", NO, finding, state.access())
     elif before:
         yield Check("stale probes", OK, f"of killed runs, removed now: {', '.join(before)}")
-
-
-def _visible(path: Path) -> bool:
-    """Return whether a file is visible: ``Path.exists`` raises where access is denied."""
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None

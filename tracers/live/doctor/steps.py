@@ -16,21 +16,22 @@ _ANY: Final = {
     "root": "run it with sudo, or give the service AmbientCapabilities=CAP_SYS_ADMIN CAP_BPF"
     " CAP_PERFMON CAP_SYSLOG CAP_DAC_OVERRIDE CAP_SYS_RAWIO",
     "sudo": "run it with sudo",
+    "container": "this root lacks capabilities: run it outside of the container, or start that with"
+    " --privileged",
+    "securityfs": "mount -t securityfs nodev /sys/kernel/security",
     "tracefs": "mount -t tracefs nodev /sys/kernel/tracing",
+    "ftrace": "a kernel with CONFIG_FTRACE=y and CONFIG_KPROBE_EVENTS=y: the distribution's own has"
+    " both",
     "kprobe_events": "a kernel with CONFIG_KPROBE_EVENTS=y: the distribution's own has it",
     "lockdown": "boot without lockdown=confidentiality; with Secure Boot, turn it off or use"
     " lockdown=integrity",
     "kptr_restrict": "sysctl kernel.kptr_restrict=1",
     "kallsyms": "a kernel with CONFIG_KALLSYMS=y: the distribution's own has it",
-    "kcore": "give record and live the running kernel's own file: --vmlinux FILE",
     "btf": "a kernel with CONFIG_DEBUG_INFO_BTF=y; without it the arguments of __remove_pages and"
     " sparse_remove_section may stay unknown",
     "breakpoints": "close debuggers and perf sessions that hold breakpoints; without a slot"
     " vmemmap_populate is derived from __add_pages",
-    "window": "vmemscope window VMLINUX says what a file of this kernel gives",
-    "bits": "read /proc/kcore as root: NUMBER(TCR_EL1_T1SZ) of its VMCOREINFO note says it",
-    "stale probes": "as root doctor, record and live remove them when they start",
-    "panic": "stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
+    "stream": "or stream off the machine: vmemscope record -o - | ssh HOST 'cat > FILE'",
     "arm64": "run it on the arm64 machine, or import its own ftrace text",
 }
 _OWN: Final = {
@@ -39,12 +40,17 @@ _OWN: Final = {
         "ubuntu": "apt install python3-bpfcc",
         "fedora": "dnf install python3-bcc",
     },
+    "broken bcc": {
+        "debian": "apt install --reinstall python3-bpfcc libbpfcc",
+        "ubuntu": "apt install --reinstall python3-bpfcc libbpfcc",
+        "fedora": "dnf reinstall python3-bcc bcc",
+    },
     "vmlinux": {
-        "debian": "apt install linux-image-{release}-dbg, then --vmlinux"
+        "debian": "apt install linux-image-{release}-dbg, then vmemscope doctor --vmlinux"
         " /usr/lib/debug/boot/vmlinux-{release}",
-        "ubuntu": "apt install linux-image-{release}-dbgsym (ddebs), then --vmlinux"
-        " /usr/lib/debug/boot/vmlinux-{release}",
-        "fedora": "dnf debuginfo-install kernel-{release}, then --vmlinux"
+        "ubuntu": "apt install linux-image-{release}-dbgsym (ddebs), then vmemscope doctor"
+        " --vmlinux /usr/lib/debug/boot/vmlinux-{release}",
+        "fedora": "dnf debuginfo-install kernel-{release}, then vmemscope doctor --vmlinux"
         " /usr/lib/debug/lib/modules/{release}/vmlinux",
     },
 }

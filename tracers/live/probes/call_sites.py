@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.image.kernel_image import KernelImage
+from tracers.constants.image.patched import hidden
 
 _CHUNK: Final = 4 << 20
 _TEXT_CAP: Final = 256 << 20  # bytes; a defconfig kernel's text has 20 MB
@@ -37,12 +38,14 @@ _Mask = npt.NDArray[np.bool_]
 class Calls:
     """Addresses of the instructions that lead into a function: calls, and tail calls (jumps).
 
-    ``jumped``: those right behind a call that are jump targets, too.
+    ``jumped``: those right behind a call that are jump targets, too. ``hidden``: why some may not
+    be seen; then none is named.
     """
 
     calls: tuple[int, ...] = ()
     tails: tuple[int, ...] = ()
     jumped: tuple[int, ...] = ()
+    hidden: str = ""
 
 
 def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> dict[str, Calls]:
@@ -56,10 +59,15 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
     text = (ends["_stext"].va, ends["_etext"].va)
     calls: dict[str, list[int]] = {name: [] for name in targets}
     tails: dict[str, list[int]] = {name: [] for name in targets}
+    jumps: list[_U64] = []
     for start, code in _pieces(image, *text):
         if code is None:
             return {}
+        for at, what in hidden(start, code):
+            why = f"at 0x{at:016x} stands {what} of somebody else, perhaps in place of a call"
+            return dict.fromkeys(targets, Calls(hidden=why))
         for linked, where, goes in _branches(start, code):
+            jumps.append(goes[~linked])
             for name, (first, end) in targets.items():
                 into = goes == np.uint64(first)
                 inside = (where >= np.uint64(first)) & (where < np.uint64(end))
@@ -67,14 +75,8 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
                 tails[name] += where[into & ~linked & ~inside].tolist()
     behind = np.array([at + 4 for sites in calls.values() for at in sites], np.uint64)
     # Of all the text: a function's cold part lies elsewhere, and jumps back into it.
-    jumped: set[int] = set()
-    for start, code in _pieces(image, *text) if len(behind) else ():
-        if code is None:
-            return {}
-        for linked, _, goes in _branches(start, code):
-            jumped.update(goes[~linked & np.isin(goes, behind)].tolist())
+    jumped = {at for goes in jumps for at in goes[np.isin(goes, behind)].tolist()}
     return {
-        # /proc/kcore shows the text twice: once as such, once as a part of vmalloc's area
         name: Calls(
             _sorted(calls[name]),
             _sorted(tails[name]),
@@ -85,11 +87,15 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
 
 
 def _pieces(image: KernelImage, first: int, end: int) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the code of [first, end), piece by piece, with the address of each."""
-    for region in image.regions:
+    """Yield the code of [first, end), piece by piece, with the address of each; each place once.
+
+    /proc/kcore shows the text twice: once as such, once as a part of vmalloc's area.
+    """
+    for region in sorted(image.regions, key=lambda region: region.va):
         low, high = max(region.va, first), min(region.va + region.size, end)
         for start in range(low & ~3, high & ~3, _CHUNK):
             yield start, image.read(start, min(_CHUNK, (high & ~3) - start))
+        first = max(first, high)
 
 
 def _branches(va: int, code: bytes) -> Iterator[tuple[_Mask, _U64, _U64]]:

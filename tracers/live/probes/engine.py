@@ -49,6 +49,10 @@ class Engine(Protocol):
         """
         ...
 
+    def watch_ends(self, probe: Probe) -> str | None:
+        """Have a breakpoint probe, attached without its exits, see those too. Return why not."""
+        ...
+
     def start(self) -> None:
         """Enable all probes at once. Raises ``LiveError``."""
         ...

@@ -101,13 +101,17 @@ def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder
 def climb(
     every: Sequence[Ladder],
     attach: Callable[[Probe], str | None],
+    watch_ends: Callable[[Probe], str | None],
     traceable: Mapping[str, str] | None = None,
 ) -> tuple[Attached, ...]:
     """Try each point's rungs in order with an engine's ``attach`` until one succeeds.
 
-    ``traceable``: for each function "traceable" or why not, to explain a rejection.
+    Breakpoints are few: the entries of all points come before the end of any, which are then given
+    to ``watch_ends``. ``traceable``: for each function "traceable" or why not, to explain a
+    rejection.
     """
     ends = [_climb_one(ladder, attach, traceable or {}) for ladder in every]
+    ends = [_timed(end, ladder, watch_ends) for end, ladder in zip(ends, every, strict=True)]
     seen = {end.kind for end in ends if end.probe is not None}
     return tuple(
         Attached(end.kind, end.function, None, end.refused, (), derived=True)
@@ -122,6 +126,8 @@ def _climb_one(
 ) -> Attached:
     why = dict(ladder.impossible)
     for probe in ladder.probes:
+        if probe.rung is Rung.BREAKPOINT:
+            probe = replace(probe, timed=False, exits=())  # noqa: PLW2901 (its end may come later)
         try:
             note = attach(probe)
         except AttachError as error:
@@ -135,6 +141,16 @@ def _climb_one(
             above = _in_order(why, until=probe.rung)
             return Attached(ladder.kind, probe.function, attached, above, notes)
     return Attached(ladder.kind, ladder.function, None, _in_order(why), absent=ladder.absent)
+
+
+def _timed(end: Attached, ladder: Ladder, watch_ends: Callable[[Probe], str | None]) -> Attached:
+    """Return the end of the climb with the calls timed, if a breakpoint's slot is left for that."""
+    whole = next((probe for probe in ladder.probes if probe.rung is Rung.BREAKPOINT), None)
+    taken = end.probe is not None and end.probe.rung is Rung.BREAKPOINT and not end.notes
+    if whole is None or not taken or not whole.timed:
+        return end
+    why = watch_ends(whole)
+    return replace(end, probe=whole) if why is None else replace(end, notes=(f"entry only: {why}",))
 
 
 def _in_order(

@@ -102,8 +102,9 @@ def _sites(
         return kernel.missing.get("text") or kernel.missing.get("kallsyms", "no kernel text")
     if calls is None:
         return "its call instructions are not looked for, or the kernel's text cannot be read"
-    if not 0 < len(calls.calls) <= _MOST_SITES:
-        return f"{len(calls.calls) or 'no'} call instructions lead to it: 1 to {_MOST_SITES} can do"
+    if calls.hidden or not 0 < len(calls.calls) <= _MOST_SITES:
+        count = len(calls.calls) or "no"
+        return calls.hidden or f"{count} call instructions lead to it: 1 to {_MOST_SITES} can do"
     entries = tuple(_named(kernel, va) for va in calls.calls)
     unclear = [target for target in entries if not _unique(kernel, target)]
     if unclear:

@@ -8,18 +8,12 @@ Promises: what cannot be read here (lockdown, no root, no BTF) is None, with the
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
-from tracers.constants.btf import Prototype, prototypes
+from tracers.constants.btf import Prototype
 from tracers.constants.errors import ConstantsError
-from tracers.constants.image.elf import parse_notes
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
-from tracers.constants.image.symbols import SymbolTable, read_map
-
-_BTF_CAP: Final = 256 << 20
-_BUILD_ID: Final = ("GNU", 3)  # NT_GNU_BUILD_ID
-#: The file through which the kernel shows its own text.
-KCORE: Final = "proc/kcore"
+from tracers.constants.image.symbols import SymbolTable
+from tracers.constants.running import RunningFiles
 
 
 @dataclass(slots=True)
@@ -27,6 +21,7 @@ class RunningKernel:
     """What is known. ``text`` holds code at link addresses; ``slide`` converts to running ones."""
 
     arch: str
+    files: RunningFiles = field(default_factory=RunningFiles)
     names: SymbolTable | None = None
     text: KernelImage | None = None
     slide: int = 0  # running address minus the text's, modulo 2^64
@@ -37,6 +32,7 @@ class RunningKernel:
         """Close the text."""
         if self.text is not None:
             self.text.close()
+        self.files.close()
 
 
 def read_kernel(
@@ -47,14 +43,14 @@ def read_kernel(
     Raises:
         ConstantsError: ``vmlinux`` cannot be read, or is another kernel's than the running one.
     """
-    kernel = RunningKernel(os.uname().machine)
-    symbols = root / "proc/kallsyms"
+    files = RunningFiles(root)
+    kernel = RunningKernel(os.uname().machine, files)
     try:
-        kernel.names = read_map(symbols)
+        kernel.names = files.names
     except ConstantsError as error:
         kernel.missing["kallsyms"] = str(error)
     try:
-        kernel.prototypes = _prototypes(root / "sys/kernel/btf/vmlinux", functions)
+        kernel.prototypes = files.types.prototypes(functions)
     except (OSError, ConstantsError) as error:
         kernel.missing["btf"] = getattr(error, "strerror", None) or str(error)
     if kernel.arch != "aarch64":
@@ -63,10 +59,10 @@ def read_kernel(
     try:
         if vmlinux is not None:
             kernel.text = open_kernel(vmlinux)
-            _same_build(kernel.text, root)
+            _same_build(kernel.text, files)
             kernel.slide = _slide(kernel)
         else:
-            kernel.text = open_kernel(root / KCORE, system_map=symbols)
+            kernel.text = files.memory()
     except ConstantsError as error:
         kernel.close()
         if vmlinux is not None:
@@ -75,24 +71,11 @@ def read_kernel(
     return kernel
 
 
-def _prototypes(path: Path, functions: tuple[str, ...]) -> dict[str, Prototype]:
-    with path.open("rb") as file:
-        return prototypes(file.read(_BTF_CAP), functions)
-
-
-def _same_build(text: KernelImage, root: Path) -> None:
+def _same_build(text: KernelImage, files: RunningFiles) -> None:
     """Raise if ``text`` is of another build: its call instructions would lie elsewhere."""
-    try:
-        notes = (root / "sys/kernel/notes").read_bytes()
-    except OSError:
-        return
-    running = {
-        note.desc.hex() for note in parse_notes(notes) if (note.name, note.kind) == _BUILD_ID
-    }
-    if running and text.build_id and text.build_id not in running:
-        raise ConstantsError(
-            f"{text.path}: another kernel's than the running one, whose build id is {min(running)}"
-        )
+    if files.same_build(text) is False:
+        own = f", whose build id is {min(files.build_ids)}" if files.build_ids else ""
+        raise ConstantsError(f"{text.path}: another kernel's than the running one{own}")
 
 
 def _slide(kernel: RunningKernel) -> int:

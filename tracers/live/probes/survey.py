@@ -18,7 +18,8 @@ from tracers.live.probes.points import Rung
 from tracers.live.probes.running_kernel import RunningKernel
 from tracers.machine import Machine
 
-_ALL: Final = ((0, (1 << 64) - 1),)
+#: Of all code, whoever's.
+ALL: Final = ((0, (1 << 64) - 1),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Survey:
     warn_sites: tuple[str, ...] = ()
     traceable: Mapping[str, str] = field(default_factory=dict)
     ladders: tuple[Ladder, ...] = ()
-    ours: tuple[tuple[int, int], ...] = _ALL
+    ours: tuple[tuple[int, int], ...] = ALL
     notes: tuple[str, ...] = ()
     why: str = ""
 
@@ -42,7 +43,7 @@ def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Pat
     """Return what ``kernel`` shows; ``first`` leaves out the rungs above (see ``ladders``)."""
     rungs, ours = ladders(kernel, first=first), _ours(kernel)
     try:
-        known = gather(kernel.text, live=True, root=root)
+        known = gather(kernel.text, live=True, root=root, running=kernel.files)
     except ConstantsError as error:
         own = Machine(release=os.uname().release, arch=os.uname().machine)
         note = f"the window is not known: {error}"
@@ -60,11 +61,11 @@ def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Pat
 def _ours(kernel: RunningKernel) -> tuple[tuple[int, int], ...]:
     """Return where the code of our functions lies: WARNs of these addresses are ours."""
     if kernel.text is None:
-        return _ALL
+        return ALL
     wanted = [name for function in PATH for name in (function, f"{function}.cold")]
     spans = (kernel.text.extent(symbol) for symbol in kernel.text.symbols(wanted).values())
     mask = (1 << 64) - 1
     return (
         tuple(((first + kernel.slide) & mask, (end + kernel.slide) & mask) for first, end in spans)
-        or _ALL
+        or ALL
     )

@@ -59,7 +59,20 @@ def tracing(root: Path = Path("/")) -> Path:
             ) from error
     if (root / "sys/kernel/tracing/trace").exists():
         raise LiveError("tracefs: no kprobe_events: this kernel is built without KPROBE_EVENTS")
-    raise LiveError("tracefs is not mounted; run: mount -t tracefs tracefs /sys/kernel/tracing")
+    if mounted(root):
+        raise LiveError(
+            "tracefs is mounted and empty, as under lockdown=confidentiality: vmemscope doctor"
+        )
+    raise LiveError("tracefs is not mounted; run: mount -t tracefs nodev /sys/kernel/tracing")
+
+
+def mounted(root: Path = Path("/")) -> bool:
+    """Return whether tracefs is mounted somewhere, with or without anything in it."""
+    try:
+        lines = (root / "proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.split()[2:3] == ["tracefs"] for line in lines)
 
 
 def new_name(root: Path = Path("/")) -> str:

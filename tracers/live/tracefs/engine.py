@@ -88,27 +88,33 @@ class TracefsEngine:
     def attach(self, probe: Probe) -> str | None:
         """Prepare a probe; see ``Engine.attach``."""
         number = len(self._probes)
+        note = None
         if probe.rung is Rung.BREAKPOINT:
-            note = self._break(probe, number)
+            self._break(probe, number)
         else:
             note = self._define(probe, number)
         self._probes.append(replace(probe, timed=False, exits=()) if note else probe)
         return note
 
-    def _break(self, probe: Probe, number: int) -> str | None:
+    def _break(self, probe: Probe, number: int) -> None:
         if not self._threads.global_ids:
             raise AttachError("breakpoints number threads by pid namespace: run in the first one")
-        entries = {target.address: Mark(number, _entry(probe)) for target in probe.entries}
-        exits = {target.address: Mark(number, Phase.EXIT) for target in probe.exits}
-        if exits:
-            try:
-                self._breakpoints.attach(entries | exits)
-            except AttachError as error:
-                point = dict.fromkeys(entries, Mark(number, Phase.POINT))
-                self._breakpoints.attach(point)
-                return f"entry only: {error}"
-        else:
-            self._breakpoints.attach(entries)
+        point = Mark(number, Phase.POINT)
+        self._breakpoints.attach({target.address: point for target in probe.entries})
+
+    def watch_ends(self, probe: Probe) -> str | None:
+        """Add the exits of an attached breakpoint; see ``Engine.watch_ends``."""
+        places = [(each.rung, each.entries) for each in self._probes]
+        number = places.index((probe.rung, probe.entries))
+        try:
+            self._breakpoints.attach(
+                {target.address: Mark(number, Phase.EXIT) for target in probe.exits}
+            )
+        except AttachError as error:
+            return str(error)
+        for target in probe.entries:
+            self._breakpoints.mark(target.address, Mark(number, Phase.ENTRY))
+        self._probes[number] = probe
         return None
 
     def _define(self, probe: Probe, number: int) -> str | None:
@@ -319,10 +325,6 @@ class TracefsEngine:
         self._epoll.close()
         self._breakpoints.close()
         self._instance.remove()
-
-
-def _entry(probe: Probe) -> Phase:
-    return Phase.ENTRY if probe.timed else Phase.POINT
 
 
 def _online(root: Path) -> list[int]:

@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -230,4 +231,32 @@ def test_witnesses_are_none_where_nobody_asked(kernel, monkeypatch) -> None:
     monkeypatch.setattr(module, "open_tracepoint", lambda *_: None)
     engine = BccEngine(kernel.root, ring_bytes=RING)
     assert engine.counts().reported is None
+    engine.close()
+
+
+def test_a_breakpoint_s_end_is_added_or_leaves_nothing(kernel, monkeypatch):
+    slots = 3 * 2  # each on two CPUs
+    opened = []
+
+    def open_breakpoint(target, cpu, program):
+        del program
+        if len(opened) == slots:
+            raise AttachError("all breakpoint slots of the CPU are taken (ENOSPC)")
+        opened.append((target.address, cpu))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    monkeypatch.setattr(module, "open_breakpoint", open_breakpoint)
+    monkeypatch.setattr(module, "check_stepping", lambda program: None)
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    wanted = [
+        replace(SECTION, rung=Rung.BREAKPOINT, kind=kind, entries=(ProbeAddress(name, 0, at),))
+        for kind, name, at in ((Kind.SECTION_ADD, "a", 0x10), (Kind.ADD_PAGES, "b", 0x20))
+    ]
+    for one in wanted:
+        assert engine.attach(replace(one, timed=False, exits=())) is None
+    assert engine.watch_ends(wanted[0]) is None
+    assert "ENOSPC" in engine.watch_ends(wanted[1])
+    assert opened == [(at, cpu) for at in (0x10, 0x20, 0x20B0) for cpu in (0, 1)]
+    assert [each.timed for each in engine._probes] == [True, False]
+    assert b"on_exit_2" not in kernel.funcs
     engine.close()

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tracers.live.doctor import examine
+from tracers.live.doctor import examine, state
 from tracers.live.doctor.steps import DISTRIBUTIONS, distribution, steps
 
-USED = sorted(set(re.findall(r'steps\("(\w+)"', Path(examine.__file__).read_text())))
+SOURCES = "".join(Path(module.__file__).read_text() for module in (examine, state))
+USED = sorted(set(re.findall(r'(?:steps|as_root)\("([\w ]+)"', SOURCES)))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_whatever_doctor_finds_has_a_step_without_a_gap(what):
 
 def test_the_release_is_filled_in(monkeypatch):
     assert steps("vmlinux", "6.1.0-56-arm64")["debian"] == (
-        "apt install linux-image-6.1.0-56-arm64-dbg, then --vmlinux"
+        "apt install linux-image-6.1.0-56-arm64-dbg, then vmemscope doctor --vmlinux"
         " /usr/lib/debug/boot/vmlinux-6.1.0-56-arm64"
     )
     own = os.uname()

@@ -135,7 +135,7 @@ def test_an_exported_function_that_is_not_listed_does_not_exist(tmp_path):
     assert [(each.probes, each.impossible) for each in gone] == [((), ()), ((), ())]
     assert not any(found[kind].absent for kind in found.keys() - {Kind.MEMREMAP, Kind.MEMUNMAP})
     attach, tried = rejecting(*((Kind.POPULATE, rung) for rung in Rung))
-    ends = {end.kind: end for end in climb(tuple(found.values()), attach)}
+    ends = {end.kind: end for end in climb(tuple(found.values()), attach, all_ends)}
     assert ends[Kind.MEMREMAP].how == ends[Kind.MEMUNMAP].how == ABSENT
     assert (ends[Kind.MEMREMAP].absent, ends[Kind.POPULATE].absent) == (True, False)
     assert not {Kind.MEMREMAP, Kind.MEMUNMAP} & {kind for kind, _ in tried}
@@ -269,10 +269,14 @@ def rejecting(*refused: tuple[Kind, Rung], note: str | None = None):
     return attach, tried
 
 
+def all_ends(_: Probe) -> str | None:
+    return None
+
+
 def test_the_climb_takes_the_first_that_attaches_and_keeps_the_reasons(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
     attach, tried = rejecting((Kind.POPULATE, Rung.KPROBE), (Kind.POPULATE, Rung.CALLSITE))
-    ends = {end.kind: end for end in climb(every, attach)}
+    ends = {end.kind: end for end in climb(every, attach, all_ends)}
     assert [rung for kind, rung in tried if kind is Kind.POPULATE] == [
         Rung.KPROBE,
         Rung.CALLSITE,
@@ -290,7 +294,7 @@ def test_the_climb_takes_the_first_that_attaches_and_keeps_the_reasons(tmp_path)
 def test_an_end_that_is_not_seen_is_not_claimed(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
     attach, _ = rejecting(note="no slot for the end")
-    (first, *_) = climb(every, attach)
+    (first, *_) = climb(every, attach, all_ends)
     assert first.probe is not None
     assert first.probe.timed is False
     assert first.how == "kprobe entry; no slot for the end"
@@ -303,7 +307,7 @@ def test_populate_is_derived_only_from_what_is_seen(tmp_path, add_too):
     refused = [(Kind.POPULATE, rung) for rung in rungs]
     refused += [(Kind.ADD_PAGES, rung) for rung in rungs if add_too]
     attach, _ = rejecting(*refused)
-    ends = {end.kind: end for end in climb(every, attach)}
+    ends = {end.kind: end for end in climb(every, attach, all_ends)}
     end = ends[Kind.POPULATE]
     assert end.probe is None
     assert end.derived is not add_too
@@ -314,10 +318,10 @@ def test_populate_is_derived_only_from_what_is_seen(tmp_path, add_too):
 def test_what_a_lower_rung_could_not_is_no_matter(tmp_path):
     every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
     attach, _ = rejecting()
-    assert {end.refused for end in climb(every, attach)} == {()}
+    assert {end.refused for end in climb(every, attach, all_ends)} == {()}
     # and where all are rejected, the reasons are in the order of the rungs
     attach, _ = rejecting(*((Kind.FREE, rung) for rung in Rung))
-    (free,) = [end for end in climb(every, attach) if end.kind is Kind.FREE]
+    (free,) = [end for end in climb(every, attach, all_ends) if end.kind is Kind.FREE]
     assert [rung for rung, _ in free.refused] == [Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT]
 
 
@@ -330,7 +334,40 @@ def test_a_rejection_names_notrace_where_the_kernels_own_list_does():
         raise AttachError("Invalid argument")
 
     rungs = (Ladder(Kind.POPULATE, "vmemmap_populate", (probe,)),)
-    (plain,) = climb(rungs, reject)
-    (explained,) = climb(rungs, reject, {"vmemmap_populate": "notrace"})
+    (plain,) = climb(rungs, reject, all_ends)
+    (explained,) = climb(rungs, reject, all_ends, {"vmemmap_populate": "notrace"})
     assert plain.refused == ((Rung.KPROBE, "Invalid argument"),)
     assert explained.refused == ((Rung.KPROBE, "Invalid argument (notrace)"),)
+
+
+@pytest.mark.parametrize("slots", [3, 6, 9, 16])
+def test_breakpoints_see_every_entry_before_any_end(tmp_path, slots):
+    """As under lockdown=confidentiality with --vmlinux: breakpoints alone, and few of them."""
+    every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12)).values())
+    watched: list[tuple[Kind, str]] = []
+
+    def take(kind: Kind, what: str) -> str | None:
+        if len(watched) == slots:
+            return "no slot"
+        watched.append((kind, what))
+        return None
+
+    def attach(probe: Probe) -> str | None:
+        if probe.rung is not Rung.BREAKPOINT:
+            raise AttachError("locked down")
+        assert not probe.exits
+        if why := take(probe.kind, "entry"):
+            raise AttachError(why)
+        return None
+
+    ends = climb(every, attach, lambda probe: take(probe.kind, "end"))
+    entries = [kind for kind, what in watched if what == "entry"]
+    assert watched[: len(entries)] == [(kind, "entry") for kind in entries]
+    assert len(entries) == min(slots, len(every))
+    assert [end.kind for end in ends if end.probe] == entries
+    timed = [end.kind for end in ends if end.probe and end.probe.timed]
+    assert timed == [kind for kind, what in watched if what == "end"]
+    could = [rung(one, Rung.BREAKPOINT).timed for one in every if one.kind in entries]
+    assert len(timed) == min(slots - len(entries), sum(could))
+    notes = [end.notes for end in ends if end.probe and end.notes]
+    assert notes == [("entry only: no slot",)] * (sum(could) - len(timed))

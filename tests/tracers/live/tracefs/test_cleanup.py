@@ -79,7 +79,7 @@ def test_what_stays_is_reported(root: Path) -> None:
 
 
 def test_no_tracefs_says_how_to_mount_it(tmp_path: Path) -> None:
-    with pytest.raises(LiveError, match="mount -t tracefs tracefs /sys/kernel/tracing"):
+    with pytest.raises(LiveError, match="mount -t tracefs nodev /sys/kernel/tracing"):
         cleanup.find_stale(tmp_path)
 
 

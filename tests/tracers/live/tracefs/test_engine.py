@@ -14,12 +14,13 @@ import pytest
 from tests.tracers.live import recorded
 from tests.tracers.live.standins import RELEASE, Hits, Recorded
 from tracers.batch import Batch
-from tracers.events import Kind
+from tracers.events import Kind, Phase
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Filters, Probe, ProbeAddress, Rung
 from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup
 from tracers.live.tracefs import engine as module
+from tracers.live.tracefs.breakpoints import Mark
 from tracers.live.tracefs.engine import TracefsEngine
 
 OURS = ((0xFFFFFFC0086B236C, 0xFFFFFFC0086B2530), (0xFFFFFFC008028690, 0xFFFFFFC008028700))
@@ -244,10 +245,18 @@ def test_a_call_site_is_attached_whole_or_not(root: Path) -> None:
 def test_no_slot_for_the_exit_is_an_entry_alone(root: Path) -> None:
     engine = TracefsEngine(root, ours=OURS)
     engine._breakpoints.slots = 1
-    assert engine.attach(POPULATE) == (
-        "entry only: no hardware breakpoint register is free (ENOSPC)"
-    )
-    assert list(engine._breakpoints.marks) == [0x1000]
+    assert engine.attach(POPULATE) is None
+    assert engine.watch_ends(POPULATE) == "no hardware breakpoint register is free (ENOSPC)"
+    assert engine._breakpoints.marks == {0x1000: Mark(0, Phase.POINT)}
+
+
+def test_a_slot_for_the_exit_times_the_calls(root: Path) -> None:
+    engine = TracefsEngine(root, ours=OURS)
+    engine.attach(PROBES["free"])
+    assert engine.attach(POPULATE) is None
+    assert engine._breakpoints.marks == {0x1000: Mark(1, Phase.POINT)}
+    assert engine.watch_ends(POPULATE) is None
+    assert engine._breakpoints.marks == {0x1000: Mark(1, Phase.ENTRY), 0x2000: Mark(1, Phase.EXIT)}
 
 
 def test_threads_not_wanted_are_dropped(root: Path) -> None:
