@@ -65,7 +65,7 @@ def test_the_forger_makes_what_can_be_read_too(path: Path) -> None:
     """Else the tests above would test nothing but refusals."""
     read = []
 
-    @settings(max_examples=60, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=150, derandomize=True, phases=[Phase.generate])
     @given(forge.recordings())
     def count(data: bytes) -> None:
         path.write_bytes(data)

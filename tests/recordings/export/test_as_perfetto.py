@@ -271,7 +271,7 @@ def test_text_that_is_no_unicode_is_escaped(field: str, tmp_path: Path) -> None:
 def test_a_clock_beyond_what_perfetto_reads_is_held_back(tmp_path: Path) -> None:
     path = tmp_path / "a.arrows"
     row = {"ts_ns": TOP, "kind": "free", "phase": "point", "source": "kprobe"}
-    record(path, [batch([row])], Header(clock={"name": "mono", "offset_ns": -TOP}))
+    record(path, [batch([row])], Header(clock={"name": "mono", "offset_ns": -(2**63)}))
     trace = pb.Trace.FromString(exported(path, "perfetto")[0])
     for packet in trace.packet:
         for clock in packet.clock_snapshot.clocks:

@@ -54,20 +54,22 @@ _HOW: Final = (
     "no: ", "tracepoint", "",
 )  # fmt: skip
 
+
+def _seldom(often: st.SearchStrategy[Any], seldom: st.SearchStrategy[Any], times: int = 20) -> Any:
+    """One in ``times`` is of the second kind."""
+    return st.sampled_from(range(times)).flatmap(lambda n: seldom if n == times // 2 else often)
+
+
 texts = st.one_of(st.sampled_from(TEXTS), st.text(max_size=12))
 _comms = st.one_of(st.sampled_from(("arch/arm64/mm/mmu.c", "insmod")), texts)
 u64 = st.one_of(st.sampled_from(_INTEGERS), st.integers(0, TOP - 1))
-integers = st.one_of(u64, u64.map(lambda n: -n), st.sampled_from((TOP, -HALF, 10**30, -(10**30))))
+_beyond = st.sampled_from((TOP, -HALF - 1, 10**30, -(10**30)))  # what a header refuses
+integers = _seldom(st.one_of(u64, u64.map(lambda n: -(n >> 1))), _beyond, 100)
 _values = st.recursive(
     st.one_of(st.none(), st.booleans(), integers, texts, st.floats(allow_nan=False)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(texts, inner, max_size=3)),
     max_leaves=5,
 )
-
-
-def _seldom(often: st.SearchStrategy[Any], seldom: st.SearchStrategy[Any], times: int = 20) -> Any:
-    """One in ``times`` is of the second kind."""
-    return st.sampled_from(range(times)).flatmap(lambda n: seldom if n == times // 2 else often)
 
 
 def _one_in(times: int) -> st.SearchStrategy[bool]:
