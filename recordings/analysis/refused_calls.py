@@ -135,11 +135,13 @@ class RefusedCounter:
         self._add_denied(start[denied], rows[denied] + chunk.row)
 
     def _add_denied(self, start: U64, row: I64) -> None:
-        starts = np.concatenate((self._denied, start))
-        rows = np.concatenate((self._since, row))
-        order = np.lexsort((rows, starts))
-        self._denied, first = np.unique(starts[order], return_index=True)
-        self._since = rows[order][first]
+        order = np.lexsort((row, start))
+        starts, first = np.unique(start[order], return_index=True)
+        at = self._denied.searchsorted(starts)
+        new = at >= len(self._denied)
+        new[~new] = self._denied[at[~new]] != starts[~new]  # of the others an earlier row is kept
+        self._denied = np.insert(self._denied, at[new], starts[new])
+        self._since = np.insert(self._since, at[new], row[order][first][new])
 
     def _frees(self, chunk: Chunk) -> None:
         rows = np.flatnonzero(_FREES.take(chunk.code))

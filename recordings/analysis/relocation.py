@@ -176,7 +176,8 @@ def _merged(ranges: U64, first: U64, end: U64, *, join: bool) -> U64:
     """Return disjoint ranges u64[N, 2] with others in them; ``join``: neighbours become one."""
     if not len(first):
         return ranges
-    both = np.unique(np.concatenate((ranges, np.stack((first, end), axis=1))), axis=0)
+    both = np.concatenate((ranges, np.stack((first, end), axis=1)))
+    both = both[np.argsort(both[:, 0], kind="stable")]  # mostly sorted already: nearly linear
     reach = np.maximum.accumulate(both[:, 1])
     heads = np.ones(len(both), np.bool_)
     heads[1:] = both[1:, 0] > reach[:-1] if join else both[1:, 0] >= reach[:-1]
