@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The public Python API: what ``vmemscope.open`` returns.
 
-Promises: numbers are those of ``vmemscope report``; addresses stay u64 in Arrow and pandas alike;
+Promises: numbers are those of ``vmemscope report`` on the same file (only ``report`` and ``check``
+make one capture of the files it was rotated into); addresses stay u64 in Arrow and pandas alike;
 names are added, never removed. The examples below are run as tests.
 
 >>> import vmemscope
