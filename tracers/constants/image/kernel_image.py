@@ -188,6 +188,11 @@ class KernelImage:
         ends = [r.va + r.size for r in self.regions if r.va <= start < r.va + r.size]
         return start, min([end, *ends[:1]])
 
+    def begins(self, va: int) -> bool:
+        """Whether a symbol begins at ``va``."""
+        table = self._symbol_table()
+        return table is not None and table.next_after(va - 1) == va
+
     def find(self, pattern: bytes) -> int | None:
         """Return the address of the first place that holds ``pattern``; a dump is not searched."""
         for region in () if self.kind == "vmcore" else self.regions:

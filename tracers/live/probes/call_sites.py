@@ -64,6 +64,10 @@ def find_calls(image: KernelImage, targets: Mapping[str, tuple[int, int]]) -> di
         if code is None:
             return {}
         for at, what in hidden(start, code):
+            # A call as a function's first instruction would lose its return address, and what
+            # is behind a jump there is another function.
+            if image.begins(at) and not image.begins(at + 4):
+                continue
             why = f"at 0x{at:016x} stands {what} of somebody else, perhaps in place of a call"
             return dict.fromkeys(targets, Calls(hidden=why))
         for linked, where, goes in _branches(start, code):

@@ -193,6 +193,18 @@ def test_only_the_tracer_s_call_is_taken_out(words: list[int], kept: bool) -> No
     assert len(untraced(code)) == len(code)
 
 
+def test_kprobes_on_functions_stand_for_no_call(tmp_path: Path) -> None:
+    # Debian's 6.1 has no KALLSYMS_ALL, so no kprobe_table by which anything could be put back.
+    names = symbols(LAB)
+    sites = [address(place, names) for place in CALLS[LAB][FREE].replace("*", "").split()]
+    files = booted(tmp_path, {at(0): BRK, address("__add_pages+0", names): BRK}, listed=False)
+    with files.memory() as image:
+        symbol = image.symbol(FREE)
+        assert symbol is not None
+        found = find_calls(image, {FREE: image.extent(symbol)})[FREE]
+    assert (found.calls, found.hidden) == (tuple(sorted(sites)), "")
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_call_under_a_kprobe_is_found_or_none_is(tmp_path: Path, listed: bool) -> None:
     names = symbols(LAB)
