@@ -12,6 +12,8 @@ import pytest
 
 from tests.lab.harness import Boot, Kernel, Lab
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def advice(lab: Lab, debian: Callable[[str], Kernel]) -> Boot:
