@@ -133,16 +133,17 @@ def recordings_in(folder: Path) -> tuple[Path, ...]:
 
 
 def sets_of(paths: Iterable[Path]) -> dict[Path, "Parts | RecordingError"]:
-    """Read every file; return the captures they are, or why a file cannot be read.
+    """Open every file; return the captures they are, or why a file cannot be read.
 
-    Each capture stands under the first of its files in ``paths``.
+    Each capture stands under the first of its files in ``paths``. Its batches are verified when
+    they are read: damage in them is among ``losses`` and ``problems`` from then on.
     """
     parts: dict[object, dict[int, _Part]] = {}
     doubles: dict[object, list[str]] = {}
     first: dict[Path, object] = {}  # -> the capture's key, or the error
     for path in dict.fromkeys(paths):
         try:
-            with open_recording(path) as recording:
+            with open_recording(path, verify=False) as recording:
                 part, key = _part(recording), _key(recording) or path
         except RecordingError as error:
             first[path] = error
