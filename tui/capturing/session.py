@@ -126,10 +126,10 @@ def begin(source: EventFeed, target: Path | Pipe | None, limits: Limits) -> Capt
 def report_start(capture: Capture) -> None:
     """Print that the probes are on, and which."""
     header = capture.header
-    engine = printable(header.origin.get("live", "live"))
+    engine = header.origin.get("live", "live")
     say(f"probes on (engine {engine}): {summary(header.probes)}")
     for note in (*header.machine.problems, *header.notes):
-        say(f"note: {printable(note)}")
+        say(f"note: {note}")
 
 
 def report_end(capture: Capture) -> int:
@@ -143,12 +143,12 @@ def report_end(capture: Capture) -> int:
     snapshot = capture.snapshot()
     say(f"{WORDS[snapshot.verdict]}: {verdict_summary(snapshot)}")
     for text in (*snapshot.verdict_reasons[1:], *capture.closing):
-        say(printable(text))
+        say(text)
     if not capture.failure:
         return snapshot.verdict.exit_code
     if out is not None and out.unwritten:
         say(f"{count(out.unwritten)} events could not be written")
-    say(f"vmemscope: {printable(capture.failure)}")
+    say(f"vmemscope: {capture.failure}")
     return EXIT_FAILED
 
 
@@ -234,12 +234,12 @@ def _watch(
 
 
 def _exit_message(process: subprocess.Popen[bytes], name: str) -> str:
-    code, who = process.poll(), printable(name)
+    code = process.poll()
     if code is None:
-        return f"{who} (pid {process.pid}) still runs: not waited for"
+        return f"{name} (pid {process.pid}) still runs: not waited for"
     if code < 0:
-        return f"{who} was killed by {signal.Signals(-code).name}"
-    return f"{who} ended with status {code}"
+        return f"{name} was killed by {signal.Signals(-code).name}"
+    return f"{name} ended with status {code}"
 
 
 def _file_lines(out: Rotation) -> Iterator[str]:
@@ -249,6 +249,6 @@ def _file_lines(out: Rotation) -> Iterator[str]:
         yield f"{count(len(deleted))} older files deleted, with {count(events)} events"
     for part in out.parts:
         if not part.deleted:
-            yield f"{printable(part.name)}: {count(part.events)} events, {size(part.size)}"
+            yield f"{part.name}: {count(part.events)} events, {size(part.size)}"
     if out.problem:
-        yield f"note: {printable(out.problem)}"
+        yield f"note: {out.problem}"

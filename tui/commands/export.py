@@ -103,10 +103,8 @@ def _to_stdout(recording: "Recording", to: str) -> "Exported":
 
 
 def _report_gaps(done: "Exported") -> None:
-    from recordings.wording.escape import printable
-
     for name in done.left_out:
-        say(f"note: column {printable(name)} has a type that this format cannot hold: left out")
+        say(f"note: column {name} has a type that this format cannot hold: left out")
     if done.losses:
         say(f"missing from the recording: {done.losses.describe()}")
 

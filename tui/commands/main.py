@@ -91,7 +91,6 @@ def import_(
     something is missing.
     """
     from recordings.capture.importing import Imported, import_log
-    from recordings.wording.escape import printable
 
     streaming = output == "-"
     if streaming and sys.stdout.isatty():
@@ -112,10 +111,10 @@ def import_(
     if done is None:
         say("stdout: its reader has gone away: nothing more was imported")
         return
-    name = "stdout" if streaming else printable(output)
+    name = "stdout" if streaming else output
     say(f"{name}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
-        say(f"note: {printable(note)}")
+        say(f"note: {note}")
     if machine is None and vmlinux is None:
         say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
     if done.losses:

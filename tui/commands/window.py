@@ -178,7 +178,6 @@ def explain(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from recordings.reports.explain_text import render
-    from recordings.wording.escape import printable
     from tui.commands.window_sources import computed, of_spec, placed
 
     if spec is None:
@@ -193,10 +192,10 @@ def explain(
     if known is None or layout is None:
         why = next(iter((*report.problems, *report.missing.values())), "nothing in it says it")
         way = f"; for all that is known: vmemscope window {spec}" if spec else ""
-        say(printable(f"vmemscope: {spec}: its window is not known: {why}{way}"))
+        say(f"vmemscope: {spec}: its window is not known: {why}{way}")
         sys.exit(EXIT_INCONCLUSIVE)
     for problem in report.problems:
-        say(f"problem: {printable(problem)}")
+        say(f"problem: {problem}")
     _print(lambda console: render(console, known, layout, targets))
 
 
