@@ -78,10 +78,12 @@ class Stdout(io.RawIOBase):
 
 def open_streams() -> None:
     """Make ``sys.stdout`` one whose errors are ours; occupy the numbers of closed streams."""
-    is_open = _occupied(0, os.O_WRONLY), _occupied(1, os.O_RDONLY), _occupied(2, os.O_RDWR)
+    _occupied(0, os.O_WRONLY)
+    is_open = _occupied(1, os.O_RDONLY)
+    _occupied(2, os.O_RDWR)
     before = sys.stdout
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(Stdout(is_open=is_open[1])),
+        io.BufferedWriter(Stdout(is_open=is_open)),
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace",  # a latin-1 terminal has no dagger
         line_buffering=os.isatty(1),
