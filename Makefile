@@ -17,8 +17,9 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
 
+# What takes minutes is left out: $(BIN)/python -m pytest -m long
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not long"
 
 # LAB="-m 'not long'" leaves out what takes longest.
 test-lab: $(VENV)/.dev
