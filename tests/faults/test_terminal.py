@@ -142,14 +142,6 @@ def test_it_can_be_stopped_and_go_on(ends):
         assert terminal.as_it_was()
 
 
-def test_a_terminal_that_takes_no_output_does_not_hold_up_a_signal():
-    with replay() as terminal:
-        terminal.fill_up(b"t")  # a whole screen each
-        terminal.process.send_signal(signal.SIGTERM)
-        assert terminal.ended() == 143
-        assert terminal.as_it_was()
-
-
 # -- what kind of terminal --------------------------------------------------------------------
 
 
