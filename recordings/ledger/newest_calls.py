@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from recordings.ledger.columns import I64, U8, U64, Bool, Chunk, Columns, Objects, integers, texts
+from recordings.ledger.sink import Calls
 from recordings.ledger.snapshot import Call
 from recordings.ledger.spans import Finished
 from tracers.events import Kind, Source
@@ -50,28 +51,24 @@ class NewestCalls:
         other.__dict__.update(self.__dict__)
         return other
 
-    def fold(self, chunk: Chunk, rows: I64, values: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
-        """Take in the calls at ``rows``.
-
-        ``values``, arrays parallel to ``rows``: source, start, end, which of these two are known
-        (bit 0 start, bit 1 end), regime, whether it is a silent hit.
-        """
-        source, start, end, known, regime, silent = values
+    def fold(self, chunk: Chunk, calls: Calls) -> None:
+        """Take in the calls of a chunk."""
         newest = slice(-LISTED, None)
-        rows = rows[newest]
+        calls = calls.pick(newest)
+        rows = calls.rows
         fresh = _Calls(
             row=rows + chunk.row,
             ts=chunk.ts[rows],
             kind=chunk.code[rows] >> np.uint8(2),
-            source=source[newest],
+            source=calls.source,
             tid=integers(chunk.column("tid"), rows),
             comm=texts(chunk.column("comm"), rows),
             cpu=integers(chunk.column("cpu"), rows),
-            start=start[newest],
-            end=end[newest],
-            known=known[newest],
-            regime=regime[newest],
-            silent=silent[newest],
+            start=calls.start,
+            end=calls.end,
+            known=calls.known,
+            regime=calls.regime,
+            silent=calls.silent,
         )
         self._calls = self._calls.joined(fresh).pick(newest)
 
