@@ -64,15 +64,17 @@ class Blocks:
         self._most_late = most_late
         self._cap = cap
         self._file = -1
-        self._size = 0  # bytes of the file in use
+        self.size = 0  # bytes of the file in use
         self._packed: list[dict[str, _Packed]] = []
         self._tail = {name: np.empty(block, dtype) for name, dtype in self._dtypes.items()}
         self._used = 0  # rows in the tail
+        self._versions: list[int] = []  # by block: grows with every change
         self._late_at: I64 = np.zeros(0, np.int64)  # positions, ascending
         self._late = {name: np.zeros(0, self._dtypes[name]) for name in late}
 
     def __len__(self) -> int:
-        return len(self._packed) * self.block + self._used
+        with self.lock:
+            return len(self._packed) * self.block + self._used
 
     @property
     def count(self) -> int:
@@ -90,6 +92,9 @@ class Blocks:
                 self._tail = {name: _grown(column, end) for name, column in self._tail.items()}
             for name, column in self._tail.items():
                 column[self._used : end] = values[name]
+            self._touch(
+                np.arange(len(self) // self.block, (len(self) + size - 1) // self.block + 1)
+            )
             self._used = end
             while self._used >= self.block and not self.full:
                 self._seal()
@@ -143,6 +148,10 @@ class Blocks:
                 out[name][order[group]] = found[name][wanted[group] - first]
         return out
 
+    def version(self, number: int) -> int:
+        """Return a number that is another one whenever a block has changed."""
+        return self._versions[number]
+
     def between(self, number: int, name: str) -> tuple[int, int] | None:
         """Return the smallest and greatest value of a column that never changes, in a block.
 
@@ -164,8 +173,15 @@ class Blocks:
 
     # -- changes -----------------------------------------------------------------------------
 
+    def _touch(self, blocks: I64) -> None:
+        """Note that blocks change."""
+        for number in np.unique(blocks).tolist():
+            self._versions += [0] * (number + 1 - len(self._versions))
+            self._versions[number] += 1
+
     def _change(self, name: str, positions: I64, values: Column, *, add: bool) -> None:
         with self.lock:
+            self._touch(positions // self.block)
             tail = len(self._packed) * self.block
             new = positions >= tail
             places = [(self._tail[name], positions[new] - tail, values[new])]
@@ -219,7 +235,7 @@ class Blocks:
     def _write(self, columns: Mapping[str, Column]) -> dict[str, _Packed] | None:
         """Write columns behind all others; ``None``: there is no room, and ``full`` is true."""
         packed, data = {}, []
-        offset = self._size
+        offset = self.size
         for name, column in columns.items():
             where, distances = _pack(column, offset)
             packed[name] = where
@@ -233,7 +249,7 @@ class Blocks:
                 room = os.fstatvfs(self._file)
                 self._cap = min(self._cap, room.f_bavail * room.f_frsize // 2)
             self.full |= offset > self._cap
-            at = self._size
+            at = self.size
             for distances in data if not self.full else ():
                 view = distances.data.cast("B")
                 while view:
@@ -243,7 +259,7 @@ class Blocks:
             self.full = True
         if self.full:
             return None
-        self._size = offset
+        self.size = offset
         return packed
 
     def _unpack(self, packed: _Packed, row: int, out: Column) -> None:

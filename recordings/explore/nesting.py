@@ -69,45 +69,39 @@ class Nesting:
         ``position``: per row of the chunk, that of the call that it opens. ``begins``: rows that
         open or are a call; ``exits``: rows that end a WARN.
         """
-        size, threads = len(chunk), len(chunk.threads)
+        size = len(chunk)
         level = chunk.sorted(_LEVELS.take(chunk.code))
-        if chunk.by_thread is None:
-            opens, places = position, None
-        else:
-            opens = position[chunk.by_thread]
-            places = np.empty(size, np.int64)
-            places[chunk.by_thread] = np.arange(size)
-        lengths = np.bincount(chunk.thread, minlength=threads)
-        lasts = np.cumsum(lengths) - 1
-        firsts = lasts - lengths + 1
-        asked = np.concatenate((begins, exits))
-        asked = np.concatenate((asked if places is None else places[asked], lasts))
-        state = self._of(chunk.threads)
         entry = chunk.sorted(chunk.code & np.uint8(3)) == Phase.ENTRY
-        at = np.arange(size, dtype=np.int32)
-        reset = np.zeros(size, np.bool_)
-        reset[firsts] = True
-        latest = np.maximum.accumulate(np.where(reset, at, 0))
-        found = np.empty((LEVELS, len(asked)), np.int64)
-        value = np.empty(size, np.int64)
+        # From here on rows are told by their places in the thread-by-thread order.
+        opens, at = position, np.concatenate((begins, exits))
+        if chunk.by_thread is not None:
+            place = np.empty(size, np.int64)
+            place[chunk.by_thread] = np.arange(size)
+            opens, at = position[chunk.by_thread], place[at]
+        lengths = np.bincount(chunk.thread, minlength=len(chunk.threads))
+        firsts = np.cumsum(lengths) - lengths
+        state = self._of(chunk.threads)
+        after = np.empty_like(state)
+        inside = np.empty((LEVELS, len(at)), np.int64)
+        turns = np.zeros(size, np.bool_)
+        turns[firsts] = True
         for number in range(LEVELS):
             here = level == number
-            if here.any():
-                latest = np.maximum(latest, np.maximum.accumulate(np.where(here, at, 0)))
-            value.fill(-1)
-            fresh = firsts[level[firsts] > number]
-            value[fresh] = state[level[firsts] > number, number]
-            opened = np.flatnonzero(here & entry)
-            value[opened] = opens[opened]
-            found[number] = value[latest[asked]]
-        # After the last level ``latest`` and ``value`` are those of a WARN.
-        ends = asked[len(begins) : len(begins) + len(exits)]
-        ending = value[latest[np.maximum(ends - 1, 0)]]
-        first = reset[ends]
+            turns |= here
+            value = np.where(here & entry, opens, -1)
+            fresh = level[firsts] > number
+            value[firsts[fresh]] = state[fresh, number]
+            turn = np.flatnonzero(turns)
+            opened = np.repeat(value[turn], np.diff(turn, append=size))
+            inside[number] = opened[at]
+            after[:, number] = opened[firsts + lengths - 1]
+        # ``opened`` is now what each row leaves open as a WARN.
+        ends = at[len(begins) :]
+        ending = opened[np.maximum(ends - 1, 0)]
+        first = np.isin(ends, firsts)
         ending[first] = state[chunk.thread[exits[first]], WARN]
-        self._keep(chunk, found[:, len(begins) + len(exits) :].T)
-        inside = found[:WARN]
-        return Around(inside[:, : len(begins)], inside[:, len(begins) :][:, : len(exits)], ending)
+        self._keep(chunk, after)
+        return Around(inside[:WARN, : len(begins)], inside[:WARN, len(begins) :], ending)
 
     def _of(self, threads: U64) -> I64:
         """Return what each of ``threads`` has open, by level."""

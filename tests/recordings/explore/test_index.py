@@ -31,7 +31,7 @@ def test_numbers_are_those_of_the_ledger(sample):
 def test_one_piece_is_bounded_and_losses_count_once(tmp_path):
     """A batch as large as any file may have is taken in pieces; a torn tail counts at the end."""
     path = tmp_path / "large.arrows"
-    events = made.events(3 * PIECE + 5, Kind.FREE, Phase.ENTRY)
+    events = made.events(3 * PIECE + 5, Kind.FREE, Phase.POINT)
     names = made.metas(events.num_rows)
     made.foreign(path, [events[:0], events, events[:0]], Header().to_json(), names)
     with open_recording(path) as recording:
