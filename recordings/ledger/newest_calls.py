@@ -86,7 +86,7 @@ class NewestCalls:
     def calls(self, layout: Layout | None) -> tuple[Call, ...]:
         """Return the calls in order of occurrence."""
         durations = dict(zip(self._ended.tolist(), self._lasted.tolist(), strict=True))
-        lands = _lands_on(layout, self._calls.start, self._calls.end)
+        lands = lands_on(layout, self._calls.start, self._calls.end)
         return tuple(
             Call(
                 row=row,
@@ -100,7 +100,7 @@ class NewestCalls:
                 end=end if known & 2 else None,
                 regime=REGIMES[regime],
                 silent=silent,
-                lands_on=lands_on if known == 3 else None,
+                lands_on=region if known == 3 else None,
                 duration_ns=durations.get(row),
             )
             for (
@@ -116,7 +116,7 @@ class NewestCalls:
                 known,
                 regime,
                 silent,
-            ), lands_on in zip(self._calls.values(), lands, strict=True)
+            ), region in zip(self._calls.values(), lands, strict=True)
         )
 
 
@@ -124,7 +124,7 @@ _KINDS: Final = tuple(Kind)
 _SOURCES: Final = tuple(Source)
 
 
-def _lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
+def lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
     """Name where each range lands; ranges of the same first and last region share the name."""
     if layout is None or not len(start):
         return [None] * len(start)
