@@ -91,7 +91,7 @@ async def test_the_verdict_is_on_every_screen(samples, size):
         if size[0] >= 72 and size[1] >= 22:
             assert "LIVE" in shown
             assert "1:23" in shown
-            assert "904 events" in shown
+            assert "1,544 events" in shown
             assert "not recorded" in shown
             assert "vmemmap_populate: breakpoint, sparse_add_section: callsite" in shown
 
@@ -110,7 +110,7 @@ async def test_what_comes_appears_by_itself(samples):
     feed = feed_of(samples, held=0)
     async with running(feed) as (app, pilot):
         feed.release()
-        while app.view.row < 904:
+        while app.view.row < 1544:
             await pilot.pause(0.02)
         await pilot.pause()
         assert "256 of 256 calls so far outside the window" in screen_text(app)
@@ -123,21 +123,21 @@ async def test_space_freezes_the_view_and_not_the_capture(samples, tmp_path):
         before = screen_text(app)
         assert "PAUSED, 0 events since" in before
         feed.release()
-        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 904)
+        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 1544)
         await settle(app, pilot)
         frozen = screen_text(app)
-        assert "PAUSED, 704 events since" in frozen
+        assert "PAUSED, 1,344 events since" in frozen
         assert frozen.splitlines()[:-2] == before.splitlines()[:-2]
         await pilot.press("space")
         await settle(app, pilot)
         assert "256 of 256 calls so far" in screen_text(app)
-    assert whole(path).rows == 904
+    assert whole(path).rows == 1544
 
 
 async def test_a_seek_key_does_nothing(samples):
     keys = ("left", "right", "home", "n", "N", "comma", "plus")
     async with running(feed_of(samples), *keys) as (app, _):
-        assert app.view.row == 904
+        assert app.view.row == 1544
         shown = screen_text(app)
         assert "LIVE" in shown
         assert "seek" not in shown
@@ -279,9 +279,9 @@ def test_without_a_file_the_exit_code_is_the_verdict_too():
 def test_open_recording_reads_it_while_it_is_written(tmp_path, samples):
     path = tmp_path / "a.arrows"
     app = live_app(feed_of(samples), path)
-    wait_for(lambda: app.player.capture.out.rows == 904)
+    wait_for(lambda: app.player.capture.out.rows == 1544)
     with open_recording(path) as recording:
-        assert recording.rows == 904
+        assert recording.rows == 1544
         assert recording.ended is None
     app.player.capture.stop()
 
