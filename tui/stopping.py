@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Stopped(BaseException):
@@ -35,7 +35,7 @@ def unwind(number: int, _: FrameType | None) -> NoReturn:
 
 
 def unwind_on_signals() -> None:
-    """Have SIGINT, SIGTERM and SIGHUP raise ``Stopped`` in the main thread, which calls this."""
+    """Have these signals raise ``Stopped`` in the main thread, which calls this."""
     for each in _SIGNALS:
         if signal.getsignal(each) is not signal.SIG_IGN:
             signal.signal(each, unwind)

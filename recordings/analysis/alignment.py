@@ -7,7 +7,6 @@ hot-remove that its thread is in and whose pages hold it. Calls without a counte
 and counted.
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,7 +23,8 @@ WITHIN: Final = {
     Kind.FREE: Kind.REMOVE_PAGES,
 }
 _PLACE_BITS: Final = 40  # pages into an operation; above them the number of its match
-_MOST: Final = 1 << (63 - _PLACE_BITS)
+_TURN_BITS: Final = 63 - _PLACE_BITS
+_MOST: Final = 1 << _TURN_BITS  # more than are kept of any recording
 
 
 class Aligned(NamedTuple):
@@ -60,23 +60,25 @@ def aligned(a: Durations, b: Durations, kind: Kind) -> Aligned:
 
 def _matches(a: Calls, b: Calls) -> tuple[I64, I64]:
     """Number the operations that have a counterpart, the same in both; -1 for those without."""
-    indices: list[dict[tuple[int, int], int]] = []
-    for calls in (a, b):
-        turns: Counter[int] = Counter()
-        index = {}
-        for at, (pages, known) in enumerate(
-            zip(calls.nr_pages.tolist(), calls.known.tolist(), strict=True)
-        ):
-            if known and 0 < pages < 1 << _PLACE_BITS:
-                index[pages, turns[pages]] = at
-                turns[pages] += 1
-        indices.append(index)
-    numbers = (np.full(len(a), -1, np.int64), np.full(len(b), -1, np.int64))
-    shared = [key for key in indices[0] if key in indices[1]][:_MOST]
-    for number, key in enumerate(shared):
-        for column, index in zip(numbers, indices, strict=True):
-            column[index[key]] = number
-    return numbers
+    (first, left), (second, right) = _turns(a), _turns(b)
+    _, at, there = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+    order = np.argsort(at)
+    matches = (np.full(len(a), -1, np.int64), np.full(len(b), -1, np.int64))
+    matches[0][first[at[order]]] = matches[1][second[there[order]]] = np.arange(len(order))
+    return matches
+
+
+def _turns(calls: Calls) -> tuple[I64, I64]:
+    """Return which calls are of known pages, and of each these pages and its turn among as many."""
+    known = calls.known & (calls.nr_pages > 0) & (calls.nr_pages < 1 << _PLACE_BITS)
+    rows = np.flatnonzero(known)[:_MOST]
+    pages = calls.nr_pages[rows].astype(np.int64)
+    order = np.argsort(pages, kind="stable")
+    heads = np.flatnonzero(np.diff(pages[order], prepend=0))
+    turn = np.arange(len(rows)) - np.repeat(heads, np.diff(heads, append=len(rows)))
+    keys = np.empty(len(rows), np.int64)
+    keys[order] = pages[order] << _TURN_BITS | turn
+    return rows, keys
 
 
 def _places(calls: Calls, operations: Calls, number: I64) -> I64:

@@ -2,8 +2,9 @@
 """Compares two recordings: is A slower than B, by how much, and how sure is that?
 
 Promises: a ratio has an interval or the reason why not; figures that are not comparable (timings
-known in different ways, sections of different size) get the reason and no ratio. With losses, or
-where too few samples tell nothing from chance, the comparison is inconclusive.
+known in different ways, sections of different size) get the reason and no ratio. With losses, with
+calls beyond the budget of ``durations``, or where too few samples tell nothing from chance, the
+comparison is inconclusive.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from recordings.analysis.confidence import (
     quantile_ratio,
     total_ratio,
 )
-from recordings.analysis.durations import Durations, durations
+from recordings.analysis.durations import CALLS, Durations, durations
 from recordings.format.header import HITS_ONLY, Header
 from recordings.ledger.histogram import exact_sum
 from recordings.ledger.ledger import fold
@@ -125,7 +126,7 @@ class Comparison:
 
 
 def load_side(name: str, recording: "Recording") -> Side:
-    """Read one recording twice: once for its numbers, once for every single call."""
+    """Read one recording twice: once for its numbers, once for single calls."""
     return Side(name, recording.header, fold(recording), durations(recording))
 
 
@@ -237,6 +238,8 @@ def _outcome(a: Side, b: Side, measures: tuple[Measure, ...]) -> Outcome:
     ratios = [m.ratio for m in measures if m.ratio is not None and m.ratio.differs is not None]
     if a.snapshot.losses or b.snapshot.losses or not ratios:
         return Outcome.INCONCLUSIVE
+    if a.durations.beyond or b.durations.beyond:
+        return Outcome.INCONCLUSIVE
     slower = any(ratio.differs and ratio.value > 1 for ratio in ratios)
     faster = any(ratio.differs and ratio.value < 1 for ratio in ratios)
     if slower and faster:
@@ -249,6 +252,12 @@ def _obstacles(a: Side, b: Side) -> Iterator[str]:
         if side.snapshot.losses:
             losses = side.snapshot.losses.describe()
             yield f"{letter} has losses ({losses}): its counts are too low."
+        if beyond := side.durations.beyond:
+            number = "1 call" if beyond == 1 else f"{count(beyond)} calls"
+            yield (
+                f"{letter} has {number} behind the first {count(CALLS)}, which alone are timed"
+                " here: their totals are lower bounds."
+            )
         if not side.header.machine.agree:
             yield f"The sources of {letter}'s window contradict each other: its hits are in doubt."
         if HITS_ONLY in side.header.origin:

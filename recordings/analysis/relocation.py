@@ -3,10 +3,11 @@
 
 Promises: the addresses of struct pages are computed anew as vmemmap + pfn * sizeof(struct page)
 modulo 2^64; an address that is no page's struct page becomes unknown, never a guess. WARNs are left
-out: those that fired belong to the window of the recording.
+out: those that fired belong to the window of the recording. Of regions the ``KEPT`` lowest are
+kept, so memory is bounded; where the others are is unknown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.ledger.columns import I64, U64, Bool
+from recordings.ledger.ranges import KEPT
 from tracers import arrow
 from tracers.arrow import numbers
 from tracers.codes import codes
@@ -25,6 +27,7 @@ from tracers.window import Window
 _CALLS: Final = (Kind.POPULATE, Kind.FREE)
 _HOTPLUGS: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 _MOST: Final = np.uint64(1 << 52)  # pages: far above 52-bit physical addresses
+NO_RANGES: Final[U64] = np.zeros((0, 2), np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,15 @@ class Relocator:
     """Relocates batches from the recording's layout to another."""
 
     def __init__(
-        self, own: Window | None, other: Window | None, relocations: Iterable[Relocation]
+        self,
+        own: Window | None,
+        other: Window | None,
+        relocations: Sequence[Relocation],
+        lost: U64 = NO_RANGES,
     ) -> None:
         """``other`` None: the recording's own. ``relocations``: regions that do not overlap.
+
+        ``lost``: more of them, [first, end) pfns u64[N, 2], none of which has a known place.
 
         Raises:
             WindowError: memstart_addr or a size of the other layout is not known.
@@ -56,16 +65,15 @@ class Relocator:
             self._other.pfn_to_page(0)
             if own is not None and own.page_size is not None:
                 self._by = own.page_shift - self._other.page_shift
-        ordered = sorted(relocations, key=lambda relocation: relocation.pfn)
         mask = (1 << 64) - 1
-        self._first = np.array([relocation.pfn for relocation in ordered], np.uint64)
-        self._end = np.array(
-            [relocation.pfn + relocation.nr_pages for relocation in ordered], np.uint64
-        )
-        self._shift = np.array(
-            [(relocation.to or 0) - relocation.pfn & mask for relocation in ordered], np.uint64
-        )
-        self._placed = np.array([relocation.to is not None for relocation in ordered], np.bool_)
+        moved = [(r.pfn, r.pfn + r.nr_pages, (r.to or 0) - r.pfn & mask) for r in relocations]
+        known = [r.to is not None for r in relocations]
+        columns = np.array(moved, np.uint64).reshape(-1, 3)
+        order = np.argsort(first := np.append(columns[:, 0], lost[:, 0]), kind="stable")
+        self._first = first[order]
+        self._end = np.append(columns[:, 1], lost[:, 1])[order]
+        self._shift = np.append(columns[:, 2], np.zeros(len(lost), np.uint64))[order]
+        self._placed = np.append(np.array(known, np.bool_), np.zeros(len(lost), np.bool_))[order]
 
     def relocate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the batch with its calls relocated and without WARNs."""
@@ -145,10 +153,10 @@ class Regions:
     themselves are the struct pages of, adjacent sections joined.
     """
 
-    def __init__(self, own: Window | None) -> None:
+    def __init__(self, own: Window | None, *, budget: int = KEPT) -> None:
         self._own = own
-        self._plugged = _NONE
-        self._called = _NONE
+        self._plugged = _Ranges(budget, join=False)
+        self._called = _Ranges(budget, join=True)
 
     def fold(self, batch: pa.RecordBatch) -> None:
         """Take in the next batch; columns as ``SCHEMA`` has them."""
@@ -156,20 +164,60 @@ class Regions:
         rows = np.flatnonzero(np.isin(kind, _HOTPLUGS))
         (pfn, nr_pages), known = _columns(batch, rows, ("pfn", "nr_pages"))
         known &= (pfn <= _MOST) & (nr_pages > 0) & (nr_pages <= _MOST)
-        self._plugged = _merged(self._plugged, pfn[known], (pfn + nr_pages)[known], join=False)
-        if not len(self._plugged):
+        self._plugged.add(pfn[known], (pfn + nr_pages)[known])
+        if not self._plugged.any:
             rows = np.flatnonzero(np.isin(kind, _CALLS))
             first, end, known = pages(batch, rows, self._own)
             known &= (first <= _MOST) & (first < end) & (end <= _MOST)
-            self._called = _merged(self._called, first[known], end[known], join=True)
+            self._called.add(first[known], end[known])
 
-    def regions(self) -> list[tuple[int, int]]:
-        """Return [first, end) pfns of each, ascending."""
-        ranges = self._plugged if len(self._plugged) else self._called
-        return [(first, end) for first, end in ranges.tolist()]
+    @property
+    def regions(self) -> U64:
+        """[first, end) pfns of each that is kept, u64[N, 2], ascending."""
+        return self._seen.kept
+
+    @property
+    def beyond(self) -> U64:
+        """The pfns from the lowest of those that are not kept on, u64[1, 2]; u64[0, 2]: all are."""
+        if self._seen.beyond is None:
+            return NO_RANGES
+        return np.array([(self._seen.beyond, 2 * _MOST)], np.uint64)
+
+    @property
+    def _seen(self) -> "_Ranges":
+        return self._plugged if self._plugged.any else self._called
 
 
-_NONE: Final[U64] = np.zeros((0, 2), np.uint64)
+class _Ranges:
+    """Disjoint ranges of pfns, the ``budget`` lowest of them."""
+
+    def __init__(self, budget: int, *, join: bool) -> None:
+        """``join``: neighbours become one."""
+        self._budget = budget
+        self._join = join
+        self.kept = NO_RANGES
+        self.beyond: int | None = None  # first pfn of those that were not kept
+
+    @property
+    def any(self) -> bool:
+        """Whether there was one, kept or not."""
+        return len(self.kept) > 0 or self.beyond is not None
+
+    def add(self, first: U64, end: U64) -> None:
+        if len(first):
+            self.kept = _merged(self.kept, first, end, join=self._join)
+            self._cut()
+
+    def _cut(self) -> None:
+        """Leave out what is beyond the budget, and what lies above that or would merge with it."""
+        if len(self.kept) > self._budget:
+            left_out = int(self.kept[self._budget, 0])
+            self.beyond = left_out if self.beyond is None else min(self.beyond, left_out)
+        if self.beyond is not None:
+            below = self.kept[:, 1] + np.uint64(self._join) <= np.uint64(self.beyond)
+            if not below.all():
+                self.beyond = min(self.beyond, int(self.kept[~below, 0].min()))
+            self.kept = self.kept[below]
 
 
 def _merged(ranges: U64, first: U64, end: U64, *, join: bool) -> U64:

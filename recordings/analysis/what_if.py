@@ -7,7 +7,6 @@ of the recording make this verdict inconclusive as well. Times saved are lower b
 that were timed; no time is predicted for what was not measured.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -15,11 +14,20 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from recordings.analysis.placements import (
+    NO_PLACEMENTS,
+    SEARCHED,
+    Placements,
+    has_iomem,
+    place_regions,
+)
 from recordings.analysis.refused_calls import RefusedCalls, RefusedCounter
-from recordings.analysis.relocation import Regions, Relocation, Relocator
+from recordings.analysis.relocation import Relocation, Relocator
 from recordings.format.header import HITS_ONLY
 from recordings.ledger.columns import COLUMNS, I64, codeset, ranges
 from recordings.ledger.ledger import Ledger
+from recordings.ledger.operations import OPEN
+from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Extent, Regimes, Snapshot, Verdict
 from recordings.ledger.verdict import MMU_C
 from recordings.ledger.warn_shares import warn_shares
@@ -29,7 +37,7 @@ from tracers.events import Kind, Phase, Source
 from tracers.formulas import WindowError
 from tracers.layout import Layout
 from tracers.machine import Machine
-from tracers.placement import physmem_end, place
+from tracers.placement import physmem_end
 from tracers.regimes import warns
 from tracers.window import Window
 
@@ -41,8 +49,6 @@ _PARTIAL: Final = (
     "Calls inside the recording's own window are not in it: where they would lie is not known."
 )
 _ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
-#: Regions relocated, and busy ranges searched; a forged recording can hold any number.
-_REGIONS: Final = 1024
 
 
 class Warn(StrEnum):
@@ -103,7 +109,13 @@ class WhatIfResult:
     silent: int
     fired: Fired | None  # None: the conditions do not decide how often the kernel warns
     refused: RefusedCalls | None
-    relocations: tuple[Relocation, ...]
+    calls_beyond: int  # on ranges that the ledger has no row for: ``Snapshot.calls_beyond``
+    placements: Placements
+
+    @property
+    def relocations(self) -> tuple[Relocation, ...]:
+        """The regions that would be elsewhere, those that are listed."""
+        return self.placements.listed
 
 
 def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIfResult:
@@ -117,12 +129,12 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
     machine = header.machine
     window = asked.window or machine.window
     layout = asked.layout if asked.window is not None else machine.layout
-    relocations = (
-        _relocations(recording, asked.physmem_end, machine) if asked.physmem_end is not None else ()
+    placements = (
+        NO_PLACEMENTS if asked.physmem_end is None else place_regions(recording, asked.physmem_end)
     )
     relocator = (
-        Relocator(machine.window, asked.window, relocations)
-        if asked.window or relocations
+        Relocator(machine.window, asked.window, placements.listed, placements.lost)
+        if asked.window or placements.listed or len(placements.lost)
         else None
     )
     ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree)
@@ -146,7 +158,7 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
         ledger.add_losses(recording.losses)
         snapshot = ledger.snapshot(final=True)
     refused = refused_counter.refused() if refused_counter is not None else None
-    verdict, reasons = _verdict(snapshot, refused, relocations, machine, partial=partial)
+    verdict, reasons = _verdict(snapshot, refused, placements, machine, partial=partial)
     return WhatIfResult(
         asked=asked,
         verdict=verdict,
@@ -162,7 +174,8 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
         silent=snapshot.silent,
         fired=_fired(asked, own, (int(warning_calls[0]), int(warning_calls[1]))),
         refused=refused,
-        relocations=relocations,
+        calls_beyond=snapshot.calls_beyond,
+        placements=placements,
     )
 
 
@@ -203,74 +216,37 @@ def _from_splats(events: pa.RecordBatch) -> bool:
     return bool((codes(events.column("source"), Source) == Source.DMESG).any())
 
 
-def _relocations(recording: "Readable", last: int, machine: Machine) -> tuple[Relocation, ...]:
-    """Place the regions that reach above ``last``, each in a place of its own, top down."""
-    window = machine.window
-    if window is None:
-        raise WindowError("the recording says no page size: its regions cannot be placed anew")
-    shift, align = window.page_shift, window.section_pages << window.page_shift
-    regions = Regions(window)
-    for batch in recording.batches(columns=COLUMNS):
-        regions.fold(batch.events)
-    pfns = regions.regions()
-    busy = _busy(machine)
-    known = bool(busy)
-    busy += [(first << shift, (end << shift) - 1) for first, end in pfns if end << shift <= last]
-    busy = _joined(busy, align)
-    known = known and len(busy) <= _REGIONS
-    relocations: list[Relocation] = []
-    for first, end in pfns:
-        if end << shift <= last + 1:
-            continue
-        size = (end - first) << shift
-        room = len(relocations) < _REGIONS
-        at = place(size, align, last, busy) if known and room else None
-        full = known and room and at is None
-        relocations.append(
-            Relocation(first, end - first, None if at is None else at >> shift, full)
-        )
-        if at is not None:
-            busy.append((at, at + size - 1))
-    return tuple(relocations)
-
-
-def _busy(machine: Machine) -> list[tuple[int, int]]:
-    """Return [first, last] of /proc/iomem's entries; none if it was read without root, as 0s."""
-    return [(first, last) for first, last, _ in machine.iomem if (first, last) != (0, 0)]
-
-
-def _joined(busy: Iterable[tuple[int, int]], align: int) -> list[tuple[int, int]]:
-    """Join busy ranges [first, last] that leave no room for ``align`` bytes between them."""
-    joined: list[tuple[int, int]] = []
-    for first, end in sorted(busy):
-        if joined and first - joined[-1][1] <= align:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((first, end))
-    return joined
-
-
 def _verdict(
     snapshot: Snapshot,
     refused: RefusedCalls | None,
-    relocations: Sequence[Relocation],
+    placements: Placements,
     machine: Machine,
     *,
     partial: bool,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the hypothetical verdict and its reasons."""
     facts = [_PARTIAL] if partial else []
-    if full := sum(1 for relocation in relocations if relocation.full):
+    if full := placements.full:
         regions = "1 region has" if full == 1 else f"{count(full)} regions have"
         facts.append(f"{regions} no place below that end: the driver's request would fail.")
-    if lost := sum(
-        1 for relocation in relocations if relocation.to is None and not relocation.full
-    ):
-        where = "1 region is" if lost == 1 else f"{count(lost)} regions are"
+    if unknown := placements.unknown:
+        where = "1 region is" if unknown == 1 else f"{count(unknown)} regions are"
         why = "no /proc/iomem is recorded"
-        if _busy(machine):
-            why = f"more than {count(_REGIONS)} regions or busy ranges are not searched"
+        if has_iomem(machine):
+            why = f"more than {count(SEARCHED)} regions or busy ranges are not searched"
         facts.append(f"Where {where} placed instead is not known: {why}.")
+    if placements.beyond is not None:
+        first = placements.beyond << (machine.window.page_shift if machine.window else 0)
+        facts.append(
+            f"Only the {count(KEPT)} lowest regions are kept: where those from physical"
+            f" 0x{first:x} on are placed instead is not known."
+        )
+    if refused is not None and refused.unsure:
+        calls = "1 call" if refused.unsure == 1 else f"{count(refused.unsure)} calls"
+        facts.append(
+            f"Whether {calls} would happen is not known, beyond the {count(KEPT)} ranges and"
+            f" {count(OPEN)} threads that are kept: what is refused is a lower bound."
+        )
     if snapshot.verdict is not Verdict.OUT_OF_RANGE:
         verdict = Verdict.INCONCLUSIVE if facts else snapshot.verdict
         return verdict, (*facts, *snapshot.verdict_reasons)

@@ -25,11 +25,10 @@ FORMAT: Final = "1.2"
 HITS_ONLY: Final = "hits-only"
 """Key of ``Header.origin``: calls inside the window were dropped while recording."""
 
+_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 #: What a closing record says of why it ended, where that is the end that was asked for: a capture
 #: without a command and a duration goes on until a signal. Anything else came before that end.
-ASKED_ENDS: Final = frozenset(
-    ("closed", "rotated", "command ended", "duration over", "SIGINT", "SIGTERM", "SIGHUP")
-)
+ASKED_ENDS: Final = frozenset(("closed", "rotated", "command ended", "duration over", *_SIGNALS))
 
 MAX_HEADER: Final = 16 << 20  # bytes of JSON; a large machine's /proc/iomem is 100 kB
 

@@ -21,6 +21,7 @@ from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
 from recordings.ledger.ranges import RangeTable
 from recordings.ledger.series import TimeBins
+from recordings.ledger.sink import Calls, Found, Sink
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
 from recordings.ledger.verdict import Evidence, judge, section_add_reason
@@ -95,16 +96,17 @@ class Ledger:
                 setattr(other, name, part.copy())
         return other
 
-    def fold(self, batch: Batch | pa.RecordBatch) -> None:
+    def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
         """Take in the next batch; of a ``Batch`` also the losses that its source reports.
 
         Columns: those of ``recordings.ledger.columns.COLUMNS`` are needed, others are ignored.
+        ``sink`` gets what is found in it.
         """
         if isinstance(batch, Batch):
             self.add_losses(batch.losses)
             batch = batch.events
         for chunk in chunks(batch, self._events):
-            self._fold(chunk)
+            self._fold(chunk, sink)
 
     def add_losses(self, losses: Losses) -> None:
         """Add losses that no batch reports, such as a file's torn tail."""
@@ -175,7 +177,7 @@ class Ledger:
             given_up=self._spans.given_up,
         )
 
-    def _fold(self, chunk: Chunk) -> None:
+    def _fold(self, chunk: Chunk, sink: Sink | None) -> None:
         self._events += len(chunk)
         first, last = int(chunk.ts.min()), int(chunk.ts.max())
         self._first = first if self._first is None else min(first, self._first)
@@ -183,24 +185,29 @@ class Ledger:
         self._timeline.cover(first, last)
         self._codes += chunk.counts
         self._count_failures(chunk)
-        events = self._fold_calls(chunk)
+        calls, events = self._fold_calls(chunk)
         warnings = np.flatnonzero(_WARNINGS.take(chunk.code))
         self._timeline.add_warnings(chunk.ts[warnings])
-        finished = self._spans.fold(chunk, self._sites.begin(chunk, warnings))
+        tags = self._sites.begin(chunk, warnings)
+        finished = self._spans.fold(chunk, tags)
         for ended in finished:
             self._finish(chunk, ended)
         warned = next((ended for ended in finished if ended.kind is Kind.WARN), None)
-        self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
+        owners = self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
+        if sink is not None:
+            owner = None if owners is None else owners.entries()
+            sites = self._sites.names
+            sink.take_in(chunk, Found(calls, warnings, tags, sites, finished, owner))
         if self._events % CHUNK == 0:  # at the same rows however batches were cut
             self._spans.prune()
             self._operations.prune()
 
-    def _fold_calls(self, chunk: Chunk) -> Events:
-        """Take in populate and free calls; return them as ``Events`` without the WARNs."""
+    def _fold_calls(self, chunk: Chunk) -> tuple[Calls | None, Events]:
+        """Take in populate and free calls; return them, also as ``Events`` without the WARNs."""
         calls = np.flatnonzero(_CALLS.take(chunk.code))
         if not len(calls):
             none = np.zeros(0, np.bool_)
-            return Events(calls, none, none, none)
+            return None, Events(calls, none, none, none)
         known = np.full(len(calls), 3, np.uint8)
         addresses = []
         for bit, name in ((1, "start"), (2, "end")):
@@ -224,8 +231,9 @@ class Ledger:
         self._derived += int(np.count_nonzero(derived))
         hit = hits(regime)
         self._timeline.add_hits(chunk.ts[calls[hit]])
-        self._newest.fold(chunk, calls, (source, start, end, known, regime, silent))
-        return Events(calls, derived, hit, silent)
+        taken = Calls(calls, source, start, end, known, regime, silent)
+        self._newest.fold(chunk, taken)
+        return taken, Events(calls, derived, hit, silent)
 
     def _count_failures(self, chunk: Chunk) -> None:
         for kind in _ADDS:

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from recordings.ledger.columns import I64, U8, U64, Bool, Chunk, Columns, Objects, integers, texts
+from recordings.ledger.sink import Calls
 from recordings.ledger.snapshot import Call
 from recordings.ledger.spans import Finished
 from tracers.events import Kind, Source
@@ -50,28 +51,24 @@ class NewestCalls:
         other.__dict__.update(self.__dict__)
         return other
 
-    def fold(self, chunk: Chunk, rows: I64, values: tuple[U8, U64, U64, U8, U8, Bool]) -> None:
-        """Take in the calls at ``rows``.
-
-        ``values``, arrays parallel to ``rows``: source, start, end, which of these two are known
-        (bit 0 start, bit 1 end), regime, whether it is a silent hit.
-        """
-        source, start, end, known, regime, silent = values
+    def fold(self, chunk: Chunk, calls: Calls) -> None:
+        """Take in the calls of a chunk."""
         newest = slice(-LISTED, None)
-        rows = rows[newest]
+        calls = calls.pick(newest)
+        rows = calls.rows
         fresh = _Calls(
             row=rows + chunk.row,
             ts=chunk.ts[rows],
             kind=chunk.code[rows] >> np.uint8(2),
-            source=source[newest],
+            source=calls.source,
             tid=integers(chunk.column("tid"), rows),
             comm=texts(chunk.column("comm"), rows),
             cpu=integers(chunk.column("cpu"), rows),
-            start=start[newest],
-            end=end[newest],
-            known=known[newest],
-            regime=regime[newest],
-            silent=silent[newest],
+            start=calls.start,
+            end=calls.end,
+            known=calls.known,
+            regime=calls.regime,
+            silent=calls.silent,
         )
         self._calls = self._calls.joined(fresh).pick(newest)
 
@@ -89,7 +86,7 @@ class NewestCalls:
     def calls(self, layout: Layout | None) -> tuple[Call, ...]:
         """Return the calls in order of occurrence."""
         durations = dict(zip(self._ended.tolist(), self._lasted.tolist(), strict=True))
-        lands = _lands_on(layout, self._calls.start, self._calls.end)
+        lands = lands_on(layout, self._calls.start, self._calls.end)
         return tuple(
             Call(
                 row=row,
@@ -103,7 +100,7 @@ class NewestCalls:
                 end=end if known & 2 else None,
                 regime=REGIMES[regime],
                 silent=silent,
-                lands_on=lands_on if known == 3 else None,
+                lands_on=region if known == 3 else None,
                 duration_ns=durations.get(row),
             )
             for (
@@ -119,7 +116,7 @@ class NewestCalls:
                 known,
                 regime,
                 silent,
-            ), lands_on in zip(self._calls.values(), lands, strict=True)
+            ), region in zip(self._calls.values(), lands, strict=True)
         )
 
 
@@ -127,7 +124,7 @@ _KINDS: Final = tuple(Kind)
 _SOURCES: Final = tuple(Source)
 
 
-def _lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
+def lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
     """Name where each range lands; ranges of the same first and last region share the name."""
     if layout is None or not len(start):
         return [None] * len(start)

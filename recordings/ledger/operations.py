@@ -73,7 +73,7 @@ class _Threads(Columns):
 
 
 @dataclass(frozen=True, slots=True)
-class _Owners:
+class Owners:
     """The operations of one chunk: those open before it, then those that begin in it."""
 
     rows: I64  # row of each one's entry in the recording
@@ -81,6 +81,10 @@ class _Owners:
     owner: I64  # per row of the chunk: number of its operation, -1 for none
     ended: I64  # numbers of those that end here
     ended_ts: U64
+
+    def entries(self) -> I64:
+        """Return the row of the recording of each row's operation's entry, or -1."""
+        return np.append(self.rows, -1)[self.owner]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class _Table(Columns):
         who = (np.where(pid < 0, tid, pid), tid, texts(chunk.column("comm"), rows))
         return cls.made(rows + chunk.row, chunk.code[rows] >> np.uint8(2), who, chunk.ts[rows])
 
-    def add(self, place: I64, owners: _Owners, events: Events, chunk: Chunk) -> None:
+    def add(self, place: I64, owners: Owners, events: Events, chunk: Chunk) -> None:
         """Add the events of a chunk; ``place`` gives the row of each of ``owners``, -1 none.
 
         Writes to the arrays: only for a table fresh from ``joined``.
@@ -219,11 +223,11 @@ class Operations:
         """Return the newest ``LISTED`` operations in order of their entries."""
         return tuple(self._table.pick(slice(-LISTED, None)).operations())
 
-    def fold(self, chunk: Chunk, events: Events) -> None:
-        """Take in a chunk."""
+    def fold(self, chunk: Chunk, events: Events) -> Owners | None:
+        """Take in a chunk; return which operation each row is in, ``None`` if no row is."""
         owners = self._advance(chunk)
         if owners is None:
-            return
+            return None
         size, carried = len(owners.rows), len(owners.rows) - len(owners.begins)
         self.total += len(owners.begins)
         running = np.isin(owners.rows, self._threads.owner)
@@ -237,6 +241,7 @@ class Operations:
         place[carried + fresh] = old + np.arange(len(fresh))
         table.add(place, owners, events, chunk)
         self._keep(table)
+        return owners
 
     def prune(self) -> None:
         """Give up the threads that have been inside an operation longest, beyond the budget."""
@@ -250,7 +255,7 @@ class Operations:
         keep[-LISTED:] = True
         self._table = table.pick(keep)
 
-    def _advance(self, chunk: Chunk) -> _Owners | None:
+    def _advance(self, chunk: Chunk) -> Owners | None:
         """Move every thread's state over the chunk; ``None`` if no row has an operation."""
         code = chunk.sorted(chunk.code)
         places = np.flatnonzero(_SIDES.take(code))
@@ -290,7 +295,7 @@ class Operations:
         ):
             column[thread[last]] = values[last]
         self._threads = _joined(self._threads, ~here, chunk.threads, state)
-        return _Owners(
+        return Owners(
             rows=numbers_rows,
             begins=begins,
             owner=spread(chunk, places, after, number),
@@ -327,7 +332,7 @@ def _joined(carried: _Threads, keep: Bool, keys: U64, state: _Threads) -> _Threa
     )
 
 
-def _pfns(chunk: Chunk, owners: _Owners) -> tuple[U64, U64]:
+def _pfns(chunk: Chunk, owners: Owners) -> tuple[U64, U64]:
     """Return each operation's lowest pfn and highest end, 2^64 - 1 and 0 where it has none."""
     size = len(owners.rows)
     low, high = np.full(size, _TOP), np.zeros(size, np.uint64)

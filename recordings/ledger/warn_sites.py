@@ -42,6 +42,11 @@ class Sites:
         other._numbers = dict(self._numbers)
         return other
 
+    @property
+    def names(self) -> list[str]:
+        """The places in order of first appearance: a tag of ``begin`` is the position."""
+        return list(self._numbers)
+
     def begin(self, chunk: Chunk, rows: I64) -> I64:
         """Count the WARNs at ``rows``; return tags i64[len(chunk)], meaningful at ``rows``."""
         tags = np.zeros(len(chunk), np.int64)

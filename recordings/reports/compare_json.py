@@ -43,6 +43,7 @@ def _side(side: Side) -> dict[str, Any]:
         "probes": dict(side.header.probes),
         "verdict": snapshot.verdict.value,
         "calls": {"populate": snapshot.populate, "free": snapshot.free},
+        "calls_beyond": side.durations.beyond,
         "derived": snapshot.derived,
         "hits": snapshot.hits,
         "silent": snapshot.silent,

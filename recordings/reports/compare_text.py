@@ -40,6 +40,8 @@ def headline(comparison: Comparison) -> str:
     if outcome is Outcome.INCONCLUSIVE:
         if comparison.a.snapshot.losses or comparison.b.snapshot.losses:
             return "events are missing, and what the missing ones took is not known."
+        if comparison.a.durations.beyond or comparison.b.durations.beyond:
+            return "there are more calls than are timed, and what the others took is not known."
         if not compared:
             return "no call was timed in both in a way that can be compared."
         return "too few calls in either to tell a difference from chance."

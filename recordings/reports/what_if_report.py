@@ -24,7 +24,7 @@ _WARNS: Final = {
     Warn.ONCE: "the kernel warned once a place (WARN_ON_ONCE)",
     Warn.ERROR: "populating outside of the window were an error",
 }
-#: Relocated regions named in sentences; all are in the JSON.
+#: Relocated regions named in sentences; in the JSON are all that are listed.
 _NAMED: Final = 4
 
 
@@ -95,8 +95,8 @@ def _places(result: WhatIfResult) -> Iterator[str]:
                 yield blind
     if asked.physmem_end is None:
         return
-    relocations = result.relocations
-    if not relocations:
+    relocations, total = result.relocations, result.placements.total
+    if not relocations and result.placements.beyond is None:
         yield "No region of the recording reaches above that: nothing would be placed elsewhere."
         return
     shift = window.page_shift if window is not None else 0
@@ -105,8 +105,9 @@ def _places(result: WhatIfResult) -> Iterator[str]:
         to = "nowhere: no place is free" if relocation.full else to
         pages = size(relocation.nr_pages << shift)
         yield f"{pages} at physical 0x{relocation.pfn << shift:x} would go {to}."
-    if len(relocations) > _NAMED:
-        yield f"{count(len(relocations) - _NAMED)} more regions would be placed elsewhere."
+    if total > _NAMED:
+        more = f"{count(total - _NAMED)} more regions would be placed elsewhere."
+        yield f"At least {more}" if result.placements.beyond is not None else more
     yield (
         "That holds for drivers that ask request_free_mem_region() for a place (eeb8fdfcf090,"
         " 6.12); a driver that names the addresses itself stays where it is."
@@ -180,6 +181,7 @@ def what_if_dict(result: WhatIfResult) -> dict[str, Any]:
         "regimes": asdict(result.regimes),
         "extents": extents_list(result.extents),
         "extents_total": result.extents_total,
+        "calls_beyond": result.calls_beyond,
         "warnings": None
         if fired is None
         else {
@@ -203,6 +205,7 @@ def what_if_dict(result: WhatIfResult) -> dict[str, Any]:
             "populate_not_made": refused.populate_not_made,
             "free_not_made": refused.free_not_made,
             "silent_made": refused.silent_made,
+            "unsure": refused.unsure,
         },
         "moves": [
             {
@@ -213,6 +216,10 @@ def what_if_dict(result: WhatIfResult) -> dict[str, Any]:
             }
             for relocation in result.relocations
         ],
+        "moves_total": result.placements.total,
+        "moves_unknown_from_pfn": None
+        if result.placements.beyond is None
+        else f"0x{result.placements.beyond:x}",
     }
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recordings.analysis import durations, placements
+from recordings.analysis.compare import Outcome
 from recordings.format import header_limits
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
@@ -25,12 +27,13 @@ from tests.recordings.made import PATIENCE_S, events, foreign, metas, record
 from tests.tui.small_recordings import MACHINE, WINDOW
 from tracers.batch import Batch
 from tracers.events import Kind, Phase
+from tracers.regimes import page_to_pfn
 from tui.playback import replay, timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 #: What docs/limits.md says.
-LEDGER_MIB, REPORT_MIB, REPLAY_MIB = 96, 320, 768
+LEDGER_MIB, REPORT_MIB, COMPARE_MIB, REPLAY_MIB = 96, 320, 448, 768
 
 
 def calls(starts: np.ndarray, kind: Kind = Kind.POPULATE, **more: object) -> pa.RecordBatch:
@@ -201,6 +204,73 @@ def test_a_report_of_five_million_ranges(five_million: Path, output: str) -> Non
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("output", ["markdown", "lkml"])
+def test_remedies_of_five_million_ranges(five_million: Path, output: str) -> None:
+    done, peak = run("vmemscope", "report", "--format", output, five_million)
+    assert done.returncode == Verdict.OUT_OF_RANGE.exit_code
+    said = " ".join(done.stdout.split())
+    assert "5,000,000 populate calls would return the error" in said
+    assert "Only the 524,288 lowest regions are kept" in said
+    assert peak < REPORT_MIB
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("asked", [("--physmem-end", "linear"), ("--warn", "error")])
+def test_a_what_if_of_five_million_ranges(five_million: Path, asked: tuple[str, str]) -> None:
+    done, peak = run("vmemscope", "report", "--format", "json", *asked, five_million)
+    assert done.returncode == Verdict.INCONCLUSIVE.exit_code
+    told = json.loads(done.stdout)["what_if"]
+    assert told["regimes"]["unknown"] == (5_000_000 if "linear" in asked else 0)
+    assert told["moves_total"] == (ranges.KEPT if "linear" in asked else 0)
+    assert len(told["moves"]) <= placements.LISTED
+    assert peak < REPORT_MIB
+
+
+@pytest.fixture(scope="module")
+def hot_adds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2.5 M hot-adds of a region each, all of whose one section ends: 5 M timed calls."""
+    path = tmp_path_factory.mktemp("adds") / "adds.arrows"
+    starts = places(2_500_000, WINDOW.end)
+    n, step = np.arange(len(starts), dtype=np.uint64), 16_384
+    pfn = page_to_pfn(starts, WINDOW)
+    whole = []
+    for kind, phase in (
+        (Kind.ADD_PAGES, Phase.ENTRY),
+        (Kind.POPULATE, Phase.ENTRY),
+        (Kind.POPULATE, Phase.EXIT),
+        (Kind.ADD_PAGES, Phase.EXIT),
+    ):
+        which = {"tid": (n % step + 1).astype(np.uint32), "pfn": pfn}
+        which |= {"nr_pages": np.ones(len(n), np.uint64)} if kind is Kind.ADD_PAGES else {}
+        which |= {"ts_ns": n * np.uint64(10) + np.uint64(phase)}
+        ends = starts + np.uint64(64)
+        which |= {"start": starts, "end": ends} if kind is Kind.POPULATE else {}
+        whole.append(events(len(n), kind, phase, **which))
+    parts = (batch.slice(at, step) for at in range(0, len(starts), step) for batch in whole)
+    record(path, map(Batch, parts), Header(machine=MACHINE))
+    return path
+
+
+@pytest.mark.long
+def test_a_comparison_of_five_million_calls(hot_adds: Path) -> None:
+    done, peak = run("vmemscope", "compare", hot_adds, hot_adds)
+    assert done.returncode == Outcome.INCONCLUSIVE.exit_code
+    said = " ".join(done.stdout.split())
+    for side in "AB":
+        assert f"{side} has 3,951,424 calls behind the first 1,048,576" in said
+    assert said.count("524,288 aligned") == 2  # __add_pages and vmemmap_populate
+    assert peak < COMPARE_MIB
+
+
+@pytest.mark.long
+def test_remedies_of_millions_of_hot_adds(hot_adds: Path) -> None:
+    done, peak = run("vmemscope", "report", "--format", "markdown", hot_adds)
+    assert done.returncode == Verdict.OUT_OF_RANGE.exit_code
+    assert "2,500,000 of 2,500,000 hot-adds would be refused" in " ".join(done.stdout.split())
+    assert peak < REPORT_MIB
+
+
+@pytest.mark.long
 def test_a_replay_of_five_million_ranges(five_million: Path) -> None:
     """Played as fast as it goes with checkpoints made on the way, as the player does."""
     done, peak = run("tests.faults.play", five_million)
@@ -229,7 +299,7 @@ def test_the_page_says_these_budgets() -> None:
     counts = (
         header_limits.MAX_TEXT, header_limits.MAX_ENTRIES, header_limits.MAX_PARTS, columns.TEXT,
         ranges.KEPT, spans.OPEN, operations.OPEN, warn_sites.SITES, replay.MAX_CHECKPOINTS,
-        timeline.CACHED_BATCHES,
+        timeline.CACHED_BATCHES, placements.SEARCHED, placements.LISTED, durations.CALLS,
     )  # fmt: skip
     assert {f"{number:,}" for number in counts} <= numbers
     said = (
@@ -237,6 +307,7 @@ def test_the_page_says_these_budgets() -> None:
         timeline.CACHED_BYTES // MIB,
         LEDGER_MIB,
         REPORT_MIB,
+        COMPARE_MIB,
         REPLAY_MIB,
     )
     assert {f"{number} MiB" for number in said} <= numbers

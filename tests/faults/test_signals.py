@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Signals at random moments of every command that works for a while: 200 runs.
+"""Signals at random moments of every command that works for a while: 210 runs.
 
 Whatever the moment: a documented exit code, no file that reads better than it is, the terminal as
 it was, no child left, no temporary file left.
@@ -28,7 +28,7 @@ from tests.tui.commands.test_main import COMMAND
 from tests.tui.processes import ENDLESS, ROOT, command
 
 LAB = TESTS / "captures" / "6.1.192-vmemlab-39bit"
-RUNS = 10  # a command and signal: 200 in all
+RUNS = 10  # a command and signal: 210 in all
 POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNALS = (*POLITE, signal.SIGKILL)
 
@@ -162,7 +162,7 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_capture_never_reads_better_than_it_is(number: signal.Signals, tmp_path: Path) -> None:
     spec = ENDLESS | {"sample": "in-range-6.12"}
     for at, moment in enumerate(moments("record", number, 2.0)):

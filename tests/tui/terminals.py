@@ -8,7 +8,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -41,6 +40,7 @@ class Terminal:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.main, side = pty.openpty()
+        self.name = os.ttyname(side)
         self.resize(size)
         self._before = termios.tcgetattr(self.main)
         self.output = bytearray()
@@ -63,8 +63,7 @@ class Terminal:
         )
         os.close(side)
         self._stop_reading = threading.Event()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.read()
 
     def __enter__(self) -> Self:
         return self
@@ -76,23 +75,16 @@ class Terminal:
         if self.main >= 0:
             os.close(self.main)
 
+    def read(self) -> None:
+        """Read what is written, from now on."""
+        self._stop_reading.clear()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
     def ignore_output(self) -> None:
         """Read no more: soon the terminal takes no output."""
         self._stop_reading.set()
         self._reader.join()
-
-    def fill_up(self, key: bytes) -> None:
-        """Read nothing more, and press ``key`` until the terminal takes no more output."""
-        self.ignore_output()
-        before = -1
-        while (waiting := self._waiting()) != before or waiting == 0:
-            before = waiting
-            self.send(key * 20)
-            time.sleep(0.5)
-
-    def _waiting(self) -> int:
-        counted = fcntl.ioctl(self.main, termios.FIONREAD, b"\0\0\0\0")
-        return int.from_bytes(counted, sys.byteorder)
 
     def _read(self) -> None:
         while not self._stop_reading.is_set():

@@ -140,7 +140,7 @@ def test_closed_streams_never_become_a_file(closed: str, tmp_path: Path) -> None
     assert len(out.read_text().splitlines()) == 105
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_unwinds(number: signal.Signals) -> None:
     # A handler of another name for each: what the with statement and finally do must be done.
     body = (

@@ -12,11 +12,11 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Signals:
-    """A context manager: queues SIGTERM, SIGINT and SIGHUP; SIGCHLD too wakes ``wait``.
+    """A context manager: queues the signals in ``STOPPING``; SIGCHLD too wakes ``wait``.
 
     The main thread must enter it.
     """

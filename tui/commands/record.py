@@ -102,7 +102,7 @@ def record(
     command: tuple[str, ...],
     **options: Any,  # noqa: ANN401 (those of ``source_options``)
 ) -> None:
-    """Record what the kernel does to its struct pages, until SIGTERM, SIGINT or SIGHUP.
+    """Record what the kernel does to its struct pages, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
     COMMAND is run once all probes are on; the recording ends when it does. Signals are handed on
     to it; a second one does not wait for it.

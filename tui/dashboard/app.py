@@ -30,6 +30,7 @@ from recordings.ledger.snapshot import Call, Operation
 from tui.dashboard.terminal import (
     HungUp,
     SignalWaker,
+    TakesOutput,
     TerminalDriver,
     WantsOut,
     ending_signals_give_back,
@@ -227,8 +228,9 @@ class ScopeApp(App[None]):
         await self.action_quit()
 
     @on(Driver.SignalResume)
+    @on(TakesOutput)
     def draw_again(self) -> None:
-        """Draw all of the screen, which is empty after SIGTSTP and SIGCONT."""
+        """Draw all of the screen: after SIGCONT it is empty, after a stall lacks something."""
         self.refresh(layout=True)
 
     def on_hung_up(self, _: HungUp) -> None:

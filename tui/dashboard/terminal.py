@@ -3,9 +3,9 @@
 
 Promises:
 
-- Writing to a terminal that has gone away does nothing, so that a capture can still be ended
-  properly. Textual writes from a thread behind a short queue: the error would end that thread, the
-  queue would fill, and the application would wait for it for ever.
+- A terminal that has gone away, or takes no output, holds up nothing: the dashboard can be left, a
+  capture ended properly (``tui.dashboard.terminal_output``; Textual's own thread and queue are
+  waited for without end). What such a terminal missed is drawn again when it takes output.
 - A terminal that has gone away is a ``HungUp``, with SIGHUP or without (``make`` has none sent to
   what it runs). Textual would read its end without end.
 - A signal that ends the process leaves the terminal as it was.
@@ -27,7 +27,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Optional
+from typing import Any, ClassVar, Final, NoReturn, Optional
 
 from textual import events
 from textual._xterm_parser import XTermParser
@@ -38,10 +38,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tui.dashboard.input_queue import SEQUENCE_S, InputQueue
+from tui.dashboard.terminal_output import PATIENCE_S, TerminalOutput
 from tui.stopping import unwind
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 #: Columns and lines that are drawn at most: those of a 4K screen in tiny letters.
 MAX_SIZE: Final = Size(640, 200)
@@ -65,7 +63,6 @@ _TAKEN_BACK: Final = (
     b"\x1b[?2026l\x1b[0m\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l\x1b[?1004l"
     b"\x1b[?2004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
 )
-_GRACE_S: Final = 1.0  # for a terminal that takes no output
 
 _READ: Final = 1 << 16
 _IDLE_S: Final = 0.1  # between two looks at whether to end
@@ -81,37 +78,20 @@ class WantsOut(Message):
     """Ctrl-C, or q that overtook what was typed before."""
 
 
-class ErrorIgnoringFile:
-    """A text file that ignores errors of writing."""
-
-    def __init__(self, file: "TextIO") -> None:
-        self._file: Final = file
-
-    def write(self, text: str) -> int:
-        """Write ``text``; an error is ignored."""
-        with suppress(OSError):
-            self._file.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush the file; an error is ignored."""
-        with suppress(OSError):
-            self._file.flush()
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever the file has)
-        """Return any other attribute of the file."""
-        return getattr(self._file, name)
+class TakesOutput(Message):
+    """The terminal takes output again, after some was dropped."""
 
 
 class TerminalDriver(LinuxDriver):
-    """``LinuxDriver`` that keeps the promises above; its messages are ``HungUp``, ``WantsOut``."""
+    """``LinuxDriver`` that keeps the promises above; its messages are the above."""
 
     #: The one that has the terminal now.
     drawing: ClassVar[Optional["TerminalDriver"]] = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 (its own)
         super().__init__(*arguments, **options)
-        self._file: Any = ErrorIgnoringFile(self._file)
+        self._file: Any = self._file  # stderr, which is there: it is a terminal
+        self._output: TerminalOutput | None = None
         # Else the application asks Rich, with other defaults: two sizes, redrawn in turn.
         self._size = self._size or self._get_terminal_size()
         self._parser = XTermParser(self._debug)
@@ -123,6 +103,10 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Take the terminal."""
         TerminalDriver.drawing = self
+        if self._output is None:
+            self._output = TerminalOutput(
+                self._file, on_taken=lambda: self.send_message(TakesOutput())
+            )
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
@@ -130,9 +114,20 @@ class TerminalDriver(LinuxDriver):
         super().stop_application_mode()
         TerminalDriver.drawing = None
 
+    def close(self) -> None:
+        """Have all of it written, if the terminal takes it."""
+        super().close()  # Textual's own thread, which had nothing to do
+        if self._output is not None and not self._output.close():
+            self.give_back()
+        self._output = None
+
+    def write(self, data: str) -> None:
+        """Write to the terminal."""
+        if self._output is not None:
+            self._output.write(data)
+
     def give_back(self) -> None:
         """Leave the terminal as it was, without the thread that writes: it may be stuck."""
-        out = self._file.fileno()
         with suppress(OSError, termios.error):
             if _in_background(self.fileno):
                 return  # its settings are somebody else's now
@@ -140,8 +135,8 @@ class TerminalDriver(LinuxDriver):
                 termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
             termios.tcflush(self.fileno, termios.TCIFLUSH)
         with suppress(OSError):
-            if select.select([], [out], [], _GRACE_S / 2)[1]:
-                os.write(out, _TAKEN_BACK)
+            if self._output is not None and self._output.give_up():
+                os.write(self._file.fileno(), _TAKEN_BACK)
 
     def _get_terminal_size(self) -> tuple[int, int]:
         size = Size(*shutil.get_terminal_size(DEFAULT_SIZE))  # of COLUMNS and LINES, if given
@@ -251,7 +246,7 @@ def ending_signals_give_back() -> Iterator[None]:
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
     # However stuck the terminal is, and whatever waits for it.
-    deadline = threading.Timer(_GRACE_S, os._exit, [128 + number])
+    deadline = threading.Timer(PATIENCE_S, os._exit, [128 + number])
     deadline.daemon = True
     deadline.start()
     if TerminalDriver.drawing is not None:

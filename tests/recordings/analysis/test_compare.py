@@ -6,12 +6,16 @@ import json
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from recordings.analysis.alignment import aligned
 from recordings.analysis.compare import Outcome, compare, load_side
+from recordings.analysis.durations import Calls, Durations
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.reports.compare_json import comparison_dict
@@ -240,6 +244,49 @@ def test_losses_leave_it_open(tmp_path, captures, samples):
     assert found.outcome is Outcome.INCONCLUSIVE
     assert found.obstacles[0].startswith("A has losses")
     assert headline(found).startswith("events are missing")
+
+
+def test_calls_that_are_not_timed_leave_it_open(samples):
+    """However clear the others are: what the rest took is not known."""
+    storm, once = sample(samples, "storm"), sample(samples, "storm-once")
+    cut = replace(storm, durations=replace(storm.durations, beyond=1234))
+    for sides in ((cut, once), (once, cut)):
+        found = compare(*sides)
+        assert found.outcome is Outcome.INCONCLUSIVE
+        letter = "AB"[sides.index(cut)]
+        (obstacle,) = found.obstacles
+        assert obstacle == (
+            f"{letter} has 1,234 calls behind the first 1,048,576, which alone are timed here:"
+            " their totals are lower bounds."
+        )
+        assert measure(found, Kind.FREE).ratio.low is not None  # of those that were
+        said = " ".join(shown(found).split())
+        assert said.startswith("INCONCLUSIVE there are more calls than are timed")
+        assert f"NOT ALIKE {letter} has 1,234 calls behind" in said
+        assert comparison_dict(found)[letter.lower()]["calls_beyond"] == 1234
+
+
+OPERATIONS = st.lists(st.integers(0, 3), max_size=12)
+
+
+@given(OPERATIONS, OPERATIONS)
+def test_the_nth_of_so_many_pages_is_the_nth_of_as_many(a, b):
+    def side(sizes, factor):
+        n = np.arange(len(sizes))
+        wide = n.astype(np.uint64)
+        pages = np.array(sizes, np.uint64)
+        good = pages < 3  # of the others the pfn is not known
+        calls = Calls(n, wide, wide, pages, good, good, wide * np.uint64(factor))
+        return Durations({Kind.ADD_PAGES: calls}, {})
+
+    found = aligned(side(a, 1), side(b, 100), Kind.ADD_PAGES)
+    expected = []
+    for at, size in enumerate(a):
+        same = [place for place, other in enumerate(b) if other == size]
+        turn = a[:at].count(size)
+        if size in (1, 2) and turn < len(same):
+            expected.append((at, 100 * same[turn]))
+    assert list(zip(found.a.tolist(), found.b.tolist(), strict=True)) == expected
 
 
 # -- shape --------------------------------------------------------------------------------------

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Durations of single calls, compared with a row-by-row reference, for any trace and any cut."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.analysis.durations import BY_ADDRESS, BY_PFN, durations
+from recordings.analysis.durations import BY_ADDRESS, BY_PFN, Collector, durations
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
+from recordings.ledger.columns import CHUNK
+from recordings.ledger.spans import OPEN
 from tests.recordings import made, oracle, plain
 from tests.recordings.traces import ROWS, WINDOW, cuts
-from tracers.events import Kind, Source
+from tracers.events import Kind, Phase, Source
 from tracers.machine import Machine
 from tracers.window import Window
 
@@ -63,3 +66,34 @@ def test_without_memstart_no_pfn_is_known(tmp_path, window):
     made.record(tmp_path / "x", [plain.batch([row])], Header(machine=Machine(window=window)))
     with open_recording(tmp_path / "x") as recording:
         assert not durations(recording).calls[Kind.FREE].known.any()
+
+
+@given(st.data(), ROWS, st.integers(0, 12))
+def test_beyond_the_budget_the_first_calls_are_as_they_were(data, rows, budget):
+    kinds = frozenset((*BY_PFN, *BY_ADDRESS))
+    every, some = Collector(LAB, kinds), Collector(LAB, kinds, budget=budget)
+    every.fold(plain.batch(rows).events)
+    places = data.draw(cuts(len(rows)))
+    for first, end in zip(places, [*places[1:], len(rows)], strict=True):
+        some.fold(plain.batch(rows[first:end]).events)
+    true, found = every.result(), some.result()
+    entries = sorted(row for calls in true.calls.values() for row in calls.row.tolist())
+    assert (
+        sorted(row for calls in found.calls.values() for row in calls.row.tolist())
+        == (entries[:budget])
+    )
+    assert found.beyond == max(0, len(entries) - budget)
+    assert found.sources == true.sources
+    for kind, calls in found.calls.items():
+        first = true.calls[kind].pick(slice(len(calls)))
+        assert list(calls.values()) == list(first.values())
+
+
+def test_calls_that_never_end_are_given_up_as_in_the_ledger():
+    count = 2 * CHUNK
+    tids = np.arange(1, count + 1, dtype=np.uint32)
+    found = Collector(LAB, frozenset([Kind.FREE]))
+    for phase in (Phase.ENTRY, Phase.EXIT):
+        found.fold(made.events(count, Kind.FREE, phase, tid=tids))
+    told = found.result().calls[Kind.FREE]
+    assert np.flatnonzero(told.ended).tolist() == list(range(count - OPEN, count))

@@ -3,6 +3,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,11 +116,16 @@ def plug(pfn, pages, kind="add_pages"):
             "nr_pages": pages}  # fmt: skip
 
 
-def regions(*batches, own=None):
-    found = Regions(own)
+def fold_regions(*batches, own=None, **budget):
+    found = Regions(own, **budget)
     for rows in batches:
         found.fold(plain.batch(rows).events)
-    return found.regions()
+    return found
+
+
+def regions(*batches, own=None):
+    found = fold_regions(*batches, own=own)
+    return [tuple(region) for region in found.regions.tolist()]
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 12)), min_size=1, max_size=12)
@@ -144,3 +150,32 @@ def test_without_hot_add_calls_sections_make_the_regions():
     rows = [call(page_address(own, pfn), page_address(own, pfn + 8)) for pfn in (0, 8, 32)]
     assert regions(rows, own=own) == [(0, 16), (32, 40)]
     assert regions([*rows, plug(1, 2)], own=own) == [(1, 3)]
+
+
+@given(RANGES, st.integers(0, 12), st.integers(0, 3), st.booleans())
+def test_beyond_the_budget_regions_are_whole_or_not_there(ranges, cut, budget, called):
+    own = window()
+    rows = [
+        call(page_address(own, pfn), page_address(own, pfn + pages)) if called else plug(pfn, pages)
+        for pfn, pages in ranges
+    ]
+    found = fold_regions(rows[:cut], rows[cut:], own=own, budget=budget)
+    kept, every = found.regions.tolist(), regions(rows, own=own)
+    assert len(kept) <= budget
+    beyond = found.beyond[0, 0] if len(found.beyond) else None
+    if beyond is None:
+        assert [tuple(region) for region in kept] == every
+    else:
+        assert [tuple(region) for region in kept] == [r for r in every if r[1] <= beyond]
+        assert every[len(kept)][0] == beyond  # and from there on nothing is told
+
+
+def test_what_lies_in_a_lost_region_has_no_place():
+    own = window()
+    rows = [call(page_address(own, pfn), page_address(own, pfn + 1)) for pfn in (99, 100, 150, 300)]
+    lost = np.array([(150, 160), (300, 1 << 53)], np.uint64)
+    made = Relocator(own, None, [Relocation(100, 10, 5000)], lost)
+    found = made.relocate(plain.batch(rows).events).to_pylist()
+    assert [row["start"] for row in found] == [
+        page_address(own, 99), page_address(own, 5000), None, None,
+    ]  # fmt: skip

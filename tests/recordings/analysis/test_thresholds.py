@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.analysis import thresholds
 from recordings.analysis.thresholds import Check, State, Thresholds, check, exit_code, worst
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
@@ -50,6 +51,18 @@ def test_p99_is_exact_at_its_border(captures, samples):
     broken = one(path, max_p99_ns=p99 - 1)
     assert broken.state is BROKEN
     assert broken.finding == "sparse_add_section p99 is 1.142 ms (16 calls)"
+
+
+@pytest.mark.parametrize("limit", [1, 10**9])
+def test_p99_of_some_calls_alone_tells_nothing(samples, monkeypatch, limit):
+    real = thresholds.durations
+    some = lambda *args: replace(real(*args), beyond=5000)  # noqa: E731
+    monkeypatch.setattr(thresholds, "durations", some)
+    found = one(samples / "in-range-6.12.arrows", max_p99_ns=limit)
+    assert found.state is UNKNOWN
+    assert found.finding == (
+        "sparse_add_section p99 is 1.142 ms (16 calls), but 5,000 more are beyond those kept"
+    )
 
 
 def test_without_a_section_add_it_cannot_be_told(samples):

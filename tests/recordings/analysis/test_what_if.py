@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.analysis.refused_calls import RefusedCounter
 from recordings.analysis.what_if import Warn, WhatIf, judge_what_if, remedies
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.reports.what_if_report import what_if_dict
 from tests.recordings import made, plain
 from tests.recordings.traces import ROWS, WINDOW
 from tracers import placement
@@ -278,7 +280,7 @@ def test_placing_regions_is_bounded_whatever_a_file_holds(tmp_path, monkeypatch,
         searched.append(len(busy))
         return placement.place(size, align, last, busy)
 
-    monkeypatch.setattr("recordings.analysis.what_if.place", place)
+    monkeypatch.setattr("recordings.analysis.placements.place", place)
     found = what_if_result(path, WhatIf(physmem_end=end))
     assert len(searched) == asked
     assert max(searched, default=0) <= 2048
@@ -335,3 +337,20 @@ def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, pla
         assert regimes == own.regimes
     if found.fired is not None and found.fired.saved_ns is not None:
         assert found.fired.saved_ns <= own.warn_ns
+
+
+def test_with_calls_that_are_unsure_an_error_is_no_clean_verdict(samples, monkeypatch):
+    """The storm's region, its 128 sections out: without room for a thread none is followed."""
+    monkeypatch.setattr(RefusedCounter.__init__, "__kwdefaults__", {"budget": 0, "open_budget": 9})
+    assert what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ERROR)).verdict is (
+        Verdict.CLEAN  # its frees are hits themselves
+    )
+    real = RefusedCounter.refused
+    monkeypatch.setattr(RefusedCounter, "refused", lambda self: replace(real(self), unsure=7))
+    found = what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ERROR))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reasons[0] == (
+        "Whether 7 calls would happen is not known, beyond the 524,288 ranges and 16,384 threads"
+        " that are kept: what is refused is a lower bound."
+    )
+    assert what_if_dict(found)["refused"]["unsure"] == 7

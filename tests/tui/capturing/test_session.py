@@ -14,6 +14,8 @@ from tests.tui.processes import ENDLESS, ROOT, command, early, ended, record, st
 from tui.capturing.pipe import Pipe
 from tui.capturing.session import panics
 
+STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
+
 
 def test_a_stream_arrives_while_it_is_made():
     got = b""
@@ -42,7 +44,7 @@ def test_a_reader_that_goes_away_ends_it_with_one_line():
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_ends_it_with_a_whole_file(tmp_path, number):
     path = tmp_path / "a.arrows"
     process = started(ENDLESS, "-o", path)
@@ -61,12 +63,12 @@ def test_many_signals_do_no_harm(tmp_path):
     process = started(ENDLESS, "-o", path)
     wait_for(lambda: path.stat().st_size > 20_000)
     while process.poll() is None:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in STOPPING:
             process.send_signal(number)
     # After the last message a signal may end it as it ends any process.
-    assert process.returncode in (1, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+    assert process.returncode in (1, *(-number for number in STOPPING))
     process.communicate()
-    assert whole(path).ended in ("SIGTERM", "SIGINT", "SIGHUP")
+    assert whole(path).ended in [number.name for number in STOPPING]
 
 
 def test_what_is_ignored_from_outside_stays_ignored(tmp_path):

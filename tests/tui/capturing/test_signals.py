@@ -9,8 +9,10 @@ import pytest
 
 from tui.capturing.signals import Signals
 
+STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_a_signal_is_waited_for_and_put_back(number):
     before = signal.getsignal(number)
     with Signals() as signals:

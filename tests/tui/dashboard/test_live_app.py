@@ -223,7 +223,7 @@ def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
         app.player.capture.stop()
 
 
-@pytest.mark.parametrize("how", ["q", "ctrl+c", "SIGTERM", "SIGHUP", "SIGINT", "closed"])
+@pytest.mark.parametrize("how", ["q", "ctrl+c", "SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "closed"])
 def test_however_it_ends_the_file_is_whole(tmp_path, how):
     path = tmp_path / "a.arrows"
     with Terminal(command({"rate": 2000, "rounds": None}, "live", "-o", path)) as terminal:

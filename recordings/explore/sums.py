@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Numbers of a stretch of the table that add up, and of the operations in it.
+
+Promises: what is added up stretch by stretch is the same as over all of it at once, and adding
+makes new values: every moment's sums can be kept.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.explore.matches import is_call
+from recordings.explore.span_table import Flag
+from recordings.ledger.columns import I64, U64, Bool
+from recordings.ledger.histogram import Histogram, exact_sums
+from recordings.ledger.operations import LISTED
+from recordings.ledger.series import TimeBins
+from recordings.ledger.snapshot import SiteCount
+from recordings.ledger.warn_sites import SITES
+from tracers.events import Kind, Source
+from tracers.regimes import REGIMES, hits
+
+#: What ``Sums.added`` reads.
+COLUMNS: Final = (
+    "kind", "regime", "flags", "source", "ts", "duration", "end_row", "site", "owner", "pfn",
+    "nr_pages",
+)  # fmt: skip
+_PLACES: Final = SITES + 1
+_TOP: Final = np.uint64((1 << 64) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationSums:
+    """What matched in the newest ``LISTED`` operations, by position."""
+
+    at: I64
+    calls: I64
+    derived: I64
+    hits: I64
+    silent: I64
+    warns: I64
+    warn_low: U64  # nanoseconds, low and high 32 bits summed apart
+    warn_high: U64
+    low: U64  # pfns
+    high: U64
+
+    @classmethod
+    def of(cls, at: I64) -> Self:
+        """Return operations in which nothing was counted yet."""
+        none, times = np.zeros(len(at), np.int64), np.zeros(len(at), np.uint64)
+        return cls(at, none, none, none, none, none, times, times, np.full(len(at), _TOP), times)
+
+    def joined(self, at: I64) -> "OperationSums":
+        """Return these and newer ones, the newest ``LISTED``."""
+        fresh = OperationSums.of(at)
+        return OperationSums(
+            *(
+                np.concatenate((getattr(self, name), getattr(fresh, name)))[-LISTED:]
+                for name in self.__slots__
+            )
+        )
+
+    def added(self, columns: dict[str, NDArray[Any]], calls: I64, warns: I64) -> "OperationSums":
+        """Return them with the matching calls and WARNs of a stretch, given by rows of it."""
+        if not len(self.at):
+            return self
+        owner = columns["owner"]
+        place = np.minimum(self.at.searchsorted(owner), len(self.at) - 1)
+        inside = self.at[place] == owner
+        size = len(self.at)
+
+        def counted(rows: I64) -> I64:
+            return np.bincount(place[rows[inside[rows]]], minlength=size)
+
+        out = calls[hits(columns["regime"][calls])]
+        ended = warns[inside[warns] & (columns["end_row"][warns] >= 0)]
+        low, high = exact_sums(place[ended], columns["duration"][ended], size)
+        pages = _ranges(columns, inside)
+        first = columns["pfn"][pages]
+        end = first + columns["nr_pages"][pages]
+        lowest, highest = self.low.copy(), self.high.copy()
+        np.minimum.at(lowest, place[pages], first)
+        np.maximum.at(highest, place[pages], np.where(end >= first, end, _TOP))
+        return replace(
+            self,
+            calls=self.calls + counted(calls),
+            derived=self.derived + counted(calls[columns["source"][calls] == Source.DERIVED]),
+            hits=self.hits + counted(out),
+            silent=self.silent + counted(out[columns["flags"][out] & Flag.SILENT != 0]),
+            warns=self.warns + counted(warns),
+            warn_low=self.warn_low + low,
+            warn_high=self.warn_high + high,
+            low=lowest,
+            high=highest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Numbers of the spans that match."""
+
+    populate: int
+    free: int
+    derived: int
+    silent: int
+    regimes: I64  # by code
+    timings: dict[Kind, Histogram]
+    sites: I64  # WARNs by place
+    timed: I64  # of these, those that ended
+    time_low: U64
+    time_high: U64
+    series: TimeBins
+    operations: OperationSums
+    operations_total: int
+
+    @classmethod
+    def of(cls, first_ns: int | None, last_ns: int | None) -> Self:
+        """Return the numbers of nothing, over the time of the recording."""
+        series = TimeBins()
+        if first_ns is not None and last_ns is not None:
+            series.cover(first_ns, last_ns)
+        counts, times = np.zeros(_PLACES, np.int64), np.zeros(_PLACES, np.uint64)
+        return cls(
+            populate=0,
+            free=0,
+            derived=0,
+            silent=0,
+            regimes=np.zeros(len(REGIMES), np.int64),
+            timings={},
+            sites=counts,
+            timed=counts,
+            time_low=times,
+            time_high=times,
+            series=series,
+            operations=OperationSums.of(np.zeros(0, np.int64)),
+            operations_total=0,
+        )
+
+    def added(self, columns: dict[str, NDArray[Any]], first: int, matched: Bool) -> "Sums":
+        """Return these with the matching spans of a stretch that begins at position ``first``."""
+        kind = columns["kind"]
+        calls = np.flatnonzero(matched & is_call(kind))
+        warns = np.flatnonzero(matched & (kind == Kind.WARN))
+        ended = np.flatnonzero(matched & (columns["end_row"] >= 0))
+        begun = np.flatnonzero(matched & (columns["owner"] == first + np.arange(len(kind))))
+        regime = columns["regime"][calls]
+        out = calls[hits(regime)]
+        free = int(np.count_nonzero(kind[calls] == Kind.FREE))
+        site = columns["site"][warns].astype(np.int64)
+        over = warns[columns["end_row"][warns] >= 0]
+        over_site = columns["site"][over].astype(np.int64)
+        low, high = exact_sums(over_site, columns["duration"][over], _PLACES)
+        return replace(
+            self,
+            populate=self.populate + len(calls) - free,
+            free=self.free + free,
+            derived=self.derived
+            + int(np.count_nonzero(columns["source"][calls] == Source.DERIVED)),
+            silent=self.silent + int(np.count_nonzero(columns["flags"][out] & Flag.SILENT)),
+            regimes=self.regimes + np.bincount(regime, minlength=len(REGIMES)),
+            timings=self._timed(kind, columns["duration"], ended),
+            sites=self.sites + np.bincount(site, minlength=_PLACES),
+            timed=self.timed + np.bincount(over_site, minlength=_PLACES),
+            time_low=self.time_low + low,
+            time_high=self.time_high + high,
+            series=self._over_time(columns, out, warns, ended),
+            operations=self.operations.joined(begun + first).added(columns, calls, warns),
+            operations_total=self.operations_total + len(begun),
+        )
+
+    def site_counts(self, names: tuple[str, ...]) -> tuple[SiteCount, ...]:
+        """Return the places of WARNs, most frequent first, then by name."""
+        columns = (self.sites, self.timed, self.time_low, self.time_high)
+        counts = [
+            SiteCount(name, count, low + (high << 32), count - timed)
+            for name, count, timed, low, high in zip(
+                names, *(column[: len(names)].tolist() for column in columns), strict=True
+            )
+            if count
+        ]
+        return tuple(sorted(counts, key=lambda site: (-site.count, site.site)))
+
+    def _timed(self, kind: NDArray[np.uint8], duration: U64, ended: I64) -> dict[Kind, Histogram]:
+        timings = dict(self.timings)
+        for number in np.flatnonzero(np.bincount(kind[ended])).tolist():
+            one = Kind(number)
+            lasted = duration[ended[kind[ended] == number]]
+            timings[one] = timings.get(one, Histogram()).added(lasted)
+        return timings
+
+    def _over_time(
+        self, columns: dict[str, NDArray[Any]], out: I64, warns: I64, ended: I64
+    ) -> TimeBins:
+        series = self.series.copy()
+        ts, kind, duration = columns["ts"], columns["kind"], columns["duration"]
+        if len(out):
+            series.add_hits(ts[out])
+        if len(warns):
+            series.add_warnings(ts[warns])
+        for one in Kind:
+            at = ended[kind[ended] == one]
+            series.add_finished(one, ts[at] + duration[at], duration[at])
+        return series
+
+
+def _ranges(columns: dict[str, NDArray[Any]], inside: Bool) -> I64:
+    """Return the rows of add_pages and remove_pages whose pages are known."""
+    both = np.uint8(Flag.PFN_KNOWN | Flag.PAGES_KNOWN)
+    known = inside & (columns["flags"] & both == both)
+    kind = columns["kind"]
+    return np.flatnonzero(known & ((kind == Kind.ADD_PAGES) | (kind == Kind.REMOVE_PAGES)))

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tallies compared with the ledger, with the kernels' own text, and with a plain count."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recordings.explore.index import Index
+from recordings.explore.matches import Everything, Matches
+from recordings.explore.tally import Passed, Tally
+from recordings.format.reader import open_recording
+from recordings.samples import sample_names, sample_path
+from tests.recordings import plain, traces
+from tests.recordings.explore.test_matches import FILTERS, Comm, Longer, plainly
+from tests.recordings.explore.test_span_table import LAB, filled
+from tests.recordings.ledger.test_ledger import SCENES, read
+from tracers.events import Kind
+from tracers.machine import Machine
+
+
+class Populate:
+    """A filter for calls of one kind."""
+
+    names = ("kind",)
+
+    def mask(self, columns, table):
+        return columns["kind"] == Kind.POPULATE
+
+
+def tallied(table, let, whole, machine, kept=128):
+    tally = Tally(Matches(table, let), whole, machine, kept=kept)
+    while tally.advance():
+        assert not tally.done
+    assert tally.done
+    return tally
+
+
+@pytest.mark.parametrize("sample", sample_names())
+def test_without_a_filter_samples_have_the_ledgers_numbers(sample):
+    with open_recording(sample_path(sample)) as recording:
+        index = Index(recording)
+        while index.advance():
+            pass
+        whole = index.snapshot()
+        tally = tallied(index.table, Everything(), whole, recording.header.machine)
+        assert tally.snapshot() == whole
+        assert tally.snapshot(recording.rows) == whole
+
+
+@pytest.mark.parametrize(("kernel", "scene"), SCENES)
+@pytest.mark.parametrize("block", [16, 65_536])
+def test_without_a_filter_captures_have_the_ledgers_numbers(captures, kernel, scene, block):
+    rows, window = read(captures, kernel, scene)
+    table, whole = filled(rows, window, range(0, len(rows), 50), block, 3)
+    tally = tallied(table, Everything(), whole, Machine(window=window), kept=5)
+    assert tally.snapshot() == whole
+
+
+@settings(deadline=None, max_examples=150)
+@given(rows=traces.ROWS, block=st.sampled_from([1, 3, 8, 65_536]))
+def test_without_a_filter_forged_rows_have_the_ledgers_numbers(rows, block):
+    """Clocks that go back aside: the bins of an end are then not known to the table."""
+    rows = [
+        row | {"ts_ns": ts} for row, ts in zip(rows, sorted(r["ts_ns"] for r in rows), strict=True)
+    ]
+    table, whole = filled(rows, LAB, (), block)
+    snapshot = tallied(table, Everything(), whole, Machine(window=LAB)).snapshot()
+    assert without_times(snapshot) == without_times(whole)
+
+
+def without_times(snapshot):
+    """All but what a new operation before the last one's end makes doubtful in operations."""
+    return replace(
+        snapshot,
+        operations=tuple(
+            replace(each, warn_ns=0, duration_ns=None) for each in snapshot.operations
+        ),
+    )
+
+
+def test_the_storms_removal_alone(captures):
+    """Half of the storm, from the kernel's own text."""
+    path = captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"
+    rows, window = read(captures, "6.1.192-vmemlab-39bit", "hole")
+    table, whole = filled(rows, window)
+    warns = plain.lasted(path, "warn")
+    gone = tallied(table, Comm("rmmod"), whole, Machine(window=window)).snapshot()
+    assert (gone.populate, gone.free, gone.hits, gone.warnings) == (0, 128, 128, 128)
+    assert gone.warn_ns == sum(warns[128:])
+    assert [(s.site, s.count) for s in gone.sites] == [("arch/arm64/mm/mmu.c:1268", 128)]
+    told = ("free", "warn", "remove_pages", "memunmap")
+    assert {kind.label for kind in gone.timings} == set(told)
+    assert gone.timings[Kind.FREE].total_ns == sum(plain.lasted(path, "free"))
+    assert gone.timings[Kind.REMOVE_PAGES].total_ns == sum(plain.lasted(path, "remove_pages"))
+    assert gone.timings[Kind.WARN].total_ns == sum(warns[128:])
+    (operation,) = gone.operations
+    assert (operation.kind, operation.comm, operation.sections) == (Kind.MEMUNMAP, "rmmod", 128)
+    (extent,) = gone.extents
+    assert (extent.populate, extent.free) == (0, 128)
+    assert gone.pairing.never_populated == 128
+    assert sum(gone.series.hits) == 128
+    assert (gone.events, gone.verdict, gone.losses) == (whole.events, whole.verdict, whole.losses)
+    come = tallied(table, Comm("insmod"), whole, Machine(window=window)).snapshot()
+    assert (come.populate, come.derived, come.free, come.warnings) == (128, 128, 0, 128)
+    assert come.warn_ns == sum(warns[:128])  # inside add_pages: the calls are derived
+    assert set(come.timings) == {Kind.MEMREMAP, Kind.ADD_PAGES, Kind.WARN}
+    populated = tallied(table, Populate(), whole, Machine(window=window)).snapshot()
+    # The filter lets no WARN and no operation through: they go with the calls.
+    assert populated == come
+    none = tallied(table, Comm("nobody"), whole, Machine(window=window)).snapshot()
+    assert (none.populate, none.free, none.warnings, none.operations_total) == (0, 0, 0, 0)
+    assert (none.timings, none.extents, none.newest, none.sites) == ({}, (), (), ())
+
+
+def test_sections_with_a_slow_call_inside(captures):
+    path = captures / "6.12.117-vmemlab-48bit" / "in-range.ftrace.txt"
+    rows, window = read(captures, "6.12.117-vmemlab-48bit", "in-range")
+    table, whole = filled(rows, window)
+    populated, sections = plain.lasted(path, "populate"), plain.lasted(path, "section_add")
+    assert len(populated) == len(sections) == 16
+    limit = sorted(populated)[11]
+    slow = tallied(table, Longer(limit), whole, Machine(window=window)).snapshot()
+    inside = [each for each, lasted in zip(sections, populated, strict=True) if lasted > limit]
+    assert slow.timings[Kind.SECTION_ADD].total_ns == sum(inside)
+    assert slow.populate == len(inside) > 0
+    assert slow.section_add_reason is None
+    longest = max(*populated, *plain.lasted(path, "free"))
+    none = tallied(table, Longer(longest), whole, Machine(window=window)).snapshot()
+    assert Kind.SECTION_ADD not in none.timings
+    assert none.section_add_reason == "no sparse_add_section call matches"
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    rows=traces.ROWS,
+    let=FILTERS,
+    block=st.sampled_from([1, 3, 8, 65_536]),
+    kept=st.sampled_from([1, 2, 128]),
+    at=st.lists(st.integers(0, 61), max_size=4),
+)
+def test_up_to_any_position(rows, let, block, kept, at):
+    """Forward and back, with and without a filter."""
+    table, whole = filled(rows, LAB, (), block)
+    tally = tallied(table, let, whole, Machine(window=LAB), kept)
+    matched = matching(table, let)
+    for row in [*at, None]:
+        count = [span for span in matched if row is None or span.row < row]
+        compare(tally.snapshot(row), count)
+        calls = [span for span in count if span.regime is not None]
+        passed = tally.passed(len(rows) if row is None else row)
+        assert passed == Passed(
+            len(calls),
+            sum(hit(span) for span in calls),
+            sum(span.kind is Kind.WARN for span in count),
+        )
+
+
+def compare(snapshot, spans):
+    """Every number that adds up, counted one by one."""
+    kinds = Counter(span.kind for span in spans)
+    assert (snapshot.populate, snapshot.free) == (kinds[Kind.POPULATE], kinds[Kind.FREE])
+    assert snapshot.warnings == kinds[Kind.WARN]
+    calls = [span for span in spans if span.regime is not None]
+    regimes = Counter(span.regime for span in calls)
+    for name in ("inside", "below", "above", "wrapped", "straddling", "unknown"):
+        assert getattr(snapshot.regimes, name) == regimes[name]
+    assert snapshot.silent == sum(span.silent for span in calls)
+    lasted = defaultdict(list)
+    for span in spans:
+        if span.duration_ns is not None:
+            lasted[span.kind].append(span.duration_ns)
+    assert {kind: (t.count, t.total_ns) for kind, t in snapshot.timings.items()} == {
+        kind: (len(times), sum(times)) for kind, times in lasted.items()
+    }
+    assert {s.site: (s.count, s.count - s.untimed) for s in snapshot.sites} == {
+        site: (
+            number,
+            sum(s.site == site and s.end_row is not None for s in spans if s.kind is Kind.WARN),
+        )
+        for site, number in Counter(s.site for s in spans if s.kind is Kind.WARN).items()
+    }
+    operations = [span for span in spans if span.operation]
+    assert snapshot.operations_total == len(operations)
+    assert [(op.start_ns, op.sections, op.hits, op.warnings) for op in snapshot.operations] == [
+        (
+            op.ts_ns,
+            sum(call.owner == op.position for call in calls),
+            sum(call.owner == op.position and hit(call) for call in calls),
+            sum(s.owner == op.position and s.kind is Kind.WARN for s in spans),
+        )
+        for op in operations
+    ]
+    assert [call.row for call in snapshot.newest] == [call.row for call in calls]
+    assert sum(e.populate + e.free for e in snapshot.extents) == sum(map(hit, calls))
+    assert sum(snapshot.series.hits if snapshot.series else ()) == sum(map(hit, calls))
+
+
+def hit(span):
+    return span.regime not in (None, "inside", "unknown")
+
+
+def matching(table, let):
+    """The spans that match, as the words of the module have it."""
+    spans = table.spans(np.arange(len(table)))
+    calls = {call.position for call in plainly(table, let)}
+    around = set()
+    for call in (spans[at] for at in calls):
+        around.add(call.owner)
+        above = call.parent
+        while above is not None:
+            around.add(above)
+            above = spans[above].parent
+
+    def matches(span):
+        if span.kind in (Kind.POPULATE, Kind.FREE):
+            return span.position in calls
+        if span.calls:
+            return span.position in around
+        if span.kind is Kind.WARN and span.parent is not None:
+            above = spans[span.parent]
+            if above.kind in (Kind.POPULATE, Kind.FREE):
+                return above.position in calls
+            if above.calls:
+                return above.position in around
+        if isinstance(let, Comm):
+            return span.comm == let.name
+        return not isinstance(let, Longer) or (span.duration_ns or 0) > let.ns
+
+    return [span for span in spans if matches(span)]
