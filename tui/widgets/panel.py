@@ -16,7 +16,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 
 FactsT = TypeVar("FactsT")
 
