@@ -203,8 +203,8 @@ class Ledger:
         finished = self._spans.fold(chunk, self._sites.begin(chunk, warnings))
         for ended in finished:
             self._finish(chunk, ended)
-        sides = self._operations.fold(chunk, replace(events, warnings=warnings, ended=finished))
-        for side in sides:
+        owners = self._operations.fold(chunk, replace(events, warnings=warnings, ended=finished))
+        for side in owners.sides(chunk) if owners is not None else ():
             self._timeline.add_operations(side.ts, side.removes, ended=side.ended)
         if self._events % CHUNK == 0:  # at the same rows however batches were cut
             self._spans.prune()

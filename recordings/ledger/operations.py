@@ -87,7 +87,7 @@ class _Threads(Columns):
 
 
 @dataclass(frozen=True, slots=True)
-class _Owners:
+class Owners:
     """The operations of one chunk: those open before it, then those that begin in it."""
 
     rows: I64  # row of each one's entry in the recording
@@ -98,6 +98,16 @@ class _Owners:
     dropped: I64  # numbers of those whose end was lost, known by the next one of their thread
     dropped_ts: U64
     kind: U8  # of each operation, and 0 behind them, for none
+
+    def sides(self, chunk: Chunk) -> tuple[Sides, Sides]:
+        """Return the operations that begin in the chunk, and those that end in it."""
+        removes = np.isin(self.kind, REMOVES)
+        carried = len(self.rows) - len(self.begins)
+        ends = np.concatenate((self.ended, self.dropped))
+        return (
+            Sides(chunk.ts[self.begins], removes[carried:-1], ended=False),
+            Sides(np.concatenate((self.ended_ts, self.dropped_ts)), removes[ends], ended=True),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ class _Table(Columns):
         who = (np.where(pid < 0, tid, pid), tid, texts(chunk.column("comm"), rows))
         return cls.made(rows + chunk.row, chunk.code[rows] >> np.uint8(2), who, chunk.ts[rows])
 
-    def add(self, place: I64, owners: _Owners, events: Events, chunk: Chunk) -> None:
+    def add(self, place: I64, owners: Owners, events: Events, chunk: Chunk) -> None:
         """Add the events of a chunk; ``place`` gives the row of each of ``owners``, -1 none.
 
         Writes to the arrays: only for a table fresh from ``joined``.
@@ -243,11 +253,11 @@ class Operations:
         """Return the sums over all operations, by kind."""
         return self._totals.totals()
 
-    def fold(self, chunk: Chunk, events: Events) -> tuple[Sides, ...]:
-        """Take in a chunk; return what begins and what ends in it."""
+    def fold(self, chunk: Chunk, events: Events) -> Owners | None:
+        """Take in a chunk; return which operation each row is in, ``None`` if no row is."""
         owners = self._advance(chunk)
         if owners is None:
-            return ()
+            return None
         size, carried = len(owners.rows), len(owners.rows) - len(owners.begins)
         self.total += len(owners.begins)
         running = np.isin(owners.rows, self._threads.owner)
@@ -267,12 +277,7 @@ class Operations:
         self._totals.warn(owners.kind[owners.owner[events.warnings]])
         for finished in events.ended:
             self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
-        removes = np.isin(owners.kind, REMOVES)
-        ends = np.concatenate((owners.ended, owners.dropped))
-        return (
-            Sides(chunk.ts[owners.begins], removes[carried:-1], ended=False),
-            Sides(np.concatenate((owners.ended_ts, owners.dropped_ts)), removes[ends], ended=True),
-        )
+        return owners
 
     def prune(self) -> None:
         """Give up the threads that have been inside an operation longest, beyond the budget."""
@@ -286,7 +291,7 @@ class Operations:
         keep[-LISTED:] = True
         self._table = table.pick(keep)
 
-    def _advance(self, chunk: Chunk) -> _Owners | None:
+    def _advance(self, chunk: Chunk) -> Owners | None:
         """Move every thread's state over the chunk; ``None`` if no row has an operation."""
         code = chunk.sorted(chunk.code)
         places = np.flatnonzero(_SIDES.take(code))
@@ -327,7 +332,7 @@ class Operations:
         ):
             column[thread[last]] = values[last]
         self._threads = _joined(self._threads, ~here, chunk.threads, state)
-        return _Owners(
+        return Owners(
             rows=numbers_rows,
             begins=begins,
             owner=spread(chunk, places, after, number),
@@ -367,7 +372,7 @@ def _joined(carried: _Threads, keep: Bool, keys: U64, state: _Threads) -> _Threa
     )
 
 
-def _pfns(chunk: Chunk, owners: _Owners) -> tuple[U64, U64]:
+def _pfns(chunk: Chunk, owners: Owners) -> tuple[U64, U64]:
     """Return each operation's lowest pfn and highest end, 2^64 - 1 and 0 where it has none."""
     size = len(owners.rows)
     low, high = np.full(size, _TOP), np.zeros(size, np.uint64)

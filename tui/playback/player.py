@@ -64,7 +64,7 @@ class Player:
         replay = self.replay
         # What is read in a moment is on the screen from its first frame on.
         reading = True
-        while reading and replay.whole.row < PIECE:
+        while reading and replay.whole.events < PIECE:
             reading = replay.read_some()
         shown = replay.view()
         publish(shown)

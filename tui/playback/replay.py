@@ -88,7 +88,7 @@ class Replay:
         """Read the next piece of the recording; return whether more is to be read."""
         more = self.whole.advance()
         if more:
-            self._read.append((self.whole.row, self.whole.passed))
+            self._read.append((self.whole.events, self.whole.passed))
         return more
 
     def read_all(self) -> None:

@@ -30,7 +30,7 @@ class Whole:
         self._pieces = self._read()
         self._done = False
         self._snapshot: Snapshot | None = None
-        self.row = 0  # rows read
+        self.events = 0  # rows read
         self.passed = Passed(0, 0, 0)  # what is in these
 
     @property
@@ -38,7 +38,7 @@ class Whole:
         """How much was read, 0 to 1."""
         if self._done:
             return 1.0
-        return min(0.999, self.row / self._rows) if self._rows else 0.0
+        return min(0.999, self.events / self._rows) if self._rows else 0.0
 
     def advance(self) -> bool:
         """Read the next piece; return whether there may be more."""
@@ -51,7 +51,7 @@ class Whole:
             self._ledger.add_losses(self._recording.losses)
             return False
         self._ledger.fold(piece)
-        self.row += piece.events.num_rows
+        self.events += piece.events.num_rows
         self.passed = Passed(*self._ledger.counts())
         return True
 

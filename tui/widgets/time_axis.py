@@ -4,7 +4,7 @@
 Times are nanoseconds since the start. Floats only where a picture is made of sums.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,6 @@ from recordings.ledger.snapshot import Series
 def column_of(at_ns: int, length_ns: int, width: int) -> int:
     """Return the cell of a moment; those before and behind are in the outer ones."""
     return min(width - 1, max(0, at_ns * width // max(1, length_ns)))
-
-
-def columns_of(moments: Iterable[int], length_ns: int, width: int) -> tuple[int, ...]:
-    """Return the cells of several moments."""
-    return tuple(column_of(at, length_ns, width) for at in moments)
 
 
 def spread(

@@ -19,13 +19,11 @@ from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.asked import SeekWanted
 from tui.widgets.panel import MUTED, Line, Panel, line
-from tui.widgets.time_axis import column_of, columns_of, covered, spread
+from tui.widgets.time_axis import column_of, covered, spread
 
-#: Cells of the labels at the left, and of the peaks at the right.
+#: Cells of the labels at the left, and of the peaks and the length at the right.
 LABEL = 7
-_PEAK = 12
-#: From this width on the peaks are shown.
-_WIDE = 60
+_PEAK = 14
 MARKER, GAP = "▼", "!"
 
 #: One cell: a character and its style once it has passed.
@@ -58,7 +56,7 @@ class Row:
 
 def room(width: int) -> int:
     """Return the cells that the time has in a panel so wide."""
-    return max(1, width - LABEL - (_PEAK if width >= _WIDE else 0))
+    return max(1, width - LABEL - _PEAK)
 
 
 class Timeline(Panel[Facts]):
@@ -70,6 +68,10 @@ class Timeline(Panel[Facts]):
         super().__init__(id=id)
         self._picture: tuple[object, tuple[Row, ...]] = (None, ())
         self._dragging = False
+
+    def titles(self, facts: Facts) -> None:
+        """Say what the mark of a gap means, if there is one."""
+        self.border_subtitle = f"{GAP} events are missing" if facts.gaps else ""
 
     def facts(self, view: PlayerView) -> Facts:
         """Return the whole recording's picture, and how far of it has passed."""
@@ -238,7 +240,7 @@ def _line(row: Row, column: int, width: int) -> Line:
             parts[-1] = (parts[-1][0] + text, shown)
         else:
             parts.append((text, shown))
-    if row.peak and width >= _WIDE:
+    if row.peak:
         parts.append((f"  {row.peak}", MUTED))
     return tuple(parts)
 
@@ -246,29 +248,25 @@ def _line(row: Row, column: int, width: int) -> Line:
 def _axis(facts: Facts, column: int, width: int) -> Line:
     """Return the axis: its two ends, the marker, and where events are missing."""
     cells = room(width)
-    end = words.seconds(facts.length_ns)
-    text = list("0 s " + "─" * cells)[:cells]
-    if len(end) + 8 < cells:
-        text[-len(end) - 1 :] = f" {end}"
     missing: set[int] = set()
-    for first, last in facts.gaps:
-        low, high = columns_of(
-            (first - facts.first_ns, last - facts.first_ns), facts.length_ns, cells
-        )
+    for gap in facts.gaps:
+        since = (at - facts.first_ns for at in gap)
+        low, high = (column_of(at, facts.length_ns, cells) for at in since)
         missing.update(range(low, high + 1))
-    for at in missing:
-        text[at] = GAP
-    at = max(column, 0)
-    text[at] = MARKER
-    drawn: list[tuple[str, str]] = [(f"{'time':<{LABEL}}", MUTED)]
-    for place, cell in enumerate(text):
-        style = "$warning" if place in missing else "$primary" if place <= column else MUTED
-        if place == at:
-            style = "bold $primary"
+    marker = max(column, 0)
+    drawn: list[tuple[str, str]] = [(f"{'0 s':<{LABEL}}", MUTED)]
+    for at in range(cells):
+        text, style = ("─", MUTED) if at > column else ("━", "$primary")
+        if at in missing:
+            text, style = GAP, "bold $warning"
+        if at == marker:
+            text, style = MARKER, "bold $primary"
         if drawn[1:] and drawn[-1][1] == style:
-            drawn[-1] = (drawn[-1][0] + cell, style)
+            drawn[-1] = (drawn[-1][0] + text, style)
         else:
-            drawn.append((cell, style))
-    if missing and width >= _WIDE:
-        drawn.append((f"  {GAP} missing", "$warning"))
+            drawn.append((text, style))
+    length = words.seconds(facts.length_ns)
+    if len(length) > _PEAK - 2:  # days: nothing of a number is cut
+        length = words.duration(facts.length_ns)
+    drawn.append((f"  {length}", MUTED))
     return tuple(drawn)
