@@ -234,12 +234,22 @@ def _spent(snapshot: Snapshot) -> Part:
 
 
 def where(
-    snapshot: Snapshot, window: Window | None, probes: Mapping[str, str], *, live: bool
+    snapshot: Snapshot,
+    window: Window | None,
+    probes: Mapping[str, str],
+    *,
+    live: bool = False,
+    problems: bool = False,
 ) -> list[Part]:
-    """Return how far from the window the hits lie and on what, or how much room is left in it."""
+    """Return how far from the window the hits lie and on what, or how much room is left in it.
+
+    ``problems``: they say why the window is not known, elsewhere.
+    """
     if window is None:
         text = "the window is not known: no side files of the machine were given"
         short = "the window is not known: no side files given"
+        if problems:
+            text, short = "the window is not known, so no call can be judged", "no window is known"
         if live:
             text = "the window is not known here, so no call can be judged: see vmemscope doctor"
             short = "the window is not known: see vmemscope doctor"

@@ -165,14 +165,14 @@ class Headline(Panel[Facts]):
         room = width - indent
         lines.append(((f"{'COST':<{indent}}", MUTED), *fit(cost(snapshot), room)))
         placed, window_left = _beside(
-            fit(where(snapshot, window, self._header.probes, live=facts.live), room),
+            fit(self._where(facts), room),
             window_told and [f"window {window_told[0]}", *window_told[1:3]],
             room,
             3,
         )
         lines.append(((f"{'WHERE':<{indent}}", MUTED), *placed))
-        if caveat := self._caveat(facts):
-            lines.append(line((words.clip(caveat, width), "$text-warning")))
+        caveats = [words.clip(caveat, width) for caveat in self._caveats(facts)]
+        lines += [line((caveat, "$text-warning")) for caveat in caveats[:1]]
         if blind := blind_line(window, width):
             lines.append(blind)
         if facts.live:
@@ -182,22 +182,35 @@ class Headline(Panel[Facts]):
             lines.append(labelled("window", window_told, width))
         if kernel_left:
             lines.append(labelled("kernel", kernel, width))
-        lines += [line((words.clip(text, width), MUTED)) for text in self._remarks(snapshot)]
+        lines += [line((caveat, MUTED)) for caveat in caveats[1:]]
         return lines[:height]
 
-    def _caveat(self, facts: Facts) -> str:
-        """Say why the counts may be short of the truth, or why there is no verdict."""
-        snapshot = facts.snapshot
-        if snapshot.losses:
-            return f"counts are lower bounds: {snapshot.losses.describe()}"
-        if snapshot.verdict is Verdict.INCONCLUSIVE and facts.final:
-            return "; ".join(printable(reason) for reason in snapshot.verdict_reasons)
-        return printable(self._problems[0]) if self._problems else ""
+    def _where(self, facts: Facts) -> list[Part]:
+        return where(
+            facts.snapshot,
+            self._header.machine.window,
+            self._header.probes,
+            live=facts.live,
+            problems=bool(self._problems),
+        )
 
-    def _remarks(self, snapshot: Snapshot) -> Iterator[str]:
-        if snapshot.calls_beyond:
+    def _caveats(self, facts: Facts) -> Iterator[str]:
+        """Say why the counts may be short of the truth or why there is no verdict.
+
+        Where the machine is the trouble, its problems come before what follows from them.
+        """
+        snapshot, machine = facts.snapshot, self._header.machine
+        if snapshot.losses:
+            yield f"counts are lower bounds: {snapshot.losses.describe()}"
+        troubled = machine.window is None or not machine.agree
+        if troubled:
+            yield from (printable(problem) for problem in self._problems)
+        if snapshot.verdict is Verdict.INCONCLUSIVE and facts.final:
+            yield "; ".join(printable(reason) for reason in snapshot.verdict_reasons)
+        elif snapshot.calls_beyond:
             yield beyond_remark(snapshot.calls_beyond)
-        yield from (printable(problem) for problem in self._problems[1:])
+        if not troubled:
+            yield from (printable(problem) for problem in self._problems)
 
 
 def _beside(told: Line, facts: Sequence[str], width: int, needed: int) -> tuple[Line, bool]:

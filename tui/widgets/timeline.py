@@ -183,6 +183,7 @@ def _graph(label: str, values: list[float], style: str, tall: int) -> list[Row]:
 def _bars(facts: Facts, series: Series, cells: int, sides: Sequence[bool]) -> tuple[Cell, ...]:
     """Return the operations as bars, with the names of those listed where there is room."""
     drawn: list[Cell] = [(" ", "")] * cells
+    taken: set[int] = set()
     if not facts.all_listed:
         for side in sides:
             counts = series.removes if side else series.adds
@@ -202,11 +203,12 @@ def _bars(facts: Facts, series: Series, cells: int, sides: Sequence[bool]) -> tu
             continue
         style = _side_style(removes=side)
         # Of bars over one another, as of several CPUs, the first keeps its name.
-        free = [at for at in range(low, high + 1) if drawn[at][0] in " ▬"]
+        free = set(range(low, high + 1)) - taken
         if len(free) < len(text):
             text = "─" * len(text)
         for at in free:
             drawn[at] = (text[at - low], style)
+        taken |= free
     return tuple(drawn)
 
 
