@@ -26,6 +26,7 @@ from recordings.analysis.relocation import Relocation, Relocator
 from recordings.format.header import HITS_ONLY
 from recordings.ledger.columns import COLUMNS, I64, codeset, ranges
 from recordings.ledger.ledger import Ledger
+from recordings.ledger.operation_totals import ADDS
 from recordings.ledger.operations import OPEN
 from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Extent, Regimes, Snapshot, Verdict
@@ -48,7 +49,6 @@ _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), (Phase.ENTRY, Phase.POINT))
 _PARTIAL: Final = (
     "Calls inside the recording's own window are not in it: where they would lie is not known."
 )
-_ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
 
 
 class Warn(StrEnum):
@@ -199,6 +199,15 @@ def remedies(recording: "Readable", own: Snapshot) -> list[tuple[str, WhatIfResu
     return results
 
 
+def warning_once(own: Snapshot) -> Fired | None:
+    """Return what a WARN_ON_ONCE in place of the WARN would save; needs no events.
+
+    The same as ``judge_what_if`` says of the recording whose numbers these are.
+    """
+    populate = own.would_warn - own.would_warn_free
+    return _fired(WhatIf(warn=Warn.ONCE), own, (populate, own.would_warn_free))
+
+
 def _warning_calls(events: pa.RecordBatch, window: Window | None) -> I64:
     """Count the populate and free calls that the kernel's comparison is true for."""
     kind = codes(events.column("kind"), Kind)
@@ -304,7 +313,7 @@ def _populate_checks(own: Snapshot) -> bool:
 
     What the recording shows decides; where it shows no WARN, a newer kernel is assumed.
     """
-    warned = any(op.warnings for op in own.operations if op.kind in _ADDS)
-    freed = any(op.warnings for op in own.operations if op.kind not in _ADDS)
+    warned = any(total.warnings for total in own.totals if total.kind in ADDS)
+    freed = any(total.warnings for total in own.totals if total.kind not in ADDS)
     added_out = any(extent.populate for extent in own.extents)
     return warned or not (freed and added_out)

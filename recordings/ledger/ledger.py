@@ -112,8 +112,17 @@ class Ledger:
         """Add losses that no batch reports, such as a file's torn tail."""
         self._losses += losses
 
-    def snapshot(self, *, final: bool = False) -> Snapshot:
-        """Return all numbers as of now. ``final``: nothing follows, so open calls never ended."""
+    def counts(self) -> tuple[int, int, int]:
+        """Return calls, hits and WARNs so far: what a snapshot says of them, at no cost."""
+        begun = self._codes.reshape(-1, 4)[:, 1::2].sum(axis=1).tolist()
+        calls = begun[Kind.POPULATE] + begun[Kind.FREE]
+        return calls, self._sections.regimes.hits, begun[Kind.WARN]
+
+    def snapshot(self, *, final: bool = False, lists: bool = True) -> Snapshot:
+        """Return all numbers as of now. ``final``: nothing follows, so open calls never ended.
+
+        Without ``lists`` the newest calls and operations are left out, which cost most.
+        """
         regimes = self._sections.regimes
         sites = self._sites.sites()
         unfinished, unfinished_total = self._spans.unfinished()
@@ -150,6 +159,7 @@ class Ledger:
             derived=self._derived,
             regimes=regimes,
             would_warn=self._sections.would_warn,
+            would_warn_free=self._sections.would_warn_free,
             warnings=begun[Kind.WARN],
             warn_ns=sum(site.total_ns for site in sites),
             sites=sites,
@@ -159,14 +169,18 @@ class Ledger:
             else section_add_reason(
                 begun[Kind.SECTION_ADD], Kind.ADD_PAGES in timings, self._probes
             ),
-            operations=self._operations.newest(),
+            operations=self._operations.newest() if lists else (),
             operations_total=self._operations.total,
+            totals=self._operations.totals(),
+            tasks=self._operations.tasks.listed,
+            tasks_beyond=self._operations.tasks.beyond,
+            reaches=self._sections.reaches(),
             pairing=self._sections.pairing,
             losses=self._losses,
             unfinished=unfinished,
             unfinished_total=unfinished_total,
             orphan_exits=sum(self._spans.orphans.values()),
-            newest=self._newest.calls(self._layout),
+            newest=self._newest.calls(self._layout) if lists else (),
             extents=extents,
             extents_total=extents_total,
             series=self._timeline.series(),
@@ -192,8 +206,9 @@ class Ledger:
         finished = self._spans.fold(chunk, tags)
         for ended in finished:
             self._finish(chunk, ended)
-        warned = next((ended for ended in finished if ended.kind is Kind.WARN), None)
-        owners = self._operations.fold(chunk, replace(events, warnings=warnings, warned=warned))
+        owners = self._operations.fold(chunk, replace(events, warnings=warnings, ended=finished))
+        for side in owners.sides(chunk) if owners is not None else ():
+            self._timeline.add_operations(side.ts, side.removes, ended=side.ended)
         if sink is not None:
             owner = None if owners is None else owners.entries()
             sites = self._sites.names
@@ -221,9 +236,10 @@ class Ledger:
         silent = np.zeros(len(calls), np.bool_)
         whole = known == 3
         if whole.all():
-            regime, silent = self._sections.fold(start, end, free)
+            regime, silent = self._sections.fold(start, end, free, calls + chunk.row)
         else:
-            judged = self._sections.fold(start[whole], end[whole], free[whole])
+            rows = calls[whole] + chunk.row
+            judged = self._sections.fold(start[whole], end[whole], free[whole], rows)
             regime[whole], silent[whole] = judged
             self._sections.add_unknown(int(np.count_nonzero(~whole)))
         source = codes(chunk.column("source"), Source)[calls]

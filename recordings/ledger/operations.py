@@ -11,9 +11,9 @@ operation before it has no duration. Memory is bounded by ``LISTED`` and the ope
 which ``prune`` keeps the newest ``OPEN``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
@@ -31,8 +31,9 @@ from recordings.ledger.columns import (
     texts,
 )
 from recordings.ledger.histogram import exact_sums
+from recordings.ledger.operation_totals import REMOVES, Tasks, Totals
 from recordings.ledger.per_thread import ForwardFill, spread
-from recordings.ledger.snapshot import Operation
+from recordings.ledger.snapshot import Operation, OperationTotal
 from recordings.ledger.spans import Finished
 from tracers.arrow import numbers
 from tracers.events import Kind, Phase
@@ -59,7 +60,20 @@ class Events:
     hit: Bool  # per call
     silent: Bool  # per call: a hit that the kernel's own check lets pass
     warnings: I64 = field(default_factory=lambda: np.zeros(0, np.int64))  # entries of __warn
-    warned: Finished | None = None  # the __warn calls that ended
+    ended: Sequence[Finished] = ()  # the calls that ended, kind by kind
+
+    @property
+    def warned(self) -> Finished | None:
+        """The __warn calls that ended."""
+        return next((ended for ended in self.ended if ended.kind is Kind.WARN), None)
+
+
+class Sides(NamedTuple):
+    """Operations that begin in a chunk, or that end in it."""
+
+    ts: U64
+    removes: Bool  # which of them remove memory; the others add it
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,19 @@ class Owners:
     owner: I64  # per row of the chunk: number of its operation, -1 for none
     ended: I64  # numbers of those that end here
     ended_ts: U64
+    dropped: I64  # numbers of those whose end was lost, known by the next one of their thread
+    dropped_ts: U64
+    kind: U8  # of each operation, and 0 behind them, for none
+
+    def sides(self, chunk: Chunk) -> tuple[Sides, Sides]:
+        """Return the operations that begin in the chunk, and those that end in it."""
+        removes = np.isin(self.kind, REMOVES)
+        carried = len(self.rows) - len(self.begins)
+        ends = np.concatenate((self.ended, self.dropped))
+        return (
+            Sides(chunk.ts[self.begins], removes[carried:-1], ended=False),
+            Sides(np.concatenate((self.ended_ts, self.dropped_ts)), removes[ends], ended=True),
+        )
 
     def entries(self) -> I64:
         """Return the row of the recording of each row's operation's entry, or -1."""
@@ -205,6 +232,8 @@ class Operations:
     def __init__(self, *, budget: int = OPEN) -> None:
         self._budget = budget
         self.total = 0
+        self.tasks = Tasks()
+        self._totals = Totals()
         self._table = _Table.empty()
         none = np.zeros(0, np.bool_)
         self._threads = _Threads(np.zeros(0, np.uint64), none, none, np.zeros(0, np.int64))
@@ -213,6 +242,7 @@ class Operations:
         """Return an independent copy; what it shares is never changed."""
         other = Operations()
         other.__dict__.update(self.__dict__)
+        other.tasks, other._totals = self.tasks.copy(), self._totals.copy()
         return other
 
     def __len__(self) -> int:
@@ -222,6 +252,10 @@ class Operations:
     def newest(self) -> tuple[Operation, ...]:
         """Return the newest ``LISTED`` operations in order of their entries."""
         return tuple(self._table.pick(slice(-LISTED, None)).operations())
+
+    def totals(self) -> tuple[OperationTotal, ...]:
+        """Return the sums over all operations, by kind."""
+        return self._totals.totals()
 
     def fold(self, chunk: Chunk, events: Events) -> Owners | None:
         """Take in a chunk; return which operation each row is in, ``None`` if no row is."""
@@ -241,6 +275,12 @@ class Operations:
         place[carried + fresh] = old + np.arange(len(fresh))
         table.add(place, owners, events, chunk)
         self._keep(table)
+        if len(owners.begins):
+            self._totals.begin(owners.kind[carried:-1])
+            self.tasks.begin(chunk, owners.begins)
+        self._totals.warn(owners.kind[owners.owner[events.warnings]])
+        for finished in events.ended:
+            self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
         return owners
 
     def prune(self) -> None:
@@ -277,13 +317,14 @@ class Operations:
         begins = np.sort(rows[head])
         own = np.full(len(rows), -1, np.int64)
         own[head] = len(carried) + begins.searchsorted(rows[head])
-        _, owner = fill.latest(head, own, number)
+        owner_before, owner = fill.latest(head, own, number)
         first_kinds = self._table.kind[self._table.row.searchsorted(state.owner[carried])]
         kinds = np.append(np.concatenate((first_kinds, chunk.code[begins] >> 2)), 0)
         # An operation ends at the first exit of its kind; later ones are orphans.
         exits = ~entry & (owner >= 0) & (kind == kinds[owner])
         was_open, is_open = fill.latest(head | exits, head, number >= 0)
         ending = exits & was_open
+        dropping = head & was_open
         after = np.where(is_open, owner, -1)
         numbers_rows = np.concatenate((state.owner[carried], begins + chunk.row))
         last = fill.last
@@ -301,6 +342,9 @@ class Operations:
             owner=spread(chunk, places, after, number),
             ended=owner[ending],
             ended_ts=chunk.ts[rows[ending]],
+            dropped=owner_before[dropping],
+            dropped_ts=chunk.ts[rows[dropping]],
+            kind=kinds.astype(np.uint8),
         )
 
     def _here(self, chunk: Chunk) -> tuple[_Threads, Bool]:

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recordings.ledger.columns import I64, U8, U64, Bool
-from recordings.ledger.snapshot import Extent, Pairing, Regimes
+from recordings.ledger.histogram import exact_sum
+from recordings.ledger.snapshot import Extent, Pairing, Reach, Regimes
 from tracers import arrow
 from tracers.arrow import numbers
 from tracers.layout import Layout
@@ -29,6 +30,7 @@ LISTED: Final = 64
 KEPT: Final = 1 << 19
 
 _ONE: Final = np.uint64(1)
+_TOP: Final = np.uint64((1 << 64) - 1)
 _REGIME: Final = 32  # bit of the regime in a range's class; below it first and last region
 _SILENT: Final = 48  # bit that says a hit is silent
 
@@ -62,6 +64,7 @@ class RangeTable:
         self._regime: U8 = np.zeros(0, np.uint8)
         self._class: I64 = np.zeros(0, np.int64)  # silent, regime, first and last region
         self._warns: Bool = np.zeros(0, np.bool_)
+        self._row: I64 = np.zeros(0, np.int64)  # of the first call, in the recording
         # Written in place unless shared:
         self._populate: I64 = np.zeros(0, np.int64)
         self._free: I64 = np.zeros(0, np.int64)
@@ -69,7 +72,10 @@ class RangeTable:
         self._paired = self._never_populated = self._twice = 0
         self._unknown = 0
         self._by_regime: I64 = np.zeros(len(REGIMES), np.int64)
-        self.would_warn = 0
+        self._lowest: U64 = np.full(len(REGIMES), _TOP)  # addresses of all calls, by regime
+        self._highest: U64 = np.zeros(len(REGIMES), np.uint64)
+        self.would_warn = 0  # calls that the kernel's own comparison is true for
+        self.would_warn_free = 0  # of those, vmemmap_free's
         self.beyond = 0  # calls on ranges that are not in the table
         self._groups: _Groups | None = None
         self._extents: tuple[tuple[Extent, ...], int] | None = None
@@ -85,15 +91,22 @@ class RangeTable:
         other._groups = None  # as large as the table, and made again when it is asked for
         return other
 
-    def fold(self, start: U64, end: U64, free: Bool) -> Classified:
-        """Take in calls in their order (known arguments only); return the regime of each."""
+    def fold(self, start: U64, end: U64, free: Bool, row: I64 | None = None) -> Classified:
+        """Take in calls in their order (known arguments only); return the regime of each.
+
+        ``row``: numbers of the calls' events in the recording; counted from 0 if left out.
+        """
         if not len(start):
             return Classified(np.zeros(0, np.uint8), np.zeros(0, np.bool_))
         index, starts, ends = _ranges(start, end)
-        placed = self._places(starts, ends)
+        first = np.empty(len(starts), np.int64)
+        numbered = np.arange(len(start)) if row is None else row
+        first[index[::-1]] = numbered[::-1]  # the last one written, so the first call, stays
+        placed = self._places(starts, ends, first)
         regimes, warned = placed.regime[index], placed.warns[index]
         self._by_regime = self._by_regime + np.bincount(regimes, minlength=len(REGIMES))
         self.would_warn += int(np.count_nonzero(warned))
+        self.would_warn_free += int(np.count_nonzero(warned & free))
         rows, kept = placed.row, placed.row >= 0
         if not kept.all():
             calls = kept[index]
@@ -124,7 +137,16 @@ class RangeTable:
     def pairing(self) -> Pairing:
         """Which ranges were populated and freed, so far."""
         held = int(np.count_nonzero(self._held))
-        return Pairing(self._paired, held, self._never_populated, self._twice)
+        outside = np.flatnonzero(self._held & hits(self._regime))
+        size = exact_sum(self._end[outside] - self._start[outside])
+        counts = (self._paired, held, self._never_populated, self._twice)
+        return Pairing(*counts, held_outside=len(outside), held_outside_bytes=size)
+
+    def reaches(self) -> tuple[Reach, ...]:
+        """Return the lowest and the highest address of the calls of each regime."""
+        bounds = zip(REGIMES, self._lowest.tolist(), self._highest.tolist(), strict=True)
+        seen = self._by_regime.tolist()
+        return tuple(Reach(*bound) for bound, calls in zip(bounds, seen, strict=True) if calls)
 
     def extents(self) -> tuple[tuple[Extent, ...], int]:
         """Return the merged out-of-window ranges of most calls by address, and how many there are.
@@ -137,8 +159,11 @@ class RangeTable:
             self._extents = self._merge()
         return self._extents
 
-    def _places(self, starts: U64, ends: U64) -> _Placed:
-        """Find distinct ranges, in order of appearance, in the table; new ones get rows."""
+    def _places(self, starts: U64, ends: U64, first: I64) -> _Placed:
+        """Find distinct ranges, in order of appearance, in the table; new ones get rows.
+
+        ``first``: the row of the first call on each.
+        """
         row, known = _find(self._start, self._end, starts, ends)
         if known.all():
             return _Placed(row, self._regime[row], self._warns[row])
@@ -148,6 +173,7 @@ class RangeTable:
         regime[new] = classify(starts[new], ends[new], self._window)
         if self._window is not None:
             warned[new] = warns(starts[new], ends[new], self._window)
+        self._extend(regime[new], starts[new], ends[new])
         out = hits(regime[new])
         outside = new[out][: self._budget - self._outside]
         inside = new[~out][: self._budget - (len(self) - self._outside)]
@@ -159,29 +185,42 @@ class RangeTable:
         row[fresh] = at + np.arange(len(fresh))
         if len(fresh):
             self._outside += len(outside)
-            self._insert(row[fresh], starts[fresh], ends[fresh], regime[fresh], warned[fresh])
+            values = (starts[fresh], ends[fresh], regime[fresh], warned[fresh], first[fresh])
+            self._insert(row[fresh], values)
         return _Placed(row, regime, warned)
 
-    def _insert(self, rows: I64, start: U64, end: U64, regime: U8, warned: Bool) -> None:
-        """Add ranges, sorted, that will be at ``rows``; the arrays are then this table's own."""
+    def _extend(self, regime: U8, start: U64, end: U64) -> None:
+        """Take ranges into the reach of their regimes."""
+        low, high = self._lowest.copy(), self._highest.copy()
+        np.minimum.at(low, regime, start)
+        np.maximum.at(high, regime, np.where(start == end, start, end - _ONE))
+        self._lowest, self._highest = low, high
+
+    def _insert(self, rows: I64, values: tuple[U64, U64, U8, Bool, I64]) -> None:
+        """Add ranges, sorted, that will be at ``rows``; the arrays are then this table's own.
+
+        ``values``: start, end, regime, whether the kernel's comparison is true, first row.
+        """
+        start, end, regime, warned, first = values
         kind = self._classes(start, end, regime)
         kind |= (hits(regime) & ~warned).astype(np.int64) << _SILENT
         none = np.zeros(len(rows), np.int64)
         before = np.ones(len(self) + len(rows), np.bool_)
         before[rows] = False
-        for name, values in (
+        for name, added in (
             ("_start", start),
             ("_end", end),
             ("_regime", regime),
             ("_class", kind),
             ("_warns", warned),
+            ("_row", first),
             ("_populate", none),
             ("_free", none),
             ("_held", none.astype(np.bool_)),
         ):
             old = getattr(self, name)
             merged = np.empty(len(before), old.dtype)
-            merged[before], merged[rows] = old, values
+            merged[before], merged[rows] = old, added
             setattr(self, name, merged)
         self._shared = False
         self._groups = None
@@ -224,8 +263,8 @@ class RangeTable:
             return (), 0
         populate, free = (np.add.reduceat(n[rows], edges) for n in (self._populate, self._free))
         ranges = np.diff(edges, append=len(self._populate[rows]))
-        shown = np.lexsort((reach, begin, -(populate + free)))[:LISTED]
-        shown = shown[np.lexsort((reach[shown], begin[shown]))]
+        shown = _most(populate + free, begin, reach)
+        firsts = np.minimum.reduceat(self._row[rows], edges)
         extents = []
         for at in shown.tolist():
             low, high = int(begin[at]), int(reach[at])
@@ -239,9 +278,25 @@ class RangeTable:
                     populate=int(populate[at]),
                     free=int(free[at]),
                     ranges=int(ranges[at]),
+                    row=int(firsts[at]),
                 )
             )
         return tuple(extents), len(edges)
+
+
+def _most(calls: I64, begin: U64, reach: U64) -> I64:
+    """Return the ``LISTED`` extents of most calls, of equal ones the lowest, by address."""
+    shown = np.arange(len(calls))
+    if len(calls) > LISTED:
+        # Not sorted: there may be as many extents as ranges.
+        least = np.partition(calls, -LISTED)[-LISTED]
+        more, equal = np.flatnonzero(calls > least), np.flatnonzero(calls == least)
+        room = LISTED - len(more)
+        lowest = np.partition(begin[equal], room - 1)[room - 1]
+        equal = equal[begin[equal] <= lowest]
+        equal = equal[np.lexsort((reach[equal], begin[equal]))][:room]
+        shown = np.concatenate((more, equal))
+    return shown[np.lexsort((reach[shown], begin[shown]))]
 
 
 class _Groups(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from recordings.ledger.columns import I64, U64
+from recordings.ledger.columns import I64, U64, Bool
 from recordings.ledger.histogram import exact_sums
 from recordings.ledger.snapshot import Series
 from tracers.events import Kind
@@ -21,7 +21,9 @@ BINS: Final = 256
 TIMED: Final = (Kind.SECTION_ADD, Kind.ADD_PAGES, Kind.POPULATE, Kind.FREE)
 
 _MIN_SHIFT: Final = 10  # 1.024 µs: finer bins than the clock's own grain say nothing
-_HITS, _WARNINGS, _FIRST_KIND = 0, 1, 2  # rows of the table; then count, low, high of each kind
+#: Rows of the table: hits, WARNs, operations' begins and ends (adds, then removes); then count, low
+#: and high of each kind.
+_HITS, _WARNINGS, _OPERATIONS, _FIRST_KIND = 0, 1, 2, 6
 
 
 class TimeBins:
@@ -66,6 +68,12 @@ class TimeBins:
         """Count warnings at these times."""
         self._table[_WARNINGS] += self._count(ts)
 
+    def add_operations(self, ts: U64, removes: Bool, *, ended: bool) -> None:
+        """Count operations that began (or ``ended``) at these times; ``removes`` tells the side."""
+        if len(ts):
+            for side, here in enumerate((~removes, removes)):
+                self._table[_OPERATIONS + 2 * side + ended] += self._count(ts[here])
+
     def add_finished(self, kind: Kind, ts: U64, duration: U64) -> None:
         """Count calls of ``kind`` that ended at these times."""
         if kind not in TIMED or not len(ts):
@@ -95,6 +103,8 @@ class TimeBins:
             timing_kind=kind,
             timing_count=tuple(counts[kind]),
             timing_ns=tuple(low + (high << 32) for low, high in sums),
+            adds=tuple(zip(*rows[_OPERATIONS : _OPERATIONS + 2], strict=True)),
+            removes=tuple(zip(*rows[_OPERATIONS + 2 : _OPERATIONS + 4], strict=True)),
         )
 
     def _bins(self, ts: U64) -> I64:

@@ -102,6 +102,28 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationTotal:
+    """All operations of one kind together, however many there were."""
+
+    kind: Kind
+    operations: int = 0
+    warnings: int = 0  # WARNs inside
+    warn_ns: int = 0  # the time of those that ended
+    inner_ns: int = (
+        0  # time of finished __add_pages and __remove_pages calls inside (not the operation)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A thread that made operations."""
+
+    comm: str | None  # unescaped
+    tid: int | None
+    removes: bool  # memunmap_pages or __remove_pages; else memremap_pages or __add_pages
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One populate or free call, for the list of the newest."""
 
@@ -132,6 +154,19 @@ class Extent:
     free: int  # calls
     ranges: int = 0  # distinct ranges merged
     silent: bool = False  # the kernel's own check lets them pass
+    row: int = 0  # number of the first call's event in the recording
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the calls of one regime reach: of all of them, however many ranges there are.
+
+    Meaningful where no call of the regime goes past 2^64: inside, below and above.
+    """
+
+    regime: str
+    start: int  # lowest address
+    last: int  # highest address, inclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +177,8 @@ class Pairing:
     never_freed: int = 0
     never_populated: int = 0  # freed, but populated before the recording or by a lost call
     populated_twice: int = 0
+    held_outside: int = 0  # of ``never_freed``, those outside the window
+    held_outside_bytes: int = 0  # their sizes together
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +206,9 @@ class Series:
     timing_kind: Kind
     timing_count: tuple[int, ...]
     timing_ns: tuple[int, ...]
+    #: Operations that begin and end in the bin: those that add memory, and those that remove it.
+    adds: tuple[tuple[int, int], ...] = ()
+    removes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +223,7 @@ class Snapshot:
     derived: int  # of populate + free, those derived
     regimes: Regimes
     would_warn: int  # calls for which the kernel's own comparison is true
+    would_warn_free: int  # of those, vmemmap_free's
     warnings: int
     warn_ns: int
     sites: tuple[SiteCount, ...]  # most frequent first
@@ -190,6 +231,10 @@ class Snapshot:
     section_add_reason: str | None  # why there is no timing of SECTION_ADD, else None
     operations: tuple[Operation, ...]  # in order of start, the newest 200
     operations_total: int
+    totals: tuple[OperationTotal, ...]  # of all operations, by kind, those that occurred
+    tasks: tuple[Task, ...]  # whose operations they are, the first 64 in order of appearance
+    tasks_beyond: bool  # there were others
+    reaches: tuple[Reach, ...]  # by regime, those that occurred
     pairing: Pairing
     losses: Losses
     unfinished: tuple[Unfinished, ...]  # the newest 100

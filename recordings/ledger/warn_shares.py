@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The slowdown as one number: the share of hot-add and hot-remove that was spent inside WARN.
 
-Only given where it is known: every operation is listed, and the WARNs of an operation fit into the
-memory hotplug call inside it.
+Only given where it is known: the WARNs of the operations fit into the memory hotplug calls inside
+them.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,36 @@ class WarnShare:
         return self.warn_ns / self.total_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Time of memremap_pages or memunmap_pages that is outside of the calls of a ``WarnShare``."""
+
+    kind: Kind  # MEMREMAP or MEMUNMAP
+    outside_ns: int
+    total_ns: int
+
+
 def warn_shares(snapshot: Snapshot) -> tuple[WarnShare, ...]:
     """Return the known shares, hot-add before hot-remove; often both, maybe neither."""
-    if snapshot.operations_total > len(snapshot.operations):
-        return ()
     shares = []
     for what, kind, outer in _CALLS:
         timing = snapshot.timings.get(kind)
-        spent = sum(op.warn_ns for op in snapshot.operations if op.kind in (kind, outer))
+        spent = sum(total.warn_ns for total in snapshot.totals if total.kind in (kind, outer))
         if timing and 0 < spent <= timing.total_ns:
             shares.append(WarnShare(what, kind, spent, timing.total_ns))
     return tuple(shares)
+
+
+def around(snapshot: Snapshot) -> tuple[Around, ...]:
+    """Return what memremap_pages and memunmap_pages took outside of the memory hotplug in them.
+
+    Only where it is known: every one of them ended, none inside another.
+    """
+    found = []
+    for _, _, kind in _CALLS:
+        timing = snapshot.timings.get(kind)
+        total = next((total for total in snapshot.totals if total.kind is kind), None)
+        whole = timing and total and timing.count == total.operations
+        if timing and total and whole and total.inner_ns <= timing.total_ns:
+            found.append(Around(kind, timing.total_ns - total.inner_ns, timing.total_ns))
+    return tuple(found)

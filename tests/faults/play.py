@@ -15,7 +15,7 @@ def main(path: Path) -> None:
     """Play, with a view after each step, and seek over all of it."""
     with open_recording(path) as recording:
         replay = Replay(recording, speed=MAX_SPEED)
-        while replay.index_some() or not replay.at_end:
+        while replay.read_some() or not replay.at_end:
             replay.advance(1)
             replay.view()
         rows = replay.timeline.rows

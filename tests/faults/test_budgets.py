@@ -20,9 +20,9 @@ from recordings.format.reader import open_recording
 from recordings.format.schema import to_schema
 from recordings.ledger import columns, operations, ranges, spans, warn_sites
 from recordings.ledger.ledger import Ledger
-from recordings.ledger.memory import sizes, together
 from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.samples import sample_path
+from tests.faults.ledger_memory import held
 from tests.recordings.made import PATIENCE_S, events, foreign, metas, record
 from tests.tui.small_recordings import MACHINE, WINDOW
 from tracers.batch import Batch
@@ -57,7 +57,7 @@ def told(batches: list[pa.RecordBatch], rows: int = 65_536) -> Snapshot:
     for batch in batches:
         for part in cut(batch, rows):
             ledger.fold(part)
-            assert together([sizes(ledger)]) < LEDGER_MIB * MIB
+            assert held(ledger) < LEDGER_MIB * MIB
     return ledger.snapshot(final=True)
 
 

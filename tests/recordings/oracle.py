@@ -122,6 +122,10 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
             elif kind in ("populate", "free"):
                 before["call"]["duration"] = lasted
     pairing["never_freed"] = sum(held.values())
+    for (start, end), mapped in held.items():
+        if mapped and regime(start, end, window) not in ("inside", "unknown"):
+            pairing["held_outside"] += 1
+            pairing["held_outside_bytes"] += (end - start) % 2**64
     unfinished = sorted([*dropped, *open_calls.values()], key=lambda call: call["row"])
     return {
         "said": said,

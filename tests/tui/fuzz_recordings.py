@@ -8,7 +8,7 @@ whole list of promises; test_forged.py runs it on a few.
 
 No error but one of ours, of one line; no warning; JSON is strict; no control character in any
 text; exit codes of the documented set; sums add up, and the same numbers from any cut into
-batches; never "clean" with losses; a view depends on the position alone.
+batches; never "clean" with losses; what has passed depends on the position alone.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from recordings.export import FORMATS, total_losses
 from recordings.export import export as export_to
 from recordings.ledger.columns import COLUMNS
 from recordings.ledger.ledger import Ledger
-from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.ledger.snapshot import Verdict
 from recordings.reports.compare_json import comparison_dict
 from recordings.reports.compare_text import render as render_comparison
 from tests.recordings.format import forge
@@ -62,7 +62,8 @@ from tui.commands.report import report
 from tui.commands.window import explain, window
 from tui.dashboard.app import ReplayApp
 from tui.playback.replay import MAX_SPEED, Replay
-from tui.widgets import address_map, over_time, timing, verdict
+from tui.playback.timeline import Passed
+from tui.widgets import address_map, headline, timeline, timing
 from tui.widgets.calls import CallsTable
 from tui.widgets.operations import OperationsTable
 from tui.widgets.regimes import RegimesPanel
@@ -370,9 +371,9 @@ _READERS: Final[dict[str, Callable[[bytes, pa.Table], None]]] = {
 
 
 def check_replay(recording: OpenRecording, choose: random.Random) -> None:
-    """A view depends on the position alone, whatever led there."""
-    replay = Replay(recording, stride=choose.choice((1, 7, 64, 65536)), max_checkpoints=8)
-    views: dict[int, Snapshot] = {}
+    """The numbers are of what was read, what has passed is of the position, whatever led there."""
+    replay = Replay(recording)
+    passed: dict[int, Passed] = {}
     times = (recording.snapshot.first_ns, recording.snapshot.last_ns)
     honest = times == (replay.timeline.first_ns, replay.timeline.last_ns)  # or the index lies
     moves: list[Callable[[], object]] = [
@@ -382,22 +383,30 @@ def check_replay(recording: OpenRecording, choose: random.Random) -> None:
         lambda: replay.seek_row(choose.randint(-1, recording.rows + 1)),
         lambda: replay.step(choose.choice((-100, -1, 1, 100))),
         replay.next_hit, replay.previous_hit, replay.home, replay.end, replay.toggle,
-        replay.faster, replay.slower, replay.index_some,
+        replay.next_operation, replay.previous_operation,
+        replay.faster, replay.slower, replay.read_some,
         lambda: replay.set_speed(choose.choice((0.25, 1.0, 64.0, MAX_SPEED))),
     ]  # fmt: skip
     for _ in range(30):
         choose.choice(moves)()
         view = replay.view()
         assert 0 <= view.row <= view.rows == recording.snapshot.events
+        assert 0 <= view.read <= 1
         assert _is_plain(view.note)
         if view.time_ns is not None and honest:
             assert view.first_ns <= view.time_ns <= view.last_ns
-        assert views.setdefault(view.row, view.snapshot) == view.snapshot
+        if view.passed is not None:
+            assert passed.setdefault(view.row, view.passed) == view.passed
+    check_panels(recording, replay)
+    replay.read_all()
     replay.end()
-    assert replay.view().snapshot == recording.snapshot
-    for position in choose.sample(sorted(views), min(4, len(views))):
+    view, whole = replay.view(), recording.snapshot
+    assert view.snapshot == whole
+    assert view.passed == Passed(whole.populate + whole.free, whole.hits, whole.warnings)
+    for position in choose.sample(sorted(passed), min(4, len(passed))):
         replay.seek_row(position)
-        assert replay.view().snapshot == views[position]
+        assert replay.view().passed == passed[position]
+        assert replay.view().snapshot is view.snapshot
         check_panels(recording, replay)
     while not replay.at_end:
         before = replay.row
@@ -411,13 +420,13 @@ def check_panels(recording: OpenRecording, replay: Replay) -> None:
     """Panels draw any view; nothing of a file moves the cursor or reads as markup."""
     view, header = replay.view(), recording.header
     panels = [
-        verdict.VerdictPanel(header, recording.problems, id="verdict"),
-        address_map.VaStrip(recording.window, header.machine.layout, id="strip"),
+        headline.Headline(header, recording.problems, id="headline"),
+        address_map.AddressMap(recording.window, header.machine.layout, id="map"),
         RegimesPanel(id="regimes"),
         WarningsPanel(id="warnings"),
         timing.TimingTable(id="timing"),
         timing.Histogram(id="histogram"),
-        over_time.OverTime(id="overtime"),
+        timeline.Timeline(id="timeline"),
         ReplayBar(id="replay"),
     ]
     for panel in panels:

@@ -26,7 +26,7 @@ from textual.worker import Worker, WorkerState
 
 from recordings.format.header import Header
 from recordings.format.reader import Recording
-from recordings.ledger.snapshot import Call, Operation
+from recordings.ledger.snapshot import Call
 from tui.dashboard.terminal import (
     HungUp,
     SignalWaker,
@@ -37,10 +37,11 @@ from tui.dashboard.terminal import (
 )
 from tui.dashboard.themes import DARK, FALLBACK, LIGHT
 from tui.playback.player import MAX_SPEED, Command, Player, PlayerView, Replay
-from tui.screens.dashboard import Dashboard
+from tui.screens.dashboard import PAGES, Dashboard
 from tui.screens.explain import ExplainScreen
 from tui.screens.help import KEYS, HelpScreen
 from tui.screens.probes import ProbesScreen
+from tui.widgets.asked import SeekWanted
 from tui.widgets.table import KeyedTable
 
 #: What a key press of ← → and of shift+← → seeks, as parts of the recording.
@@ -63,6 +64,10 @@ _HIT_KEYS = Binding.Group("hit", compact=True)
 COMMON_KEYS: Final = (
     Binding("enter", "explain", "explain", show=False),
     Binding("v", "page", "view"),
+    *(
+        Binding(str(number), f"page({number})", name, show=False)
+        for number, name in enumerate(PAGES, 1)
+    ),
     Binding("p", "probes", "probes", show=False),
     Binding("t", "theme", "dark/light", show=False),
     Binding("question_mark", "help", "help", key_display="?"),
@@ -177,11 +182,14 @@ class ScopeApp(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer ``page`` only where there are pages."""
-        return action != "page" or self.dashboard.has_pages
+        return action != "page" or bool(parameters) or self.dashboard.has_pages
 
-    def action_page(self) -> None:
-        """Turn the page of a low screen."""
-        self.dashboard.turn_page()
+    def action_page(self, number: int | None = None) -> None:
+        """Turn the page of a low screen, or show one by its number from 1."""
+        if number is None:
+            self.dashboard.turn_page()
+        else:
+            self.dashboard.show_page(number - 1)
 
     def action_theme(self) -> None:
         """Change between dark and light."""
@@ -200,16 +208,11 @@ class ScopeApp(App[None]):
         self.dashboard.choose_call()
 
     def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
-        """Explain a call, go to an operation."""
+        """Explain a call."""
         row = message.row
         if isinstance(row, Call):
             first = self.view.first_ns if self.view else None
             self.push_screen(ExplainScreen(self.header, row, first or 0))
-        elif isinstance(row, Operation):
-            self.go_to(row.start_ns)
-
-    def go_to(self, time_ns: int) -> None:
-        """Show the moment ``time_ns`` of the trace's clock, where the past can be seen."""
 
     async def action_quit(self) -> None:
         """Leave."""
@@ -247,8 +250,10 @@ class ReplayApp(ScopeApp):
         Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
         Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
         Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
-        Binding("n", "hit('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
-        Binding("N", "hit('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("n", "do('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
+        Binding("N", "do('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("o", "do('next_operation')", "operation", show=False),
+        Binding("O", "do('previous_operation')", "operation back", show=False),
         Binding("shift+left", "seek_fine(-1)", "finer", show=False),
         Binding("shift+right", "seek_fine(1)", "finer", show=False),
         Binding("comma", "step(-1)", "event back", show=False),
@@ -277,6 +282,7 @@ class ReplayApp(ScopeApp):
 
     def on_ready(self) -> None:
         """Start the player, now that there is a screen to show its views."""
+        gc.freeze()  # what was imported and mounted stays: no collection need go through it
         speed, paused = self._replay_options
         replay = Replay(self.recording, speed=speed, paused=paused)
         self.player = Player(replay, clock=self._clock)
@@ -307,14 +313,9 @@ class ReplayApp(ScopeApp):
         """Move by single events."""
         self._send(partial(_step, rows=rows))
 
-    def action_hit(self, command: str) -> None:
-        """Go to a hit, and show it as the newest call."""
-        self.dashboard.follow_calls()
-        self._send(getattr(Replay, command))
-
-    def go_to(self, time_ns: int) -> None:
-        """Seek to ``time_ns``."""
-        self._send(partial(_seek_time, time_ns=time_ns))
+    def on_seek_wanted(self, message: SeekWanted) -> None:
+        """Go to the moment that was clicked."""
+        self._send(partial(_seek_time, time_ns=message.time_ns))
 
 
 def _seek(replay: Replay, *, fraction: float) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recordings.capture.drain import Capture
-from tui.playback.replay import LiveStatus, PlayerView
+from tui.playback.timeline import Passed
+from tui.playback.view import LiveStatus, PlayerView
 
 if TYPE_CHECKING:
     from recordings.ledger.snapshot import Snapshot
@@ -78,6 +79,7 @@ class LivePlayer:
         shown, out = self._shown, capture.out
         return PlayerView(
             snapshot=shown,
+            read=1.0,
             row=shown.events,
             rows=shown.events,
             time_ns=shown.last_ns,
@@ -86,6 +88,7 @@ class LivePlayer:
             speed=1.0,
             paused=self._paused,
             at_end=not capture.running,
+            passed=Passed(shown.populate + shown.free, shown.hits, shown.warnings),
             live=LiveStatus(
                 engine=capture.header.origin.get("live", ""),
                 elapsed_s=int(now - capture.started),

@@ -2,7 +2,7 @@
 """Plays a recording in time: a thin thread around ``tui.playback.replay``'s synchronous core.
 
 No Textual here. ``Player.run`` is the body of a worker thread: it serves commands from a queue,
-moves the core's clock, builds checkpoints while there is nothing else to do, and publishes one
+moves the core's clock, reads the recording while there is nothing else to do, and publishes one
 frozen ``PlayerView`` a tick. An error ends it with that exception, which the caller must show.
 """
 
@@ -11,12 +11,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from tui.playback.replay import MAX_SPEED, SPEEDS, PlayerView, Replay
+from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
+from tui.playback.view import PlayerView
+from tui.playback.whole import PIECE
 
 __all__ = ["MAX_SPEED", "SPEEDS", "TICK_S", "Command", "Player", "PlayerView", "Replay"]
 
-#: Time between two views, seconds.
+#: Time between two views, seconds: where every event of true time or slower is to be seen, and
+#: where only the clock moves, or more than eyes can follow.
 TICK_S: Final = 1 / 30
+SLOW_TICK_S: Final = 1 / 10
 
 #: What the UI may ask for: a method of ``Replay`` or anything that takes one.
 Command = Callable[[Replay], None]
@@ -31,10 +35,11 @@ class Player:
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         tick_s: float = TICK_S,
+        slow_tick_s: float = SLOW_TICK_S,
     ) -> None:
         self.replay = replay
         self._clock = clock
-        self._tick_s = tick_s
+        self._tick_ns, self._slow_tick_ns = int(tick_s * 1e9), int(slow_tick_s * 1e9)
         self._commands: queue.Queue[Command | None] = queue.Queue()
         self.stopped = False
 
@@ -56,14 +61,17 @@ class Player:
 
         At most one view per tick and command. Whatever goes wrong is raised.
         """
-        replay, shown = self.replay, self.replay.view()
+        replay = self.replay
+        # What is read in a moment is on the screen from its first frame on.
+        reading = True
+        while reading and replay.whole.events < PIECE:
+            reading = replay.read_some()
+        shown = replay.view()
         publish(shown)
-        indexing = True
         last = tick = self._clock()
-        tick_ns = int(self._tick_s * 1e9)
         while not self.stopped:
-            indexing = indexing and replay.index_some()
-            command, received = self._next(indexing, tick + tick_ns - self._clock())
+            reading = reading and replay.read_some()
+            command, received = self._next(reading, tick)
             now = self._clock()
             replay.advance(now - last)
             last = now
@@ -72,8 +80,9 @@ class Player:
                     if command is None or self.stopped:
                         return
                     command(replay)
-                # Also before a wait without end: the position reached must be shown.
-                if received or now - tick >= tick_ns or not replay.playing:
+                # Also before a wait without end: what was reached must be shown.
+                idle = not reading and not replay.playing
+                if received or idle or now - tick >= self._interval(shown):
                     tick = now
                     view = replay.view()
                     if view != shown:
@@ -83,13 +92,20 @@ class Player:
                 if received:
                     self._commands.task_done()
 
-    def _next(self, indexing: bool, left_ns: int) -> tuple[Command | None, bool]:
+    def _interval(self, shown: PlayerView | None = None) -> int:
+        """Nanoseconds from a view to the next; without ``shown`` if there is something to see."""
+        moved = shown is None or self.replay.row != shown.row
+        return self._tick_ns if self.replay.speed <= 1 and moved else self._slow_tick_ns
+
+    def _next(self, reading: bool, tick: int) -> tuple[Command | None, bool]:
         """Wait for a command as long as there is nothing else to do."""
         timeout_s: float | None = None  # for ever
-        if indexing or (self.replay.playing and self.replay.speed == MAX_SPEED):
+        if reading:
             timeout_s = 0.0
         elif self.replay.playing:
-            timeout_s = max(0.0, left_ns / 1e9)
+            left = tick + self._interval() - self._clock()
+            # A tick that showed nothing new is followed by another wait.
+            timeout_s = (left if left > 0 else self._interval()) / 1e9
         try:
             return self._commands.get(block=timeout_s != 0.0, timeout=timeout_s or None), True
         except queue.Empty:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Maps time to rows and rows to time in a recording, slices it, and finds the next hit.
+"""Maps time to rows and rows to time in a recording, and finds and counts calls, hits and WARNs.
 
 A *position* is a number of rows, 0 to ``rows``: that many have happened. Time is the running
 maximum of the rows' clocks, so positions are monotonic in time even where CPUs' buffers were
@@ -7,7 +7,9 @@ merged slightly out of order. No Python loop here goes over events, only over ba
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, cast
 
 import numpy as np
@@ -15,20 +17,46 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.format.reader import Recording
-from recordings.ledger.columns import COLUMNS
+from recordings.format.reader import BatchInfo, Recording
+from recordings.ledger.columns import codeset
 from tracers import regimes
-from tracers.batch import Batch
 from tracers.codes import codes
 from tracers.events import Kind, Phase
-from tracers.window import Window
 
-#: Decoded batches kept: the one being played, its neighbours and the indexer's; fewer where they
-#: are large, for a batch may have a million rows and any text.
+#: Batches whose places are kept; of each some 20 bytes a row.
 CACHED_BATCHES: Final = 6
-CACHED_BYTES: Final = 128 << 20
+#: Gaps told apart at most; beyond, neighbours are told as one.
+MAX_GAPS: Final = 256
 
-_HIT_COLUMNS: Final = ("kind", "phase", "start", "end")
+_COLUMNS: Final = ("ts_ns", "kind", "phase", "start", "end")
+_BEGINS: Final = (Phase.ENTRY, Phase.POINT)
+_CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
+_WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
+_OPERATIONS: Final = (Kind.MEMREMAP, Kind.MEMUNMAP, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+_ENTRIES: Final = codeset(_OPERATIONS, (Phase.ENTRY,))
+
+Offsets = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What has happened up to a position."""
+
+    calls: int
+    hits: int
+    warnings: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where in one batch things are: offsets of its rows, ascending."""
+
+    clock: npt.NDArray[np.uint64]  # of every row: running maximum, over all batches before it, too
+    calls: Offsets
+    hits: Offsets
+    warnings: Offsets
+    entries: Offsets  # of calls that can be operations
+    entry_kinds: npt.NDArray[np.uint8]
 
 
 class Timeline:
@@ -36,9 +64,10 @@ class Timeline:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._cache: OrderedDict[int, pa.RecordBatch] = OrderedDict()
+        self._window = recording.header.machine.window
+        self._cache: OrderedDict[int, _Places] = OrderedDict()
         self._hitless: set[int] = set()  # batches known to hold no hit
-        index = self._index = recording.index
+        index = recording.index
         self._ends: npt.NDArray[np.int64] = np.cumsum(
             np.array([info.rows for info in index], np.int64)
         )
@@ -48,6 +77,7 @@ class Timeline:
         self._latest: npt.NDArray[np.uint64] = np.maximum.accumulate(
             np.array([info.last_ts if info.rows else 0 for info in index], np.uint64)
         )
+        self.gaps = _gaps(index, self.first_ns or 0, torn=recording.ended is None)
 
     @property
     def rows(self) -> int:
@@ -62,7 +92,7 @@ class Timeline:
         batch = int(np.searchsorted(self._latest, moment, side="right"))
         if batch >= len(self._ends):
             return self.rows
-        clock = self._clock(batch)
+        clock = self._places(batch).clock
         return self._start(batch) + int(np.searchsorted(clock, moment, side="right"))
 
     def time_of(self, position: int) -> int | None:
@@ -70,44 +100,50 @@ class Timeline:
         if position <= 0 or not self.rows:
             return self.first_ns
         batch = self._batch_of(min(position, self.rows) - 1)
-        return int(self._clock(batch)[min(position, self.rows) - 1 - self._start(batch)])
+        return int(self._places(batch).clock[min(position, self.rows) - 1 - self._start(batch)])
 
-    def slices(self, start: int, stop: int) -> Iterator[Batch]:
-        """Yield the rows from position ``start`` to ``stop``, batch by batch.
+    def between(self, start: int, stop: int) -> Passed:
+        """Count what happens from position ``start`` to ``stop``; reads the batches between."""
+        calls = hits = warnings = 0
+        if start < stop:
+            for number in range(self._batch_of(start), self._batch_of(stop - 1) + 1):
+                places, first = self._places(number), self._start(number)
+                low, high = max(0, start - first), stop - first
+                calls += _count(places.calls, low, high)
+                hits += _count(places.hits, low, high)
+                warnings += _count(places.warnings, low, high)
+        return Passed(calls, hits, warnings)
 
-        A batch's losses come with its last row, an empty batch's when its place is reached.
-        ``start`` -1 is before the empty batches at the very beginning, 0 after them.
-        """
-        first = int(np.searchsorted(self._ends, start, side="right"))
-        for number in range(first, len(self._ends)):
-            low = self._start(number)
-            high = int(self._ends[number])
-            if low > stop or (low == stop and high > low):
-                return
-            begin, end = max(start, low), min(stop, high)
-            events = self._batch(number).slice(begin - low, end - begin)
-            if end < high:
-                yield Batch(events)
-                return
-            info = self._index[number]
-            yield Batch(events, info.losses)
-
-    def next_hit(self, position: int, window: Window) -> int | None:
+    def next_hit(self, position: int) -> int | None:
         """Return the row of the first out-of-window call at or after ``position``."""
+        return self._next(position, self._hits)
+
+    def previous_hit(self, position: int) -> int | None:
+        """Return the row of the last out-of-window call before ``position``."""
+        return self._previous(position, self._hits)
+
+    def next_entry(self, position: int, kinds: Collection[Kind]) -> int | None:
+        """Return the row of the first entry of one of ``kinds`` at or after ``position``."""
+        return self._next(position, lambda number: self._entries(number, kinds))
+
+    def previous_entry(self, position: int, kinds: Collection[Kind]) -> int | None:
+        """Return the row of the last entry of one of ``kinds`` before ``position``."""
+        return self._previous(position, lambda number: self._entries(number, kinds))
+
+    def _next(self, position: int, of: Callable[[int], Offsets]) -> int | None:
         for number in range(self._batch_of(position), len(self._ends)):
-            hits = self._hits(number, window)
-            after = hits[np.searchsorted(hits, position - self._start(number)) :]
+            start, found = self._start(number), of(number)
+            after = found[np.searchsorted(found, max(0, position - start)) :]
             if len(after):
-                return self._start(number) + int(after[0])
+                return start + int(after[0])
         return None
 
-    def previous_hit(self, position: int, window: Window) -> int | None:
-        """Return the row of the last out-of-window call before ``position``."""
+    def _previous(self, position: int, of: Callable[[int], Offsets]) -> int | None:
         for number in range(min(self._batch_of(position), len(self._ends) - 1), -1, -1):
-            hits = self._hits(number, window)
-            before = hits[: np.searchsorted(hits, position - self._start(number))]
+            start, found = self._start(number), of(number)
+            before = found[: np.searchsorted(found, max(0, position - start))]
             if len(before):
-                return self._start(number) + int(before[-1])
+                return start + int(before[-1])
         return None
 
     def _start(self, number: int) -> int:
@@ -116,50 +152,73 @@ class Timeline:
     def _batch_of(self, row: int) -> int:
         return int(np.searchsorted(self._ends, row, side="right"))
 
-    def _batch(self, number: int) -> pa.RecordBatch:
-        batch = self._cache.pop(number, None)
-        if batch is None:
-            batch = self._recording.read(number, COLUMNS)
-            room = CACHED_BYTES - self._size(number, batch)
-            while self._cache and (
-                len(self._cache) >= CACHED_BATCHES
-                or sum(self._size(*item) for item in self._cache.items()) > room
-            ):
+    def _hits(self, number: int) -> Offsets:
+        if number in self._hitless:
+            return np.empty(0, np.uint32)
+        return self._places(number).hits
+
+    def _entries(self, number: int, kinds: Collection[Kind]) -> Offsets:
+        places = self._places(number)
+        return places.entries[np.isin(places.entry_kinds, list(kinds))]
+
+    def _places(self, number: int) -> _Places:
+        places = self._cache.pop(number, None)
+        if places is None:
+            while len(self._cache) >= CACHED_BATCHES:
                 self._cache.popitem(last=False)
-        self._cache[number] = batch
-        return batch
+            places = self._find(self._recording.read(number, _COLUMNS), number)
+            if not len(places.hits):
+                self._hitless.add(number)
+        self._cache[number] = places
+        return places
 
-    def _size(self, number: int, batch: pa.RecordBatch) -> int:
-        """Return the bytes of a decoded batch; uncompressed, it holds its whole message."""
-        return max(int(batch.nbytes), self._index[number].size)
-
-    def _clock(self, number: int) -> npt.NDArray[np.uint64]:
-        """Running maximum of time, over the batch and all before it."""
-        clock = np.maximum.accumulate(_u64(self._batch(number).column("ts_ns")))
+    def _find(self, batch: pa.RecordBatch, number: int) -> _Places:
+        clock = np.maximum.accumulate(_u64(batch.column("ts_ns")))
         if number:
             np.maximum(clock, self._latest[number - 1], out=clock)
-        return clock
-
-    def _hits(self, number: int, window: Window) -> npt.NDArray[np.int64]:
-        """Offsets, ascending, of a batch's populate and free calls that are not inside."""
-        if number in self._hitless:
-            return np.empty(0, np.int64)
-        batch = self._cache.get(number)
-        if batch is None:
-            batch = self._recording.read(number, _HIT_COLUMNS)
         kind = codes(batch.column("kind"), Kind)
-        phase = codes(batch.column("phase"), Phase)
+        code = (kind << np.uint8(2)) | codes(batch.column("phase"), Phase)
+        calls, entries = np.flatnonzero(_CALLS[code]), np.flatnonzero(_ENTRIES[code])
         start, end = batch.column("start"), batch.column("end")
-        out = regimes.hits(regimes.classify(_u64(start), _u64(end), window))
-        out &= (kind == Kind.POPULATE) | (kind == Kind.FREE)
-        out &= (phase == Phase.ENTRY) | (phase == Phase.POINT)
+        regime = regimes.classify(_u64(start)[calls], _u64(end)[calls], self._window)
+        out = regimes.hits(regime)
         for column in (start, end):
             if column.null_count:
-                out &= column.is_valid().to_numpy(zero_copy_only=False)
-        hits = cast("npt.NDArray[np.int64]", np.flatnonzero(out))
-        if not len(hits):
-            self._hitless.add(number)
-        return hits
+                out &= column.is_valid().to_numpy(zero_copy_only=False)[calls]
+        return _Places(
+            clock=clock,
+            calls=calls.astype(np.uint32),
+            hits=calls[out].astype(np.uint32),
+            warnings=np.flatnonzero(_WARNINGS[code]).astype(np.uint32),
+            entries=entries.astype(np.uint32),
+            entry_kinds=kind[entries],
+        )
+
+
+def _count(offsets: Offsets, low: int, high: int) -> int:
+    first, last = np.searchsorted(offsets, (low, high))
+    return int(last - first)
+
+
+def _gaps(
+    index: tuple[BatchInfo, ...], first_ns: int, *, torn: bool
+) -> tuple[tuple[int, int], ...]:
+    """Return the stretches of time, start and end, in which events are known to be missing."""
+    gaps = [(info.first_ts, info.last_ts) for info in index if info.losses and info.rows]
+    at = first_ns
+    for before, after in pairwise(index):
+        at = max(at, before.last_ts if before.rows else 0)
+        if after.seq > before.seq + 1:
+            gaps.append((at, max(at, after.first_ts if after.rows else at)))
+        elif after.losses and not after.rows:
+            gaps.append((at, at))
+    if torn and index:
+        last = max(at, index[-1].last_ts if index[-1].rows else 0)
+        gaps.append((last, last))
+    gaps.sort()
+    step = -(-len(gaps) // MAX_GAPS) or 1
+    groups = [gaps[at : at + step] for at in range(0, len(gaps), step)]
+    return tuple((group[0][0], max(end for _, end in group)) for group in groups)
 
 
 def _u64(column: pa.Array) -> npt.NDArray[np.uint64]:

@@ -3,36 +3,36 @@
 
 The screen knows nothing of recordings or threads. Which panels show is decided by the terminal's
 size (style.tcss, by breakpoint classes); on low screens the block at the bottom is one page of
-several, turned with ``v``.
+several: ``v`` turns them, and each has a number.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Vertical
 from textual.events import Resize
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from recordings.format.header import Header
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
-from tui.widgets.address_map import VaStrip
+from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
+from tui.widgets.findings import cost, counted, fit, word
+from tui.widgets.headline import Headline
 from tui.widgets.operations import OperationsTable
-from tui.widgets.over_time import OverTime
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
-from tui.widgets.table import KeyedTable
+from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
-from tui.widgets.verdict import VerdictPanel, cost, headline, word
 from tui.widgets.warnings import WarningsPanel
 
-#: What ``v`` turns through on low screens, as classes of the screen.
-PAGES: Final = ("calls", "operations", "timing", "overtime")
+#: Pages of the block at the bottom, as classes of the screen: what a key of their number shows.
+PAGES: Final = ("operations", "calls", "sites", "times")
 
 
 class Tiny(Static):
@@ -45,13 +45,14 @@ class Tiny(Static):
         playing = "live" if view.live else "playing"
         state = "end" if view.at_end else "paused" if view.paused else playing
         speed = "" if view.live else speed_text(view.speed)
+        width = max(1, self.size.width)
         self.update(
             content(
                 line((f" {name} ", f"bold reverse {colour}")),
-                line(headline(snapshot, at_end=view.at_end)),
-                line(cost(snapshot).partition(":")[0]),
+                fit([counted(snapshot, final=view.final)], width),
+                fit(cost(snapshot), width),
                 line(f"{state} {words.seconds(view.elapsed_ns)} {speed}"),
-                line(("the panels need 72x22; q quits", MUTED)),
+                line(("the panels need 60x20; q quits", MUTED)),
             )
         )
 
@@ -59,16 +60,17 @@ class Tiny(Static):
 class Dashboard(Screen[None]):
     """Lays out the panels; ``show`` updates them."""
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (72, "-narrow"), (120, "-wide")]  # noqa: RUF012
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (22, "-short"), (40, "-tall"), (48, "-high")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (120, "-wide"), (150, "-broad")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"),
+    ]  # fmt: skip
     AUTO_FOCUS = "#calls"
 
     def __init__(self, header: Header, problems: Sequence[str]) -> None:
-        super().__init__(classes="page-calls")
+        super().__init__(classes="page-operations")
         self._header = header
         self._problems = problems
         self._page = 0
-        self._verdict_class = ""
         self._shows: tuple[Callable[[PlayerView], None], ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -76,19 +78,19 @@ class Dashboard(Screen[None]):
         machine = self._header.machine
         yield Tiny(id="tiny")
         with Vertical(id="panels"):
-            yield VerdictPanel(self._header, self._problems, id="verdict")
-            yield VaStrip(machine.window, machine.layout, id="strip")
-            with Horizontal(id="numbers"):
-                yield RegimesPanel(id="regimes")
-                yield WarningsPanel(id="warnings")
-                yield OverTime(id="overtime")
-            with Horizontal(id="lower"):
-                with Vertical(id="tables"):
-                    yield OperationsTable(id="operations")
-                    yield CallsTable(id="calls")
-                with Vertical(id="times"):
-                    yield Histogram(id="histogram")
-                    yield TimingTable(id="timing")
+            yield Headline(self._header, self._problems, id="headline")
+            yield AddressMap(machine.window, machine.layout, id="map")
+            yield Timeline(id="timeline")
+            with Container(id="lower"):
+                yield OperationsTable(id="operations")
+                yield CallsTable(id="calls")
+                with Container(id="detail"):
+                    with Container(id="sites"):
+                        yield WarningsPanel(id="warnings")
+                        yield RegimesPanel(id="regimes")
+                    with Container(id="times"):
+                        yield Histogram(id="histogram")
+                        yield TimingTable(id="timing")
         yield ReplayBar(id="replay")
         yield Footer(show_command_palette=False, compact=True)
 
@@ -103,18 +105,15 @@ class Dashboard(Screen[None]):
             show(view)
         if self.has_class("-slim") or self.has_class("-flat"):
             self.query_one(Tiny).show(view)
-        self._colour(view)
 
     def fail(self, message: str) -> None:
         """Show an error where the verdict stands; the last view stays."""
-        panel = self.query_one(VerdictPanel)
-        panel.fail(message)
-        panel.add_class("-error")
+        self.query_one(Headline).fail(message)
 
     @property
     def has_pages(self) -> bool:
         """Whether the screen is so low that panels take turns."""
-        return self.has_class("-short")
+        return self.has_class("-low") or self.has_class("-short")
 
     def check_message_enabled(self, message: Message) -> bool:
         """Drop a size that has changed since.
@@ -131,24 +130,19 @@ class Dashboard(Screen[None]):
 
     def turn_page(self) -> None:
         """Show the next page at the bottom of a low screen."""
+        self.show_page((self._page + 1) % len(PAGES))
+
+    def show_page(self, page: int) -> None:
+        """Show a page at the bottom, by its number from 0, and give it the focus."""
+        if not 0 <= page < len(PAGES):
+            return
         self.remove_class(f"page-{PAGES[self._page]}")
-        self._page = (self._page + 1) % len(PAGES)
-        self.add_class(f"page-{PAGES[self._page]}")
-        name = PAGES[self._page]
-        target = self.query_one(f"#{name}")
-        if isinstance(target, KeyedTable):
+        self._page = page
+        self.add_class(f"page-{PAGES[page]}")
+        target = self.query_one(f"#{PAGES[page]}")
+        if target.focusable:
             target.focus()
 
     def choose_call(self) -> None:
         """Choose the calls table's row."""
         self.query_one(CallsTable).action_choose()
-
-    def follow_calls(self) -> None:
-        """Put the calls table's cursor on the newest call."""
-        self.query_one(CallsTable).follow()
-
-    def _colour(self, view: PlayerView) -> None:
-        verdict_class = word(view)[1].replace("$", "-")
-        if verdict_class != self._verdict_class:
-            self._verdict_class = verdict_class
-            self.query_one(VerdictPanel).set_classes(f"panel {verdict_class}")

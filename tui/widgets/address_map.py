@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The VA strip: draws the window among its neighbours in address order, and where the hits land.
+"""The address map: draws the window among its neighbours in address order, and where hits land.
 
 The whole 64-bit space cannot be drawn to scale (a user half is 2^31 times a PCI I/O area), so
-the strip is schematic: regions in address order, each with its own linear scale. Addresses
+the map is schematic: regions in address order, each with its own linear scale. Addresses
 wrap at 2^64, so the user half stands after the end of the kernel half, where a call that
-runs past the end really goes.
+runs past the end really goes. It is made for all hits of the recording, so that nothing moves
+while playing: those that have passed are coloured.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+
+from textual import events
 
 from recordings.ledger.snapshot import Extent
 from recordings.wording.escape import printable
 from tracers.explain import judged
 from tracers.layout import Layout, Region
 from tracers.window import Window
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
+from tui.widgets.asked import FilterWanted
 from tui.widgets.panel import MUTED, Line, Panel, line
 
 _TOP = 1 << 64
@@ -176,12 +181,12 @@ def _spread(shown: Sequence[Segment], width: int) -> list[Segment]:
     return [replace(segment, width=w) for segment, w in zip(shown, widths, strict=True)]
 
 
-def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, str]]:
-    """Return the cells of a segment as (text, regime): marks where hits land, else blanks.
+def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, Extent | None]]:
+    """Return the cells of a segment: marks where hits land and of what, else blanks.
 
     A silent hit has a mark of its own, in the colour of its regime.
     """
-    cells = [(" ", "")] * segment.width
+    cells: list[tuple[str, Extent | None]] = [(" ", None)] * segment.width
     span = segment.end - segment.start
     for extent in extents:
         for low, high in pieces(extent):
@@ -192,7 +197,7 @@ def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, str]]:
             last = (high - segment.start - 1) * segment.width // span
             for cell in range(first, last + 1):
                 mark = words.SILENT if extent.silent else words.mark(extent.regime)
-                cells[cell] = (mark, extent.regime)
+                cells[cell] = (mark, extent)
     return cells
 
 
@@ -231,17 +236,19 @@ def _free(row: Sequence[str], at: int, length: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The values of a view that the strip shows."""
+    """The values of a view that the map shows."""
 
     extents: tuple[Extent, ...]
     extents_total: int
     inside: int
+    passed: frozenset[int]  # rows of the extents whose first call has passed
 
 
-class VaStrip(Panel[Facts]):
-    """Draws the strip; three lines at least: names, marks, addresses."""
+class AddressMap(Panel[Facts]):
+    """Draws the map; three lines at least: names, marks, addresses."""
 
-    BORDER_TITLE = "Where the calls land (schematic: each region on its own linear scale)"
+    BORDER_TITLE = "Where the calls lie: click a region or a hit to see its calls alone"
+    BORDER_SUBTITLE = "schematic: each region on a scale of its own"
 
     def __init__(self, window: Window | None, layout: Layout | None, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -251,14 +258,20 @@ class VaStrip(Panel[Facts]):
     def facts(self, view: PlayerView) -> Facts:
         """Return the extents of the hits and how many calls lie inside."""
         snapshot = view.snapshot
-        return Facts(snapshot.extents, snapshot.extents_total, snapshot.regimes.inside)
+        return Facts(
+            snapshot.extents,
+            snapshot.extents_total,
+            snapshot.regimes.inside,
+            frozenset(extent.row for extent in snapshot.extents if extent.row < view.row),
+        )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return names, marks, addresses, and the extents in words."""
         if self._window is None:
             return [line(("the window is not known, so no address can be placed", "$text-warning"))]
         shown = choose(self._segments, facts.extents, width)
-        listed = max(1, min(len(facts.extents), height - 4)) if facts.extents else 0
+        # Hits of one kind are in the headline; of several, each where there is height.
+        listed = max(0, min(len(facts.extents), height - 4)) if len(facts.extents) > 1 else 0
         hanging = max(1, min(2, height - 2 - listed))
         # Lines to spare make the marks taller.
         tall = max(1, min(2, height - 1 - listed - hanging))
@@ -276,6 +289,9 @@ class VaStrip(Panel[Facts]):
             sized = f"{name} {words.size(segment.end - segment.start)}"
             if segment.role in ("window", "gap", "hole") and len(sized) + 2 <= segment.width:
                 name = sized
+            counted = f"{name} · {words.calls(segment.hits, 'hit')}"
+            if segment.hits and len(counted) + 2 <= segment.width:
+                name = counted
             style = {"window": "bold", "gap": MUTED, "hole": MUTED}.get(segment.role, "")
             parts += [("│", MUTED), (f"{name:^{segment.width}}", _styled(segment, style))]
         return line(*parts, ("│", MUTED))
@@ -290,11 +306,35 @@ class VaStrip(Panel[Facts]):
                 text = fitting[0] if fitting else words.mark("inside")
                 parts.append((f"{text:^{segment.width}}", _styled(segment, "$regime-inside")))
                 continue
-            parts += [
-                (text, _styled(segment, f"bold {words.regime_style(regime)}" if regime else ""))
-                for text, regime in marks(segment, facts.extents)
-            ]
+            for (mark, style), group in groupby(marks(segment, facts.extents), self._cell(facts)):
+                parts.append((mark * len(list(group)), _styled(segment, style)))
         return line(*parts, ("│", MUTED))
+
+    def _cell(self, facts: Facts) -> Callable[[tuple[str, Extent | None]], tuple[str, str]]:
+        """Return what tells the mark and the style of a cell."""
+
+        def cell(mark: tuple[str, Extent | None]) -> tuple[str, str]:
+            text, extent = mark
+            if extent is None:
+                return text, ""
+            happened = extent.row in facts.passed
+            return text, f"bold {words.regime_style(extent.regime)}" if happened else MUTED
+
+        return cell
+
+    def on_click(self, event: events.Click) -> None:
+        """Ask for the calls of what is under the pointer: a hit, the window, a region."""
+        offset = event.get_content_offset(self)
+        if self._window is None or self._facts is None or offset is None:
+            return
+        text = wanted(
+            choose(self._segments, self._facts.extents, self.size.width),
+            self._facts.extents,
+            offset.x,
+            hits=offset.y > 0,
+        )
+        if text:
+            self.post_message(FilterWanted(text))
 
     def _extents(self, facts: Facts, width: int, listed: int) -> list[Line]:
         lines = []
@@ -316,6 +356,25 @@ class VaStrip(Panel[Facts]):
             style = words.regime_style(extent.regime)
             lines.append(line((head, f"bold {style}"), f" {text}  ", ("  ".join(kept), MUTED)))
         return lines
+
+
+def wanted(shown: Sequence[Segment], extents: Sequence[Extent], x: int, *, hits: bool) -> str:
+    """Return the filter for what stands at cell ``x``: "addr:0x…-0x…", end exclusive, or "".
+
+    ``hits``: of a hit there, that hit's stretch of addresses alone.
+    """
+    left = 0
+    for segment in shown:
+        cell = x - left - 1
+        if 0 <= cell < segment.width:
+            extent = marks(segment, extents)[cell][1] if hits else None
+            if extent is not None:
+                return f"addr:0x{extent.start:x}-0x{extent.end or _TOP:x}"
+            if segment.role == "window":
+                return "regime:inside"
+            return f"addr:0x{segment.start:x}-0x{segment.end:x}"
+        left += segment.width + 1
+    return ""
 
 
 def _styled(segment: Segment, style: str) -> str:

@@ -9,7 +9,7 @@ from textual.content import Content
 from recordings.ledger.snapshot import Call
 from recordings.wording.escape import printable
 from tracers.events import Source
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 
@@ -34,7 +34,7 @@ class CallsTable(KeyedTable[Call]):
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
         columns: list[Column[Call]] = [
-            Column("time", 10, self._time, right=True),
+            Column("time", 12, self._time, right=True),
             Column("call", 17, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Lists the operations: one memremap_pages or memunmap_pages each, with all it caused."""
 
-from typing import ClassVar
-
-from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from recordings.ledger.snapshot import Operation
 from recordings.wording.escape import printable
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 
@@ -33,12 +30,10 @@ def _number(number: int, style: str) -> Cell:
 class OperationsTable(KeyedTable[Operation]):
     """One line per operation, newest first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "go there")]
-
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
         columns: list[Column[Operation]] = [
-            Column("time", 10, self._time, right=True),
+            Column("time", 12, self._time, right=True),
             Column("operation", 14, lambda op: (words.function(op.kind), "strong")),
             Column("task", 12, self._who, rank=3, grows=True),
             Column("pfn+pages (hex)", 22, _range, rank=5),

@@ -9,6 +9,7 @@ differ from those on screen are rendered again. Text is taken literally: no mark
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.content import Content
@@ -16,7 +17,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 
 FactsT = TypeVar("FactsT")
 
@@ -34,6 +35,34 @@ def line(*parts: str | tuple[str, str]) -> Line:
 def content(*lines: Line) -> Content:
     """Return lines as Content, for Textual's own widgets."""
     return Content("\n").join([Content.assemble(*parts) for parts in lines])
+
+
+def differing(before: Line, after: Line, width: int) -> tuple[int, int]:
+    """Return the cells, first and end, in which two drawn lines of ``width`` cells may differ."""
+    if not before:
+        return 0, width
+    first = _same(before, after)
+    last = width
+    if sum(cell_len(text) for text, _ in before) == sum(cell_len(text) for text, _ in after):
+        mirrored = (tuple((text[::-1], style) for text, style in reversed(one))
+                    for one in (before, after))  # fmt: skip
+        last = min(width, sum(cell_len(text) for text, _ in after) - _same(*mirrored))
+    return (first, last) if first < last else (0, width)
+
+
+def _same(one: Line, other: Line) -> int:
+    """Return how many cells at the beginning of two lines are the same."""
+    cells = 0
+    for (text, style), (other_text, other_style) in zip(one, other, strict=False):
+        if style != other_style:
+            break
+        pairs = enumerate(zip(text, other_text, strict=False))
+        shorter = min(len(text), len(other_text))
+        common = next((at for at, (left, right) in pairs if left != right), shorter)
+        cells += cell_len(text[:common])
+        if text != other_text:
+            break
+    return cells
 
 
 class Panel(Widget, Generic[FactsT]):
@@ -79,7 +108,13 @@ class Panel(Widget, Generic[FactsT]):
         for y in changed:
             self._rendered.pop(y, None)
         if changed:
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
+            lines = (before[y] if y < len(before) else () for y in changed)
+            spans = (differing(old, drawn[y], width) for old, y in zip(lines, changed, strict=True))
+            regions = [
+                Region(first, y, last - first, 1)
+                for (first, last), y in zip(spans, changed, strict=True)
+            ]
+            self.refresh(*regions)
 
     def on_resize(self) -> None:
         """Draw for the new size."""

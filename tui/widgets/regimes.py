@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass, fields
 from textwrap import wrap
 
 from recordings.ledger.snapshot import Regimes
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

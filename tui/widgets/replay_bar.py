@@ -4,8 +4,11 @@
 from dataclasses import dataclass
 
 from recordings.wording.escape import printable
-from tui.playback.replay import MAX_SPEED, LiveStatus, PlayerView
+from tui.playback.replay import MAX_SPEED
+from tui.playback.timeline import Passed
+from tui.playback.view import LiveStatus, PlayerView
 from tui.widgets import words
+from tui.widgets.findings import Part, fit
 from tui.widgets.panel import MUTED, Line, Panel, line
 
 
@@ -21,6 +24,11 @@ class Facts:
     state: str
     note: str
     live: LiveStatus | None
+    passed: Passed | None = None
+    hits: int = 0  # of the whole recording, as far as it was read
+    warnings: int = 0
+    losses: str = ""
+    clock_ns: int | None = None
 
 
 def speed_text(speed: float) -> str:
@@ -29,7 +37,7 @@ def speed_text(speed: float) -> str:
 
 
 class ReplayBar(Panel[Facts]):
-    """One line; the progress graph takes the width the text leaves."""
+    """One line: where the replay is, and what has passed of what there is."""
 
     def facts(self, view: PlayerView) -> Facts:
         """Return position, time, speed and state."""
@@ -37,39 +45,52 @@ class ReplayBar(Panel[Facts]):
             state = "‖ PAUSED" if view.paused else "■ ended" if view.at_end else "► LIVE"
             return Facts(view.row, view.rows, 0, 0, 1.0, state, view.note, view.live)
         state = "■ end" if view.at_end else "‖ paused" if view.paused else "► playing"
+        snapshot = view.snapshot
         return Facts(
-            view.row, view.rows, view.elapsed_ns, view.length_ns, view.speed, state, view.note, None
+            view.row,
+            view.rows,
+            view.elapsed_ns,
+            view.length_ns,
+            view.speed,
+            state,
+            view.note,
+            None,
+            view.passed,
+            snapshot.hits,
+            snapshot.warnings,
+            snapshot.losses.describe() if snapshot.losses else "lost 0",
+            view.time_ns,
         )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return the bar; at the left what changes most, at the right what rarely does."""
         if facts.live is not None:
             return [live_line(facts, facts.live, width)]
-        left = f"{facts.state:<9} "
         length = words.seconds(facts.length_ns)
         moment = f"{facts.elapsed_ns / 1e9:.3f}".rjust(len(length) - 2)
-        clock = f" {moment} / {length}"
         digits = len(words.count(facts.rows))
-        tail = [
-            f"  {speed_text(facts.speed):>5}",
-            f"  event {words.count(facts.row):>{digits}} of {words.count(facts.rows)}",
+        parts = [
+            Part(0, (f"{facts.state:<9}",), "bold $primary"),
+            Part(0, (f"{moment} / {length}",), "bold"),
         ]
         if facts.note:
-            tail.insert(0, f"  {facts.note}")
-        while len(tail) > 1 and width - len(left + clock + "".join(tail)) < 10:
-            tail.pop()
-        room = max(0, width - len(left + clock + "".join(tail)))
-        part = facts.elapsed_ns / facts.length_ns if facts.length_ns else float(facts.row > 0)
-        full = min(room, round(room * part))
-        return [
-            line(
-                (left, "bold $primary"),
-                ("━" * full, "$primary"),
-                ("─" * (room - full), MUTED),
-                (clock, "bold"),
-                ("".join(tail), ""),
-            )
-        ]
+            parts.append(Part(1, (facts.note,), "bold $warning"))
+        event = f"{words.count(facts.row):>{digits}}"
+        told = f"event {event} of {words.count(facts.rows)}"
+        parts.append(Part(2, (told, f"{event}/{words.count(facts.rows)}")))
+        parts.append(Part(1, (f"{speed_text(facts.speed):>5}",)))
+        if (passed := facts.passed) is not None:
+            for what, here, all_of_them in (
+                ("hits", passed.hits, facts.hits),
+                ("WARNs", passed.warnings, facts.warnings),
+            ):
+                number = words.count(all_of_them)
+                told = f"{what} {words.count(here):>{len(number)}} of {number}"
+                parts.append(Part(3, (told,)))
+        parts.append(Part(4, (facts.losses,), MUTED if facts.losses == "lost 0" else "$warning"))
+        if facts.clock_ns is not None:
+            parts.append(Part(5, (f"trace clock {facts.clock_ns / 1e9:.6f}",), MUTED))
+        return [fit(parts, width, "   ")]
 
 
 def live_line(facts: Facts, live: LiveStatus, width: int) -> Line:

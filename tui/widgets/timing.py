@@ -15,7 +15,7 @@ from recordings.ledger.snapshot import Timing
 from recordings.wording.escape import printable
 from tracers.events import Kind
 from tracers.kernel_functions import TABLE
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from recordings.ledger.snapshot import SiteCount
 from recordings.wording.escape import printable
-from tui.playback.replay import PlayerView
+from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recordings.analysis.refused_calls import RefusedCounter
-from recordings.analysis.what_if import Warn, WhatIf, judge_what_if, remedies
+from recordings.analysis.what_if import Warn, WhatIf, judge_what_if, remedies, warning_once
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
@@ -72,6 +72,8 @@ def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(ca
     storm = trace(captures, STORM)
     warned = lasted(storm, "warn")
     assert found.fired.saved_ns == sum(warned) - 2 * max(warned)
+    with open_recording(samples / "storm.arrows") as recording:
+        assert warning_once(fold(recording)) == found.fired  # from the numbers alone
     # a lower bound of what the patch really saved, and not an empty one
     for saving, kind in zip(found.fired.savings, ("add_pages", "remove_pages"), strict=True):
         really = sum(lasted(storm, kind)) - sum(lasted(patched, kind))

@@ -2,13 +2,14 @@
 """Ranges: pairing by exact range, and merging of those outside the window."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recordings.ledger.ranges import RangeTable
-from recordings.ledger.snapshot import Pairing
+from recordings.ledger.ranges import LISTED, RangeTable
+from recordings.ledger.snapshot import Pairing, Reach
 from tests.recordings import oracle, traces
 from tracers.layout import Layout, Region, layout_for
 from tracers.regimes import REGIMES
@@ -51,14 +52,61 @@ def test_each_kind_of_mismatch():
         (*three, True),
     ]
     assert folded(calls).pairing == Pairing(
-        paired=1, never_freed=1, never_populated=2, populated_twice=1
+        paired=1,
+        never_freed=1,
+        never_populated=2,
+        populated_twice=1,
+        held_outside=1,
+        held_outside_bytes=MIB2,
     )
 
 
 def test_an_overlapping_range_is_another_range():
     """The kernel undoes and frees exactly what it populated (mm/sparse.c)."""
     calls = [(END, END + 2 * MIB2, False), (END, END + MIB2, True)]
-    assert folded(calls).pairing == Pairing(never_freed=1, never_populated=1)
+    assert folded(calls).pairing == Pairing(
+        never_freed=1, never_populated=1, held_outside=1, held_outside_bytes=2 * MIB2
+    )
+
+
+def test_of_those_still_mapped_the_ones_inside_are_told_apart():
+    inside, outside = (START, START + MIB2), (END, END + 2 * MIB2)
+    told_of = folded([(*inside, False), (*outside, False)]).pairing
+    assert (told_of.never_freed, told_of.held_outside) == (2, 1)
+    assert told_of.held_outside_bytes == 2 * MIB2
+
+
+def test_how_far_calls_reach_is_of_all_of_them_beyond_the_budget_too():
+    calls = [(END + n * MIB2, END + (n + 1) * MIB2, False) for n in (2, 7, 1)]
+    calls += [(START + MIB2, START + 2 * MIB2, True), (TOP - MIB2, TOP % 2**64, False)]
+    for budget in (1, 100):
+        sections = RangeTable(LAB, None, budget=budget)
+        for start, end, free in calls:
+            arrays = (np.array([value], np.uint64) for value in (start, end))
+            sections.fold(*arrays, np.array([free]))
+        assert sections.reaches() == (
+            Reach("inside", START + MIB2, START + 2 * MIB2 - 1),
+            Reach("above", END + MIB2, TOP - 1),
+        )
+
+
+def test_extents_say_when_they_were_first_touched():
+    calls = [(END + n * MIB2, END + (n + 1) * MIB2, False) for n in (9, 1, 0, 9, 1)]
+    arrays = (np.array(column, np.uint64) for column in zip(*[c[:2] for c in calls], strict=True))
+    sections = RangeTable(LAB, None)
+    sections.fold(*arrays, np.zeros(5, np.bool_), np.array([10, 20, 30, 40, 50]))
+    assert [(e.start, e.row) for e in sections.extents()[0]] == [(END, 20), (END + 9 * MIB2, 10)]
+
+
+def test_the_extents_listed_are_those_of_most_calls_then_the_lowest():
+    """More of equal weight than are listed, and heavier ones at the top: a plain sort agrees."""
+    rng = np.random.default_rng(1)
+    starts = [END + 2 * MIB2 * n for n in rng.permutation(300).tolist()]
+    calls = [(s, s + MIB2, False) for s in starts for _ in range(1 + s // MIB2 // 2 % 3)]
+    counts = Counter(call[0] for call in calls)
+    most = sorted(counts, key=lambda start: (-counts[start], start))[:LISTED]
+    extents, total = folded(calls).extents()
+    assert (total, [e.start for e in extents]) == (300, sorted(most))
 
 
 def test_touching_ranges_merge_and_count_their_calls():
@@ -152,8 +200,9 @@ def test_pairing_as_retold(calls):
     ]  # fmt: skip
     pairing = oracle.tell(rows, traces.WINDOW)["pairing"]
     expected = Pairing(
-        pairing["paired"], pairing["never_freed"], pairing["never_populated"], pairing["twice"]
-    )
+        pairing["paired"], pairing["never_freed"], pairing["never_populated"], pairing["twice"],
+        pairing["held_outside"], pairing["held_outside_bytes"],
+    )  # fmt: skip
     for at_once in (True, False):
         sections = folded(calls, at_once=at_once)
         assert sections.pairing == expected
@@ -175,7 +224,7 @@ def test_a_copy_is_not_written_to():
     sections = folded(calls)
     other = sections.copy()
     other.fold(*(np.array([v], np.uint64) for v in calls[0][:2]), np.array([True]))
-    assert sections.pairing == Pairing(never_freed=1)
+    assert sections.pairing == Pairing(never_freed=1, held_outside=1, held_outside_bytes=MIB2)
     assert other.pairing == Pairing(paired=1)
     assert [e.free for e in sections.extents()[0]] == [0]
 

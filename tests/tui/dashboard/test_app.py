@@ -21,9 +21,11 @@ from tui.dashboard.themes import DARK, LIGHT
 from tui.playback.player import MAX_SPEED
 from tui.screens.explain import ExplainScreen
 from tui.screens.help import HelpScreen
+from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
 from tui.widgets.operations import OperationsTable
 from tui.widgets.panel import Panel
+from tui.widgets.timeline import LABEL, Timeline, room
 
 HOSTILE = "\x1b]0;x\x07[bold]"
 
@@ -112,13 +114,12 @@ async def test_space_pauses_and_goes_on_and_time_passes(storm):
 
 
 async def test_enter_explains_a_call(storm):
-    async with running(storm, "n", "enter") as (app, pilot):
+    async with running(storm, "down", "enter") as (app, pilot):
         assert isinstance(app.screen, ExplainScreen)
         shown = screen_text(app)
-        assert "vmemmap_populate, event #2" in shown
-        assert "0xffffffff40000000 - 0xffffffff40200000" in shown
-        assert "0xffffffff40000000" in shown
-        assert "derived, not observed" in shown
+        assert "vmemmap_free, event #" in shown
+        assert "0xffffffff44c00000 - 0xffffffff44e00000" in shown  # the last but one of 40
+        assert "0xffffffff44c00000" in shown
         assert "vmcoreinfo" in shown
         await press(app, pilot, "escape")
         assert app.screen is app.dashboard
@@ -139,29 +140,74 @@ async def test_help_opens_and_closes(storm):
         assert app.screen is app.dashboard
 
 
-async def test_tab_moves_between_the_tables_and_enter_on_an_operation_goes_there(storm):
-    async with running(storm, "end", "tab") as (app, pilot):
+async def test_tab_moves_between_the_tables_and_no_choice_moves_time(storm):
+    async with running(storm, "full_stop", "tab") as (app, pilot):
         assert isinstance(app.focused, OperationsTable)
-        await press(app, pilot, "enter")  # the newest: memunmap, 135.1 ms in
-        assert app.view.elapsed_ns == 135_100_000
+        await press(app, pilot, "enter")
+        assert app.view.row == 1
+        await pilot.click(OperationsTable, offset=(5, 3))
+        await settle(app, pilot)
+        assert app.view.row == 1
         await press(app, pilot, "tab")
         assert isinstance(app.focused, CallsTable)
 
 
-async def test_the_cursor_stays_on_its_call_while_newer_ones_arrive(storm):
-    async with running(storm, *["n"] * 5, "down", "down") as (app, pilot):
+async def test_operation_keys_move_by_operations(storm):
+    async with running(storm, "o") as (app, pilot):
+        assert app.view.row == 1
+        await press(app, pilot, "o")
+        assert app.view.elapsed_ns == 135_100_000  # the memunmap
+        await press(app, pilot, "O")
+        assert app.view.row == 1
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
+async def test_a_click_on_the_timeline_goes_there_and_a_drag_follows(storm, size):
+    async with running(storm, size=size) as (app, pilot):
+        line = app.dashboard.query_one(Timeline)
+        cells, left = room(line.size.width), LABEL + line.gutter.left
+        await pilot.mouse_down(line, offset=(left + cells // 2, 2))
+        await settle(app, pilot)
+        assert app.view.elapsed_ns == pytest.approx(99_600_000, abs=199_200_000 / cells)
+        await pilot.hover(line, offset=(left + cells // 4, 2))
+        await settle(app, pilot)
+        assert app.view.elapsed_ns == pytest.approx(49_800_000, abs=199_200_000 / cells)
+        await pilot.hover(line, offset=(left + cells - 1, 2))
+        await pilot.mouse_up(line, offset=(left + cells - 1, 2))
+        await settle(app, pilot)
+        assert app.view.at_end
+        await pilot.hover(line, offset=(left + 3, 2))  # the button is up
+        await settle(app, pilot)
+        assert app.view.at_end
+        await pilot.click(line, offset=(left, 2))
+        await settle(app, pilot)
+        assert app.view.row == 0
+
+
+async def test_a_click_on_the_map_asks_for_what_is_there(storm, monkeypatch):
+    asked = []
+    heard = lambda _, message: asked.append(message.text)  # noqa: E731
+    monkeypatch.setattr(ReplayApp, "on_filter_wanted", heard, raising=False)
+    async with running(storm) as (app, pilot):
+        shown = app.dashboard.query_one(AddressMap)
+        line = screen_text(app).splitlines()[shown.region.y + 2]
+        first = shown.region.x
+        for x, y in ((line.index("↑"), 2), (line.index("↑"), 1), (line.index("│ │") + 3, 2)):
+            await pilot.click(shown, offset=(x - first, y))
+    assert asked == [
+        "addr:0xffffffff40000000-0xffffffff45000000",  # the hits: 40 sections of 2 MiB
+        "addr:0xffffffff00000000-0x10000000000000000",  # the region they lie in
+        "addr:0xffffff8000000000-0xffffffc000000000",  # the linear map, of 39 bits
+    ]
+
+
+async def test_the_lists_do_not_depend_on_the_position(storm):
+    async with running(storm, "down", "down") as (app, pilot):
         calls = app.dashboard.query_one(CallsTable)
         chosen = calls.chosen_row
+        await press(app, pilot, "end", "home", "n", "n", "right")
+        assert calls.chosen_row is chosen
         assert calls.index == 2
-        for _ in range(30):
-            app.player.send(lambda replay: replay.seek_row(replay.row + 3))
-        await settle(app, pilot)
-        assert calls.chosen_row.row == chosen.row
-        assert calls.index == 32
-        await press(app, pilot, "home")
-        assert calls.chosen_row is None
-        await press(app, pilot, "end")
-        assert calls.index == 0  # its call went away: it follows again
 
 
 async def test_only_new_lines_are_drawn(storm):
@@ -195,16 +241,46 @@ async def test_theme_key(storm):
         assert app.theme == LIGHT.name
 
 
-async def test_pages_of_a_low_screen(storm):
-    async with running(storm, "end", size=(80, 24)) as (app, pilot):
-        for title in ("Newest calls", "Operations", "How long ", "Over time", "Newest calls"):
-            assert title in screen_text(app)
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_pages_of_a_low_screen(storm, size):
+    titles = ("Operations", "Newest calls", "WARNs by site", "How long ")
+    async with running(storm, "end", size=size) as (app, pilot):
+        for title in (*titles, titles[0]):
+            assert [name for name in titles if name in screen_text(app)] == [title]
             await press(app, pilot, "v")
+        for key, title in enumerate(titles, 1):
+            await press(app, pilot, str(key))
+            assert [name for name in titles if name in screen_text(app)] == [title]
+
+
+@pytest.mark.parametrize("size", [(120, 30), (160, 24)])
+async def test_a_low_and_wide_screen_has_two_pages_side_by_side(storm, size):
+    async with running(storm, size=size) as (app, pilot):
+        for key, titles in (("2", ("Operations", "Newest calls")),
+                            ("3", ("WARNs by site", "Calls by regime")),
+                            ("4", ("How long ", "Time per call"))):  # fmt: skip
+            await press(app, pilot, key)
+            shown = screen_text(app)
+            assert all(title in shown for title in titles)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 30), (160, 50), (250, 70), (80, 50)])
+async def test_no_size_leaves_half_of_the_screen_blank(storm, size):
+    """The lower block is all panels, each as wide and as high as the grid gives it."""
+    async with running(storm, size=size) as (app, _):
+        block = app.dashboard.query_one("#lower").region
+        covered = set()
+        for panel in app.dashboard.query("#lower .panel"):
+            if panel.display and panel.region:
+                covered |= {(x, y) for y in range(panel.region.y, panel.region.bottom)
+                            for x in range(panel.region.x, panel.region.right)}  # fmt: skip
+        assert len(covered) >= 0.9 * block.area
+        assert block.height >= size[1] / 3
 
 
 SIZES = [
-    (160, 50), (80, 24), (120, 40), (80, 50), (160, 24), (250, 70), (72, 22), (100, 30),
-    (71, 40), (100, 21), (40, 10), (20, 5),
+    (160, 50), (80, 24), (120, 40), (80, 50), (160, 24), (250, 70), (60, 20), (100, 30),
+    (59, 40), (100, 19), (40, 10), (20, 5),
 ]  # fmt: skip
 
 
@@ -213,8 +289,8 @@ SIZES = [
 async def test_the_verdict_is_on_every_screen(storm, size, position):
     async with running(storm, position, size=size) as (app, _):
         shown = screen_text(app)
-        assert ("NOTHING YET" if position == "home" else "OUT OF RANGE") in shown
-        if size[0] >= 72 and size[1] >= 22:
+        assert "OUT OF RANGE" in shown  # before anything was played, too
+        if size[0] >= 60 and size[1] >= 20:
             assert "WINDOW" in shown
             assert "0xfffffffe00000000 - 0xffffffff00000000" in shown
             assert "quit" in shown
@@ -227,7 +303,7 @@ async def test_a_new_size_is_filled_at_once(storm, size):
     async with running(storm, "end", size=(40, 10)) as (app, pilot):
         await pilot.resize_terminal(*size)
         await settle(app, pilot)
-        assert "Newest calls" in screen_text(app)
+        assert "Operations" in screen_text(app)
         await pilot.resize_terminal(40, 10)
         await settle(app, pilot)
         assert "q quits" in screen_text(app)
@@ -242,8 +318,9 @@ async def test_hostile_text_is_shown_and_not_obeyed(make: Make):
     recording = make(rows, header=Header(machine=machine, notes=(HOSTILE,)))
     async with running(recording, *["n"] * 4) as (app, pilot):
         shown = screen_text(app)
-        assert shown.count(r"\x1b]0;x\x07[bold]") == 3  # release, problem, WARN site
-        assert shown.count(r"\x1b]0;") == 8  # and, clipped: four calls, one operation
+        # who, release; problem; note; the name on the bar; two WARN sites
+        assert shown.count(r"\x1b]0;x\x07[bold]") == 7
+        await press(app, pilot, "pagedown")  # a populate, whose task is insmod
         await press(app, pilot, "enter")
         assert r"\x1b]0;x\x07[bold]" in screen_text(app)
         assert "\x1b" not in app.export_screenshot()
@@ -255,10 +332,10 @@ async def test_losses_are_on_the_screen(make: Make):
 
 
 async def test_derived_calls_are_marked(storm):
-    async with running(storm, "n") as (app, _):
+    async with running(storm, "2", *["pagedown"] * 2) as (app, _):
         shown = screen_text(app)
         assert "populate†" in shown
-        assert "† 1 call derived" in shown
+        assert "† 40 derived" in shown
 
 
 async def test_an_error_in_the_player_is_shown_and_gives_the_exit_code(storm):

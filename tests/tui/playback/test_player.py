@@ -2,10 +2,13 @@
 """The thread around the core: commands in order, views only on change, errors raised."""
 
 import threading
+import time
+from dataclasses import replace
 
 import pytest
 
 from tests.tui.small_recordings import MS
+from tui.playback import player as player_module
 from tui.playback.player import MAX_SPEED, Player, PlayerView, Replay
 
 
@@ -16,7 +19,7 @@ class Running:
         self.now = 0
         self.views: list[PlayerView] = []
         self.error: BaseException | None = None
-        self.player = Player(replay, clock=lambda: self.now, tick_s=tick_s)
+        self.player = Player(replay, clock=lambda: self.now, tick_s=tick_s, slow_tick_s=tick_s)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -48,6 +51,7 @@ def test_commands_are_done_in_order_and_shown(running):
     for command, row in ((Replay.end, 288), (Replay.home, 0), (Replay.next_hit, 3)):
         assert running.do(command).row == row
     assert [view.row for view in running.views] == [0, 288, 0, 3]
+    assert all(view.final for view in running.views)  # it is small: read before the first frame
 
 
 def test_what_changes_nothing_publishes_nothing(running):
@@ -67,7 +71,7 @@ def test_time_passes_before_a_command_not_after_it(running):
 
 def test_the_end_is_shown_though_no_tick_is_due(storm):
     ended = threading.Event()
-    player = Player(Replay(storm, speed=MAX_SPEED), clock=lambda: 0, tick_s=3600)
+    player = Player(Replay(storm, speed=MAX_SPEED), clock=lambda: 0, tick_s=0.01, slow_tick_s=0.01)
     thread = threading.Thread(
         target=player.run, args=[lambda view: view.at_end and ended.set()], daemon=True
     )
@@ -103,11 +107,31 @@ def test_stopping_does_not_wait_for_commands_that_have_not_begun(storm):
     assert done == []
 
 
-def test_checkpoints_are_made_while_idle(storm):
-    replay = Replay(storm, paused=True, stride=32)
-    running = Running(replay)
-    for _ in range(12):  # a slice is folded before each command is taken
+def test_a_large_one_is_read_behind_the_first_frame(storm, monkeypatch):
+    monkeypatch.setattr(player_module, "PIECE", 1)
+    running = Running(Replay(storm, paused=True))
+    while not running.views[-1:] or not running.views[-1].final:
         running.do(Replay.home)
     running.stop()
-    assert replay.row == 0
-    assert replay.checkpoints == tuple(range(0, 288, 32))
+    first, *_, last = running.views
+    assert first.read < 1
+    assert last.snapshot.hits == 80
+
+
+@pytest.mark.parametrize(("speed", "row_moves", "views"), [(1, True, 31), (1, False, 11),
+                                                           (64, True, 11)])  # fmt: skip
+def test_views_a_second(storm, speed, row_moves, views):
+    """30 where each event can be seen, 10 where only the clock moves or all is too fast."""
+    replay = Replay(storm, speed=speed)
+    moved = iter(range(10**9))
+    replay.advance = lambda _: setattr(replay, "row", next(moved) if row_moves else 0)
+    times = []
+    player = Player(replay)
+    thread = threading.Thread(target=player.run, args=[lambda _: times.append(time.monotonic())])
+    inner = replay.view
+    replay.view = lambda: replace(inner(), time_ns=time.monotonic_ns())
+    thread.start()
+    time.sleep(1)
+    player.stop()
+    thread.join(30)
+    assert views / 2 < len(times) <= views + 1

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The synchronous core: pacing, seeking, hits, checkpoints; no thread and no clock."""
+"""The synchronous core: pacing, seeking, hits, what is read; no thread and no clock."""
 
 from dataclasses import replace
 
 import pytest
 
 from recordings.format.header import Header
+from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
-from recordings.ledger.memory import sizes, together
 from recordings.ledger.snapshot import Verdict
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
+from tui.playback import whole
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
+from tui.playback.timeline import MAX_GAPS, Passed
 
 HOLE = 0xFFFF_FFFF_4000_0000  # the unused 4 GiB above the window
 ROWS = storm_rows(40, HOLE)
@@ -29,8 +31,104 @@ def test_starts_before_the_first_event(storm):
     view = Replay(storm).view()
     assert (view.row, view.rows) == (0, len(ROWS))
     assert (view.time_ns, view.first_ns, view.last_ns) == (FIRST, FIRST, ROWS[-1]["ts_ns"])
-    assert view.snapshot.events == 0
+    assert (view.snapshot.events, view.read, view.final) == (0, 0, False)
     assert not view.at_end
+
+
+@pytest.mark.parametrize("row", [0, 1, 200, 288])
+def test_the_numbers_are_the_report_s_wherever_the_position_is(storm, row):
+    replay = Replay(storm)
+    replay.seek_row(row)
+    replay.read_all()
+    view = replay.view()
+    assert (view.read, view.final) == (1, True)
+    assert view.snapshot == fold(storm)
+    replay.seek_row(7)
+    assert replay.view().snapshot is view.snapshot
+
+
+def test_while_it_is_read_the_numbers_are_of_what_was_read(make: Make):
+    replay = Replay(make(ROWS[:50], ROWS[50:130], ROWS[130:]), paused=True)
+    replay.end()
+    for rows in (50, 130, 288):
+        assert replay.read_some()
+        view = replay.view()
+        ledger = Ledger(WINDOW, MACHINE.layout)
+        ledger.fold(batch(ROWS[:rows]))
+        assert view.snapshot == ledger.snapshot(lists=False)
+        assert view.read == pytest.approx(rows / 288, abs=0.002)
+        assert not view.final
+    assert not replay.read_some()
+    assert replay.view().final
+
+
+def test_a_large_batch_is_read_in_pieces(make: Make, monkeypatch):
+    monkeypatch.setattr(whole, "PIECE", 100)
+    recording = make(ROWS, lost=3)
+    replay = Replay(recording)
+    lost = []
+    while replay.read_some():
+        lost.append((replay.whole.events, replay.view().snapshot.losses.lost))
+    assert lost == [(100, 0), (200, 0), (288, 3)]
+    assert replay.view().snapshot == fold(recording)
+
+
+def test_what_has_passed_is_counted_up_to_the_position(storm, monkeypatch):
+    monkeypatch.setattr(whole, "PIECE", 20)
+    replay = Replay(storm, paused=True)
+    replay.seek_row(200)
+    assert replay.view().passed is None  # not read so far
+    replay.read_all()
+    for at in (0, 1, 3, 49, 50, 51, 130, 200, 288, 7):
+        replay.seek_row(at)
+        warns = sum(e["kind"] == "warn" and e["phase"] == "entry" for e in ROWS[:at])
+        hits = sum(hit < at for hit in HITS)
+        assert replay.view().passed == Passed(hits, hits, warns), at
+
+
+def test_operations_are_walked_over(storm):
+    replay = Replay(storm)
+    replay.read_all()
+    begins = [("memremap", "entry"), ("memunmap", "entry")]
+    starts = [i for i, event in enumerate(ROWS) if (event["kind"], event["phase"]) in begins]
+    found = []
+    while True:
+        replay.next_operation()
+        if replay.view().note:
+            break
+        found.append(replay.row - 1)
+    assert found == starts
+    assert (replay.paused, replay.view().note) == (True, "no next operation")
+    replay.previous_operation()
+    assert replay.row - 1 == starts[0]
+    replay.end()
+    replay.previous_operation()
+    assert replay.row - 1 == starts[1]
+
+
+def test_where_events_are_missing_is_told(make: Make):
+    assert Replay(make(ROWS)).view().gaps == ()
+    lossy = make(ROWS[:100], [], ROWS[100:], lost=3)
+    assert Replay(lossy).view().gaps == (
+        (ROWS[0]["ts_ns"], ROWS[99]["ts_ns"]),
+        (ROWS[99]["ts_ns"], ROWS[99]["ts_ns"]),  # of the batch without events
+        (ROWS[100]["ts_ns"], ROWS[-1]["ts_ns"]),
+    )
+
+
+def test_a_torn_end_is_a_gap(tmp_path, storm):
+    path = tmp_path / "torn.arrows"
+    path.write_bytes(storm.path.read_bytes()[:-200])
+    with open_recording(path) as recording:
+        assert Replay(recording).view().gaps == ((ROWS[-1]["ts_ns"], ROWS[-1]["ts_ns"]),)
+
+
+def test_gaps_are_bounded_and_none_is_left_out(make: Make):
+    rows = [[row(n, "free", "entry")] for n in range(3 * MAX_GAPS)]
+    gaps = Replay(make(*rows, lost=1)).view().gaps
+    assert len(gaps) == MAX_GAPS
+    for n in range(3 * MAX_GAPS):
+        assert any(first <= FIRST + n * MS <= last for first, last in gaps)
 
 
 @pytest.mark.parametrize("speed", [0.25, 1.0, 4.0])
@@ -79,35 +177,6 @@ def test_as_fast_as_possible_goes_in_bursts(storm):
     assert positions == [100, 200, len(ROWS)]
 
 
-def test_what_cannot_be_folded_in_time_slows_the_clock(storm):
-    replay = Replay(storm, burst=10)
-    replay.advance(1000 * MS)
-    view = replay.view()
-    assert view.row == 10
-    assert view.time_ns == ROWS[9]["ts_ns"]
-
-
-def test_the_end_is_what_report_says(storm):
-    replay = Replay(storm)
-    replay.end()
-    assert replay.view().snapshot == fold(storm)
-
-
-@pytest.mark.parametrize("stride", [1, 7, 64, 10_000])
-def test_a_view_depends_on_the_position_only(storm, stride):
-    replay = Replay(storm, paused=True, stride=stride)
-    while replay.index_some():
-        pass
-    for position in (0, 200, 1, 130, 49, 50, 51, 287, 288, 129, 3):
-        replay.seek_row(position)
-        ledger = Ledger(WINDOW, MACHINE.layout)
-        if position:
-            ledger.fold(batch(ROWS[:position]))
-        expected = ledger.snapshot(final=position == len(ROWS))
-        assert replay.view().snapshot == expected, position
-        assert replay.row == position
-
-
 def test_seek_by_time_finds_the_row(storm):
     replay = Replay(storm, paused=True)
     for ms in (0.001, 17, 17.1, 17.2, 60, 150.25, 199.2, 500):
@@ -142,7 +211,6 @@ def test_next_and_previous_hit_walk_over_all_hits(storm):
         if replay.view().note:
             break
         found.append(replay.row - 1)
-        assert replay.view().snapshot.newest[-1].row == found[-1]
     assert found == HITS
     assert replay.paused
     assert replay.view().note == "no next hit"
@@ -174,37 +242,11 @@ def test_hits_are_only_calls_out_of_the_window(make: Make):
 def test_without_a_window_no_hit_is_looked_for(make: Make):
     recording = make(ROWS, header=Header(machine=replace(MACHINE, window=None, layout=None)))
     replay = Replay(recording)
+    replay.read_all()
     replay.next_hit()
     view = replay.view()
     assert view.note == "no window known: no call can be judged"
     assert view.snapshot.verdict is Verdict.INCONCLUSIVE
-
-
-def test_checkpoints_are_bounded_and_thinned(storm):
-    replay = Replay(storm, paused=True, stride=8, max_checkpoints=8)
-    while replay.index_some():
-        assert len(replay.checkpoints) <= 8
-    assert replay.checkpoints == (0, 64, 128, 192, 256)
-    replay.seek_row(190)
-    ledger = Ledger(WINDOW, MACHINE.layout)
-    ledger.fold(batch(ROWS[:190]))
-    assert replay.view().snapshot == ledger.snapshot()
-
-
-def test_losses_come_with_their_batch_and_go_when_seeking_back(make: Make):
-    replay = Replay(make(ROWS[:100], ROWS[100:], lost=3), paused=True)
-    for position, lost in ((99, 0), (100, 3), (250, 3), (288, 6), (150, 3), (10, 0)):
-        replay.seek_row(position)
-        assert replay.view().snapshot.losses.lost == lost, position
-
-
-def test_losses_of_a_batch_without_events(make: Make):
-    replay = Replay(make([], ROWS, [], torn=1), paused=True, stride=100)
-    while replay.index_some():
-        pass
-    for position in (288, 0, 150, 0, 288):
-        replay.seek_row(position)
-        assert replay.view().snapshot.losses.torn == (3 if position == 288 else 1), position
 
 
 def test_a_recording_without_events(make: Make):
@@ -243,54 +285,3 @@ def test_steps_and_relative_seeks(storm):
     assert replay.view().elapsed_ns == round(199.2 * MS / 2)
     replay.seek_by(-1)
     assert replay.row == 0
-
-
-@pytest.mark.parametrize("stride", [1, 8])
-def test_checkpoints_are_bounded_in_bytes(make: Make, stride):
-    """Each event has a range of its own, so ledgers grow; and the view is still the position's."""
-    rows = [
-        row(n, "free", "point", start=HOLE + n * 128, end=HOLE + n * 128 + 64) for n in range(2000)
-    ]
-    budget = 2_000_000
-    replay = Replay(make(rows), paused=True, stride=stride, max_bytes=budget)
-    kept = set()
-    while replay.index_some():
-        held = together(sizes(ledger) for ledger in replay._checkpoints.values())
-        assert held <= budget or replay.checkpoints == (0,)
-        kept.add(len(replay.checkpoints))
-    assert len(replay.checkpoints) > 2
-    assert max(kept) > 2 * len(replay.checkpoints)  # thinned by bytes, not by number
-    for position in (1999, 3, 1024, 1025, 700):
-        replay.seek_row(position)
-        ledger = Ledger(WINDOW, MACHINE.layout)
-        ledger.fold(batch(rows[:position]))
-        assert replay.view().snapshot == ledger.snapshot(), position
-
-
-def test_without_room_for_any_checkpoint_a_seek_folds_from_the_start(storm):
-    replay = Replay(storm, paused=True, stride=8, max_bytes=1)
-    while replay.index_some():
-        pass
-    assert replay.checkpoints == (0,)
-    replay.seek_row(190)
-    replay.seek_row(100)
-    ledger = Ledger(WINDOW, MACHINE.layout)
-    ledger.fold(batch(ROWS[:100]))
-    assert replay.view().snapshot == ledger.snapshot()
-
-
-def test_the_indexer_goes_in_bursts_and_playback_may_overtake_it(storm):
-    replay = Replay(storm, paused=True, stride=100, burst=30)
-    steps = 0
-    while replay.index_some():
-        steps += 1
-        if steps == 2:
-            replay.seek_row(250)  # makes the checkpoints on its way
-    assert replay.checkpoints == (0, 100, 200)
-    replay = Replay(storm, paused=True, stride=100, burst=30)
-    steps = [replay.checkpoints for _ in range(20) if replay.index_some()]
-    assert steps == [(0,)] * 3 + [(0, 100)] * 4 + [(0, 100, 200)]
-    replay.seek_row(210)
-    ledger = Ledger(WINDOW, MACHINE.layout)
-    ledger.fold(batch(ROWS[:210]))
-    assert replay.view().snapshot == ledger.snapshot()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The line of rows: which decoded batches are kept."""
+"""The line of rows: which batches are read, and how often."""
 
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import row
-from tui.playback import timeline
-from tui.playback.timeline import Timeline
+from tui.playback.timeline import CACHED_BATCHES, Timeline
 
 
 def read(recording, monkeypatch):
@@ -15,23 +14,25 @@ def read(recording, monkeypatch):
     return decoded
 
 
-def test_decoded_batches_are_bounded_in_bytes(make: Make, monkeypatch):
-    parts = [[row(n * 10 + i, "free", "point", comm="x" * 50_000) for i in range(10)]
-             for n in range(4)]  # fmt: skip
-    line = Timeline(recording := make(*parts))
+def test_a_batch_is_decoded_once_while_it_is_among_the_newest(make: Make, monkeypatch):
+    batches = CACHED_BATCHES + 1
+    line = Timeline(recording := make(*([row(n, "free", "point")] for n in range(batches))))
     decoded = read(recording, monkeypatch)
-    batch = next(iter(line.slices(0, 10))).events.nbytes
-    monkeypatch.setattr(timeline, "CACHED_BYTES", 2 * batch + 1000)
-    for position in (1, 15, 5, 15, 25, 15, 5):  # the third pushes the oldest out
-        list(line.slices(position, position + 1))
-    assert decoded == [0, 1, 2, 0]
+    for position in (1, 2, 1, 2):
+        line.time_of(position)
+    assert decoded == [0, 1]
+    for position in range(3, batches + 1):
+        line.time_of(position)
+    line.time_of(2)  # the last but one that was used
+    assert decoded == list(range(batches))
+    line.time_of(1)
+    assert decoded == [*range(batches), 0]
 
 
-def test_a_batch_beyond_the_budget_is_played_all_the_same(make: Make, monkeypatch):
-    line = Timeline(recording := make([row(0, "free", "point")], [row(1, "free", "point")]))
+def test_counting_reads_no_batch_that_is_not_between(make: Make, monkeypatch):
+    line = Timeline(recording := make(*([row(n, "free", "point")] * 3 for n in range(4))))
     decoded = read(recording, monkeypatch)
-    monkeypatch.setattr(timeline, "CACHED_BYTES", 1)
-    for position in (0, 1, 1, 0):
-        (batch,) = line.slices(position, position + 1)
-        assert batch.events.num_rows == 1
-    assert decoded == [0, 1, 0]
+    assert line.between(4, 4).calls == 0
+    assert line.between(4, 8).calls == 4
+    assert line.between(6, 7).calls == 1
+    assert decoded == [1, 2]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 
-from tui.playback.replay import LiveStatus
+from tui.playback.view import LiveStatus
 from tui.widgets.replay_bar import Facts, live_line
 
 LIVE = LiveStatus("tracefs", 3723, 1234, 0, "storm.arrows", 2 << 20, "")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measures what ledgers hold in memory, with what several of them share counted once.
+"""Measures what a ledger holds in memory.
 
 Promises: every array that a ledger can reach is counted; what is not in an array is a few thousand
 objects at most, whatever was folded.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
@@ -19,17 +19,9 @@ from recordings.ledger.ledger import Ledger
 _STRING: Final = TEXT + 64
 
 
-def sizes(ledger: Ledger) -> dict[int, int]:
-    """Return the bytes of each array by its identity, which is good while the ledger lives."""
-    return {id(array): _bytes(array) for array in _arrays(vars(ledger))}
-
-
-def together(ledgers: Iterable[dict[int, int]]) -> int:
-    """Return the bytes that several ledgers hold together, each given by its ``sizes``."""
-    merged: dict[int, int] = {}
-    for one in ledgers:
-        merged |= one
-    return sum(merged.values())
+def held(ledger: Ledger) -> int:
+    """Return the bytes of the arrays that a ledger can reach, shared ones once."""
+    return sum({id(array): _bytes(array) for array in _arrays(vars(ledger))}.values())
 
 
 def _bytes(array: NDArray[Any]) -> int:

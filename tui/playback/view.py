@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All that the screen needs to know of one moment, as frozen values.
+
+The numbers are those of the whole recording, as far as it was read; the position is a mark in it.
+"""
+
+from dataclasses import dataclass
+
+from recordings.ledger.snapshot import Snapshot
+from tui.playback.timeline import Passed
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """What a view of a live capture has beyond the numbers."""
+
+    engine: str
+    elapsed_s: int  # since the probes were on
+    rate: int  # events a second, of late
+    since: int  # events that came after this view was frozen; 0 when it is not
+    file: str  # being written; "" when nothing is recorded
+    size: int  # bytes written
+    failure: str  # what went wrong, "" as a rule
+
+
+@dataclass(frozen=True, slots=True)
+class PlayerView:
+    """One moment: the numbers, and where in the recording it is."""
+
+    snapshot: Snapshot  # of all that was read
+    read: float  # how much that is, 0 to 1
+    row: int  # position: rows that have happened
+    rows: int
+    time_ns: int | None  # None: the recording holds no event
+    first_ns: int | None
+    last_ns: int | None
+    speed: float
+    paused: bool
+    at_end: bool
+    passed: Passed | None = None  # up to the position; None: it was not read so far
+    gaps: tuple[tuple[int, int], ...] = ()  # where in time events are known to be missing
+    note: str = ""  # what the last command found, e.g. that there is no further hit
+    live: LiveStatus | None = None  # only where the events are happening now
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing will be added to the numbers."""
+        return self.read >= 1 and (self.live is None or self.at_end)
+
+    @property
+    def elapsed_ns(self) -> int:
+        """Trace time since the first event."""
+        return 0 if self.time_ns is None or self.first_ns is None else self.time_ns - self.first_ns
+
+    @property
+    def length_ns(self) -> int:
+        """Trace time from the first event to the last."""
+        return 0 if self.last_ns is None or self.first_ns is None else self.last_ns - self.first_ns
