@@ -133,7 +133,7 @@ def child(what: str, path: Path, speed: float, seconds: float, out: Path) -> Non
             began, cpu = time.perf_counter(), time.process_time()
             time.sleep(seconds)
             lasted = time.perf_counter() - began
-            found["cpu"] = (time.process_time() - cpu) / lasted
+            found["cpu"] = 100 * (time.process_time() - cpu) / lasted
             found["bytes"] = (measured.bytes - sent) / lasted
             played = sorted(measured.ticks[ticks:]) or [0.0]
             found["views"] = len(played) / lasted
@@ -218,7 +218,7 @@ _LABELS = {
     "worst": "a tick, worst, ms",
     "views": "views a second",
     "bytes": "bytes to the terminal a s",
-    "cpu": "share of a core",
+    "cpu": "share of a core, %",
     "seek": "a seek, p99, ms",
     "first": "first frame, ms",
     "whole": "all read, ms",
