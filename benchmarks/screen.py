@@ -55,7 +55,7 @@ class Measured:
             self.bytes += len(data.encode())
             inner(driver, data)
 
-        LinuxDriver.write = write  # type: ignore[method-assign]
+        setattr(LinuxDriver, "write", write)  # noqa: B010
 
     def painted(self, began: float, view: PlayerView) -> None:
         """A view that came at ``began`` is on the screen."""
@@ -69,7 +69,7 @@ class Measured:
 class Ours(ReplayApp):
     """The dashboard, measured."""
 
-    CSS_PATH = Path(style_of).with_name("style.tcss")
+    CSS_PATH = str(Path(style_of).with_name("style.tcss"))
     measured: Measured
 
     def on_view_published(self, message: ViewPublished) -> None:

@@ -35,13 +35,6 @@ class TimeBins:
         self._base = 0  # number of the first bin
         self._first = self._last = -1
 
-    def copy(self) -> "TimeBins":
-        """Return an independent copy."""
-        other = TimeBins()
-        other.__dict__.update(self.__dict__)
-        other._table = self._table.copy()
-        return other
-
     def cover(self, first: int, last: int) -> None:
         """Make bins for the times ``first`` to ``last``; call before counting any of them."""
         if self._first >= 0:
