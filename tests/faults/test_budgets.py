@@ -30,7 +30,7 @@ from tui.playback import timeline
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 #: What docs/limits.md says.
-LEDGER_MIB, REPORT_MIB, REPLAY_MIB = 96, 320, 768
+LEDGER_MIB, REPORT_MIB, REPLAY_MIB = 96, 320, 400
 
 
 def calls(starts: np.ndarray, kind: Kind = Kind.POPULATE, **more: object) -> pa.RecordBatch:
