@@ -35,7 +35,7 @@ class _Calls(Columns):
 
 
 class NewestCalls:
-    """The newest calls. Arrays are replaced, never written to, so a copy may share them."""
+    """The newest calls, as columns."""
 
     def __init__(self) -> None:
         u8, u64, i64 = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
@@ -44,12 +44,6 @@ class NewestCalls:
         self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
-
-    def copy(self) -> "NewestCalls":
-        """Return an independent copy."""
-        other = NewestCalls()
-        other.__dict__.update(self.__dict__)
-        return other
 
     def fold(self, chunk: Chunk, calls: Calls) -> None:
         """Take in the calls of a chunk."""

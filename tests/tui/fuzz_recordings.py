@@ -166,7 +166,6 @@ def check_numbers(recording: OpenRecording, choose: random.Random) -> None:
     for start, end in zip([0, *places], [*places, table.num_rows], strict=True):
         for batch in table.slice(start, end - start).to_batches():
             cut.fold(batch)
-        cut = cut.copy()
     for ledger in (whole_ledger, cut):
         ledger.add_losses(snapshot.losses)
         assert ledger.snapshot(final=True) == snapshot

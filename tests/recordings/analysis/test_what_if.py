@@ -72,7 +72,7 @@ def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(ca
     storm = trace(captures, STORM)
     warned = lasted(storm, "warn")
     assert found.fired.saved_ns == sum(warned) - 2 * max(warned)
-    with open_recording(samples / "storm.arrows") as recording:
+    with open_recording(traced / "storm.arrows") as recording:
         assert warning_once(fold(recording)) == found.fired  # from the numbers alone
     # a lower bound of what the patch really saved, and not an empty one
     for saving, kind in zip(found.fired.savings, ("add_pages", "remove_pages"), strict=True):
