@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from tracers.events import Kind, Source
+from tracers.kinds import Kind, Source
 
 
 class Rung(Enum):
