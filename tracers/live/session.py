@@ -22,7 +22,7 @@ from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
 from tracers.live.probes.running_kernel import read_kernel
-from tracers.live.probes.survey import ALL, Survey, survey
+from tracers.live.probes.survey import Survey, survey
 from tracers.machine import Machine
 
 if TYPE_CHECKING:
@@ -195,11 +195,6 @@ def open_live(
         filtered=filters.pid is not None or filters.comm is not None,
         root=root,
     )
-
-
-def open_engine(name: str, root: Path = Path("/")) -> Engine:
-    """Open an engine for all WARNs and calls there are, before the kernel is known."""
-    return _OPENERS[name](Filters(), ALL, root)
 
 
 def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,7 @@ from tracers.live.bcc.perf_events import Kprobes, check_stepping, open_breakpoin
 from tracers.live.bcc.program import (
     FILE_BYTES,
     NONE,
+    RING_BYTES,
     SLOTS,
     TO_TRACEFS,
     WARN_SLOT,
@@ -64,9 +65,13 @@ class BccEngine:
         *,
         filters: Filters = Filters(),  # noqa: B008 (frozen)
         ours: Sequence[tuple[int, int]] = (),
-        ring_bytes: int = 16 << 20,
+        ring_bytes: int = RING_BYTES,
+        compiled: Callable[[], Any] | None = None,
     ) -> None:
-        """Compile and prepare. ``ring_bytes``: a power of two. Raises ``LiveError``."""
+        """Compile and prepare. ``ring_bytes``: a power of two. Raises ``LiveError``.
+
+        ``compiled``: gives the program, where it was compiled before, for the same arguments.
+        """
         self._fds: list[int] = []
         self._ring: Ring | None = None
         self._bpf: Any = None
@@ -90,7 +95,10 @@ class BccEngine:
         self._lib = sys.modules[f"{module.__name__}.libbcc"].lib
         self._module = module
         try:
-            self._bpf = compile_program(module.BPF, program(filters, ours, ring_bytes))
+            if compiled is not None:
+                self._bpf = compiled()
+            else:
+                self._bpf = compile_program(module.BPF, program(filters, ours, ring_bytes))
             self._functions = Functions(self._lib, self._bpf.module)
             self._ring = Ring.map(self._map("ring"), ring_bytes, RAW)
             self._control(running=False)

@@ -32,6 +32,7 @@ TO_TRACEFS: Final = "use --engine tracefs"
 #: What hides BCC's own helpers and its copy of bpf.h, the only users of kernel headers.
 _GUARDS: Final = "#define __BPF_HELPERS_H\n#define _UAPI__LINUX_BPF_H__\n"
 FILE_BYTES: Final = 128  # struct name
+RING_BYTES: Final = 16 << 20  # a power of two
 
 
 def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) -> str:
