@@ -197,7 +197,7 @@ class Elf:
             if kind == _SHT_SYMTAB and (link >= len(rows) or rows[link][1] != _SHT_STRTAB):
                 raise ConstantsError(f"{self._origin}: damaged ELF headers: no names of symbols")
         text = b""
-        if names:
+        if rows and names:
             _, _, _, _, at, size, *_ = rows[names]
             text = self._source.read(at, min(size, _NAMES_CAP))
         return [
