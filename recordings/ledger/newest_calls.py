@@ -12,7 +12,7 @@ from recordings.ledger.snapshot import Call
 from recordings.ledger.spans import Finished
 from tracers.events import Kind, Source
 from tracers.layout import Layout
-from tracers.regimes import REGIMES
+from tracers.regimes import REGIMES, region_codes
 
 #: Calls kept.
 LISTED: Final = 500
@@ -122,7 +122,7 @@ def lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
     """Name where each range lands; ranges of the same first and last region share the name."""
     if layout is None or not len(start):
         return [None] * len(start)
-    first, last = layout.region_codes(start, end)
+    first, last = region_codes(layout, start, end)
     wraps = (end < start) & (end != 0)
     keys = (first.astype(np.int64) << 32) | (last.astype(np.int64) << 1) | wraps
     _, at, index = np.unique(keys, return_index=True, return_inverse=True)

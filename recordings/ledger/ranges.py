@@ -20,7 +20,7 @@ from recordings.ledger.snapshot import Extent, Pairing, Reach, Regimes
 from tracers import arrow
 from tracers.arrow import numbers
 from tracers.layout import Layout
-from tracers.regimes import REGIMES, UNKNOWN, classify, hits, warns
+from tracers.regimes import REGIMES, UNKNOWN, classify, hits, region_codes, warns
 from tracers.window import Window
 
 #: Extents that are listed, those of most calls.
@@ -215,7 +215,7 @@ class RangeTable:
     def _classes(self, start: U64, end: U64, regime: U8) -> I64:
         kind = regime.astype(np.int64) << _REGIME
         if self._layout is not None:
-            first, last = self._layout.region_codes(start, end)
+            first, last = region_codes(self._layout, start, end)
             kind |= first.astype(np.int64) << 16 | last
         return kind
 
