@@ -13,7 +13,6 @@ Raises ``FilterError`` with one line that says what is wrong and what would be r
 """
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -41,7 +40,7 @@ Test = Callable[[Columns, "Names"], Mask]
 #: What there is to ask for, with an example and its meaning, in the order of the help.
 KEYS: Final = {
     "comm": ("comm:rmmod", "name of the task; * and ? stand for anything"),
-    "pid": ("pid:68", "process, and tid: the thread"),
+    "pid": ("pid:68", "process; the thread where only that is known"),
     "tid": ("tid:68", "thread"),
     "cpu": ("cpu:0", "CPU"),
     "kind": ("kind:free", "populate or free"),
@@ -63,6 +62,8 @@ _TIME_UNITS: Final = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9}
 _SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _NUMBER: Final = re.compile(r"0x[0-9a-f]{1,17}|[0-9]{1,20}")
 _QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-zµ]*)")
+_WORD: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
+_VALUE: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""")
 #: Terms of one filter, so that a pasted book is refused.
 _MOST_TERMS: Final = 64
 _KNOWN: Final = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
@@ -150,14 +151,10 @@ class Filter:
 
 
 def split(text: str) -> list[str]:
-    """Cut a line at its spaces; quotes keep words together and stay, so that each is a term."""
-    lexer = shlex.shlex(text, posix=False, punctuation_chars=False)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        return list(lexer)
-    except ValueError:
-        raise FilterError(f"a quote is not closed: {printable(text)}") from None
+    """Cut a line at its spaces, but for those in quotes, which stay."""
+    if (rest := _WORD.sub("", text)).strip():
+        raise FilterError(f"a quote is not closed: {printable(rest.strip())}")
+    return _WORD.findall(text)
 
 
 def toggled(text: str, term: str) -> str:
@@ -241,7 +238,7 @@ def _term(word: str, facts: Facts) -> Term:
         if make is not None:
             names, test = make(sign, value, facts)
         else:
-            values = tuple(part.strip("\"'") for part in value.split(","))
+            values = tuple(part.strip("\"'") for part in _VALUE.findall(value))
             names, test = _NAMES[key](values, facts)
     except _ValueUnreadableError as error:
         raise FilterError(f"{key}: {error}, such as {KEYS[key][0]}") from None
@@ -329,11 +326,12 @@ def _lands(values: tuple[str, ...], facts: Facts) -> tuple[tuple[str, ...], Test
 
     def test(columns: Columns, _: Names) -> Mask:
         start, end, known = _range_of(columns)
-        first, last = layout.region_codes(start, end)
-        some = before[last.astype(np.int64) + 1] > before[first.astype(np.int64)]
+        first, last = regimes.region_codes(layout, start, end)
+        first, last = first.astype(np.int64), last.astype(np.int64)
+        some: Mask = before[last + 1] > before[first]
         around = last < first  # past the top: to the last region, and from the first
-        some |= around & (before[-1] > before[first.astype(np.int64)])
-        some |= around & (before[last.astype(np.int64) + 1] > 0)
+        some |= around & (before[-1] > before[first])
+        some |= around & (before[last + 1] > 0)
         return some & known
 
     return ("start", "end", "flags"), test
@@ -349,9 +347,20 @@ def _integers(name: str) -> Callable[[tuple[str, ...], Facts], tuple[tuple[str, 
     return make
 
 
+def _pid(values: tuple[str, ...], facts: Facts) -> tuple[tuple[str, ...], Test]:
+    """A process; where the log names threads alone, the thread, as everywhere."""
+    _, by_thread = _integers("tid")(values, facts)
+
+    def test(columns: Columns, names: Names) -> Mask:
+        pid = columns["pid"]
+        return by_thread({"tid": np.where(pid < 0, columns["tid"], pid)}, names)
+
+    return ("pid", "tid"), test
+
+
 _NAMES: Final[Mapping[str, Callable[[tuple[str, ...], Facts], tuple[tuple[str, ...], Test]]]] = {
     "comm": _comm,
-    "pid": _integers("pid"),
+    "pid": _pid,
     "tid": _integers("tid"),
     "cpu": _integers("cpu"),
     "kind": _kind,

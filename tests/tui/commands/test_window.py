@@ -223,14 +223,14 @@ def test_the_calculator_loads_no_textual_pandas_or_capstone(args: tuple[str, ...
     assert done.returncode == 0
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
-    assert not {"textual", "pandas", "capstone", "elftools", "pyarrow", "numpy"} & loaded
+    assert not {"textual", "pandas", "capstone", "pyarrow", "numpy"} & loaded
     if "--help" in args:
         assert "rich" not in loaded
 
 
 def test_the_running_kernel_s_window_loads_what_its_methods_need() -> None:
     """What is imported in a guest, file by file over 9p, is most of what this takes there."""
-    others = {"textual", "pandas", "pyarrow", "flatbuffers", "elftools"}
+    others = {"textual", "pandas", "pyarrow", "flatbuffers"}
     # as --live does it, on any machine
     assert {"capstone", "rich"} < (loaded := loaded_by("window", str(kernel(LAB))))
     assert not (others - {"flatbuffers"}) & loaded  # that one looks whether it is a recording

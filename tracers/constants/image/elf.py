@@ -5,7 +5,8 @@ Promises: only little-endian AArch64 is accepted, for anything else the error sa
 tables are read only where the file really has them, and no count or size in a header is trusted
 beyond the file's own bytes.
 
-Source: include/uapi/linux/elf.h, and the ELF gABI on counts that do not fit their fields.
+pyelftools reads the headers, through a stream of only what the file has; whatever it raises on a
+damaged one becomes one line. Notes are read here: kcore's come without a file.
 """
 
 import io
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from elftools.elf.elffile import ELFFile
+
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.file_bytes import FileBytes
 
@@ -23,9 +26,7 @@ SECTION_CAP: Final = 64 << 20
 _NOTES_CAP: Final = 1 << 20
 _HEADERS_CAP: Final = 4096  # sections, segments: a kernel has about forty
 
-_EHDR: Final = struct.Struct("<16sHHIQQQIHHHHHH")
-_SHDR: Final = struct.Struct("<IIQQQQIIQQ")
-_PHDR: Final = struct.Struct("<IIQQQQQQ")
+_EHDR_SIZE: Final = 64
 _NHDR: Final = struct.Struct("<III")
 AARCH64: Final = 183
 MACHINES: Final = {
@@ -39,14 +40,7 @@ MACHINES: Final = {
     243: "RISC-V",
     258: "LoongArch",
 }
-ET_CORE: Final = 4
-_ET_REL: Final = 1
-_SHT_NULL, _SHT_SYMTAB, _SHT_STRTAB, _SHT_NOTE, _SHT_NOBITS = 0, 2, 3, 7, 8
-_PT_LOAD, _PT_NOTE = 1, 4
-_PN_XNUM: Final = 0xFFFF  # the count is in the first section's sh_info
-_SHN_XINDEX: Final = 0xFFFF  # the index is in the first section's sh_link
-_NAMES_CAP: Final = 1 << 20  # bytes of all sections' names
-_NAME_CAP: Final = 256  # bytes of a section's name: no longer one is looked for
+ET_CORE: Final = "ET_CORE"
 _SHF_ALLOC: Final = 2
 _SHF_COMPRESSED: Final = 0x800
 #: Kernel addresses are in the upper half: every arm64 kernel since 3.7.
@@ -59,7 +53,7 @@ class Section:
     """One section header; sizes and offsets in bytes, ``addr`` a u64 virtual address."""
 
     name: str
-    kind: int  # SHT_…
+    kind: str | int  # "SHT_…", the number where pyelftools has no name
     flags: int
     addr: int
     offset: int
@@ -69,7 +63,7 @@ class Section:
     @property
     def has_bytes(self) -> bool:
         """Whether the file holds the section's bytes as they are."""
-        return self.kind not in (_SHT_NULL, _SHT_NOBITS) and not self.flags & _SHF_COMPRESSED
+        return self.kind not in ("SHT_NULL", "SHT_NOBITS") and not self.flags & _SHF_COMPRESSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +95,18 @@ class Elf:
         """
         self._source = source
         self._origin = origin
-        head = source.read(0, _EHDR.size)
+        head = source.read(0, _EHDR_SIZE)
         _check_machine(head, origin)
-        if len(head) < _EHDR.size:
+        if len(head) < _EHDR_SIZE:
             raise ConstantsError(f"{origin}: an ELF file cut short: its header is not whole")
-        self._read_headers(head)
+        try:
+            self._read_headers()
+        except ConstantsError:
+            raise
+        # pyelftools documents none: ELFError, construct's, KeyError, ValueError, RecursionError…
+        except Exception as error:
+            reason = ascii(str(error) or type(error).__name__)[1:-1][:80]
+            raise ConstantsError(f"{origin}: damaged ELF headers: {reason}") from error
         self.regions = self._find_regions()
         if self.kind != ET_CORE and not any(region.va >= KERNEL_HALF for region in self.regions):
             raise ConstantsError(f"{origin}: {self._describe()}; {_HINT}")
@@ -155,57 +156,44 @@ class Elf:
 
     def notes(self) -> Iterator[Note]:
         """Yield the notes of the note sections, or of the note segments if there is none."""
-        spans = [(s.offset, s.size) for s in self.sections if s.kind == _SHT_NOTE]
+        spans = [(s.offset, s.size) for s in self.sections if s.kind == "SHT_NOTE"]
         if not spans:
-            spans = [(offset, size) for kind, offset, _, size in self._segments if kind == _PT_NOTE]
+            spans = [
+                (offset, size) for kind, offset, _, size in self._segments if kind == "PT_NOTE"
+            ]
         left = _NOTES_CAP
         for offset, size in spans:
             data = self._source.read(offset, min(size, left))
             left -= len(data)
             yield from parse_notes(data)
 
-    def _read_headers(self, head: bytes) -> None:
-        _, self.kind, *_, phoff, shoff, _, _, ph_size, phnum, sh_size, shnum, names = _EHDR.unpack(
-            head
-        )
-        if self.kind == _ET_REL:
+    def _read_headers(self) -> None:
+        elf = ELFFile(io.BufferedReader(_Stream(self._source)))
+        header = elf.header
+        self.kind: str | int = header.e_type
+        if self.kind == "ET_REL":
             raise ConstantsError(
                 f"{self._origin}: a kernel module or object file, not a kernel; {_HINT}"
             )
-        # of the first: what is too large for the header's own fields
-        first = self._source.read(shoff, _SHDR.size) if 0 < shoff < self._source.size else b""
-        _, _, _, _, _, count, link, info, *_ = _SHDR.unpack(first.ljust(_SHDR.size, b"\0"))
-        shnum = (shnum or count) if shoff else 0
-        phnum = info if phnum == _PN_XNUM else phnum
-        self._check_table("section", shoff, sh_size, _SHDR.size, shnum)
-        self._check_table("program", phoff, ph_size, _PHDR.size, phnum)
-        self.sections = self._read_sections(shoff, shnum, link if names == _SHN_XINDEX else names)
-        #: Type, offset in the file, virtual address, bytes in the file.
-        self._segments = [
-            (kind, offset, va, size)
-            for kind, _, offset, va, _, size, _, _ in _PHDR.iter_unpack(
-                self._source.read(phoff, phnum * _PHDR.size) if phoff else b""
-            )
-        ]
-
-    def _read_sections(self, offset: int, count: int, names: int) -> list[Section]:
-        """Read ``count`` section headers; ``names``: the index of the section with their names."""
-        rows = list(_SHDR.iter_unpack(self._source.read(offset, count * _SHDR.size)))
-        if rows and names >= len(rows):
-            raise ConstantsError(f"{self._origin}: damaged ELF headers: no names of sections")
-        for _, kind, _, _, _, _, link, *_ in rows:
-            if kind == _SHT_SYMTAB and (link >= len(rows) or rows[link][1] != _SHT_STRTAB):
-                raise ConstantsError(f"{self._origin}: damaged ELF headers: no names of symbols")
-        text = b""
-        if rows and names:
-            _, _, _, _, at, size, *_ = rows[names]
-            text = self._source.read(at, min(size, _NAMES_CAP))
-        return [
+        self._check_table("section", header.e_shoff, header.e_shentsize, 64, elf.num_sections())
+        self._check_table("program", header.e_phoff, header.e_phentsize, 56, elf.num_segments())
+        self.sections = [
             Section(
-                text[name : name + _NAME_CAP].split(b"\0", 1)[0].decode("utf-8", "replace"),
-                *(kind, flags, addr, at, size, link),
+                # no longer name is looked for
+                section.name[:256],
+                section["sh_type"],
+                section["sh_flags"],
+                section["sh_addr"],
+                section["sh_offset"],
+                section["sh_size"],
+                section["sh_link"],
             )
-            for name, kind, flags, addr, at, size, link, *_ in rows
+            for section in (elf.iter_sections() if header.e_shoff else ())
+        ]
+        # type, offset in the file, virtual address, bytes in the file
+        self._segments: list[tuple[str | int, int, int, int]] = [
+            (segment["p_type"], segment["p_offset"], segment["p_vaddr"], segment["p_filesz"])
+            for segment in (elf.iter_segments() if header.e_phoff else ())
         ]
 
     def _check_table(
@@ -227,13 +215,13 @@ class Elf:
         regions = [
             Region(s.addr, s.offset, s.size)
             for s in self.sections
-            if s.flags & _SHF_ALLOC and s.size and s.has_bytes and s.kind != _SHT_NOTE
+            if s.flags & _SHF_ALLOC and s.size and s.has_bytes and s.kind != "SHT_NOTE"
         ]
         if not any(s.flags & _SHF_ALLOC for s in self.sections):
             regions = [
                 Region(va, offset, size)
                 for kind, offset, va, size in self._segments
-                if kind == _PT_LOAD and size
+                if kind == "PT_LOAD" and size
             ]
         if len(regions) > _HEADERS_CAP:
             raise ConstantsError(f"{self._origin}: damaged: {len(regions)} parts with an address")
@@ -250,13 +238,13 @@ class Elf:
 
 
 class _Stream(io.RawIOBase):
-    """``size`` bytes of a file from ``start`` on, as a stream."""
+    """A file, or ``size`` bytes of it from ``start`` on, as the stream pyelftools wants."""
 
-    def __init__(self, source: FileBytes, start: int, size: int) -> None:
+    def __init__(self, source: FileBytes, start: int = 0, size: int | None = None) -> None:
         super().__init__()
         self._source = source
         self._start = start
-        self._size = size
+        self._size = source.size if size is None else size
         self._at = 0
 
     def readable(self) -> bool:
