@@ -24,6 +24,9 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.worker import Worker, WorkerState
 
+from recordings.explore.filter import complete, toggled
+from recordings.explore.listing import Branch
+from recordings.explore.tally import call_of
 from recordings.format.header import Header
 from recordings.format.reader import Recording
 from recordings.ledger.snapshot import Call
@@ -41,7 +44,8 @@ from tui.screens.dashboard import PAGES, Dashboard
 from tui.screens.explain import ExplainScreen
 from tui.screens.help import KEYS, HelpScreen
 from tui.screens.probes import ProbesScreen
-from tui.widgets.asked import SeekWanted
+from tui.widgets.asked import FilterWanted, SeekWanted
+from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import KeyedTable
 
 #: What a key press of ← → and of shift+← → seeks, as parts of the recording.
@@ -118,7 +122,7 @@ class ScopeApp(App[None]):
         self.view: PlayerView | None = None
         self.failure: str | None = None
         self.crash: Exception | None = None
-        self.dashboard = Dashboard(header, problems)
+        self.dashboard = Dashboard(header, problems, self.complete)
         self._keys = keys
         self._runner: Runner | None = None
         self._waker: SignalWaker | None = None
@@ -207,9 +211,19 @@ class ScopeApp(App[None]):
         """Explain the calls table's row: enter where no table has the focus."""
         self.dashboard.choose_call()
 
+    def complete(self, _: str) -> list[str]:
+        """Return the filters that a text may become; none where there are no filters."""
+        return []
+
     def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
         """Explain a call."""
-        row = message.row
+        row: object = message.row
+        if isinstance(row, Branch) and row.span.regime is not None:
+            start, end, layout = row.span.start, row.span.end, self.header.machine.layout
+            region = None
+            if layout is not None and start is not None and end is not None:
+                region = layout.lands_on(start, end)
+            row = call_of(row.span, region)
         if isinstance(row, Call):
             first = self.view.first_ns if self.view else None
             self.push_screen(ExplainScreen(self.header, row, first or 0))
@@ -252,6 +266,9 @@ class ReplayApp(ScopeApp):
         Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
         Binding("n", "do('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
         Binding("N", "do('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("s", "do('order')", "sort"),
+        Binding("escape", "let('')", "no filter", show=False),
         Binding("o", "do('next_operation')", "operation", show=False),
         Binding("O", "do('previous_operation')", "operation back", show=False),
         Binding("shift+left", "seek_fine(-1)", "finer", show=False),
@@ -273,7 +290,10 @@ class ReplayApp(ScopeApp):
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         problems = (*recording.header.machine.problems, *recording.problems)
-        super().__init__(recording.header, (*problems, *recording.header.notes), KEYS)
+        # A rung the kernel refused is no problem where a lower one worked: ``p`` shows it.
+        live = bool(recording.header.origin.get("live")) and recording.header.machine.window
+        notes = () if live else recording.header.notes
+        super().__init__(recording.header, (*problems, *notes), KEYS)
         self.recording = recording
         self._start = start
         self._replay_options = (speed, paused)
@@ -313,6 +333,27 @@ class ReplayApp(ScopeApp):
         """Move by single events."""
         self._send(partial(_step, rows=rows))
 
+    def action_filter(self) -> None:
+        """Let a filter be typed."""
+        self.dashboard.type_filter()
+
+    def action_let(self, text: str) -> None:
+        """Show only what matches a filter."""
+        self._send(partial(_let, text=text))
+
+    def complete(self, text: str) -> list[str]:
+        """Return the filters that ``text`` may become."""
+        return [] if self.player is None else complete(text, self.player.replay.index.table)
+
+    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
+        """Show only what matches what was typed."""
+        self.action_let(message.text)
+
+    def on_filter_wanted(self, message: FilterWanted) -> None:
+        """Add to the filter what was clicked, or take it out of it."""
+        listed = self.view.listed if self.view else None
+        self.action_let(toggled(listed.filter if listed else "", message.text))
+
     def on_seek_wanted(self, message: SeekWanted) -> None:
         """Go to the moment that was clicked."""
         self._send(partial(_seek_time, time_ns=message.time_ns))
@@ -324,6 +365,10 @@ def _seek(replay: Replay, *, fraction: float) -> None:
 
 def _seek_time(replay: Replay, *, time_ns: int) -> None:
     replay.seek_time(time_ns)
+
+
+def _let(replay: Replay, *, text: str) -> None:
+    replay.let(text)
 
 
 def _step(replay: Replay, *, rows: int) -> None:

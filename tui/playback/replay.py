@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plays a recording, synchronously: the position in it, and everything that moves the position.
 
-``Replay`` owns the recording's timeline and what reads it once, ``Whole``. Promises: the numbers of
+``Replay`` owns the recording's timeline and what reads it once, the index. Promises: the numbers of
 a view are of all that was read and do not depend on the position; moving costs a search, whatever
 the recording holds. It uses no threads and no clocks: ``tui.playback.player`` does.
 
@@ -11,11 +11,12 @@ Times are nanoseconds of the trace's clock, positions numbers of rows that have 
 from bisect import bisect_right
 from typing import Final
 
+from recordings.explore.index import Index
 from recordings.format.reader import Recording
 from tracers.events import Kind
+from tui.playback.explorer import Explorer
 from tui.playback.timeline import Passed, Timeline
 from tui.playback.view import PlayerView
-from tui.playback.whole import Whole
 
 #: "As fast as possible" among the speeds.
 MAX_SPEED: Final = float("inf")
@@ -40,7 +41,8 @@ class Replay:
     ) -> None:
         self._window = recording.header.machine.window
         self.timeline = Timeline(recording)
-        self.whole = Whole(recording)
+        self.index = Index(recording)
+        self.explorer = Explorer(recording.header, self.index)
         self._read = [(0, Passed(0, 0, 0))]  # after each piece: rows read, and what is in them
         self._passed: tuple[int, Passed] | None = None  # of the position it was last asked for
         self.speed = speed
@@ -65,10 +67,10 @@ class Replay:
 
     def view(self) -> PlayerView:
         """Return the present moment, frozen."""
-        timeline = self.timeline
+        timeline, whole = self.timeline, self.index.snapshot()
         return PlayerView(
-            snapshot=self.whole.snapshot(),
-            read=self.whole.read,
+            snapshot=self.explorer.snapshot(whole),
+            read=self.index.read,
             row=self.row,
             rows=timeline.rows,
             time_ns=None if timeline.first_ns is None else self._time,
@@ -80,15 +82,17 @@ class Replay:
             passed=self._count(),
             gaps=timeline.gaps,
             note=self._note,
+            listed=self.explorer.listed(whole.populate + whole.free),
         )
 
     # -- what reads it ----------------------------------------------------------------------
 
     def read_some(self) -> bool:
         """Read the next piece of the recording; return whether more is to be read."""
-        more = self.whole.advance()
+        more = self.index.advance()
         if more:
-            self._read.append((self.whole.events, self.whole.passed))
+            self._read.append((self.index.events, Passed(*self.index.counts())))
+        self.explorer.update()
         return more
 
     def read_all(self) -> None:
@@ -172,6 +176,15 @@ class Replay:
             self.paused = not self.paused
         self._note = ""
 
+    def let(self, text: str) -> None:
+        """Show only what matches a filter; everything with an empty one."""
+        self._note = ""
+        self.explorer.let(text, self.timeline.first_ns)
+
+    def order(self) -> None:
+        """List calls and operations in the next order."""
+        self.explorer.order()
+
     def set_speed(self, speed: float) -> None:
         """Play at ``speed`` times true time from here on."""
         if not speed > 0:
@@ -195,11 +208,16 @@ class Replay:
 
         Those of memory hotplug are parts of memremap_pages' as a rule.
         """
-        kinds = {total.kind for total in self.whole.snapshot().totals}
+        kinds = {total.kind for total in self.index.snapshot().totals}
         return _OUTER if kinds & set(_OUTER) else _HOTPLUG
 
     def _to_hit(self, which: str, position: int) -> None:
         self.paused = True
+        matches = self.explorer.matches
+        if matches is not None:
+            at = matches.following(position) if which == "next" else matches.preceding(position)
+            self._to(f"{which} match", None if at is None else matches.table.span(at).row)
+            return
         if self._window is None:
             self._note = "no window known: no call can be judged"
             return

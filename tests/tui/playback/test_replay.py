@@ -68,7 +68,7 @@ def test_a_large_batch_is_read_in_pieces(make: Make, monkeypatch):
     replay = Replay(recording)
     lost = []
     while replay.read_some():
-        lost.append((replay.whole.events, replay.view().snapshot.losses.lost))
+        lost.append((replay.index.events, replay.view().snapshot.losses.lost))
     assert lost == [(100, 0), (200, 0), (288, 3)]
     assert replay.view().snapshot == fold(recording)
 
