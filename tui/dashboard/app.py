@@ -60,7 +60,6 @@ EXIT_HUNG_UP: Final = 128 + signal.SIGHUP
 Start = float | Literal["end"]
 
 _SEEK_KEYS = Binding.Group("seek", compact=True)
-_SPEED_KEYS = Binding.Group("speed", compact=True)
 _HIT_KEYS = Binding.Group("hit", compact=True)
 
 
@@ -262,12 +261,12 @@ class ReplayApp(ScopeApp):
         Binding("space", "do('toggle')", "pause"),
         Binding("left", "seek(-1)", "seek", group=_SEEK_KEYS, key_display="←"),
         Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
-        Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
-        Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
+        Binding("minus,underscore", "do('slower')", "slower", show=False),
+        Binding("plus,equals_sign", "do('faster')", "faster", show=False),
         Binding("n", "do('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
         Binding("N", "do('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
         Binding("slash", "filter", "filter", key_display="/"),
-        Binding("s", "do('order')", "sort"),
+        Binding("s", "do('order')", "sort", show=False),
         Binding("escape", "let('')", "no filter", show=False),
         Binding("o", "do('next_operation')", "operation", show=False),
         Binding("O", "do('previous_operation')", "operation back", show=False),

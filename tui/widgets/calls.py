@@ -29,7 +29,7 @@ def _regime(call: Call) -> Cell:
 class CallsTable(KeyedTable[Call]):
     """On narrow screens the least important columns are left out; no number is ever cut."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain", show=False)]
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0

@@ -26,20 +26,19 @@ _CALLS = (Kind.POPULATE, Kind.FREE)
 class SpanTree(KeyedTable[Branch]):
     """One line per operation, and per span in those that are open."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "open")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "open", show=False)]
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
         columns: list[Column[Branch]] = [
-            Column("what", 22, _what, grows=True),
+            Column("what", 30, _what, grows=True),
             Column("time", 10, self._time, rank=6, right=True),
-            Column("pfn+pages (hex)", 19, _range, rank=7),
-            Column("calls", 7, lambda row: _number(row.span.calls, ""), rank=5, right=True),
+            Column("calls", 7, lambda row: _number(row.span.calls, ""), rank=4, right=True),
             Column("hits", 7, _hits, rank=1, right=True),
             Column("WARNs", 7, _warns, rank=3, right=True),
             Column("took", 9, _took, right=True),
-            Column("in WARN", 9, _warn_time, rank=4, right=True),
-            Column("share", 6, lambda row: (words.share(row.span.warn_share), "strong"), 2, True),
+            Column("in WARN", 9, _warn_time, rank=5, right=True),
+            Column("share", 6, _share, rank=2, right=True),
         ]
         super().__init__(columns, _key, id=id)
         self.border_title = "Operations"
@@ -108,14 +107,9 @@ def _what(branch: Branch) -> Cell:
         name, style = f"WARN {printable((span.site or '?').rsplit('/', 1)[-1])}", "warn"
     elif span.operation:
         name = f"{name} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
+    elif span.pfn is not None:
+        name = f"{name} 0x{span.pfn:x}"
     return "  " * branch.depth + f"{sign} {name}", style
-
-
-def _range(branch: Branch) -> Cell:
-    span = branch.span
-    if span.pfn is None:
-        return "", "muted"
-    return f"0x{span.pfn:x}" + ("" if span.nr_pages is None else f"+{span.nr_pages:x}"), ""
 
 
 def _number(number: int, style: str) -> Cell:
@@ -133,6 +127,12 @@ def _warns(branch: Branch) -> Cell:
 
 def _warn_time(branch: Branch) -> Cell:
     return words.duration(branch.span.warn_ns) if branch.span.warns else "", ""
+
+
+def _share(branch: Branch) -> Cell:
+    if branch.span.kind is Kind.WARN:
+        return "", ""
+    return words.share(branch.span.warn_share), "strong"
 
 
 def _took(branch: Branch) -> Cell:

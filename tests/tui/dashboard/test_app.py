@@ -23,8 +23,8 @@ from tui.screens.explain import ExplainScreen
 from tui.screens.help import HelpScreen
 from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
-from tui.widgets.operations import OperationsTable
 from tui.widgets.panel import Panel
+from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import LABEL, Timeline, room
 
 HOSTILE = "\x1b]0;x\x07[bold]"
@@ -142,10 +142,10 @@ async def test_help_opens_and_closes(storm):
 
 async def test_tab_moves_between_the_tables_and_no_choice_moves_time(storm):
     async with running(storm, "full_stop", "tab") as (app, pilot):
-        assert isinstance(app.focused, OperationsTable)
+        assert isinstance(app.focused, SpanTree)
         await press(app, pilot, "enter")
         assert app.view.row == 1
-        await pilot.click(OperationsTable, offset=(5, 3))
+        await pilot.click(SpanTree, offset=(5, 3))
         await settle(app, pilot)
         assert app.view.row == 1
         await press(app, pilot, "tab")
@@ -243,7 +243,7 @@ async def test_theme_key(storm):
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 async def test_pages_of_a_low_screen(storm, size):
-    titles = ("Operations", "Newest calls", "WARNs by site", "How long ")
+    titles = ("Operations", "Calls─", "WARNs by site", "How long ")
     async with running(storm, "end", size=size) as (app, pilot):
         for title in (*titles, titles[0]):
             assert [name for name in titles if name in screen_text(app)] == [title]
@@ -256,7 +256,7 @@ async def test_pages_of_a_low_screen(storm, size):
 @pytest.mark.parametrize("size", [(120, 30), (160, 24)])
 async def test_a_low_and_wide_screen_has_two_pages_side_by_side(storm, size):
     async with running(storm, size=size) as (app, pilot):
-        for key, titles in (("2", ("Operations", "Newest calls")),
+        for key, titles in (("2", ("Operations", "Calls")),
                             ("3", ("WARNs by site", "Calls by regime")),
                             ("4", ("How long ", "Time per call"))):  # fmt: skip
             await press(app, pilot, key)
