@@ -195,9 +195,9 @@ async def test_a_click_on_the_map_asks_for_what_is_there(storm, monkeypatch):
         for x, y in ((line.index("↑"), 2), (line.index("↑"), 1), (line.index("│ │") + 3, 2)):
             await pilot.click(shown, offset=(x - first, y))
     assert asked == [
-        "addr:0xffffffff40000000-0xffffffff45000000",  # the hits: 40 sections of 2 MiB
-        "addr:0xffffffff00000000-0x10000000000000000",  # the region they lie in
-        "addr:0xffffff8000000000-0xffffffc000000000",  # the linear map, of 39 bits
+        "addr:0xffffffff40000000..0xffffffff45000000",  # the hits: 40 sections of 2 MiB
+        "addr:0xffffffff00000000..0x10000000000000000",  # the region they lie in
+        "addr:0xffffff8000000000..0xffffffc000000000",  # the linear map, of 39 bits
     ]
 
 
