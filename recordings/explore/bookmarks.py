@@ -116,7 +116,7 @@ class Bookmarks:
         try:
             text = read_regular(path, MOST_BYTES + 1)
         except OSError as error:
-            raise MarksError(f"{path}: cannot be read: {error.strerror or error}") from error
+            raise MarksError(f"{path.name}: cannot be read: {error.strerror or error}") from error
         try:
             if len(text) > MOST_BYTES:
                 raise ValueError("larger than any of ours")
@@ -127,9 +127,9 @@ class Bookmarks:
             marks = tuple(sorted({mark.row: mark for mark in _marks(values["marks"])}.values()))
         except _JSON_ERRORS as error:
             why = printable(f"{error!s:.80}")
-            raise MarksError(f"{path}: no bookmarks of ours ({why}): left alone") from error
+            raise MarksError(f"{path.name}: no bookmarks of ours ({why}): left alone") from error
         if name != self._identity:
-            raise MarksError(f"{path}: bookmarks of another recording: left alone")
+            raise MarksError(f"{path.name}: bookmarks of another recording: left alone")
         return marks
 
     def _write(self, path: Path) -> None:
@@ -147,7 +147,7 @@ class Bookmarks:
         except (RecordingError, OSError) as error:
             reason = error.__cause__ if isinstance(error, RecordingError) else error
             why = getattr(reason, "strerror", None) or error
-            raise MarksError(f"kept only until you leave: {path.parent}: {why}") from error
+            raise MarksError(f"kept only until you leave: {path.name}: {why}") from error
 
 
 def identity(recording: "Recording") -> str:

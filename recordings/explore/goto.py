@@ -85,12 +85,14 @@ class Overlaps:
     def __init__(self, low: int, high: int) -> None:
         self._low, self._size = np.uint64(low & MASK), np.uint64(min(high - low, MASK))
 
-    def mask(self, columns: dict[str, NDArray[Any]], table: SpanTable) -> Bool:  # noqa: ARG002
+    def mask(self, columns: dict[str, NDArray[Any]], table: SpanTable) -> Bool:
         """Return which spans those are: bool[n]."""
         start, end = columns["start"], columns["end"]
         both = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
         meets: Bool = (self._low - start < end - start) | (start - self._low < self._size)
-        return meets & (start != end) & (columns["flags"] & both == both)
+        known: Bool = (columns["flags"] & both) == both
+        found: Bool = meets & known & (start != end)
+        return found
 
 
 def find(text: str, extent: Extent, table: SpanTable) -> Place:
@@ -188,12 +190,12 @@ def _pages(first: int, end: int, window: Window | None) -> tuple[int, int]:
 
 def _window(window: Window | None) -> Window:
     """Return the window, if frames have addresses with it."""
+    if window is None:
+        raise GotoError("the window is not known, so that frames have no addresses: type one")
     try:
-        if window is None:
-            raise WindowError("the window is not known")
         window.pfn_to_page(0)
     except WindowError as error:
-        raise GotoError(f"{error}, so that frames have no addresses here: type one") from None
+        raise GotoError(f"{error}, so that frames have no addresses: type one") from None
     return window
 
 
@@ -206,4 +208,5 @@ def _number(text: str) -> int:
 def _scaled(decimal: str, factor: int, divisor: int) -> int:
     """Return a decimal number times ``factor`` / ``divisor``, exactly, rounded down."""
     whole, _, rest = decimal.partition(".")
-    return int(whole + rest) * factor // (divisor * 10 ** len(rest))
+    shift: int = 10 ** len(rest)
+    return int(whole + rest) * factor // (divisor * shift)

@@ -11,6 +11,7 @@ Times are nanoseconds of the trace's clock, positions numbers of rows that have 
 from bisect import bisect_right
 from typing import Final
 
+from recordings.explore.goto import Extent, GotoError, find
 from recordings.format.reader import Recording
 from tracers.events import Kind
 from tui.playback.timeline import Passed, Timeline
@@ -38,7 +39,7 @@ class Replay:
         paused: bool = False,
         burst: int = BURST,
     ) -> None:
-        self._window = recording.header.machine.window
+        self._header = recording.header
         self.timeline = Timeline(recording)
         self.whole = Whole(recording)
         self._read = [(0, Passed(0, 0, 0))]  # after each piece: rows read, and what is in them
@@ -163,6 +164,28 @@ class Replay:
         found = self.timeline.previous_entry(max(0, self.row - 1), self._operations())
         self._to("previous operation", found)
 
+    def goto(self, text: str) -> None:
+        """Go where ``text`` says (``recordings.explore.goto``) and stay there, or say why not."""
+        line, header = self.timeline, self._header
+        clock, window = header.clock, header.machine.window
+        extent = Extent(line.first_ns, line.last_ns, line.rows, self.row, clock, window)
+        try:
+            place = find(text, extent, self.whole.table)
+        except GotoError as error:
+            reading = "" if self.whole.read == 1 else " (in what was read so far)"
+            self._note = f"{error}{reading}"
+            return
+        self.paused = True
+        if place.row is not None:
+            self.seek_row(place.row + 1)
+        elif place.time_ns is not None:
+            self.seek_time(place.time_ns)
+        self._note = place.note
+
+    def say(self, note: str) -> None:
+        """Show a line until something moves."""
+        self._note = note
+
     def toggle(self) -> None:
         """Pause or go on; at the end, play from the beginning again."""
         if self.at_end and self.timeline.rows:
@@ -200,7 +223,7 @@ class Replay:
 
     def _to_hit(self, which: str, position: int) -> None:
         self.paused = True
-        if self._window is None:
+        if self._header.machine.window is None:
             self._note = "no window known: no call can be judged"
             return
         timeline = self.timeline

@@ -9,6 +9,8 @@ thread.
 from collections.abc import Iterator
 from typing import Final
 
+from recordings.explore.filler import Filler
+from recordings.explore.span_table import SpanTable
 from recordings.format.reader import Recording
 from recordings.ledger.columns import CHUNK, COLUMNS
 from recordings.ledger.ledger import Ledger
@@ -21,11 +23,13 @@ PIECE: Final = CHUNK
 
 
 class Whole:
-    """The numbers of a recording, as far as it was read."""
+    """The numbers and the calls of a recording, as far as it was read."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._ledger = Ledger.of(recording.header)
+        self.table = SpanTable()  # every call, as far as it was read
+        self._filler = Filler(self.table)
         self._rows = sum(info.rows for info in recording.index)
         self._pieces = self._read()
         self._done = False
@@ -50,7 +54,7 @@ class Whole:
             self._done = True
             self._ledger.add_losses(self._recording.losses)
             return False
-        self._ledger.fold(piece)
+        self._ledger.fold(piece, self._filler)
         self.events += piece.events.num_rows
         self.passed = Passed(*self._ledger.counts())
         return True
