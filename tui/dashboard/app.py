@@ -359,7 +359,7 @@ class ReplayApp(ScopeApp):
         except MarksError as error:
             self.tell(str(error))
         else:
-            if self.recording.path.parent == SAMPLES:
+            if self.recording.path.resolve().parent == SAMPLES.resolve():
                 self.bookmarks.path = None  # what ships with the tool is not for writing
         self.show_marks()
 

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.events import Resize
@@ -13,7 +14,7 @@ from textual.pilot import Pilot
 
 from recordings.explore.bookmarks import SUFFIX, Mark
 from recordings.format.header import Header
-from recordings.format.reader import Recording, RecordingError
+from recordings.format.reader import Recording, RecordingError, open_recording
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import MACHINE, storm_rows
 from tui.dashboard.app import EXIT_ERROR, EXIT_HUNG_UP, ReplayApp
@@ -295,6 +296,15 @@ async def test_a_bookmark_brings_its_filter_back(storm, monkeypatch):
         app.filter_text = "comm:rmmod"
         await press(app, pilot, "n", "b", "enter", "B", "enter")
         assert wanted == ["comm:rmmod"]
+
+
+async def test_marks_of_a_sample_are_not_kept(samples, monkeypatch):
+    monkeypatch.chdir(samples.parent)
+    with open_recording(Path("samples/storm.arrows")) as recording:
+        async with running(recording, "n", "b", "enter") as (app, _):
+            assert "kept only until you leave" in screen_text(app)
+            assert [mark.row for mark in app.bookmarks.marks] == [app.view.row]
+    assert list(samples.glob("*.json")) == []
 
 
 async def test_marks_that_are_not_ours_are_said_and_left(storm):
