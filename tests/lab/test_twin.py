@@ -27,8 +27,8 @@ def test_the_past_says_what_arrives_and_its_numbers_are_of_now(twin: Boot) -> No
     truth, ours = twin.truth("twin"), twin.recording("twin")
     second = [call.us for call in truth if call.name == "memremap"][1]
     frees = sum(call.name == "free" and call.us > second for call in truth)
-    began = [n for n, row in enumerate(ours.rows) if row["kind"] == "memremap"]
-    rows = len(ours.rows) - next(n for n in began if ours.rows[n]["ts_ns"] // 1000 >= second)
+    remaps = ours.of("memremap")
+    rows = len(ours.rows) - ours.rows.index(remaps[1])
     assert arrived(twin.text("twin-home.screen")) == (0, 0)
     # What was freed had been populated: the kernel refuses a probe on that.
     assert arrived(twin.text("twin-past.screen")) == (rows, 2 * frees)
