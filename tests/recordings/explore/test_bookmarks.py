@@ -24,8 +24,8 @@ HOSTILE = "\x1b]0;x\x07[bold]\ud800"
 
 
 @pytest.fixture
-def path(tmp_path, samples):
-    return shutil.copy(samples / "storm.arrows", tmp_path / "storm.arrows")
+def path(tmp_path, traced):
+    return shutil.copy(traced / "storm.arrows", tmp_path / "storm.arrows")
 
 
 @pytest.fixture

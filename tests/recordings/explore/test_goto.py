@@ -12,7 +12,6 @@ from recordings.explore.goto import Extent, GotoError, Place, find
 from recordings.explore.index import Index
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
-from recordings.samples import sample_path
 from recordings.wording.escape import printable
 from tests.recordings import plain
 from tests.recordings.explore.test_span_table import filled
@@ -23,9 +22,9 @@ NOTHING = SpanTable()
 
 
 @pytest.fixture(scope="module")
-def storm():
+def storm(traced):
     """The storm's table, and what is known of the recording."""
-    with open_recording(sample_path("storm")) as recording:
+    with open_recording(traced / "storm.arrows") as recording:
         index = Index(recording)
         while index.advance():
             pass
