@@ -19,6 +19,7 @@ from recordings.capture.rotation import Rotation
 from recordings.capture.writer_thread import MAX_WAITING, WriterThread
 from recordings.format.header import ASKED_ENDS, Header, RecordingError
 from recordings.ledger.ledger import Ledger
+from recordings.ledger.sink import Sink
 from recordings.ledger.snapshot import Snapshot
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
@@ -91,10 +92,13 @@ def header_of(feed: EventFeed) -> Header:
 class Capture:
     """One feed being captured, to ``out`` or, without it, into numbers only.
 
-    ``start``, then ``fold`` and ``snapshot`` from any thread now and then, then ``stop``.
+    ``start``, then ``fold`` and ``snapshot`` from any thread now and then, then ``stop``. A
+    ``sink`` gets what is found in the events that are folded.
     """
 
-    def __init__(self, feed: EventFeed, out: Rotation | None = None) -> None:
+    def __init__(
+        self, feed: EventFeed, out: Rotation | None = None, *, sink: Sink | None = None
+    ) -> None:
         self.header = header_of(feed)
         self.out = out
         self.events = 0  # taken from the feed
@@ -104,7 +108,9 @@ class Capture:
         self.started = 0.0  # time.monotonic() when the probes were on
         self._feed = feed
         self._writer = WriterThread(out, self._fail) if out is not None else None
+        self._sink = sink
         self._ledger = Ledger.of(self.header)
+        self._folded = 0
         self._fold_lock = threading.Lock()
         self._waiting: list[Batch] = []
         self._rows_waiting = 0
@@ -145,12 +151,18 @@ class Capture:
                 self.version += 1
                 losses, events = merged(batches)
                 self._ledger.add_losses(losses)
-                self._ledger.fold(events)
+                self._ledger.fold(events, self._sink)
+                self._folded += events.num_rows
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of all that was folded; after ``stop`` they are final."""
         with self._fold_lock:
             return self._ledger.snapshot(final=not self.running)
+
+    def counts(self) -> tuple[int, int]:
+        """Return the events and the hits folded so far."""
+        with self._fold_lock:
+            return self._folded, self._ledger.counts()[1]
 
     @property
     def waiting(self) -> int:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 #: ``sample:NAME`` on the command line opens one of these.
 PREFIX = "sample:"
+#: The folder they lie in.
+SAMPLES = Path(__file__).parent
 
 
 def sample_names() -> tuple[str, ...]:
     """The names of the bundled recordings, sorted."""
-    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.arrows")))
+    return tuple(sorted(path.stem for path in SAMPLES.glob("*.arrows")))
 
 
 def sample_path(name: str) -> Path:
@@ -20,4 +22,4 @@ def sample_path(name: str) -> Path:
     """
     if name not in sample_names():
         raise KeyError(name)
-    return Path(__file__).parent / f"{name}.arrows"
+    return SAMPLES / f"{name}.arrows"

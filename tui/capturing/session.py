@@ -20,6 +20,7 @@ from recordings.capture.drain import Capture, EventFeed, header_of
 from recordings.capture.rotation import Limits, Rotation
 from recordings.format.output_files import exists_already
 from recordings.ledger.headline import WORDS, verdict_summary
+from recordings.ledger.sink import Sink
 from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
 from recordings.wording.units import count, size
@@ -104,13 +105,18 @@ def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
     return source
 
 
-def begin(source: EventFeed, target: Path | Pipe | None, limits: Limits) -> Capture:
-    """Make the file and enable the probes; nothing is left of either if one cannot be."""
+def begin(
+    source: EventFeed, target: Path | Pipe | None, limits: Limits, *, sink: Sink | None = None
+) -> Capture:
+    """Make the file and enable the probes; nothing is left of either if one cannot be.
+
+    ``sink`` gets what is found in the events, for who looks at them meanwhile.
+    """
     out: Rotation | None = None
     try:
         if target is not None:
             out = Rotation(target, header_of(source), limits)
-        capture = Capture(source, out)
+        capture = Capture(source, out, sink=sink)
         capture.start()
     except BaseException as error:
         source.close()

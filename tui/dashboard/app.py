@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 from textual import on, work
 from textual.app import App
@@ -24,12 +24,17 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 from textual.worker import Worker, WorkerState
 
+from recordings.explore.bookmarks import MOST_NOTE, Bookmarks, Mark, MarksError
 from recordings.explore.filter import complete, toggled
+from recordings.explore.goto import FORMS
 from recordings.explore.listing import Branch
+from recordings.explore.span_table import SpanTable
 from recordings.explore.tally import call_of
 from recordings.format.header import Header
 from recordings.format.reader import Recording
 from recordings.ledger.snapshot import Call
+from recordings.samples import SAMPLES
+from recordings.wording.escape import printable
 from tui.dashboard.terminal import (
     HungUp,
     SignalWaker,
@@ -43,6 +48,7 @@ from tui.playback.player import MAX_SPEED, Command, Player, PlayerView, Replay
 from tui.screens.dashboard import PAGES, Dashboard
 from tui.screens.explain import ExplainScreen
 from tui.screens.help import KEYS, HelpScreen
+from tui.screens.marks import MarksScreen
 from tui.screens.probes import ProbesScreen
 from tui.widgets.asked import FilterWanted, SeekWanted
 from tui.widgets.filter_line import FilterLine
@@ -51,6 +57,8 @@ from tui.widgets.table import KeyedTable
 #: What a key press of ← → and of shift+← → seeks, as parts of the recording.
 SEEK: Final = 1 / 20
 SEEK_FINE: Final = 1 / 200
+#: Characters of what can be typed behind ``g``: a line of dmesg.
+MOST_PLACE: Final = 500
 #: Exit code when reading the recording failed midway: as for unreadable input.
 EXIT_ERROR: Final = 2
 #: Exit code when the terminal has gone away: as for SIGHUP.
@@ -66,11 +74,17 @@ _HIT_KEYS = Binding.Group("hit", compact=True)
 #: The last bindings of every application.
 COMMON_KEYS: Final = (
     Binding("enter", "explain", "explain", show=False),
+    Binding("slash", "filter", "filter", key_display="/"),
+    Binding("escape", "let('')", "no filter", show=False),
+    Binding("s", "do('order')", "sort", show=False),
     Binding("v", "page", "view"),
     *(
         Binding(str(number), f"page({number})", name, show=False)
         for number, name in enumerate(PAGES, 1)
     ),
+    Binding("g", "goto", "go to", show=False),
+    Binding("b", "mark", "bookmark", show=False),
+    Binding("B,apostrophe", "marks", "bookmarks", show=False),
     Binding("p", "probes", "probes", show=False),
     Binding("t", "theme", "dark/light", show=False),
     Binding("question_mark", "help", "help", key_display="?"),
@@ -122,6 +136,7 @@ class ScopeApp(App[None]):
         self.failure: str | None = None
         self.crash: Exception | None = None
         self.dashboard = Dashboard(header, problems, self.complete)
+        self.bookmarks = Bookmarks(None, "")
         self._keys = keys
         self._runner: Runner | None = None
         self._waker: SignalWaker | None = None
@@ -206,13 +221,101 @@ class ScopeApp(App[None]):
         """Show the probes."""
         self.push_screen(ProbesScreen(self.header))
 
+    def send(self, command: Callable[[Any], None]) -> None:
+        """Have the player do something, whichever it is."""
+        raise NotImplementedError
+
+    def action_goto(self) -> None:
+        """Ask where to go, and go there."""
+        self.dashboard.ask(f"go to: {FORMS}", self._goto, most=MOST_PLACE)
+
+    def _goto(self, text: str) -> None:
+        if text.strip():
+            self.send(lambda player: player.goto(text))
+
+    def action_mark(self) -> None:
+        """Set a bookmark where the position is now, with a note."""
+        view = self.view
+        if view is None or view.time_ns is None:
+            return
+        row, time_ns, text = view.row, view.time_ns, self.filter_text
+        self.dashboard.ask(
+            "bookmark: a note, or nothing; enter sets it",
+            lambda note: self._set_mark(Mark(row, time_ns, note, text)),
+            most=MOST_NOTE,
+        )
+
+    def _set_mark(self, mark: Mark) -> None:
+        self._change_marks(lambda marks: marks.add(mark))
+
+    def _delete_mark(self, mark: Mark) -> tuple[Mark, ...]:
+        self._change_marks(lambda marks: marks.delete(mark.row))
+        return self.bookmarks.marks
+
+    def _change_marks(self, change: Callable[[Bookmarks], None]) -> None:
+        try:
+            change(self.bookmarks)
+            note = "" if self.bookmarks.path else "kept only until you leave"
+        except MarksError as error:
+            note = str(error)
+        self.tell(note)
+        self.show_marks()
+
+    def show_marks(self) -> None:
+        """Draw the bookmarks on the timeline."""
+        self.dashboard.mark(tuple(mark.time_ns for mark in self.bookmarks.marks))
+
+    def tell(self, text: str) -> None:
+        """Say something in the bar at the bottom."""
+        line = printable(text)
+        self.send(lambda player: player.say(line))
+
+    def action_marks(self) -> None:
+        """List the bookmarks."""
+        first = self.view.first_ns if self.view else None
+        screen = MarksScreen(self.bookmarks.marks, first or 0, self._delete_mark)
+        self.push_screen(screen, self._goto_mark)
+
+    def _goto_mark(self, mark: Mark | None) -> None:
+        if mark is not None:
+            self.send(lambda player: player.seek_row(mark.row))
+            self.action_let(mark.filter)
+
     def action_explain(self) -> None:
         """Explain the calls table's row: enter where no table has the focus."""
         self.dashboard.choose_call()
 
-    def complete(self, _: str) -> list[str]:
-        """Return the filters that a text may become; none where there are no filters."""
-        return []
+    # -- the filter -------------------------------------------------------------------------
+
+    @property
+    def filter_text(self) -> str:
+        """The filter that is on."""
+        return self.view.listed.filter if self.view and self.view.listed else ""
+
+    @property
+    def table(self) -> SpanTable | None:
+        """All calls that were read; ``None``: nobody keeps them."""
+        return None
+
+    def complete(self, text: str) -> list[str]:
+        """Return the filters that ``text`` may become."""
+        return [] if self.table is None else complete(text, self.table)
+
+    def action_filter(self) -> None:
+        """Let a filter be typed."""
+        self.dashboard.type_filter()
+
+    def action_let(self, text: str) -> None:
+        """Show only what matches a filter."""
+        self.send(lambda player: player.let(text))
+
+    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
+        """Show only what matches what was typed."""
+        self.action_let(message.text)
+
+    def on_filter_wanted(self, message: FilterWanted) -> None:
+        """Add to the filter what was clicked, or take it out of it."""
+        self.action_let(toggled(self.filter_text, message.text))
 
     def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
         """Explain a call."""
@@ -265,9 +368,6 @@ class ReplayApp(ScopeApp):
         Binding("plus,equals_sign", "do('faster')", "faster", show=False),
         Binding("n", "do('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
         Binding("N", "do('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
-        Binding("slash", "filter", "filter", key_display="/"),
-        Binding("s", "do('order')", "sort", show=False),
-        Binding("escape", "let('')", "no filter", show=False),
         Binding("o", "do('next_operation')", "operation", show=False),
         Binding("O", "do('previous_operation')", "operation back", show=False),
         Binding("shift+left", "seek_fine(-1)", "finer", show=False),
@@ -299,6 +399,17 @@ class ReplayApp(ScopeApp):
         self._clock = clock
         self.player: Player | None = None
 
+    def _open_marks(self) -> None:
+        """Read the bookmarks beside the recording."""
+        try:
+            self.bookmarks = Bookmarks.of(self.recording)
+        except MarksError as error:
+            self.tell(str(error))
+        else:
+            if self.recording.path.resolve().parent == SAMPLES.resolve():
+                self.bookmarks.path = None  # what ships with the tool is not for writing
+        self.show_marks()
+
     def on_ready(self) -> None:
         """Start the player, now that there is a screen to show its views."""
         gc.freeze()  # what was imported and mounted stays: no collection need go through it
@@ -310,52 +421,38 @@ class ReplayApp(ScopeApp):
         elif self._start > 0:
             first = replay.timeline.first_ns or 0
             self.player.send(partial(_seek_time, time_ns=first + round(self._start * 1e9)))
+        self._open_marks()
         self.start_player(self.player)
 
-    def _send(self, command: Command) -> None:
+    @property
+    def table(self) -> SpanTable | None:
+        """All calls that were read."""
+        return None if self.player is None else self.player.replay.index.table
+
+    def send(self, command: Command) -> None:
+        """Have the player do something."""
         if self.player is not None:
             self.player.send(command)
 
     def action_do(self, command: str) -> None:
         """Send the player a command without arguments."""
-        self._send(getattr(Replay, command))
+        self.send(getattr(Replay, command))
 
     def action_seek(self, direction: int) -> None:
         """Seek."""
-        self._send(partial(_seek, fraction=direction * SEEK))
+        self.send(partial(_seek, fraction=direction * SEEK))
 
     def action_seek_fine(self, direction: int) -> None:
         """Seek finely."""
-        self._send(partial(_seek, fraction=direction * SEEK_FINE))
+        self.send(partial(_seek, fraction=direction * SEEK_FINE))
 
     def action_step(self, rows: int) -> None:
         """Move by single events."""
-        self._send(partial(_step, rows=rows))
-
-    def action_filter(self) -> None:
-        """Let a filter be typed."""
-        self.dashboard.type_filter()
-
-    def action_let(self, text: str) -> None:
-        """Show only what matches a filter."""
-        self._send(partial(_let, text=text))
-
-    def complete(self, text: str) -> list[str]:
-        """Return the filters that ``text`` may become."""
-        return [] if self.player is None else complete(text, self.player.replay.index.table)
-
-    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
-        """Show only what matches what was typed."""
-        self.action_let(message.text)
-
-    def on_filter_wanted(self, message: FilterWanted) -> None:
-        """Add to the filter what was clicked, or take it out of it."""
-        listed = self.view.listed if self.view else None
-        self.action_let(toggled(listed.filter if listed else "", message.text))
+        self.send(partial(_step, rows=rows))
 
     def on_seek_wanted(self, message: SeekWanted) -> None:
         """Go to the moment that was clicked."""
-        self._send(partial(_seek_time, time_ns=message.time_ns))
+        self.send(partial(_seek_time, time_ns=message.time_ns))
 
 
 def _seek(replay: Replay, *, fraction: float) -> None:
@@ -364,10 +461,6 @@ def _seek(replay: Replay, *, fraction: float) -> None:
 
 def _seek_time(replay: Replay, *, time_ns: int) -> None:
     replay.seek_time(time_ns)
-
-
-def _let(replay: Replay, *, text: str) -> None:
-    replay.let(text)
 
 
 def _step(replay: Replay, *, rows: int) -> None:

@@ -8,6 +8,7 @@ closed, an error in drawing), the probes are off and the file is whole afterward
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Unpack
 
@@ -15,13 +16,18 @@ from textual.binding import Binding, BindingType
 
 from recordings.capture.drain import Capture
 from recordings.capture.rotation import Limits
+from recordings.explore.filler import Filler
+from recordings.explore.span_table import SpanTable
 from tui.capturing import session
 from tui.capturing.signals import Signals
-from tui.dashboard.app import COMMON_KEYS, ScopeApp
+from tui.dashboard.app import COMMON_KEYS, SEEK, ScopeApp
 from tui.dashboard.terminal import HungUp, ending_signals_give_back
-from tui.playback.live_player import LivePlayer
+from tui.playback.live_player import Command, LivePlayer
 from tui.screens.help import LIVE_KEYS
 from tui.streams import say
+from tui.widgets.asked import SeekWanted
+
+_PAST_KEYS = Binding.Group("past", compact=True)
 
 
 class LiveApp(ScopeApp):
@@ -29,6 +35,14 @@ class LiveApp(ScopeApp):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "pause"),
+        Binding("left", "seek(-1)", "past", group=_PAST_KEYS, key_display="←"),
+        Binding("right", "seek(1)", "past", group=_PAST_KEYS, key_display="→"),
+        Binding("end", "do('end')", "now"),
+        Binding("shift+left", "seek(-0.1)", "finer", show=False),
+        Binding("shift+right", "seek(0.1)", "finer", show=False),
+        Binding("home", "do('home')", "start", show=False),
+        Binding("n", "do('next_hit')", "next hit", show=False),
+        Binding("N", "do('previous_hit')", "previous hit", show=False),
         Binding("p", "probes", "probes"),
         *(key for key in COMMON_KEYS if key.action != "probes"),
     ]
@@ -61,9 +75,30 @@ class LiveApp(ScopeApp):
         if self._signals is not None:
             asyncio.get_running_loop().remove_reader(self._signals.fileno())
 
+    @property
+    def table(self) -> SpanTable | None:
+        """All calls so far."""
+        return self.player.table
+
+    def send(self, command: Command) -> None:
+        """Have the player do something."""
+        self.player.send(command)
+
     def action_pause(self) -> None:
         """Freeze the view, or resume it."""
-        self.player.send(LivePlayer.toggle)
+        self.send(LivePlayer.toggle)
+
+    def action_do(self, command: str) -> None:
+        """Send the player a command without arguments."""
+        self.send(getattr(LivePlayer, command))
+
+    def action_seek(self, steps: float) -> None:
+        """Go back or forward in time."""
+        self.send(lambda player: player.seek_by(steps * SEEK))
+
+    def on_seek_wanted(self, message: SeekWanted) -> None:
+        """Go to the moment that was clicked."""
+        self.send(lambda player: player.seek_time(message.time_ns))
 
     def on_hung_up(self, _: HungUp) -> None:
         """End the capture as SIGHUP would (the base class's handler leaves)."""
@@ -85,8 +120,10 @@ def run(output: Path | None, **options: Unpack[session.Options]) -> int:
         for line in warnings:
             say(f"warning: {line}")
         source = session.open_source(signals, **options)
-        capture = session.begin(source, output, Limits())
-        app = LiveApp(capture, signals, warnings=warnings)
+        table = SpanTable()
+        capture = session.begin(source, output, Limits(), sink=Filler(table))
+        player = partial(LivePlayer, table=table)
+        app = LiveApp(capture, signals, warnings=warnings, make=player)
         try:
             with ending_signals_give_back():  # those that are not in ``signals``
                 app.run()

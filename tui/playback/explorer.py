@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from threading import RLock
 
 from recordings.explore.filter import Facts, Filter, FilterError
-from recordings.explore.index import Index
 from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
+from recordings.explore.span_table import SpanTable
 from recordings.explore.tally import Tally
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Snapshot
@@ -32,16 +32,16 @@ class Listed:
 
 
 class Explorer:
-    """The filter and the order of one index."""
+    """The filter and the order of what one table lists."""
 
-    def __init__(self, header: Header, index: Index) -> None:
+    def __init__(self, header: Header, table: SpanTable) -> None:
         self._header = header
-        self._index = index
+        self._table = table
         self._lock = RLock()
         self._by = By.TIME
         self._error = ""
         self._filter = Filter()
-        self._matches = Matches(index.table, Everything())
+        self._matches = Matches(table, Everything())
         self._numbers: Snapshot | None = None
         self._listed: Listed | None = None
 
@@ -60,7 +60,7 @@ class Explorer:
         else:
             self._error = ""
             self._filter = wanted
-            self._matches = Matches(self._index.table, wanted or Everything())
+            self._matches = Matches(self._table, wanted or Everything())
             self._numbers = None
         self._listed = None
 

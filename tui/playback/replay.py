@@ -11,6 +11,7 @@ Times are nanoseconds of the trace's clock, positions numbers of rows that have 
 from bisect import bisect_right
 from typing import Final
 
+from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.index import Index
 from recordings.format.reader import Recording
 from tracers.events import Kind
@@ -39,10 +40,10 @@ class Replay:
         paused: bool = False,
         burst: int = BURST,
     ) -> None:
-        self._window = recording.header.machine.window
+        self._header = recording.header
         self.timeline = Timeline(recording)
         self.index = Index(recording)
-        self.explorer = Explorer(recording.header, self.index)
+        self.explorer = Explorer(recording.header, self.index.table)
         self._read = [(0, Passed(0, 0, 0))]  # after each piece: rows read, and what is in them
         self._passed: tuple[int, Passed] | None = None  # of the position it was last asked for
         self.speed = speed
@@ -167,6 +168,28 @@ class Replay:
         found = self.timeline.previous_entry(max(0, self.row - 1), self._operations())
         self._to("previous operation", found)
 
+    def goto(self, text: str) -> None:
+        """Go where ``text`` says (``recordings.explore.goto``) and stay there, or say why not."""
+        line, header = self.timeline, self._header
+        clock, window = header.clock, header.machine.window
+        extent = Extent(line.first_ns, line.last_ns, line.rows, self.row, clock, window)
+        try:
+            place = find(text, extent, self.index.table)
+        except GotoError as error:
+            reading = "" if self.index.read == 1 else " (in what was read so far)"
+            self._note = f"{error}{reading}"
+            return
+        self.paused = True
+        if place.row is not None:
+            self.seek_row(place.row + 1)
+        elif place.time_ns is not None:
+            self.seek_time(place.time_ns)
+        self._note = place.note
+
+    def say(self, note: str) -> None:
+        """Show a line until something moves."""
+        self._note = note
+
     def toggle(self) -> None:
         """Pause or go on; at the end, play from the beginning again."""
         if self.at_end and self.timeline.rows:
@@ -218,7 +241,7 @@ class Replay:
             at = matches.following(position) if which == "next" else matches.preceding(position)
             self._to(f"{which} match", None if at is None else matches.table.span(at).row)
             return
-        if self._window is None:
+        if self._header.machine.window is None:
             self._note = "no window known: no call can be judged"
             return
         timeline = self.timeline

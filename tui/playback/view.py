@@ -22,6 +22,7 @@ class LiveStatus:
     file: str  # being written; "" when nothing is recorded
     size: int  # bytes written
     failure: str  # what went wrong, "" as a rule
+    arrived: tuple[int, int] | None = None  # events, hits since the present was left; None: now
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.findings import cost, counted, fit, word
 from tui.widgets.headline import Headline
+from tui.widgets.line_input import LineInput
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
@@ -99,6 +100,7 @@ class Dashboard(Screen[None]):
                     with Container(id="times"):
                         yield Histogram(id="histogram")
                         yield TimingTable(id="timing")
+        yield LineInput(id="ask")
         yield ReplayBar(id="replay")
         yield Footer(show_command_palette=False, compact=True)
 
@@ -113,6 +115,14 @@ class Dashboard(Screen[None]):
             show(view)
         if self.has_class("-slim") or self.has_class("-flat"):
             self.query_one(Tiny).show(view)
+
+    def ask(self, prompt: str, then: Callable[[str], None], *, most: int) -> None:
+        """Take a line at the bottom; see ``LineInput.ask``."""
+        self.query_one(LineInput).ask(prompt, then, most=most)
+
+    def mark(self, times_ns: tuple[int, ...]) -> None:
+        """Show bookmarks on the timeline."""
+        self.query_one(Timeline).mark(times_ns)
 
     def fail(self, message: str) -> None:
         """Show an error where the verdict stands; the last view stays."""

@@ -22,6 +22,8 @@ KEYS: Final = (
     ("home end", "before the first event, after the last"),
     ("n N", "next and previous hit, or match of the filter, and pause there"),
     ("o O", "next and previous operation, and pause there"),
+    ("g", "go to a time, an event (#898), a stamp of dmesg, a pfn, an address"),
+    ("b B", "set a bookmark here, list them; ' lists them, too"),
     ("click", "on the timeline: go there, dragging too"),
     ("+ -", "faster, slower: 0.25x to 64x, then max (as fast as possible)"),
     ("tab", "to the next table; arrows up and down move in it"),
@@ -36,6 +38,10 @@ KEYS: Final = (
 #: The same for live events.
 LIVE_KEYS: Final = (
     ("space", "freeze the view and let it go on; the capture never stops"),
+    ("← →", "into the past and back, by 1/20 of the time so far; shift: by 1/200"),
+    ("home end", "before the first event; back to now"),
+    ("n N", "next and previous hit"),
+    *(key for key in KEYS if key[0] in ("g", "b B", "click")),
     ("tab", "to the next table; arrows up and down move in it"),
     ("enter", "on a call: explain it"),
     *KEYS[-4:-1],

@@ -43,7 +43,9 @@ class ReplayBar(Panel[Facts]):
         """Return position, time, speed and state."""
         if view.live is not None:
             state = "‖ PAUSED" if view.paused else "■ ended" if view.at_end else "► LIVE"
-            return Facts(view.row, view.rows, 0, 0, 1.0, state, view.note, view.live)
+            past = view.live.arrived is not None
+            moment = (view.elapsed_ns, view.length_ns) if past else (0, 0)
+            return Facts(view.row, view.rows, *moment, 1.0, state, view.note, view.live)
         state = "■ end" if view.at_end else "‖ paused" if view.paused else "► playing"
         snapshot = view.snapshot
         return Facts(
@@ -74,7 +76,7 @@ class ReplayBar(Panel[Facts]):
             Part(0, (f"{moment} / {length}",), "bold"),
         ]
         if facts.note:
-            parts.append(Part(1, (facts.note,), "bold $warning"))
+            parts.append(Part(0, (facts.note,), "bold $warning"))
         event = f"{words.count(facts.row):>{digits}}"
         told = f"event {event} of {words.count(facts.rows)}"
         parts.append(Part(2, (told, f"{event}/{words.count(facts.rows)}")))
@@ -95,7 +97,12 @@ class ReplayBar(Panel[Facts]):
 
 def live_line(facts: Facts, live: LiveStatus, width: int) -> Line:
     """Return state, recording, time, events and rate; what does not fit goes from the right."""
-    if facts.state == "‖ PAUSED":
+    if live.arrived is not None:
+        events, hits = live.arrived
+        came = f"+{words.calls(events, 'event')}, {words.calls(hits, 'hit')} arrived since"
+        held = "‖ PAUSED, " if facts.state == "‖ PAUSED" else ""
+        state = (f"{held}in the past · {came}", "bold reverse $accent")
+    elif facts.state == "‖ PAUSED":
         state = (
             f"{facts.state}, {words.calls(live.since, 'event')} since",
             "bold reverse $warning",
@@ -119,6 +126,12 @@ def live_line(facts: Facts, live: LiveStatus, width: int) -> Line:
         recording,
         (f"engine {printable(live.engine)}", MUTED),
     ]
+    if live.arrived is not None:
+        moment = f"{facts.elapsed_ns / 1e9:.3f} of {words.seconds(facts.length_ns)}"
+        parts.insert(1, (moment, "bold"))
+    if facts.note:  # until something moves; a moment ago somebody asked for it
+        note = words.clip(facts.note, max(0, width - len(state[0]) - 3))
+        parts = [state, (note, "bold $warning")]
     while len(parts) > 1 and sum(len(text) + 3 for text, _ in parts) - 3 > width:
         # The recording is what matters most, but for the state; the engine least.
         parts.pop(-1 if parts[-1] is not recording or len(parts) <= 2 else -2)

@@ -24,7 +24,7 @@ from tui.widgets.time_axis import column_of, covered, spread
 #: Cells of the labels at the left, and of the peaks and the length at the right.
 LABEL = 7
 _PEAK = 14
-MARKER, GAP = "▼", "!"
+MARKER, GAP, MARK = "▼", "!", "◆"
 
 #: One cell: a character and its style once it has passed.
 Cell = tuple[str, str]
@@ -43,6 +43,7 @@ class Facts:
     elapsed_ns: int
     begun: bool  # something has happened
     reading: bool
+    marks: tuple[int, ...] = ()  # times of bookmarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,14 @@ class Timeline(Panel[Facts]):
         super().__init__(id=id)
         self._picture: tuple[object, tuple[Row, ...]] = (None, ())
         self._dragging = False
+        self._marks: tuple[int, ...] = ()
+
+    def mark(self, times_ns: tuple[int, ...]) -> None:
+        """Show bookmarks at these moments."""
+        self._marks = times_ns
+        if self._facts is not None:
+            self._facts = replace(self._facts, marks=times_ns)
+            self.redraw()
 
     def titles(self, facts: Facts) -> None:
         """Say what the mark of a gap means, if there is one."""
@@ -86,6 +95,7 @@ class Timeline(Panel[Facts]):
             view.elapsed_ns,
             view.row > 0,
             view.read < 1,
+            self._marks,
         )
 
     def show(self, view: PlayerView) -> None:
@@ -256,11 +266,18 @@ def _axis(facts: Facts, column: int, width: int) -> Line:
         low, high = (column_of(at, facts.length_ns, cells) for at in since)
         missing.update(range(low, high + 1))
     marker = max(column, 0)
+    marks = {
+        column_of(at - facts.first_ns, facts.length_ns, cells)
+        for at in facts.marks
+        if 0 <= at - facts.first_ns <= facts.length_ns
+    }
     drawn: list[tuple[str, str]] = [(f"{'0 s':<{LABEL}}", MUTED)]
     for at in range(cells):
         text, style = ("─", MUTED) if at > column else ("━", "$primary")
         if at in missing:
             text, style = GAP, "bold $warning"
+        if at in marks:
+            text, style = MARK, "bold $accent"
         if at == marker:
             text, style = MARKER, "bold $primary"
         if drawn[1:] and drawn[-1][1] == style:

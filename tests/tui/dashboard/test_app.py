@@ -5,14 +5,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.events import Resize
 from textual.geometry import Size
 from textual.pilot import Pilot
 
+from recordings.explore.bookmarks import SUFFIX, Mark
 from recordings.format.header import Header
-from recordings.format.reader import Recording, RecordingError
+from recordings.format.reader import Recording, RecordingError, open_recording
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import MACHINE, storm_rows
 from tui.dashboard.app import EXIT_ERROR, EXIT_HUNG_UP, ReplayApp
@@ -25,7 +27,7 @@ from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
 from tui.widgets.panel import Panel
 from tui.widgets.span_tree import SpanTree
-from tui.widgets.timeline import LABEL, Timeline, room
+from tui.widgets.timeline import LABEL, MARK, Timeline, room
 
 HOSTILE = "\x1b]0;x\x07[bold]"
 
@@ -232,6 +234,84 @@ async def test_a_panel_repaints_only_lines_that_changed(storm):
         assert refreshed == []
         app.dashboard.show(replace(app.view, speed=2.0))
         assert [(name, len(regions)) for name, regions in refreshed] == [("replay", 1)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "row"),
+    [("#100", 101), ("0", 0), ("100%", 288), ("0xffffffff40000000", 3), ("pfn 0x5000000", None)],
+)
+async def test_g_goes_to_a_place(storm, typed, row):
+    async with running(storm, "g", *typed, "enter") as (app, _):
+        assert row is None or app.view.row == row
+        assert app.view.paused
+        assert app.focused is not None  # what had the focus has it again
+        assert app.focused.id == "calls"
+
+
+async def test_g_says_why_not_and_escape_goes_nowhere(storm):
+    async with running(storm, "g", *"q?", "enter") as (app, pilot):
+        assert "'q?' is no place" in screen_text(app)
+        assert app.view.row == 0
+        await press(app, pilot, "g", *"#5", "escape")
+        assert app.view.row == 0
+        assert not app.dashboard.query_one("#ask").display
+        await press(app, pilot, "g", "enter", "n")
+        assert app.view.row == 3
+
+
+async def test_hostile_text_typed_is_shown_and_not_obeyed(storm):
+    async with running(storm) as (app, pilot):
+        app._goto(HOSTILE)
+        app._set_mark(Mark(5, storm.index[0].first_ts, HOSTILE, HOSTILE))
+        await press(app, pilot, "B")
+        assert screen_text(app).count(r"\x1b]0;x\x07[bold]") >= 2
+        assert "\x1b" not in app.export_screenshot()
+
+
+async def test_bookmarks_are_set_listed_gone_to_and_deleted(storm):
+    keys = ("n", "b", *"first hit", "enter", "end", "b", "enter", "home")
+    async with running(storm, *keys) as (app, pilot):
+        assert [(mark.row, mark.note) for mark in app.bookmarks.marks] == [
+            (3, "first hit"),
+            (288, ""),
+        ]
+        assert sum(text.count(MARK) for line in app.dashboard.query_one(Timeline)._drawn
+                   for text, _ in line) == 2  # fmt: skip
+        await press(app, pilot, "B")
+        assert "first hit" in screen_text(app)
+        await press(app, pilot, "down", "enter")
+        assert app.view.row == 288
+        await press(app, pilot, "apostrophe", "d", "escape")
+        assert [mark.row for mark in app.bookmarks.marks] == [288]
+    async with running(storm, "B", "enter") as (app, _):  # they are in the file
+        assert app.view.row == 288
+
+
+async def test_a_bookmark_brings_its_filter_back(storm):
+    keys = ("slash", *"comm:rmmod", "enter", "n", "b", "enter", "escape")
+    async with running(storm, *keys) as (app, pilot):
+        assert app.filter_text == ""
+        await press(app, pilot, "B", "enter")
+        assert app.filter_text == "comm:rmmod"
+
+
+async def test_marks_of_a_sample_are_not_kept(samples, monkeypatch):
+    monkeypatch.chdir(samples.parent)
+    with open_recording(Path("samples/storm.arrows")) as recording:
+        async with running(recording, "n", "b", "enter") as (app, _):
+            assert "kept only until you leave" in screen_text(app)
+            assert [mark.row for mark in app.bookmarks.marks] == [app.view.row]
+    assert list(samples.glob("*.json")) == []
+
+
+async def test_marks_that_are_not_ours_are_said_and_left(storm):
+    side = storm.path.with_name(storm.path.name + SUFFIX)
+    side.write_bytes(b"{}")
+    async with running(storm) as (app, pilot):
+        assert "no bookmarks of ours" in screen_text(app)
+        await press(app, pilot, "b", "enter")
+        assert "kept only until you leave" in screen_text(app)
+    assert side.read_bytes() == b"{}"
 
 
 async def test_theme_key(storm):

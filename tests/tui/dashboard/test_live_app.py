@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from textual.pilot import Pilot
 from benchmarks.feed import Feed
 from recordings.capture.drain import Capture, header_of
 from recordings.capture.rotation import Rotation
+from recordings.explore.filler import Filler
+from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
 from tests.recordings.made import wait_for
 from tests.tui.dashboard.test_app import HOSTILE, screen_text
@@ -24,6 +27,7 @@ from tui.dashboard.live_app import LiveApp
 from tui.playback.live_player import LivePlayer
 from tui.screens.help import HelpScreen
 from tui.screens.probes import ProbesScreen
+from tui.widgets.timeline import LABEL, MARK
 
 PROBES = {
     "vmemmap_populate": "breakpoint entry+return",
@@ -36,6 +40,8 @@ PROBES = {
     "memunmap_pages": "kprobe entry+return",
     "__warn": "kprobe entry+return",
 }
+#: Position right behind the last free's entry: the kernel's text has five lines after it.
+LAST_FREE = 1538
 REFUSED = "vmemmap_populate: kprobe: Could not probe notrace function vmemmap_populate"
 
 
@@ -48,12 +54,15 @@ def feed_of(samples: Path, name: str = "storm", **options) -> Feed:
 
 def live_app(feed: Feed, out: Path | None = None) -> LiveApp:
     """An app on a running capture whose feed has sent everything, 83 s in."""
-    capture = Capture(feed, out and Rotation(out, header_of(feed), fsync=False))
+    table = SpanTable()
+    file = out and Rotation(out, header_of(feed), fsync=False)
+    capture = Capture(feed, file, sink=Filler(table))
     capture.start()
     due = feed._due
     wait_for(lambda: not due() and capture.events == feed.sent)
     began = capture.started
-    return LiveApp(capture, make=lambda capture: LivePlayer(capture, clock=lambda: began + 83.5))
+    make = partial(LivePlayer, table=table, clock=lambda: began + 83.5)
+    return LiveApp(capture, make=make)
 
 
 @asynccontextmanager
@@ -134,14 +143,83 @@ async def test_space_freezes_the_view_and_not_the_capture(samples, tmp_path):
     assert whole(path).rows == 1544
 
 
-async def test_a_seek_key_does_nothing(samples):
-    keys = ("left", "right", "home", "n", "N", "comma", "plus")
-    async with running(feed_of(samples), *keys) as (app, _):
+async def test_a_key_of_speed_does_nothing(samples):
+    async with running(feed_of(samples), "comma", "plus", "minus") as (app, _):
         assert app.view.row == 1544
         shown = screen_text(app)
         assert "LIVE" in shown
-        assert "seek" not in shown
         assert "speed" not in shown
+
+
+@pytest.mark.parametrize(
+    ("keys", "row", "passed"),
+    [
+        (("home",), 0, (0, 0, 0)),
+        (("N",), LAST_FREE, (256, 256, 255)),  # the last free's entry, before its WARN
+        (("N", "N", "n"), LAST_FREE, (256, 256, 255)),
+        (("home", "n"), None, (1, 1, 0)),
+        (("g", *"#500", "enter"), 501, None),
+        (("g", *"0xffffffff4ee00000", "enter", "N"), None, (127, 127, 126)),
+    ],
+)
+async def test_a_key_goes_into_the_past_and_end_comes_back(samples, keys, row, passed):
+    async with running(feed_of(samples), *keys) as (app, pilot):
+        if row is not None:
+            assert app.view.row == row
+        if passed is not None:
+            told = app.view.passed
+            assert (told.calls, told.hits, told.warnings) == passed
+        shown = screen_text(app)
+        assert "in the past · +0 events, 0 hits arrived since" in shown
+        assert "256 of 256 calls so far outside the window" in shown
+        await pilot.press("end")
+        await settle(app, pilot)
+        shown = screen_text(app)
+        assert "in the past" not in shown
+        assert "LIVE" in shown
+        assert app.view.row == 1544
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
+async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(samples, tmp_path, size):
+    feed, path = feed_of(samples, held=200), tmp_path / "a.arrows"
+    async with running(feed, "left", size=size, out=path) as (app, pilot):
+        before = app.view
+        assert before.live.arrived == (0, 0)
+        feed.release()
+        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 1544)
+        await settle(app, pilot)
+        hits = 256 - before.snapshot.hits
+        assert f"in the past · +1,344 events, {hits} hits arrived since" in screen_text(app)
+        assert (app.view.row, app.view.time_ns) == (before.row, before.time_ns)
+        assert app.view.snapshot.hits == 256
+        await pilot.press("space")
+        await settle(app, pilot)
+        assert "PAUSED, in the past" in screen_text(app)
+        await pilot.press("space", "end")
+        await settle(app, pilot)
+        assert app.view.live.arrived is None
+    assert whole(path).rows == 1544
+
+
+async def test_a_click_on_the_timeline_goes_into_the_past(samples):
+    async with running(feed_of(samples)) as (app, pilot):
+        await pilot.click("#timeline", offset=(LABEL + 40, 2))
+        await settle(app, pilot)
+        assert 0 < app.view.elapsed_ns < app.view.length_ns
+        assert "in the past" in screen_text(app)
+
+
+async def test_a_bookmark_lasts_until_one_leaves(samples):
+    async with running(feed_of(samples), "N", "b", *"last q", "enter") as (app, pilot):
+        assert [(mark.row, mark.note) for mark in app.bookmarks.marks] == [(LAST_FREE, "last q")]
+        assert "kept only until you leave" in screen_text(app)
+        await pilot.press("home")
+        await settle(app, pilot)
+        assert MARK in str(app.dashboard.query_one("#timeline")._drawn)
+        await pilot.press("B", "enter")
+        await settle(app, pilot)
+        assert app.view.row == LAST_FREE
 
 
 async def test_enter_explains_a_call_and_an_operation_stays(samples):
@@ -169,7 +247,7 @@ async def test_help_is_of_the_live_keys(samples):
         assert isinstance(app.screen, HelpScreen)
         shown = screen_text(app)
         assert "the capture never stops" in shown
-        assert "next and previous hit" not in shown
+        assert "faster, slower" not in shown
 
 
 async def test_a_disk_that_failed_is_on_the_screen(samples, tmp_path):

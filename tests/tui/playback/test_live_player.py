@@ -2,6 +2,7 @@
 """The live player: views of the events so far, pausing, rate; no screen and no real clock."""
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import pytest
 from benchmarks.feed import Feed
 from recordings.capture.drain import Capture, header_of
 from recordings.capture.rotation import Rotation
+from recordings.explore.filler import Filler
+from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
@@ -41,14 +44,15 @@ def storm(samples: Path):
 
 @contextmanager
 def running(feed: Feed, out: Rotation | None = None) -> Iterator[tuple[Capture, LivePlayer, Clock]]:
-    capture = Capture(feed, out)
+    table = SpanTable()
+    capture = Capture(feed, out, sink=Filler(table))
     capture.start()
     due = feed._due
     wait_for(lambda: not due())
     wait_for(lambda: capture.events == feed.sent)
     clock = Clock()
     clock.now = capture.started
-    yield capture, LivePlayer(capture, clock=clock), clock
+    yield capture, LivePlayer(capture, table, clock=clock), clock
     capture.stop()
 
 
@@ -103,6 +107,130 @@ def test_pausing_freezes_the_view_and_not_the_capture(samples):
         player.toggle()
         after = player.view()
         assert (after.row, after.paused, after.live.since) == (EVENTS, False, 0)
+
+
+def starts(captures: Path, *events: str) -> list[int]:
+    """The times at which the kernel's text says that a function was entered."""
+    text = (captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt").read_text()
+    found = re.findall(r" (\d+)\.(\d{6}): (\w+): ", text)
+    return [int(s + us) * 1000 for s, us, event in found if event in events]
+
+
+def test_the_past_is_counted_exactly(captures, storm):
+    """Moments of the storm in which the kernel's own trace has so many frees and WARNs."""
+    _, player, _ = storm
+    frees, warns = starts(captures, "vmemmap_free"), starts(captures, "warn")
+    for number in (0, 1, 63, 127):
+        player.seek_time(frees[number])
+        view = player.view()
+        assert view.time_ns == frees[number]
+        assert view.passed.hits - CALLS // 2 == number + 1  # the 128 populates came before
+        assert view.passed.calls == view.passed.hits
+        assert view.passed.warnings == sum(at <= frees[number] for at in warns)
+        assert view.snapshot.hits == CALLS
+        assert view.rows == EVENTS
+        assert view.live.arrived == (0, 0)
+    player.end()
+    assert player.view().live.arrived is None
+    assert player.view().row == EVENTS
+
+
+def test_what_arrives_while_in_the_past(captures, samples):
+    feed = Feed(samples / "storm.arrows", held=600)
+    frees = starts(captures, "vmemmap_free")
+    with running(feed) as (capture, player, _):
+        before = player.view()
+        player.home()
+        home = player.view()
+        assert (home.row, home.passed.calls, home.elapsed_ns) == (0, 0, 0)
+        assert home.snapshot == before.snapshot
+        feed.release()
+        wait_for(lambda: capture.events == EVENTS)
+        view = player.view()
+        assert (view.row, view.rows, view.snapshot.hits) == (0, EVENTS, CALLS)
+        assert view.live.arrived == (EVENTS - 600, CALLS - before.snapshot.hits)
+        player.seek_time(frees[-1])
+        assert player.view().live.arrived == view.live.arrived  # it never was now since
+        player.seek_time(2**64 - 1)
+        assert player.view().live.arrived is None
+        player.home()
+        assert player.view().live.arrived == (0, 0)
+
+
+def test_hits_back_and_on(captures, storm):
+    """From now back over every hit, as the text of the kernel has them, and on again."""
+    _, player, _ = storm
+    frees = starts(captures, "vmemmap_free")
+    player.next_hit()
+    assert (player.view().row, player.view().note) == (EVENTS, "no next hit yet")
+    for at in reversed(frees):
+        player.previous_hit()
+        assert player.view().time_ns == at
+    for at in frees[1:]:
+        player.next_hit()
+        assert player.view().time_ns == at
+    player.next_hit()
+    assert player.view().note == "no next hit"
+    player.home()
+    player.previous_hit()
+    assert player.view().note == "no previous hit"
+
+
+def test_going_by_steps_ends_at_now(storm):
+    _, player, _ = storm
+    player.seek_by(0.05)
+    assert player.view().live.arrived is None  # there is nothing behind now
+    player.seek_by(-0.05)
+    player.seek_by(-0.05)
+    first = player.view()
+    assert first.elapsed_ns == first.length_ns - 2 * round(first.length_ns / 20)
+    player.seek_by(0.05)
+    player.seek_by(0.05)
+    assert player.view().live.arrived is None
+
+
+def test_going_to_a_place(captures, storm):
+    _, player, _ = storm
+    free = starts(captures, "vmemmap_free")[127]
+    player.goto("#500")
+    assert player.view().row == 501
+    player.goto("0xffffffff4ee00000")
+    view = player.view()
+    assert (view.time_ns, view.passed.hits, view.note) == (free, CALLS, "")
+    player.goto("nowhere")
+    assert player.view().row == view.row
+    assert "'nowhere' is no place" in player.view().note
+    player.goto("[    5.408421]")  # the feed's clock is not dmesg's
+    assert "how the two relate is not known" in player.view().note
+    player.goto("100%")
+    assert player.view().live.arrived is None
+
+
+def test_frozen_numbers_have_no_later_past(samples):
+    feed = Feed(samples / "storm.arrows", held=200)
+    with running(feed) as (capture, player, _):
+        before = player.view()
+        player.toggle()
+        player.previous_hit()
+        feed.release()
+        wait_for(lambda: capture.events == EVENTS)
+        view = player.view()
+        assert view.paused
+        assert (view.rows, view.snapshot) == (200, before.snapshot)
+        assert view.live.arrived == (EVENTS - 200, CALLS - before.snapshot.hits)
+        player.next_hit()
+        assert player.view().note == "no next hit"
+
+
+def test_before_any_event_there_is_no_past(samples):
+    with running(Feed(samples / "storm.arrows", held=0)) as (_, player, _):
+        for go in (player.home, lambda: player.seek_by(-0.1), lambda: player.goto("#1")):
+            go()
+            view = player.view()
+            assert (view.row, view.live.arrived) == (0, None)
+            assert view.note
+        player.previous_hit()
+        assert player.view().live.arrived is None
 
 
 def test_losses_without_an_event_are_shown(storm):

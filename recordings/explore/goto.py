@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where to go: one line that names a moment, an event or a place of memory, as people type it.
+
+    0.5   500ms   50%   #898   [    5.408390]   pfn 0x53f8000   phys 16G   0xffffffff4ee00000
+
+A time is one since the first event; in brackets it is dmesg's, as printk writes it. A pfn, a
+physical address and an address go to the next call on whose struct pages they lie, or on which they
+are, after the present position; behind the last one, to the first.
+
+Promises: any text becomes a ``Place`` or a ``GotoError`` of one line that says why not. Nothing of
+the kernel's log is taken to be on the trace's clock where the recording says otherwise.
+
+Source: kernel/printk/printk.c (stamps are local_clock()); Documentation/trace/ftrace.rst
+(trace_clock: local is the default; local and perf are that clock, global is made of it).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recordings.explore.matches import Matches
+from recordings.explore.span_table import Flag, SpanTable
+from recordings.ledger.columns import Bool
+from recordings.wording.escape import printable
+from tracers.families import MASK
+from tracers.formulas import WindowError
+from tracers.window import Window
+
+#: What can be typed, for a help line.
+FORMS: Final = "0.5 · 500ms · 50% · #898 · [5.408390] · pfn 0x53f8000 · phys 16G · 0xffff…"
+
+_QUANTITY: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_TIME: Final = re.compile(rf"({_QUANTITY}) ?(ns|us|µs|\u03bcs|ms|s|)")
+_PERCENT: Final = re.compile(rf"({_QUANTITY}) ?%")
+_EVENT: Final = re.compile(r"# ?([0-9][0-9,]{0,25})")
+# With PRINTK_CALLER the thread or the CPU follows: [    5.408390][   T68].
+_DMESG: Final = re.compile(r"\[ *([0-9]{1,12})\.([0-9]{6})\](?:\[ *[TC][0-9]+\])?.*", re.DOTALL)
+_PFN: Final = re.compile(r"pfn[ :=]+(\S+)")
+_PHYS: Final = re.compile(rf"phys[ :=]+(0x[0-9a-f]{{1,16}}|{_QUANTITY}) ?([kmgt]?)(?:i?b)?")
+_NUMBER: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}")
+_ADDRESS: Final = re.compile(r"(?:addr[ :=]+)?(?:0x)?([0-9a-f]{16}|(?<=0x)[0-9a-f]{1,16})")
+_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "\u03bcs": 10**3, "ms": 10**6, "": 10**9,
+                 "s": 10**9}  # fmt: skip
+_SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+#: Trace clocks that are printk's own.
+_PRINTK: Final = frozenset({"local", "global", "perf"})
+#: Where its clock is not known, dmesg's times are believed so far from the recording's events.
+_NEAR_NS: Final = 10**9
+
+
+class GotoError(ValueError):
+    """There is no such place; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to go: an event, or a moment of the trace's clock. One of the two is ``None``."""
+
+    row: int | None = None  # number of the event, from 0
+    time_ns: int | None = None
+    note: str = ""  # what has to be believed for it to be right
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a place is looked for in; ``row``: the present position, the events that happened."""
+
+    first_ns: int | None
+    last_ns: int | None
+    rows: int
+    row: int = 0
+    clock: Mapping[str, str | int | None] | None = None  # of the recording's header
+    window: Window | None = None
+
+
+class Overlaps:
+    """Lets calls through whose range, modulo 2^64, meets [low, high)."""
+
+    names: tuple[str, ...] = ("start", "end", "flags")
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._size = np.uint64(low & MASK), np.uint64(min(high - low, MASK))
+
+    def mask(self, columns: dict[str, NDArray[Any]], table: SpanTable) -> Bool:
+        """Return which spans those are: bool[n]."""
+        start, end = columns["start"], columns["end"]
+        both = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
+        meets: Bool = (self._low - start < end - start) | (start - self._low < self._size)
+        known: Bool = (columns["flags"] & both) == both
+        found: Bool = meets & known & (start != end)
+        return found
+
+
+def find(text: str, extent: Extent, table: SpanTable) -> Place:
+    """Return the place that ``text`` means.
+
+    Raises:
+        GotoError: it means none, or one that is not in the recording.
+    """
+    typed = text.strip().lower()
+    if extent.first_ns is None or extent.last_ns is None:
+        raise GotoError("there is no event yet to go to")
+    if match := _EVENT.fullmatch(typed):
+        return _event(match[1], extent)
+    if match := _DMESG.fullmatch(typed):
+        return _dmesg(int(match[1]) * 10**9 + int(match[2]) * 1000, extent)
+    length = extent.last_ns - extent.first_ns
+    if match := _PERCENT.fullmatch(typed):
+        return _since(_scaled(match[1], length, 100), length, extent.first_ns)
+    if match := _TIME.fullmatch(typed):
+        return _since(_scaled(match[1], _UNITS[match[2]], 1), length, extent.first_ns)
+    return _memory(typed, extent, table)
+
+
+def _event(digits: str, extent: Extent) -> Place:
+    row = int(digits.replace(",", ""))
+    if row >= extent.rows:
+        raise GotoError(f"there is no event #{row:,}: the last is #{extent.rows - 1:,}")
+    return Place(row=row)
+
+
+def _since(elapsed: int, length: int, first_ns: int) -> Place:
+    if elapsed > length:
+        raise GotoError(f"it ends {length / 1e9:.6f} s after its first event")
+    return Place(time_ns=first_ns + elapsed)
+
+
+def _dmesg(stamp: int, extent: Extent) -> Place:
+    first, last = extent.first_ns or 0, extent.last_ns or 0
+    clock = str((extent.clock or {}).get("name") or "unknown")
+    known = clock in _PRINTK
+    if not known and clock != "unknown":
+        raise GotoError(
+            f"dmesg's times are of the kernel's local clock, this recording's of {printable(clock)}"
+            ": how the two relate is not known"
+        )
+    slack = 0 if known else _NEAR_NS
+    if not first - slack <= stamp <= last + slack:
+        where = "before its first" if stamp < first else "after its last"
+        why = "" if known else ", or its clock, which it does not name, is not dmesg's"
+        raise GotoError(f"[{_stamp(stamp)}] is {where} event{why}")
+    note = "" if known else "the recording names no clock: taken for ftrace's default, dmesg's own"
+    return Place(time_ns=min(max(stamp, first), last), note=note)
+
+
+def _stamp(ns: int) -> str:
+    return f"{ns // 10**9:5}.{ns % 10**9 // 1000:06}"
+
+
+def _memory(typed: str, extent: Extent, table: SpanTable) -> Place:
+    if match := _PFN.fullmatch(typed):
+        first = _number(match[1])
+        low, high = _pages(first, first + 1, extent.window)
+        what = f"the struct page of pfn {first:#x}"
+    elif match := _PHYS.fullmatch(typed):
+        number = match[1]
+        if number.startswith("0x"):
+            phys = int(number, 16) << _SIZES[match[2]]
+        else:
+            phys = _scaled(number, 1 << _SIZES[match[2]], 1)
+        if phys > MASK:
+            raise GotoError(f"{printable(typed)}: a physical address has 64 bits")
+        pfn = _window(extent.window).phys_to_pfn(phys)
+        low, high = _pages(pfn, pfn + 1, extent.window)
+        what = f"the struct page of physical {phys:#x}"
+    elif match := _ADDRESS.fullmatch(typed):
+        low = int(match[1], 16)
+        high, what = low + 1, f"{low:#018x}"
+    else:
+        raise GotoError(f"'{printable(typed)}' is no place; there are {FORMS}")
+    matches = Matches(table, Overlaps(low, high))
+    position = matches.following(extent.row)
+    if position is None:
+        position = matches.following(0)
+    if position is None:
+        raise GotoError(f"no call's struct pages hold {what}")
+    return Place(row=int(table.take(np.array([position]), ("row",))["row"][0]))
+
+
+def _pages(first: int, end: int, window: Window | None) -> tuple[int, int]:
+    """Return the range of the struct pages of the frames [first, end), its start modulo 2^64."""
+    known = _window(window)
+    low = known.pfn_to_page(first)
+    return low, low + (end - first) * (known.struct_page or 0)
+
+
+def _window(window: Window | None) -> Window:
+    """Return the window, if frames have addresses with it."""
+    if window is None:
+        raise GotoError("the window is not known, so that frames have no addresses: type one")
+    try:
+        window.pfn_to_page(0)
+    except WindowError as error:
+        raise GotoError(f"{error}, so that frames have no addresses: type one") from None
+    return window
+
+
+def _number(text: str) -> int:
+    if not _NUMBER.fullmatch(text) or (value := int(text, 0 if "x" in text else 10)) > MASK:
+        raise GotoError(f"'{printable(text)}' is no number of 64 bits")
+    return value
+
+
+def _scaled(decimal: str, factor: int, divisor: int) -> int:
+    """Return a decimal number times ``factor`` / ``divisor``, exactly, rounded down."""
+    whole, _, rest = decimal.partition(".")
+    shift: int = 10 ** len(rest)
+    return int(whole + rest) * factor // (divisor * shift)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""6.1: ``live`` is driven into the past while a second storm passes: the kernel's own counts."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.compare import left_nothing, same_calls
+from tests.lab.harness import Boot, Kernel, Lab
+
+
+@pytest.fixture(scope="module")
+def twin(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
+    return lab.boot(lab_kernel("6.1"), "twin.sh", timeout_s=420)
+
+
+def arrived(screen: str) -> tuple[int, int]:
+    """Events and hits that the badge says have arrived."""
+    told = re.search(r"in the past . \+([\d,]+) events?, ([\d,]+) hits? arrived since", screen)
+    assert told is not None, screen
+    events, hits = (int(number.replace(",", "")) for number in told.groups())
+    return events, hits
+
+
+def test_the_past_says_what_arrives_and_its_numbers_are_of_now(twin: Boot) -> None:
+    truth, ours = twin.truth("twin"), twin.recording("twin")
+    second = [call.us for call in truth if call.name == "memremap"][1]
+    frees = sum(call.name == "free" and call.us > second for call in truth)
+    remaps = ours.of("memremap")
+    rows = len(ours.rows) - ours.rows.index(remaps[1])
+    assert arrived(twin.text("twin-home.screen")) == (0, 0)
+    # What was freed had been populated: the kernel refuses a probe on that.
+    assert arrived(twin.text("twin-past.screen")) == (rows, 2 * frees)
+    during = arrived(twin.text("twin-during.screen"))
+    assert 0 <= during[0] <= rows
+    assert 0 <= during[1] <= 2 * frees
+    assert "512 of 512 calls so far" in twin.text("twin-past.screen")
+
+
+def test_end_returns_to_now(twin: Boot) -> None:
+    screen = twin.text("twin-now.screen")
+    assert "in the past" not in screen
+    assert "LIVE" in screen
+    frees = sum(call.name == "free" for call in twin.truth("twin"))
+    assert f"{2 * frees} of {2 * frees} calls so far" in screen
+    assert f"{twin.warns('twin')} WARNs" in screen
+
+
+def test_the_capture_was_not_disturbed(twin: Boot) -> None:
+    same_calls(twin, "twin")
+    assert twin.exit_code("twin") == 1
+    left_nothing(twin, "twin")
