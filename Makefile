@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-lab lab-kernels lint format samples screenshots examples completions importers bench clean
+.PHONY: demo test test-lab lab-kernels lint format samples samples-lab screenshots examples completions importers bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/vmemscope replay
@@ -39,8 +39,12 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Those made of captures; samples-lab records the others, in booted kernels on an idle host.
 samples: $(VENV)/.run
 	$(BIN)/python -m recordings.samples.make tests/captures
+
+samples-lab: $(VENV)/.dev
+	$(BIN)/python -m tests.lab.record_samples
 
 # The pictures in the README are snapshot tests' own, without their web font.
 SHOTS := tests/tui/__snapshots__/test_snapshots
@@ -50,6 +54,7 @@ screenshots:
 
 examples: $(VENV)/.dev
 	$(BIN)/python -m tests.examples
+	$(BIN)/python -m tests.docs.pages
 
 # What shells load on TAB, by the names they look for; click writes it.
 completions: $(VENV)/.run

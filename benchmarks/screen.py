@@ -55,7 +55,7 @@ class Measured:
             self.bytes += len(data.encode())
             inner(driver, data)
 
-        LinuxDriver.write = write  # type: ignore[method-assign]
+        setattr(LinuxDriver, "write", write)  # noqa: B010
 
     def painted(self, began: float, view: PlayerView) -> None:
         """A view that came at ``began`` is on the screen."""
@@ -69,7 +69,7 @@ class Measured:
 class Ours(ReplayApp):
     """The dashboard, measured."""
 
-    CSS_PATH = Path(style_of).with_name("style.tcss")
+    CSS_PATH = str(Path(style_of).with_name("style.tcss"))
     measured: Measured
 
     def on_view_published(self, message: ViewPublished) -> None:
@@ -133,7 +133,7 @@ def child(what: str, path: Path, speed: float, seconds: float, out: Path) -> Non
             began, cpu = time.perf_counter(), time.process_time()
             time.sleep(seconds)
             lasted = time.perf_counter() - began
-            found["cpu"] = (time.process_time() - cpu) / lasted
+            found["cpu"] = 100 * (time.process_time() - cpu) / lasted
             found["bytes"] = (measured.bytes - sent) / lasted
             played = sorted(measured.ticks[ticks:]) or [0.0]
             found["views"] = len(played) / lasted
@@ -218,7 +218,7 @@ _LABELS = {
     "worst": "a tick, worst, ms",
     "views": "views a second",
     "bytes": "bytes to the terminal a s",
-    "cpu": "share of a core",
+    "cpu": "share of a core, %",
     "seek": "a seek, p99, ms",
     "first": "first frame, ms",
     "whole": "all read, ms",

@@ -8,7 +8,7 @@ names are added, never removed. The examples below are run as tests.
 >>> import vmemscope
 >>> with vmemscope.open("sample:storm") as recording:
 ...     print(recording.verdict.value, recording.snapshot.hits, recording.rows)
-out-of-range 256 904
+out-of-range 256 1544
 """
 
 import os
@@ -69,7 +69,7 @@ class OpenRecording(Recording):
 
     >>> f"{recording.window.start:#018x} - {recording.window.end:#018x}"
     '0xfffffffe00000000 - 0xffffffff00000000'
-    >>> recording.window.provenance["window"]
+    >>> recording.window.provenance["memstart"]
     'vmcoreinfo'
     >>> recording.window.regime(0xffffffff3f000000, 0xffffffff3f200000).value
     'above'
@@ -82,9 +82,10 @@ class OpenRecording(Recording):
     >>> [(site.site, site.count) for site in recording.snapshot.sites]
     [('arch/arm64/mm/mmu.c:1222', 128), ('arch/arm64/mm/mmu.c:1268', 128)]
     >>> add, remove = recording.snapshot.operations
-    >>> f"{add.kind.label} of {add.nr_pages} pages: {add.warn_ns / 1e6:.2f} ms in WARN"
-    'memremap of 4194304 pages: 52.13 ms in WARN'
-    >>> print(recording.snapshot.section_add_reason)  # doctest: +ELLIPSIS
+    >>> f"{add.kind.label} of {add.nr_pages} pages: {add.warnings} WARNs"
+    'memremap of 4194304 pages: 128 WARNs'
+    >>> with vmemscope.open("sample:below-6.1") as traced:
+    ...     print(traced.snapshot.section_add_reason)  # doctest: +ELLIPSIS
     no probe was on sparse_add_section in this recording: kernels before 6.11 refuse ...
 
     The verdict and its reasons. With losses it is never "clean":
@@ -158,7 +159,7 @@ class OpenRecording(Recording):
         >>> import vmemscope
         >>> with vmemscope.open("sample:storm") as recording:
         ...     sum(batch.num_rows for batch in recording.reader(["ts_ns"]))
-        904
+        1544
         """
         names = self.select(columns)
         schema = pa.schema([self.schema.field(name) for name in names])

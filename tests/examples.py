@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The transcripts in docs/examples: what each command printed, and what it prints now.
+"""The transcripts in docs/examples and README.md: what commands printed, and what they print now.
 
 A line "    $ COMMAND" (continued by "    > …") is a command, the indented lines after it are its
 stdout and stderr as a terminal of 80 columns shows them. Lines after "    # COMMAND" are of a
@@ -23,8 +23,8 @@ _CODE: Final = "import sys; sys.argv[0] = 'vmemscope'; from tui.program import m
 
 
 def files() -> list[Path]:
-    """Return all example files."""
-    return sorted(EXAMPLES.glob("*.txt"))
+    """Return all files with examples."""
+    return [*sorted(EXAMPLES.glob("*.txt")), ROOT / "README.md"]
 
 
 def commands(text: str) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import recordings.api
@@ -58,7 +59,7 @@ def test_importing_costs_nothing_and_arrow_needs_no_pandas() -> None:
 def test_the_module_is_the_command() -> None:
     assert python("-m", "vmemscope", "--version") == f"vmemscope, version {__version__}\n"
     told = python("-m", "vmemscope", "--help")
-    assert all(f"\n  {name} " in told for name in cli.commands)
+    assert all(f"\n  {name} " in told for name in cli.list_commands(click.Context(cli)))
 
 
 def test_types_of_ours_are_for_programs_too() -> None:

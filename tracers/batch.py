@@ -2,13 +2,16 @@
 """What a source yields: a block of events with the losses the source reported beside it.
 
 A batch promises rows of ``tracers.events.SCHEMA`` in the order the source gave them, and that
-whatever was dropped, cut or not understood near them is counted, not hidden.
+whatever was dropped, cut or not understood near them is counted, not hidden. Arrow is loaded by who
+has events: probes that are only attached need none.
 """
 
 from dataclasses import astuple, dataclass
 from operator import add, sub
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +51,5 @@ class Losses:
 class Batch:
     """Events, and what is missing around them."""
 
-    events: pa.RecordBatch
+    events: "pa.RecordBatch"
     losses: Losses = Losses()

@@ -15,14 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from tracers.families import HALF, MASK, MIB, TOP, Bounds, va_bits_min
 from tracers.formulas import WindowError
 from tracers.window import Window
 
-_CHUNK: Final = 16384  # rows
 GUARD_HOLE: Final = "guard hole"
 """Between vmalloc and the vmemmap in use, kept free (6.9 on)."""
 UNUSED: Final = "unused vmemmap"
@@ -80,31 +76,6 @@ class Layout:
         if last < start:
             touched = self.regions[first_index:] + self.regions[: last_index + 1]
         return " + ".join(region.name for region in touched)
-
-    def region_codes(
-        self, start: npt.NDArray[np.uint64], end: npt.NDArray[np.uint64]
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Return the index in ``regions`` of each range's first and last byte.
-
-        Raises:
-            WindowError: columns that are not u64.
-        """
-        if not start.dtype == end.dtype == np.uint64 or len(start) != len(end):
-            raise WindowError(f"not u64 columns of one length: {start.dtype}, {end.dtype}")
-        borders = [np.uint64(region.start) for region in self.regions[1:]]
-        codes = np.zeros((2, len(start)), np.uint8)
-        mark = np.empty(_CHUNK, np.bool_)
-        # a dozen comparisons in the cache are faster than a binary search a row
-        for at in range(0, len(start), _CHUNK):
-            first, stop = start[at : at + _CHUNK], end[at : at + _CHUNK]
-            flag = mark[: len(first)]
-            bit = flag.view(np.uint8)
-            last = stop - (first != stop)
-            for code, addr in zip(codes[:, at : at + _CHUNK], (first, last), strict=True):
-                for border in borders:
-                    np.greater_equal(addr, border, out=flag)
-                    np.add(code, bit, out=code)
-        return codes[0], codes[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x…" strings."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The vector twin of ``Window``'s arithmetic, for columns of u64 addresses.
+"""The vector twin of ``Window``'s and ``Layout``'s arithmetic, for columns of u64 addresses.
 
 Promises: element by element the same results as the scalar methods (hypothesis proves it over
 the whole of u64), u64 from end to end, a bounded scratch memory whatever the column's length.
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tracers.families import HALF, MASK
 from tracers.formulas import WindowError
+from tracers.layout import Layout
 from tracers.window import Regime, Window
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "hits",
     "page_to_pfn",
     "pfn_to_page",
+    "region_codes",
     "silent",
     "warns",
 ]
@@ -178,6 +180,30 @@ def page_to_pfn(addr: U64, window: Window) -> U64:
     else:
         pfn = distance >> np.int64(struct_page.bit_length() - 1)
     return pfn.view(np.uint64)
+
+
+def region_codes(layout: Layout, start: U64, end: U64) -> tuple[Codes, Codes]:
+    """Return the index in ``layout.regions`` of each range's first and last byte.
+
+    Raises:
+        WindowError: columns that are not u64.
+    """
+    if not start.dtype == end.dtype == np.uint64 or len(start) != len(end):
+        raise WindowError(f"not u64 columns of one length: {start.dtype}, {end.dtype}")
+    borders = [np.uint64(region.start) for region in layout.regions[1:]]
+    codes = np.zeros((2, len(start)), np.uint8)
+    mark = np.empty(_CHUNK, np.bool_)
+    # a dozen comparisons in the cache are faster than a binary search a row
+    for at in range(0, len(start), _CHUNK):
+        first, stop = start[at : at + _CHUNK], end[at : at + _CHUNK]
+        flag = mark[: len(first)]
+        bit = flag.view(np.uint8)
+        last = stop - (first != stop)
+        for code, addr in zip(codes[:, at : at + _CHUNK], (first, last), strict=True):
+            for border in borders:
+                np.greater_equal(addr, border, out=flag)
+                np.add(code, bit, out=code)
+    return codes[0], codes[1]
 
 
 def _check(*columns: npt.NDArray[np.uint64]) -> None:

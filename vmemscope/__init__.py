@@ -8,7 +8,7 @@ costs nothing: Arrow is loaded with the first recording, pandas with the first D
 >>> import vmemscope
 >>> with vmemscope.open("sample:storm") as recording:
 ...     print(recording.verdict.value, recording.snapshot.hits, recording.rows)
-out-of-range 256 904
+out-of-range 256 1544
 """
 
 import os

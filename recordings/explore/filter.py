@@ -4,24 +4,24 @@
     comm:rmmod regime:above,below !site:mmu.c took>1ms time:0.5..0.9
 
 Terms are separated by spaces and all of them must hold; ``!`` turns one around; of values with
-commas any may hold. Ranges are ``A..B`` without B, or ``A+LENGTH``. A filter is a frozen value made
-once from its text and asked once a block of columns; names are compared as they are shown (escaped),
-so that what is on the screen can be typed. A value that a call does not have matches no term (its
-end was lost: no ``took``), and so every ``!`` of it.
+commas any may hold. Ranges are ``A..B`` without B, or ``A+LENGTH``. A filter is a frozen value,
+made once from its text and asked once a block of columns; names are compared as they are shown
+(escaped), so that what is on the screen can be typed. A value that a call does not have (its end
+was lost: no ``took``) matches no term, and so every ``!`` of it.
 
 Raises ``FilterError`` with one line that says what is wrong and what would be right.
 """
 
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.explore.span_table import Flag
 from recordings.wording.escape import printable
 from tracers import regimes
 from tracers.events import Kind, Source
@@ -33,14 +33,14 @@ from tracers.window import Window
 
 __all__ = ["KEYS", "Facts", "Filter", "FilterError", "Names"]
 
-Columns = Mapping[str, NDArray[np.generic]]
+Columns = Mapping[str, NDArray[Any]]
 Mask = NDArray[np.bool_]
 Test = Callable[[Columns, "Names"], Mask]
 
 #: What there is to ask for, with an example and its meaning, in the order of the help.
 KEYS: Final = {
     "comm": ("comm:rmmod", "name of the task; * and ? stand for anything"),
-    "pid": ("pid:68", "process, and tid: the thread"),
+    "pid": ("pid:68", "process; the thread where only that is known"),
     "tid": ("tid:68", "thread"),
     "cpu": ("cpu:0", "CPU"),
     "kind": ("kind:free", "populate or free"),
@@ -60,11 +60,13 @@ _SILENT: Final = "silent"
 _TERM: Final = re.compile(r"(!?)([a-z]+)(:|=|>=|<=|>|<)(.*)", re.DOTALL)
 _TIME_UNITS: Final = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9}
 _SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_NUMBER: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"0x[0-9a-f]{1,17}|[0-9]{1,20}")
 _QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([a-zµ]*)")
+_WORD: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
+_VALUE: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""")
 #: Terms of one filter, so that a pasted book is refused.
 _MOST_TERMS: Final = 64
-_NEVER: Final = np.uint64(MASK)  # a duration that is not known
+_KNOWN: Final = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
 
 
 class FilterError(ValueError):
@@ -136,39 +138,39 @@ class Filter:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns that ``mask`` needs."""
-        return tuple(dict.fromkeys(name for term in self.terms for name in term.names))
+        """Names of the columns that ``mask`` needs, one at least."""
+        names = tuple(dict.fromkeys(name for term in self.terms for name in term.names))
+        return names or ("kind",)
 
-    def mask(self, columns: Columns, names: Names, rows: int) -> Mask:
-        """Return which of ``rows`` rows of ``columns`` are meant: bool[rows]."""
-        mask = np.ones(rows, np.bool_)
+    def mask(self, columns: Columns, table: Names) -> Mask:
+        """Return which rows of ``columns`` (those in ``names``, of one length) are meant."""
+        mask = np.ones(len(next(iter(columns.values()))), np.bool_)
         for term in self.terms:
-            mask &= term.mask(columns, names)
+            mask &= term.mask(columns, table)
         return mask
 
 
 def split(text: str) -> list[str]:
-    """Cut a line at its spaces; quotes keep words together and stay, so that each is a term."""
-    lexer = shlex.shlex(text, posix=False, punctuation_chars=False)
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    try:
-        return list(lexer)
-    except ValueError:
-        raise FilterError(f"a quote is not closed: {printable(text)}") from None
+    """Cut a line at its spaces, but for those in quotes, which stay."""
+    if (rest := _WORD.sub("", text)).strip():
+        raise FilterError(f"a quote is not closed: {printable(rest.strip())}")
+    return _WORD.findall(text)
 
 
 def toggled(text: str, term: str) -> str:
-    """Return a filter's line with ``term`` added, in place of others of its key; without it if it
-    is there already.
+    """Return a filter's line with ``term`` in place of others of its key, or without it.
+
+    Without it if it is there already.
     """
     words = split(text)
     if term in words:
         return " ".join(word for word in words if word != term)
-    match = _TERM.fullmatch(term)
-    key = match and match[1] + match[2]
-    kept = [word for word in words if not ((own := _TERM.fullmatch(word)) and own[1] + own[2] == key)]
-    return " ".join([*kept, term])
+    return " ".join([*(word for word in words if _key(word) != _key(term)), term])
+
+
+def _key(word: str) -> str:
+    match = _TERM.fullmatch(word)
+    return match[1] + match[2] if match else word
 
 
 def complete(text: str, names: Names) -> list[str]:
@@ -204,7 +206,7 @@ def _values(key: str, names: Names) -> Iterable[str]:
         return sorted({printable(comm) for comm in names.comms if comm})
     if key == "site":
         places = {printable(site) for site in names.sites if site}
-        return sorted({place.rsplit("/", 1)[-1] for place in places}) + ["any", "none"]
+        return (*sorted({place.rsplit("/", 1)[-1] for place in places}), "any", "none")
     if key == "regime":
         return (*regimes.REGIMES, _OUTSIDE, _SILENT)
     if key == "kind":
@@ -236,7 +238,7 @@ def _term(word: str, facts: Facts) -> Term:
         if make is not None:
             names, test = make(sign, value, facts)
         else:
-            values = tuple(part.strip("\"'") for part in value.split(","))
+            values = tuple(part.strip("\"'") for part in _VALUE.findall(value))
             names, test = _NAMES[key](values, facts)
     except _ValueUnreadableError as error:
         raise FilterError(f"{key}: {error}, such as {KEYS[key][0]}") from None
@@ -286,9 +288,10 @@ def _regime(values: tuple[str, ...], _: Facts) -> tuple[tuple[str, ...], Test]:
 
     def test(columns: Columns, _: Names) -> Mask:
         mask: Mask = table[columns["regime"]]
-        return mask | columns["silent"].astype(np.bool_) if _SILENT in values else mask
+        silent = (columns["flags"] & np.uint8(Flag.SILENT)) != 0
+        return mask | silent if _SILENT in values else mask
 
-    return ("regime", "silent"), test
+    return ("regime", "flags"), test
 
 
 def _kind(values: tuple[str, ...], _: Facts) -> tuple[tuple[str, ...], Test]:
@@ -323,14 +326,15 @@ def _lands(values: tuple[str, ...], facts: Facts) -> tuple[tuple[str, ...], Test
 
     def test(columns: Columns, _: Names) -> Mask:
         start, end, known = _range_of(columns)
-        first, last = layout.region_codes(start, end)
-        some = before[last.astype(np.int64) + 1] > before[first.astype(np.int64)]
+        first, last = regimes.region_codes(layout, start, end)
+        first, last = first.astype(np.int64), last.astype(np.int64)
+        some: Mask = before[last + 1] > before[first]
         around = last < first  # past the top: to the last region, and from the first
-        some |= around & (before[-1] > before[first.astype(np.int64)])
-        some |= around & (before[last.astype(np.int64) + 1] > 0)
+        some |= around & (before[-1] > before[first])
+        some |= around & (before[last + 1] > 0)
         return some & known
 
-    return ("start", "end", "known"), test
+    return ("start", "end", "flags"), test
 
 
 def _integers(name: str) -> Callable[[tuple[str, ...], Facts], tuple[tuple[str, ...], Test]]:
@@ -343,11 +347,20 @@ def _integers(name: str) -> Callable[[tuple[str, ...], Facts], tuple[tuple[str, 
     return make
 
 
-_NAMES: Final[
-    Mapping[str, Callable[[tuple[str, ...], Facts], tuple[tuple[str, ...], Test]]]
-] = {
+def _pid(values: tuple[str, ...], facts: Facts) -> tuple[tuple[str, ...], Test]:
+    """A process; where the log names threads alone, the thread, as everywhere."""
+    _, by_thread = _integers("tid")(values, facts)
+
+    def test(columns: Columns, names: Names) -> Mask:
+        pid = columns["pid"]
+        return by_thread({"tid": np.where(pid < 0, columns["tid"], pid)}, names)
+
+    return ("pid", "tid"), test
+
+
+_NAMES: Final[Mapping[str, Callable[[tuple[str, ...], Facts], tuple[tuple[str, ...], Test]]]] = {
     "comm": _comm,
-    "pid": _integers("pid"),
+    "pid": _pid,
     "tid": _integers("tid"),
     "cpu": _integers("cpu"),
     "kind": _kind,
@@ -380,10 +393,10 @@ def _took(sign: str, value: str, _: Facts) -> tuple[tuple[str, ...], Test]:
     low, high = _bounds(sign, value, _duration, 1)
 
     def test(columns: Columns, _: Names) -> Mask:
-        took = columns["duration"]
-        return _within(took, low, high) & (took != _NEVER)
+        ended: Mask = columns["end_row"] >= 0
+        return ended & _within(columns["duration"], low, high)
 
-    return ("duration",), test
+    return ("duration", "end_row"), test
 
 
 def _time(sign: str, value: str, facts: Facts) -> tuple[tuple[str, ...], Test]:
@@ -426,13 +439,14 @@ def _frames(low: int, high: int, facts: Facts) -> tuple[tuple[str, ...], Test]:
 
 
 def _with_vmemmap(facts: Facts) -> Window:
+    window = facts.window
+    if window is None:
+        raise _ValueUnreadableError("the window is not known: ask for addr:")
     try:
-        if facts.window is None:
-            raise WindowError("the window is not known")
-        facts.window.vmemmap  # noqa: B018 (raises what is missing)
+        window.vmemmap  # noqa: B018 (raises what is missing)
     except WindowError as error:
-        raise _ValueUnreadableError(f"{error}, so frames have no address here: addr:") from None
-    return facts.window
+        raise _ValueUnreadableError(f"{error}: ask for addr:") from None
+    return window
 
 
 def _overlap(low: int, high: int) -> tuple[tuple[str, ...], Test]:
@@ -445,7 +459,7 @@ def _overlap(low: int, high: int) -> tuple[tuple[str, ...], Test]:
         meets = (first - start < size) | (start - first < np.uint64(length))
         return meets & known
 
-    return ("start", "end", "known"), test
+    return ("start", "end", "flags"), test
 
 
 _RANGES: Final[Mapping[str, Callable[[str, str, Facts], tuple[tuple[str, ...], Test]]]] = {
@@ -460,15 +474,15 @@ _RANGES: Final[Mapping[str, Callable[[str, str, Facts], tuple[tuple[str, ...], T
 
 def _range_of(columns: Columns) -> tuple[NDArray[np.uint64], NDArray[np.uint64], Mask]:
     start, end = (columns[name].astype(np.uint64, copy=False) for name in ("start", "end"))
-    return start, end, columns["known"] == 3
+    return start, end, (columns["flags"] & _KNOWN) == _KNOWN
 
 
-def _within(values: NDArray[np.generic], low: int, high: int) -> Mask:
+def _within(values: NDArray[np.uint64], low: int, high: int) -> Mask:
     """Return where low <= value < high; the bounds may lie outside of u64."""
     if low > MASK or high <= low:
         return np.zeros(len(values), np.bool_)
-    mask: Mask = values >= np.uint64(max(0, low))
-    return mask & (values < np.uint64(high)) if high <= MASK else mask
+    mask = np.greater_equal(values, np.uint64(max(0, low)))
+    return mask & np.less(values, np.uint64(high)) if high <= MASK else mask
 
 
 def _bounds(sign: str, text: str, read: Callable[[str], int], unit: int) -> tuple[int, int]:
@@ -497,7 +511,9 @@ def _bounds(sign: str, text: str, read: Callable[[str], int], unit: int) -> tupl
 
 
 def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text.lower()) or (value := int(text, 0 if "x" in text.lower() else 10)) > MASK:
+    text = text.lower()
+    value = int(text, 16 if "x" in text else 10) if _NUMBER.fullmatch(text) else MASK + 2
+    if value > MASK + 1:  # an end may be the top itself
         raise _ValueUnreadableError(f"{printable(text)!r} is no number")
     return value
 

@@ -44,6 +44,7 @@ class Index:
         self._pieces = iter(()) if recording is None else _pieces(recording)
         self._ledger = Ledger.of(header)
         self._filler = Filler(self.table)
+        self._snapshot: Snapshot | None = None
 
     @classmethod
     def live(cls, header: "Header") -> Self:
@@ -72,16 +73,28 @@ class Index:
         """Take in the next events, and what is missing around them."""
         self._ledger.fold(batch, self._filler)
         self.events += batch.events.num_rows
+        self._snapshot = None
 
     def finish(self, losses: Losses = _NOTHING) -> None:
         """Nothing follows: what is open never ended. ``losses``: those that no batch reported."""
         if not self.done:
             self._ledger.add_losses(losses)
             self.done = True
+            self._snapshot = None
 
     def snapshot(self) -> Snapshot:
-        """Return the numbers of all that was read; final when it is ``done``."""
-        return self._ledger.snapshot(final=self.done)
+        """Return the numbers of all that was read; final, and with lists, when it is ``done``.
+
+        It is the same object until something more was read.
+        """
+        if self._snapshot is None:
+            lists = self.done or self._recording is None
+            self._snapshot = self._ledger.snapshot(final=self.done, lists=lists)
+        return self._snapshot
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many calls, hits and WARNs were read."""
+        return self._ledger.counts()
 
 
 def _pieces(recording: "Recording") -> Iterator[Batch]:

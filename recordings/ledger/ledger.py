@@ -3,12 +3,10 @@
 
 A ``Ledger`` takes batches in the order of their source and gives its numbers at any moment as a
 frozen ``Snapshot``. Memory is bounded whatever the events are: every part has a budget
-(docs/limits.md), and what is beyond it is counted. A copy costs little (arrays are shared until
-written to) and is independent, so that a player can keep one every so often and go back to it.
+(docs/limits.md), and what is beyond it is counted.
 """
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -84,17 +82,6 @@ class Ledger:
         """Return an empty ledger for the events of a recording with this header."""
         machine = header.machine
         return cls(machine.window, machine.layout, probes=header.probes, agree=machine.agree)
-
-    def copy(self) -> "Ledger":
-        """Return an independent copy.
-
-        What changes in place has a ``copy`` of its own; everything else is only ever replaced.
-        """
-        other = copy(self)
-        for name, part in vars(self).items():
-            if hasattr(part, "copy"):
-                setattr(other, name, part.copy())
-        return other
 
     def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
         """Take in the next batch; of a ``Batch`` also the losses that its source reports.

@@ -12,7 +12,7 @@ from recordings.ledger.snapshot import Call
 from recordings.ledger.spans import Finished
 from tracers.events import Kind, Source
 from tracers.layout import Layout
-from tracers.regimes import REGIMES
+from tracers.regimes import REGIMES, region_codes
 
 #: Calls kept.
 LISTED: Final = 500
@@ -35,7 +35,7 @@ class _Calls(Columns):
 
 
 class NewestCalls:
-    """The newest calls. Arrays are replaced, never written to, so a copy may share them."""
+    """The newest calls, as columns."""
 
     def __init__(self) -> None:
         u8, u64, i64 = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
@@ -44,12 +44,6 @@ class NewestCalls:
         self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
-
-    def copy(self) -> "NewestCalls":
-        """Return an independent copy."""
-        other = NewestCalls()
-        other.__dict__.update(self.__dict__)
-        return other
 
     def fold(self, chunk: Chunk, calls: Calls) -> None:
         """Take in the calls of a chunk."""
@@ -128,7 +122,7 @@ def lands_on(layout: Layout | None, start: U64, end: U64) -> list[str | None]:
     """Name where each range lands; ranges of the same first and last region share the name."""
     if layout is None or not len(start):
         return [None] * len(start)
-    first, last = layout.region_codes(start, end)
+    first, last = region_codes(layout, start, end)
     wraps = (end < start) & (end != 0)
     keys = (first.astype(np.int64) << 32) | (last.astype(np.int64) << 1) | wraps
     _, at, index = np.unique(keys, return_index=True, return_inverse=True)

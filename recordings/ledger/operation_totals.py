@@ -31,12 +31,6 @@ class Totals:
     def __init__(self) -> None:
         self._sums = {kind: OperationTotal(kind) for kind in (*ADDS, *REMOVES)}
 
-    def copy(self) -> "Totals":
-        """Return an independent copy."""
-        other = Totals()
-        other._sums = dict(self._sums)
-        return other
-
     def begin(self, kind: U8) -> None:
         """Count operations of these kinds."""
         for each, number in _counts(kind):
@@ -75,12 +69,6 @@ class Tasks:
     def __init__(self) -> None:
         self.listed: tuple[Task, ...] = ()
         self.beyond = False  # there were others
-
-    def copy(self) -> "Tasks":
-        """Return an independent copy."""
-        other = Tasks()
-        other.__dict__.update(self.__dict__)
-        return other
 
     def begin(self, chunk: Chunk, rows: I64) -> None:
         """Take in operations that begin at ``rows``, ascending."""

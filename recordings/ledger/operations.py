@@ -238,13 +238,6 @@ class Operations:
         none = np.zeros(0, np.bool_)
         self._threads = _Threads(np.zeros(0, np.uint64), none, none, np.zeros(0, np.int64))
 
-    def copy(self) -> "Operations":
-        """Return an independent copy; what it shares is never changed."""
-        other = Operations()
-        other.__dict__.update(self.__dict__)
-        other.tasks, other._totals = self.tasks.copy(), self._totals.copy()
-        return other
-
     def __len__(self) -> int:
         """Return how many are kept: the newest and the open ones."""
         return len(self._table)

@@ -20,7 +20,7 @@ from recordings.ledger.snapshot import Extent, Pairing, Reach, Regimes
 from tracers import arrow
 from tracers.arrow import numbers
 from tracers.layout import Layout
-from tracers.regimes import REGIMES, UNKNOWN, classify, hits, warns
+from tracers.regimes import REGIMES, UNKNOWN, classify, hits, region_codes, warns
 from tracers.window import Window
 
 #: Extents that are listed, those of most calls.
@@ -58,14 +58,12 @@ class RangeTable:
         self._layout = layout
         self._budget = budget
         self._outside = 0  # ranges in the table that are hits
-        self._shared = False  # whether a copy may look at the arrays written in place
         self._start: U64 = np.zeros(0, np.uint64)
         self._end: U64 = np.zeros(0, np.uint64)
         self._regime: U8 = np.zeros(0, np.uint8)
         self._class: I64 = np.zeros(0, np.int64)  # silent, regime, first and last region
         self._warns: Bool = np.zeros(0, np.bool_)
         self._row: I64 = np.zeros(0, np.int64)  # of the first call, in the recording
-        # Written in place unless shared:
         self._populate: I64 = np.zeros(0, np.int64)
         self._free: I64 = np.zeros(0, np.int64)
         self._held: Bool = np.zeros(0, np.bool_)
@@ -82,14 +80,6 @@ class RangeTable:
 
     def __len__(self) -> int:
         return len(self._start)
-
-    def copy(self) -> "RangeTable":
-        """Return an independent copy: arrays are shared until either is written to."""
-        other = RangeTable(self._window, self._layout)
-        self._shared = True
-        other.__dict__.update(self.__dict__)
-        other._groups = None  # as large as the table, and made again when it is asked for
-        return other
 
     def fold(self, start: U64, end: U64, free: Bool, row: I64 | None = None) -> Classified:
         """Take in calls in their order (known arguments only); return the regime of each.
@@ -191,13 +181,11 @@ class RangeTable:
 
     def _extend(self, regime: U8, start: U64, end: U64) -> None:
         """Take ranges into the reach of their regimes."""
-        low, high = self._lowest.copy(), self._highest.copy()
-        np.minimum.at(low, regime, start)
-        np.maximum.at(high, regime, np.where(start == end, start, end - _ONE))
-        self._lowest, self._highest = low, high
+        np.minimum.at(self._lowest, regime, start)
+        np.maximum.at(self._highest, regime, np.where(start == end, start, end - _ONE))
 
     def _insert(self, rows: I64, values: tuple[U64, U64, U8, Bool, I64]) -> None:
-        """Add ranges, sorted, that will be at ``rows``; the arrays are then this table's own.
+        """Add ranges, sorted, that will be at ``rows``.
 
         ``values``: start, end, regime, whether the kernel's comparison is true, first row.
         """
@@ -222,23 +210,17 @@ class RangeTable:
             merged = np.empty(len(before), old.dtype)
             merged[before], merged[rows] = old, added
             setattr(self, name, merged)
-        self._shared = False
         self._groups = None
 
     def _classes(self, start: U64, end: U64, regime: U8) -> I64:
         kind = regime.astype(np.int64) << _REGIME
         if self._layout is not None:
-            first, last = self._layout.region_codes(start, end)
+            first, last = region_codes(self._layout, start, end)
             kind |= first.astype(np.int64) << 16 | last
         return kind
 
     def _tally(self, index: I64, place: I64, free: Bool) -> None:
         """Count calls on their rows and pair them: ``index`` numbers the ranges in ``place``."""
-        if self._shared:
-            self._populate = self._populate.copy()
-            self._free = self._free.copy()
-            self._held = self._held.copy()
-            self._shared = False
         frees = np.bincount(index[free], minlength=len(place))
         self._free[place] += frees
         self._populate[place] += np.bincount(index, minlength=len(place)) - frees

@@ -69,14 +69,6 @@ class Spans:
         self._ended = 0  # entries that another entry followed
         self._newest: tuple[tuple[int, Unfinished], ...] = ()  # the newest of those, by row
 
-    def copy(self) -> "Spans":
-        """Return an independent copy; the arrays are shared and never written to."""
-        other = Spans()
-        other.__dict__.update(self.__dict__)
-        other.orphans = dict(self.orphans)
-        other._open = dict(self._open)
-        return other
-
     def fold(self, chunk: Chunk, sites: I64) -> list[Finished]:
         """Take in a chunk and return the calls that ended in it, kind by kind.
 

@@ -26,7 +26,7 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 class Sites:
-    """WARNs so far. Arrays are replaced, never written to, so a copy may share them."""
+    """WARNs so far."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -34,13 +34,6 @@ class Sites:
         self._timed: I64 = np.zeros(0, np.int64)
         self._low: U64 = np.zeros(0, np.uint64)  # time, low and high 32 bits summed apart
         self._high: U64 = np.zeros(0, np.uint64)
-
-    def copy(self) -> "Sites":
-        """Return an independent copy."""
-        other = Sites()
-        other.__dict__.update(self.__dict__)
-        other._numbers = dict(self._numbers)
-        return other
 
     @property
     def names(self) -> list[str]:

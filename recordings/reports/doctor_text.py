@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The text and JSON of ``vmemscope doctor``: the result, then the probe points, then each check.
+"""The text of ``vmemscope doctor``: the result, then the probe points, then each check.
 
 Promises: the first line says whether live capture works here and what is missing; what is not
 "ok" is followed by the step that changes it, where there is one; text of the kernel goes through
@@ -7,16 +7,14 @@ Promises: the first line says whether live capture works here and what is missin
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console, ConsoleRenderable
 from rich.text import Text
 
 from recordings.reports import text_layout
 from recordings.wording.escape import printable
-from tracers.kernel_functions import name
 from tracers.live.doctor.examine import NO, OK, Check, Diagnosis, Trial
-from tracers.live.probes.ladder import Attached
 
 _STYLES: Final = {OK: "green", NO: "red"}
 _WIDTH: Final = 13
@@ -25,41 +23,6 @@ _WIDTH: Final = 13
 def render(console: Console, diagnosis: Diagnosis, distribution: str | None) -> None:
     """Print it; ``distribution`` None shows the steps of all of them."""
     text_layout.emit(console, _parts(diagnosis, distribution))
-
-
-def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return it JSON-safe; steps by distribution, "" for any."""
-    return {
-        "release": diagnosis.release,
-        "arch": diagnosis.arch,
-        "exit_code": diagnosis.exit_code,
-        "engine": diagnosis.best.engine if diagnosis.best else None,
-        "gaps": list(diagnosis.gaps),
-        "checks": [
-            {"name": c.name, "status": c.status, "said": c.finding, "steps": dict(c.steps)}
-            for c in diagnosis.checks
-        ],
-        "engines": [
-            {
-                "engine": trial.engine,
-                "failed": trial.failed or None,
-                "notes": list(trial.notes),
-                "points": [_point(point) for point in trial.attached],
-            }
-            for trial in diagnosis.trials
-        ],
-    }
-
-
-def _point(point: Attached) -> dict[str, Any]:
-    return {
-        "kind": name(point.kind),
-        "function": point.function,
-        "how": point.how,
-        "rung": point.probe.rung.value if point.probe else "derived" if point.derived else None,
-        "absent": point.absent,
-        "refused": {rung.value: why for rung, why in point.refused},
-    }
 
 
 def _parts(diagnosis: Diagnosis, distribution: str | None) -> Iterator[ConsoleRenderable]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Recordings of real arm64 kernels that ship with the tool; ``make`` records how each was made."""
+"""Recordings of real arm64 kernels that ship with the tool: ``make samples``, ``samples-lab``."""
 
 from pathlib import Path
 

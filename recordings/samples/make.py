@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Makes the bundled recordings from the kernels' own captures: ``make samples``.
+"""Makes bundled recordings from the kernels' own captures: ``make samples``.
 
     python -m recordings.samples.make CAPTURES
 
 CAPTURES holds one folder a kernel with its ftrace text and side files. Equal captures give
-equal recordings, byte for byte.
+equal recordings, byte for byte. The storms are not made here: ``record`` recorded them in booted
+kernels (``make samples-lab``).
 """
 
 import sys
@@ -14,8 +15,6 @@ from recordings.capture.importing import import_log
 
 #: sample name: (kernel folder, scene)
 SCENES = {
-    "storm": ("6.1.192-vmemlab-39bit", "hole"),
-    "storm-once": ("6.1.192-vmemlab-once-39bit", "hole"),
     "in-range-6.1": ("6.1.192-vmemlab-39bit", "in-range"),
     "in-range-6.12": ("6.12.117-vmemlab-48bit", "in-range"),
     "below-6.1": ("6.1.192-vmemlab-39bit", "below"),

@@ -18,7 +18,7 @@ from recordings.format import header_limits
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.format.schema import to_schema
-from recordings.ledger import columns, operations, ranges, spans, warn_sites
+from recordings.ledger import columns, operation_totals, operations, ranges, spans, warn_sites
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.samples import sample_path
@@ -28,12 +28,12 @@ from tests.tui.small_recordings import MACHINE, WINDOW
 from tracers.batch import Batch
 from tracers.events import Kind, Phase
 from tracers.regimes import page_to_pfn
-from tui.playback import replay, timeline
+from tui.playback import timeline
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 #: What docs/limits.md says.
-LEDGER_MIB, REPORT_MIB, COMPARE_MIB, REPLAY_MIB = 96, 320, 448, 768
+LEDGER_MIB, REPORT_MIB, COMPARE_MIB, REPLAY_MIB = 96, 320, 448, 400
 
 
 def calls(starts: np.ndarray, kind: Kind = Kind.POPULATE, **more: object) -> pa.RecordBatch:
@@ -272,7 +272,7 @@ def test_remedies_of_millions_of_hot_adds(hot_adds: Path) -> None:
 
 @pytest.mark.long
 def test_a_replay_of_five_million_ranges(five_million: Path) -> None:
-    """Played as fast as it goes with checkpoints made on the way, as the player does."""
+    """Played as fast as it goes while it is read, as the player does."""
     done, peak = run("tests.faults.play", five_million)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "5000000 of 5000000\n"
@@ -281,7 +281,7 @@ def test_a_replay_of_five_million_ranges(five_million: Path) -> None:
 
 @pytest.mark.long
 def test_a_replay_of_a_million_ranges_that_take_turns(tmp_path: Path) -> None:
-    """The most that a table can hold, all of it written to between any two checkpoints."""
+    """The most that a table can hold, all of it written to again and again."""
     path, rng = tmp_path / "turns.arrows", np.random.default_rng(1)
     starts = np.concatenate([places(ranges.KEPT, base) for base in (WINDOW.start, WINDOW.end)])
     turns = (starts[rng.integers(0, len(starts), 65_536)] for _ in range(150))
@@ -298,13 +298,12 @@ def test_the_page_says_these_budgets() -> None:
     numbers = set(re.findall(r"\d[\d,]*\d(?: MiB)?|\d", page))
     counts = (
         header_limits.MAX_TEXT, header_limits.MAX_ENTRIES, header_limits.MAX_PARTS, columns.TEXT,
-        ranges.KEPT, spans.OPEN, operations.OPEN, warn_sites.SITES, replay.MAX_CHECKPOINTS,
-        timeline.CACHED_BATCHES, placements.SEARCHED, placements.LISTED, durations.CALLS,
+        ranges.KEPT, spans.OPEN, operations.OPEN, warn_sites.SITES, timeline.CACHED_BATCHES,
+        timeline.MAX_GAPS, operation_totals.LISTED, placements.SEARCHED, placements.LISTED,
+        durations.CALLS,
     )  # fmt: skip
     assert {f"{number:,}" for number in counts} <= numbers
     said = (
-        replay.MAX_BYTES // MIB,
-        timeline.CACHED_BYTES // MIB,
         LEDGER_MIB,
         REPORT_MIB,
         COMPARE_MIB,

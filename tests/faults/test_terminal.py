@@ -25,7 +25,7 @@ from tui.dashboard.terminal import MAX_SIZE
 
 REPLAY = [sys.executable, "-m", "vmemscope", "replay"]
 #: What the dashboard shows as soon as it hears keys.
-SHOWN = b"NOTHING YET"
+SHOWN = b"OUT OF RANGE"
 #: What it turns on, and must turn off: alternate screen, mouse, focus, pastes, wrapping, keyboard.
 TURNED_OFF = [b"\x1b[?%dl" % mode for mode in (1049, 1000, 1003, 1015, 1006, 1004, 2004)]
 TURNED_ON_AGAIN = [b"\x1b[?7h", b"\x1b[<u", b"\x1b[?25h"]
@@ -366,7 +366,7 @@ def test_used_at_random_for_a_minute_it_can_be_left_at_once(tmp_path, events, ca
 
 CRASH = """
 import sys
-from tui.widgets.verdict import VerdictPanel as Panel
+from tui.widgets.headline import Headline as Panel
 def broken(*_, **__): raise ZeroDivisionError("while drawing")
 Panel.facts = Panel.render_line = broken
 sys.argv = ["vmemscope", "replay"]

@@ -4,7 +4,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -216,29 +215,6 @@ def test_no_region_of_any_family_is_pushed_aside(family: Family, bits: int, page
     assert regions["linear map"] == (found["PAGE_OFFSET"], found["PAGE_END"])
 
 
-U64 = st.integers(0, TOP - 1)
-
-
-@given(st.lists(st.tuples(U64, U64), max_size=10), st.data())
-def test_codes_are_the_regions_of_the_first_and_last_byte(
-    pairs: list[tuple[int, int]], data: st.DataObject
-) -> None:
-    layout = layout_for(build(Family.V6_9))
-    edges = st.sampled_from([r.start for r in layout.regions])
-    pairs += data.draw(st.lists(st.tuples(edges, edges), max_size=10))
-    start, end = (np.array(list(side), np.uint64) for side in zip(*[*pairs, (0, 0)], strict=True))
-    first, last = layout.region_codes(start, end)
-    for (low, high), a, b in zip([*pairs, (0, 0)], first, last, strict=True):
-        assert layout.regions[a] is layout.region_at(low)
-        assert layout.regions[b] is layout.region_at(low if low == high else high - 1)
-
-
-def test_region_codes_want_u64() -> None:
-    layout = layout_for(build(Family.V6_9))
-    with pytest.raises(WindowError, match="u64"):
-        layout.region_codes(np.zeros(1, np.int64), np.zeros(1, np.uint64))
-
-
 def test_lands_on_names_all_regions_in_order() -> None:
     window = build(Family.V6_9)
     layout = layout_for(window)
@@ -290,11 +266,3 @@ def test_a_layout_with_a_hole_is_refused(regions: tuple[Region, ...]) -> None:
 def test_bad_dictionary_is_a_window_error(told: object) -> None:
     with pytest.raises(WindowError, match="not a layout"):
         Layout.from_dict(told)
-
-
-def test_region_codes_of_columns_longer_than_one_chunk() -> None:
-    layout = layout_for(build(Family.V6_9))
-    start = np.arange(40000, dtype=np.uint64) * np.uint64(2**64 // 40000)
-    codes, _ = layout.region_codes(start, start)
-    starts = np.array([region.start for region in layout.regions], np.uint64)
-    assert (codes == np.searchsorted(starts, start, side="right") - 1).all()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tracers import regimes
 from tracers.families import Family, va_bits_min
 from tracers.formulas import WindowError, formula
+from tracers.layout import layout_for
 from tracers.window import Regime, Window
 
 HALF, TOP = 1 << 63, 1 << 64
@@ -198,3 +199,34 @@ def test_unknown_facts_are_named() -> None:
     bare = Window(SEATTLE.start, SEATTLE.end)
     with pytest.raises(WindowError, match="is not known"):
         regimes.page_to_pfn(column([1]), bare)
+
+
+U64 = st.integers(0, TOP - 1)
+
+
+@given(st.lists(st.tuples(U64, U64), max_size=10), st.data())
+def test_codes_are_the_regions_of_the_first_and_last_byte(
+    pairs: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    layout = layout_for(build(Family.V6_9, 48, 4096, 64, 0))
+    edges = st.sampled_from([r.start for r in layout.regions])
+    pairs += data.draw(st.lists(st.tuples(edges, edges), max_size=10))
+    start, end = (np.array(list(side), np.uint64) for side in zip(*[*pairs, (0, 0)], strict=True))
+    first, last = regimes.region_codes(layout, start, end)
+    for (low, high), a, b in zip([*pairs, (0, 0)], first, last, strict=True):
+        assert layout.regions[a] is layout.region_at(low)
+        assert layout.regions[b] is layout.region_at(low if low == high else high - 1)
+
+
+def test_region_codes_want_u64() -> None:
+    layout = layout_for(build(Family.V6_9, 48, 4096, 64, 0))
+    with pytest.raises(WindowError, match="u64"):
+        regimes.region_codes(layout, np.zeros(1, np.int64), np.zeros(1, np.uint64))
+
+
+def test_region_codes_of_columns_longer_than_one_chunk() -> None:
+    layout = layout_for(build(Family.V6_9, 48, 4096, 64, 0))
+    start = np.arange(40000, dtype=np.uint64) * np.uint64(2**64 // 40000)
+    codes, _ = regimes.region_codes(layout, start, start)
+    starts = np.array([region.start for region in layout.regions], np.uint64)
+    assert (codes == np.searchsorted(starts, start, side="right") - 1).all()

@@ -65,9 +65,9 @@ from tui.playback.replay import MAX_SPEED, Replay
 from tui.playback.timeline import Passed
 from tui.widgets import address_map, headline, timeline, timing
 from tui.widgets.calls import CallsTable
-from tui.widgets.operations import OperationsTable
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar
+from tui.widgets.span_tree import SpanTree
 from tui.widgets.warnings import WarningsPanel
 
 #: One file may take so much time of the CPU before it counts as a hang.
@@ -166,7 +166,6 @@ def check_numbers(recording: OpenRecording, choose: random.Random) -> None:
     for start, end in zip([0, *places], [*places, table.num_rows], strict=True):
         for batch in table.slice(start, end - start).to_batches():
             cut.fold(batch)
-        cut = cut.copy()
     for ledger in (whole_ledger, cut):
         ledger.add_losses(snapshot.losses)
         assert ledger.snapshot(final=True) == snapshot
@@ -433,7 +432,7 @@ def check_panels(recording: OpenRecording, replay: Replay) -> None:
         for width, height in ((20, 3), (72, 5), (156, 9)):
             for line in panel.draw(panel.facts(view), width, height):
                 assert all(_is_plain(text) for text, _ in line), (panel, line)
-    for table in (CallsTable(id="calls"), OperationsTable(id="operations")):
+    for table in (CallsTable(id="calls"), SpanTree(id="operations")):
         table.show(view)
         for row in table._rows:
             for column in table._columns:

@@ -44,6 +44,9 @@ SAMPLES = {
     "help": ("storm", Replay.end, ("question_mark",)),
     "silent-end": ("silent-7.3", Replay.end, ()),
     "light": ("storm", Replay.end, ("t",)),
+    "tree": ("storm", midway, ("1", "enter", *("down", "enter") * 3)),
+    "filter": ("storm", midway, ("slash", *"comm:rmmod", "enter")),
+    "no-filter": ("storm", midway, ("slash", *"took:long", "enter")),
 }
 
 
@@ -133,12 +136,16 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
         for key in keys:
             await pilot.press(key)
             await pilot.pause()
+        await asyncio.to_thread(app.player.join)
+        await pilot.pause()
 
     return settle
 
 
 @pytest.mark.parametrize(
-    ("scene", "size"), in_all_sizes(SAMPLES, ["storm-midway", "clean-end"]), ids=named
+    ("scene", "size"),
+    in_all_sizes(SAMPLES, ["storm-midway", "clean-end", "tree", "filter", "no-filter"]),
+    ids=named,
 )
 def test_screen(snap_compare, samples: Path, scene, size):
     name, command, keys = SAMPLES[scene]

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Converts an engine's raw records to rows of the event schema, column by column.
 
-``RAW`` is the record layout of all engines; the BPF program (program.c) writes it directly. An
-entry holds the first registers, an exit x0. The probe knows which register is which argument, so
-nothing in the kernel needs to know signatures.
+The probe knows which register is which argument, so nothing in the kernel needs to know signatures.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +13,8 @@ import pyarrow as pa
 
 from tracers.arrow import column, masked, strings
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase
-from tracers.live.probes.points import REGISTERS, Probe
-
-RAW: Final = np.dtype(
-    [
-        ("ts_ns", "<u8"),  # CLOCK_MONOTONIC
-        ("probe", "<u2"),  # index into the engine's probes
-        ("phase", "u1"),  # tracers.events.Phase
-        ("known", "u1"),  # bits KNOWN_*
-        ("cpu", "<u4"),
-        ("pid", "<u4"),  # thread group
-        ("tid", "<u4"),
-        ("site", "<i4"),  # WARN: index into the engine's site names, -1 none
-        ("line", "<u4"),  # WARN
-        ("comm", "S16"),
-        ("args", "<u8", (REGISTERS,)),  # entry: x0…; exit: x0
-    ]
-)
-KNOWN_PID: Final = 1
-KNOWN_COMM: Final = 2
-KNOWN_ARGS: Final = 4  # at an exit: the return value
+from tracers.live.probes.points import Probe
+from tracers.live.records import KNOWN_ARGS, KNOWN_COMM, KNOWN_PID
 
 _Records = npt.NDArray[np.void]
 _Mask = npt.NDArray[np.bool_]

@@ -15,16 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from tracers.arrow import empty
 from tracers.batch import Batch, Losses
-from tracers.events import SCHEMA
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS
 from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
 from tracers.live.probes.running_kernel import read_kernel
-from tracers.live.probes.survey import ALL, Survey, survey
+from tracers.live.probes.survey import Survey, survey
 from tracers.machine import Machine
 
 if TYPE_CHECKING:
@@ -105,6 +103,9 @@ class Live:
         if known and counts.warns is not None and counts.reported is not None:
             missed = counts.reported - counts.warns
             if missed > 0:
+                from tracers.arrow import empty  # noqa: PLC0415 (Arrow: doctor starts nothing)
+                from tracers.events import SCHEMA  # noqa: PLC0415 (as above)
+
                 yield Batch(empty(SCHEMA), Losses(lost=missed))
 
     def closing(self) -> tuple[str, ...]:
@@ -194,11 +195,6 @@ def open_live(
         filtered=filters.pid is not None or filters.comm is not None,
         root=root,
     )
-
-
-def open_engine(name: str, root: Path = Path("/")) -> Engine:
-    """Open an engine for all WARNs and calls there are, before the kernel is known."""
-    return _OPENERS[name](Filters(), ALL, root)
 
 
 def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:

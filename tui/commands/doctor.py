@@ -31,18 +31,25 @@ def doctor(*, vmlinux: Path | None, as_json: bool) -> None:
     Every probe is attached, disabled, and removed again: what is shown is what record and live
     would get. Run it as root.
     """
-    from recordings.reports.doctor_text import diagnosis_dict, render  # noqa: PLC0415
-    from tracers.live.doctor.examine import examine  # noqa: PLC0415
-    from tracers.live.doctor.steps import distribution  # noqa: PLC0415
+    from tracers.live.doctor.early import Early  # noqa: PLC0415
 
-    diagnosis = examine(vmlinux=vmlinux)
+    # BCC compiles while all else is imported
+    with Early() as early:
+        from tracers.live.doctor.examine import examine  # noqa: PLC0415
+        from tracers.live.doctor.steps import distribution  # noqa: PLC0415
+
+        diagnosis = examine(vmlinux=vmlinux, early=early)
     if as_json:
         import json  # noqa: PLC0415
+
+        from recordings.reports.doctor_json import diagnosis_dict  # noqa: PLC0415
 
         text = json.dumps(diagnosis_dict(diagnosis), indent=2) + "\n"
         write(lambda: sys.stdout.write(text))
     else:
         from rich.console import Console  # noqa: PLC0415
+
+        from recordings.reports.doctor_text import render  # noqa: PLC0415
 
         write(lambda: render(Console(), diagnosis, distribution()))
     sys.exit(diagnosis.exit_code)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The ``vmemscope`` command: registers the commands, and has those without a file of their own.
+"""The ``vmemscope`` command: finds the commands, and has those without a file of their own.
 
 stdout is for data, stderr for messages. Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or
 unreadable input, 3 inconclusive; ``tui.program`` turns errors into them. Each command imports what
@@ -7,20 +7,15 @@ it needs when it runs, so ``--help`` is quick and ``report`` never loads Textual
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import click
 
 from tracers import __version__
-from tui.commands.check import check
-from tui.commands.compare import compare
 from tui.commands.completing import files, files_or_samples
-from tui.commands.doctor import doctor
-from tui.commands.export import export
-from tui.commands.record import live, record
-from tui.commands.report import report
 from tui.commands.terminal import require_terminal
-from tui.commands.window import explain, window
 from tui.streams import say, write
 
 EXIT_INCONCLUSIVE = 3
@@ -32,7 +27,37 @@ _EPILOG = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
+#: Command -> its module in this room; loaded with the command, not with every other one.
+_ELSEWHERE: Final = {
+    "check": "check",
+    "compare": "compare",
+    "doctor": "doctor",
+    "explain": "window",
+    "export": "export",
+    "live": "record",
+    "record": "record",
+    "report": "report",
+    "window": "window",
+}
+
+
+class _Commands(click.Group):
+    """The commands of this file, and those ``_ELSEWHERE``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted({*self.commands, *_ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _ELSEWHERE and cmd_name not in self.commands:
+            module = import_module(f"tui.commands.{_ELSEWHERE[cmd_name]}")
+            self.add_command(getattr(module, cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG
+)
 @click.version_option(__version__, "-V", "--version", prog_name="vmemscope")
 def cli() -> None:
     """See which struct pages an arm64 kernel maps outside its vmemmap window.
@@ -141,14 +166,3 @@ def replay(file: str, speed: str | None, paused: bool) -> None:
         from tui.dashboard.app import run
 
         sys.exit(run(recording, speed=None if speed == "max" else float(speed), paused=paused))
-
-
-cli.add_command(report)
-cli.add_command(check)
-cli.add_command(compare)
-cli.add_command(record)
-cli.add_command(live)
-cli.add_command(doctor)
-cli.add_command(window)
-cli.add_command(explain)
-cli.add_command(export)

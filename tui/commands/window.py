@@ -113,8 +113,6 @@ def window(
 
     Numbers may be written 0x80_0000_0000, 549755813888 or 512G.
     """
-    from recordings.reports.window_report import side_by_side, window_dict
-    from recordings.reports.window_text import render, render_families
     from tui.commands.window_sources import computed, covering, gathered, of_spec, placed
 
     if live or any((vmlinux, config, system_map, vmcoreinfo)):
@@ -133,11 +131,16 @@ def window(
     report = next(iter(reports.values()))
     alone = len(reports) == 1
     if as_json:
+        from recordings.reports.window_report import side_by_side, window_dict
+
         _json(window_dict(report) if alone else side_by_side(reports))
-    elif alone:
-        _print(lambda console: render(console, report))
     else:
-        _print(lambda console: render_families(console, reports))
+        from recordings.reports.window_text import render, render_families
+
+        if alone:
+            _print(lambda console: render(console, report))
+        else:
+            _print(lambda console: render_families(console, reports))
     if not report.conclusive:
         sys.exit(EXIT_INCONCLUSIVE)
 

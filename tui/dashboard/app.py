@@ -25,7 +25,10 @@ from textual.message import Message
 from textual.worker import Worker, WorkerState
 
 from recordings.explore.bookmarks import MOST_NOTE, Bookmarks, Mark, MarksError
+from recordings.explore.filter import complete, toggled
 from recordings.explore.goto import FORMS
+from recordings.explore.listing import Branch
+from recordings.explore.tally import call_of
 from recordings.format.header import Header
 from recordings.format.reader import Recording
 from recordings.ledger.snapshot import Call
@@ -47,6 +50,7 @@ from tui.screens.help import KEYS, HelpScreen
 from tui.screens.marks import MarksScreen
 from tui.screens.probes import ProbesScreen
 from tui.widgets.asked import FilterWanted, SeekWanted
+from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import KeyedTable
 
 #: What a key press of ← → and of shift+← → seeks, as parts of the recording.
@@ -63,7 +67,6 @@ EXIT_HUNG_UP: Final = 128 + signal.SIGHUP
 Start = float | Literal["end"]
 
 _SEEK_KEYS = Binding.Group("seek", compact=True)
-_SPEED_KEYS = Binding.Group("speed", compact=True)
 _HIT_KEYS = Binding.Group("hit", compact=True)
 
 
@@ -128,9 +131,8 @@ class ScopeApp(App[None]):
         self.view: PlayerView | None = None
         self.failure: str | None = None
         self.crash: Exception | None = None
-        self.dashboard = Dashboard(header, problems)
+        self.dashboard = Dashboard(header, problems, self.complete)
         self.bookmarks = Bookmarks(None, "")
-        self.filter_text = ""  # the filter that is on, which a bookmark keeps
         self._keys = keys
         self._runner: Runner | None = None
         self._waker: SignalWaker | None = None
@@ -232,7 +234,8 @@ class ScopeApp(App[None]):
         view = self.view
         if view is None or view.time_ns is None:
             return
-        row, time_ns, text = view.row, view.time_ns, self.filter_text
+        row, time_ns = view.row, view.time_ns
+        text = view.listed.filter if view.listed else ""
         self.dashboard.ask(
             "bookmark: a note, or nothing; enter sets it",
             lambda note: self._set_mark(Mark(row, time_ns, note, text)),
@@ -273,15 +276,28 @@ class ScopeApp(App[None]):
     def _goto_mark(self, mark: Mark | None) -> None:
         if mark is not None:
             self.send(lambda player: player.seek_row(mark.row))
-            self.post_message(FilterWanted(mark.filter))
+            self.action_let(mark.filter)
 
     def action_explain(self) -> None:
         """Explain the calls table's row: enter where no table has the focus."""
         self.dashboard.choose_call()
 
+    def action_let(self, text: str) -> None:
+        """Show only what matches a filter, where there are filters."""
+
+    def complete(self, _: str) -> list[str]:
+        """Return the filters that a text may become; none where there are no filters."""
+        return []
+
     def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
         """Explain a call."""
-        row = message.row
+        row: object = message.row
+        if isinstance(row, Branch) and row.span.regime is not None:
+            start, end, layout = row.span.start, row.span.end, self.header.machine.layout
+            region = None
+            if layout is not None and start is not None and end is not None:
+                region = layout.lands_on(start, end)
+            row = call_of(row.span, region)
         if isinstance(row, Call):
             first = self.view.first_ns if self.view else None
             self.push_screen(ExplainScreen(self.header, row, first or 0))
@@ -320,10 +336,13 @@ class ReplayApp(ScopeApp):
         Binding("space", "do('toggle')", "pause"),
         Binding("left", "seek(-1)", "seek", group=_SEEK_KEYS, key_display="←"),
         Binding("right", "seek(1)", "seek", group=_SEEK_KEYS, key_display="→"),
-        Binding("minus,underscore", "do('slower')", "speed", group=_SPEED_KEYS, key_display="-"),
-        Binding("plus,equals_sign", "do('faster')", "speed", group=_SPEED_KEYS, key_display="+"),
+        Binding("minus,underscore", "do('slower')", "slower", show=False),
+        Binding("plus,equals_sign", "do('faster')", "faster", show=False),
         Binding("n", "do('next_hit')", "hit", group=_HIT_KEYS, key_display="n"),
         Binding("N", "do('previous_hit')", "hit", group=_HIT_KEYS, key_display="N"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("s", "do('order')", "sort", show=False),
+        Binding("escape", "let('')", "no filter", show=False),
         Binding("o", "do('next_operation')", "operation", show=False),
         Binding("O", "do('previous_operation')", "operation back", show=False),
         Binding("shift+left", "seek_fine(-1)", "finer", show=False),
@@ -345,7 +364,10 @@ class ReplayApp(ScopeApp):
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         problems = (*recording.header.machine.problems, *recording.problems)
-        super().__init__(recording.header, (*problems, *recording.header.notes), KEYS)
+        # A rung the kernel refused is no problem where a lower one worked: ``p`` shows it.
+        live = bool(recording.header.origin.get("live")) and recording.header.machine.window
+        notes = () if live else recording.header.notes
+        super().__init__(recording.header, (*problems, *notes), KEYS)
         self.recording = recording
         self._start = start
         self._replay_options = (speed, paused)
@@ -398,6 +420,27 @@ class ReplayApp(ScopeApp):
         """Move by single events."""
         self.send(partial(_step, rows=rows))
 
+    def action_filter(self) -> None:
+        """Let a filter be typed."""
+        self.dashboard.type_filter()
+
+    def action_let(self, text: str) -> None:
+        """Show only what matches a filter."""
+        self.send(partial(_let, text=text))
+
+    def complete(self, text: str) -> list[str]:
+        """Return the filters that ``text`` may become."""
+        return [] if self.player is None else complete(text, self.player.replay.index.table)
+
+    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
+        """Show only what matches what was typed."""
+        self.action_let(message.text)
+
+    def on_filter_wanted(self, message: FilterWanted) -> None:
+        """Add to the filter what was clicked, or take it out of it."""
+        listed = self.view.listed if self.view else None
+        self.action_let(toggled(listed.filter if listed else "", message.text))
+
     def on_seek_wanted(self, message: SeekWanted) -> None:
         """Go to the moment that was clicked."""
         self.send(partial(_seek_time, time_ns=message.time_ns))
@@ -409,6 +452,10 @@ def _seek(replay: Replay, *, fraction: float) -> None:
 
 def _seek_time(replay: Replay, *, time_ns: int) -> None:
     replay.seek_time(time_ns)
+
+
+def _let(replay: Replay, *, text: str) -> None:
+    replay.let(text)
 
 
 def _step(replay: Replay, *, rows: int) -> None:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from recordings.explore.index import PIECE
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
 from tui.playback.view import PlayerView
-from tui.playback.whole import PIECE
 
 __all__ = ["MAX_SPEED", "SPEEDS", "TICK_S", "Command", "Player", "PlayerView", "Replay"]
 
@@ -64,7 +64,7 @@ class Player:
         replay = self.replay
         # What is read in a moment is on the screen from its first frame on.
         reading = True
-        while reading and replay.whole.events < PIECE:
+        while reading and replay.index.events < PIECE:
             reading = replay.read_some()
         shown = replay.view()
         publish(shown)

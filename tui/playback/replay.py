@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plays a recording, synchronously: the position in it, and everything that moves the position.
 
-``Replay`` owns the recording's timeline and what reads it once, ``Whole``. Promises: the numbers of
+``Replay`` owns the recording's timeline and what reads it once, the index. Promises: the numbers of
 a view are of all that was read and do not depend on the position; moving costs a search, whatever
 the recording holds. It uses no threads and no clocks: ``tui.playback.player`` does.
 
@@ -12,11 +12,12 @@ from bisect import bisect_right
 from typing import Final
 
 from recordings.explore.goto import Extent, GotoError, find
+from recordings.explore.index import Index
 from recordings.format.reader import Recording
 from tracers.events import Kind
+from tui.playback.explorer import Explorer
 from tui.playback.timeline import Passed, Timeline
 from tui.playback.view import PlayerView
-from tui.playback.whole import Whole
 
 #: "As fast as possible" among the speeds.
 MAX_SPEED: Final = float("inf")
@@ -41,7 +42,8 @@ class Replay:
     ) -> None:
         self._header = recording.header
         self.timeline = Timeline(recording)
-        self.whole = Whole(recording)
+        self.index = Index(recording)
+        self.explorer = Explorer(recording.header, self.index)
         self._read = [(0, Passed(0, 0, 0))]  # after each piece: rows read, and what is in them
         self._passed: tuple[int, Passed] | None = None  # of the position it was last asked for
         self.speed = speed
@@ -66,10 +68,10 @@ class Replay:
 
     def view(self) -> PlayerView:
         """Return the present moment, frozen."""
-        timeline = self.timeline
+        timeline, whole = self.timeline, self.index.snapshot()
         return PlayerView(
-            snapshot=self.whole.snapshot(),
-            read=self.whole.read,
+            snapshot=self.explorer.snapshot(whole),
+            read=self.index.read,
             row=self.row,
             rows=timeline.rows,
             time_ns=None if timeline.first_ns is None else self._time,
@@ -81,15 +83,17 @@ class Replay:
             passed=self._count(),
             gaps=timeline.gaps,
             note=self._note,
+            listed=self.explorer.listed(whole.populate + whole.free),
         )
 
     # -- what reads it ----------------------------------------------------------------------
 
     def read_some(self) -> bool:
         """Read the next piece of the recording; return whether more is to be read."""
-        more = self.whole.advance()
+        more = self.index.advance()
         if more:
-            self._read.append((self.whole.events, self.whole.passed))
+            self._read.append((self.index.events, Passed(*self.index.counts())))
+        self.explorer.update()
         return more
 
     def read_all(self) -> None:
@@ -170,9 +174,9 @@ class Replay:
         clock, window = header.clock, header.machine.window
         extent = Extent(line.first_ns, line.last_ns, line.rows, self.row, clock, window)
         try:
-            place = find(text, extent, self.whole.table)
+            place = find(text, extent, self.index.table)
         except GotoError as error:
-            reading = "" if self.whole.read == 1 else " (in what was read so far)"
+            reading = "" if self.index.read == 1 else " (in what was read so far)"
             self._note = f"{error}{reading}"
             return
         self.paused = True
@@ -194,6 +198,15 @@ class Replay:
         else:
             self.paused = not self.paused
         self._note = ""
+
+    def let(self, text: str) -> None:
+        """Show only what matches a filter; everything with an empty one."""
+        self._note = ""
+        self.explorer.let(text, self.timeline.first_ns)
+
+    def order(self) -> None:
+        """List calls and operations in the next order."""
+        self.explorer.order()
 
     def set_speed(self, speed: float) -> None:
         """Play at ``speed`` times true time from here on."""
@@ -218,11 +231,16 @@ class Replay:
 
         Those of memory hotplug are parts of memremap_pages' as a rule.
         """
-        kinds = {total.kind for total in self.whole.snapshot().totals}
+        kinds = {total.kind for total in self.index.snapshot().totals}
         return _OUTER if kinds & set(_OUTER) else _HOTPLUG
 
     def _to_hit(self, which: str, position: int) -> None:
         self.paused = True
+        matches = self.explorer.matches
+        if matches is not None:
+            at = matches.following(position) if which == "next" else matches.preceding(position)
+            self._to(f"{which} match", None if at is None else matches.table.span(at).row)
+            return
         if self._header.machine.window is None:
             self._note = "no window known: no call can be judged"
             return

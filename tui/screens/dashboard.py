@@ -21,13 +21,14 @@ from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
+from tui.widgets.filter_line import FilterLine
 from tui.widgets.findings import cost, counted, fit, word
 from tui.widgets.headline import Headline
 from tui.widgets.line_input import LineInput
-from tui.widgets.operations import OperationsTable
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
+from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
 from tui.widgets.warnings import WarningsPanel
@@ -67,8 +68,14 @@ class Dashboard(Screen[None]):
     ]  # fmt: skip
     AUTO_FOCUS = "#calls"
 
-    def __init__(self, header: Header, problems: Sequence[str]) -> None:
+    def __init__(
+        self,
+        header: Header,
+        problems: Sequence[str],
+        complete: Callable[[str], list[str]] = lambda _: [],
+    ) -> None:
         super().__init__(classes="page-operations")
+        self._complete = complete
         self._header = header
         self._problems = problems
         self._page = 0
@@ -82,8 +89,9 @@ class Dashboard(Screen[None]):
             yield Headline(self._header, self._problems, id="headline")
             yield AddressMap(machine.window, machine.layout, id="map")
             yield Timeline(id="timeline")
+            yield FilterLine(self._complete, id="filter")
             with Container(id="lower"):
-                yield OperationsTable(id="operations")
+                yield SpanTree(id="operations")
                 yield CallsTable(id="calls")
                 with Container(id="detail"):
                     with Container(id="sites"):
@@ -98,8 +106,8 @@ class Dashboard(Screen[None]):
 
     def on_mount(self) -> None:
         """Collect the panels that show views."""
-        panels = [*self.query(Panel), self.query_one(OperationsTable), self.query_one(CallsTable)]
-        self._shows = tuple(panel.show for panel in panels)
+        panels = [*self.query(Panel), self.query_one(SpanTree), self.query_one(CallsTable)]
+        self._shows = (*(panel.show for panel in panels), self.query_one(FilterLine).show)
 
     def show(self, view: PlayerView) -> None:
         """Hand a view to the panels."""
@@ -152,6 +160,10 @@ class Dashboard(Screen[None]):
         target = self.query_one(f"#{PAGES[page]}")
         if target.focusable:
             target.focus()
+
+    def type_filter(self) -> None:
+        """Let a filter be typed."""
+        self.query_one(FilterLine).begin()
 
     def choose_call(self) -> None:
         """Choose the calls table's row."""

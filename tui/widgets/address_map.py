@@ -359,7 +359,7 @@ class AddressMap(Panel[Facts]):
 
 
 def wanted(shown: Sequence[Segment], extents: Sequence[Extent], x: int, *, hits: bool) -> str:
-    """Return the filter for what stands at cell ``x``: "addr:0x…-0x…", end exclusive, or "".
+    """Return the filter for what stands at cell ``x``: "addr:0x…..0x…", end exclusive, or "".
 
     ``hits``: of a hit there, that hit's stretch of addresses alone.
     """
@@ -369,10 +369,10 @@ def wanted(shown: Sequence[Segment], extents: Sequence[Extent], x: int, *, hits:
         if 0 <= cell < segment.width:
             extent = marks(segment, extents)[cell][1] if hits else None
             if extent is not None:
-                return f"addr:0x{extent.start:x}-0x{extent.end or _TOP:x}"
+                return f"addr:0x{extent.start:x}..0x{extent.end or _TOP:x}"
             if segment.role == "window":
                 return "regime:inside"
-            return f"addr:0x{segment.start:x}-0x{segment.end:x}"
+            return f"addr:0x{segment.start:x}..0x{segment.end:x}"
         left += segment.width + 1
     return ""
 

@@ -5,7 +5,7 @@ from textual.message import Message
 
 
 class FilterWanted(Message):
-    """Only what matches ``text`` is to be shown, such as ``regime:above`` or ``addr:0x..-0x..``."""
+    """Only what matches ``text`` is to be shown, such as ``regime:above`` or ``addr:0x1..0x2``."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

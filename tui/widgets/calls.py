@@ -29,7 +29,7 @@ def _regime(call: Call) -> Cell:
 class CallsTable(KeyedTable[Call]):
     """On narrow screens the least important columns are left out; no number is ever cut."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "explain", show=False)]
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
@@ -47,18 +47,23 @@ class CallsTable(KeyedTable[Call]):
             Column("event", 9, lambda call: (f"#{call.row}", "muted"), 7, True),
         ]
         super().__init__(columns, lambda call: call.row, id=id)
-        self.border_title = "Newest calls"
+        self.border_title = "Calls"
 
     def show(self, view: PlayerView) -> None:
         """Take a view: its newest calls."""
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
-        self.set_rows(snapshot.newest[::-1])
-        total = snapshot.populate + snapshot.free
+        listed = view.listed
+        if listed is None:
+            self.set_rows(snapshot.newest[::-1])
+        else:
+            self.set_rows(listed.calls, listed.calls.before(view.row) or 0)
         text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
         if snapshot.derived:
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"
-        if total > len(snapshot.newest):
+        if listed is not None:
+            text += f" · by {listed.by.value}"
+        elif snapshot.populate + snapshot.free > len(snapshot.newest):
             text += f" · newest {len(snapshot.newest)} listed"
         if text != self._subtitle:
             self._subtitle = text

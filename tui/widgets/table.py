@@ -22,6 +22,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from recordings.explore.listing import Paged
 from tui.widgets import words
 
 RowT = TypeVar("RowT")
@@ -85,7 +86,8 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         self._columns = tuple(columns)
         self._key = key
         self._rows: Sequence[RowT] = ()
-        self._cursor: Hashable = None  # None follows the newest row
+        self._cursor: Hashable = None  # None follows ``_newest``
+        self._newest = 0
         self._top = 0
         self._strips: dict[Hashable, tuple[RowT, bool, Strip]] = {}
         self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (-1, [])
@@ -95,17 +97,24 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
 
     # -- rows -------------------------------------------------------------------------------
 
-    def set_rows(self, rows: Sequence[RowT]) -> None:
-        """Show ``rows``, newest first; only lines that differ are drawn again."""
+    def set_rows(self, rows: Sequence[RowT], newest: int = 0) -> None:
+        """Show ``rows``; only lines that differ are drawn again.
+
+        ``newest``: the row that is followed while nobody has moved the cursor.
+        """
         before, was_at, was_top = self._rows, self.index, self._top
-        if rows is before:
+        same = rows is before or (isinstance(rows, Paged) and rows == before)
+        if same and newest == self._newest:
             return
         old = self._visible()
-        self._rows = rows
+        rows = before if same else rows  # what was read of it is kept
+        self._rows, self._newest = rows, newest
         at = self.index
         if not rows or (self._cursor is not None and self._key(rows[at]) != self._cursor):
             self._cursor = None  # its row went away: follow again
-            at = 0
+            at = min(newest, max(0, len(rows) - 1))
+        if at != was_at and len(self._strips):
+            self.refresh()
         self._top += at - was_at  # keep the cursor's row where it is on screen
         self._clamp(at)
         new = self._visible()
@@ -132,9 +141,11 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
 
     @property
     def index(self) -> int:
-        """Where the cursor is; 0 while it follows the newest row."""
+        """Where the cursor is; at the newest row while it follows that."""
         if self._cursor is None:
-            return 0
+            return min(self._newest, max(0, len(self._rows) - 1))
+        if isinstance(self._rows, Paged):
+            return self._rows.find(self._cursor) or 0
         return next((i for i, row in enumerate(self._rows) if self._key(row) == self._cursor), 0)
 
     @property
@@ -155,7 +166,7 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         if not self._rows:
             return
         at = max(0, min(len(self._rows) - 1, self.index + by))
-        self._cursor = self._key(self._rows[at]) if at else None
+        self._cursor = self._key(self._rows[at]) if at != self._newest else None
         self._clamp(at)
         self.refresh()
 

@@ -50,8 +50,8 @@ def shown(comparison, width=80):
 # -- the thread's slowdown ----------------------------------------------------------------------
 
 
-def test_the_slowdown_of_the_thread(captures, samples):
-    found = compare(sample(samples, "storm"), sample(samples, "storm-once"))
+def test_the_slowdown_of_the_thread(captures, traced):
+    found = compare(sample(traced, "storm"), sample(traced, "storm-once"))
     assert found.outcome is Outcome.SLOWER
     assert found.obstacles == ()
     a, b = (plain.lasted(captures / kernel / "hole.ftrace.txt", "free") for kernel in (STORM, ONCE))
@@ -85,8 +85,8 @@ def test_the_slowdown_of_the_thread(captures, samples):
         assert (quantile.a, quantile.b) == (sorted(a)[rank], sorted(b)[rank])
 
 
-def test_it_is_said_first_and_as_an_interval(samples):
-    found = compare(sample(samples, "storm"), sample(samples, "storm-once"))
+def test_it_is_said_first_and_as_an_interval(traced):
+    found = compare(sample(traced, "storm"), sample(traced, "storm-once"))
     text = shown(found)
     low, high = (f"{x:.1f}" for x in (measure(found, Kind.FREE).ratio.low,
                                       measure(found, Kind.FREE).ratio.high))  # fmt: skip
@@ -98,7 +98,7 @@ def test_it_is_said_first_and_as_an_interval(samples):
     assert "WARNs 256, 119.9 ms 2, 2.322 ms" in said
     assert "in WARN, hot-add 91 % 52 %" in said
     assert max(map(cell_len, text.splitlines())) <= 80
-    back = compare(sample(samples, "storm-once"), sample(samples, "storm"))
+    back = compare(sample(traced, "storm-once"), sample(traced, "storm"))
     assert back.outcome is Outcome.FASTER
     assert "as long in B as in A (95 %)" in headline(back)
 
@@ -301,8 +301,8 @@ def test_text_fits_and_says_nothing_a_kernel_made_up(tmp_path, captures, width):
     assert max(map(cell_len, text.splitlines())) <= width
 
 
-def test_json_is_whole(samples):
-    found = comparison_dict(compare(sample(samples, "storm"), sample(samples, "storm-once")))
+def test_json_is_whole(traced):
+    found = comparison_dict(compare(sample(traced, "storm"), sample(traced, "storm-once")))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["outcome"] == "slower"
     (frees,) = [m for m in found["measures"] if m["kind"] == "vmemmap_free"]

@@ -38,14 +38,14 @@ def test_durations_are_those_of_the_rules(tmp_path_factory, data, rows):
             assert (calls.row[1:] > calls.row[:-1]).all()
 
 
-def test_pages_of_the_captures(captures, samples):
+def test_pages_of_the_captures(captures, traced):
     """Pfns of vmemmap_free's addresses, by memstart_addr of that kernel's note."""
     folder = captures / "6.1.192-vmemlab-39bit"
     note = plain.read_note(folder / "kcore-vmcoreinfo")
     base = note.start - note.memstart // 4096 * note.struct_page
     rows = plain.read_trace(folder / "hole.ftrace.txt")
     frees = [row for row in rows if row["kind"] == "free" and row["phase"] == "entry"]
-    with open_recording(samples / "storm.arrows") as recording:
+    with open_recording(traced / "storm.arrows") as recording:
         found = durations(recording)
     calls = found.calls[Kind.FREE]
     expected = [(row["start"] - base) % 2**64 // note.struct_page for row in frees]

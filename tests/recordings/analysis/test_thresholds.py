@@ -75,7 +75,7 @@ def test_without_a_section_add_it_cannot_be_told(samples):
 
 
 @pytest.mark.parametrize("kernel", [LAB, "6.1.192-vmemlab-once-39bit"])
-def test_the_share_is_that_of_the_worse_side(captures, samples, kernel):
+def test_the_share_is_that_of_the_worse_side(captures, traced, kernel):
     """WARNs before the hot-remove belong to the hot-add; in percent of each."""
     rows = plain.read_trace(captures / kernel / "hole.ftrace.txt")
     cut = next(i for i, row in enumerate(rows) if row["kind"] == "remove_pages")
@@ -88,7 +88,7 @@ def test_the_share_is_that_of_the_worse_side(captures, samples, kernel):
             elif row["kind"] in spent:
                 spent[row["kind"]] += row["ts_ns"] - began[row["kind"]]
         shares.append(100 * spent["warn"] / spent[kind])
-    path = samples / ("storm.arrows" if kernel == LAB else "storm-once.arrows")
+    path = traced / ("storm.arrows" if kernel == LAB else "storm-once.arrows")
     assert one(path, max_warn_share=max(shares)).state is KEPT
     under = one(path, max_warn_share=max(shares) - 0.01)
     assert under.state is BROKEN

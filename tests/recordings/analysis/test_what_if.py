@@ -63,8 +63,8 @@ def recorded(tmp_path, captures, kernel, scene, *, drop=0, **machine):
 # -- patches ------------------------------------------------------------------------------------
 
 
-def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(captures, samples):
-    found = what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ONCE))
+def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(captures, traced):
+    found = what_if_result(traced / "storm.arrows", WhatIf(warn=Warn.ONCE))
     patched = trace(captures, ONCE)
     assert found.fired.would == len(lasted(patched, "warn")) == 2
     assert found.verdict is Verdict.OUT_OF_RANGE  # the pages lie where they lay
@@ -72,7 +72,7 @@ def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(ca
     storm = trace(captures, STORM)
     warned = lasted(storm, "warn")
     assert found.fired.saved_ns == sum(warned) - 2 * max(warned)
-    with open_recording(samples / "storm.arrows") as recording:
+    with open_recording(traced / "storm.arrows") as recording:
         assert warning_once(fold(recording)) == found.fired  # from the numbers alone
     # a lower bound of what the patch really saved, and not an empty one
     for saving, kind in zip(found.fired.savings, ("add_pages", "remove_pages"), strict=True):
@@ -80,8 +80,8 @@ def test_warn_on_once_would_do_to_the_storm_what_it_did_on_the_patched_kernel(ca
         assert 0.8 * really < saving.saved_ns <= really
 
 
-def test_warn_on_would_fire_as_often_as_on_the_unpatched_kernel(captures, samples):
-    found = what_if_result(samples / "storm-once.arrows", WhatIf(warn=Warn.ALWAYS))
+def test_warn_on_would_fire_as_often_as_on_the_unpatched_kernel(captures, traced):
+    found = what_if_result(traced / "storm-once.arrows", WhatIf(warn=Warn.ALWAYS))
     assert found.fired.would == len(lasted(trace(captures, STORM), "warn")) == 256
     two = lasted(trace(captures, ONCE), "warn")
     assert found.fired.saved_ns is None
@@ -104,8 +104,8 @@ def test_warns_of_other_places_are_no_saving(tmp_path, captures):
     assert found.fired.savings == ()  # the shares hold that one, too
 
 
-def test_a_hard_error_refuses_the_hot_add_at_its_first_section(captures, samples):
-    found = what_if_result(samples / "storm.arrows", WhatIf(warn=Warn.ERROR))
+def test_a_hard_error_refuses_the_hot_add_at_its_first_section(captures, traced):
+    found = what_if_result(traced / "storm.arrows", WhatIf(warn=Warn.ERROR))
     assert found.verdict is Verdict.CLEAN
     assert (found.refused.adds_refused, found.refused.at_first) == (1, 1)
     assert found.refused.not_made == 255

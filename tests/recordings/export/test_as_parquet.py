@@ -64,7 +64,7 @@ def test_the_metadata_is_the_recordings_own_and_says_the_verdict(tmp_path: Path)
     assert (window["start"], window["end"]) == ("0xfffffffe00000000", "0xffffffff00000000")
     told = json.loads(metadata[b"vmemscope:export"])
     assert (told["verdict"], told["hits"], told["warnings"]) == ("out-of-range", 256, 256)
-    assert (told["events"], told["ended"], told["problems"]) == (904, "closed", [])
+    assert (told["events"], told["ended"], told["problems"]) == (1544, "command ended", [])
     assert told["losses"] == dict.fromkeys(Losses.__slots__, 0)
 
 

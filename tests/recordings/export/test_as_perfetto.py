@@ -22,6 +22,11 @@ from tests.recordings.traces import ROWS
 from tracers.batch import Batch, Losses
 from tracers.machine import Machine
 
+#: Scenes, and the storms that are recorded and not made of the text: imported from it here.
+TEXTS = SCENES | {
+    "storm": ("6.1.192-vmemlab-39bit", "hole"),
+    "storm-once": ("6.1.192-vmemlab-once-39bit", "hole"),
+}
 needs_reader = pytest.mark.skipif(bool(missing()), reason=missing())
 
 SLICES = """
@@ -89,13 +94,16 @@ def expected(rows: list[dict]) -> Counter[tuple]:
 
 
 @needs_reader
-@pytest.mark.parametrize("sample", SCENES)
-def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Path) -> None:
-    kernel, scene = SCENES[sample]
+@pytest.mark.parametrize("sample", TEXTS)
+def test_the_slices_are_those_in_the_kernels_own_text(
+    sample: str, captures: Path, traced: Path
+) -> None:
+    kernel, scene = TEXTS[sample]
+    path = sample_path(sample) if sample in SCENES else traced / f"{sample}.arrows"
     text = read_trace(captures / kernel / f"{scene}.ftrace.txt")
     if kernel.startswith("6.1."):
         text = derived(text, read_note(captures / kernel / "kcore-vmcoreinfo"))
-    data, done = exported(sample_path(sample), "perfetto")
+    data, done = exported(path, "perfetto")
     assert done.rows == len(text)
     slices, counters, errors = ask(data, SLICES, COUNTERS, ERRORS)
     assert errors == []
@@ -108,7 +116,7 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
     )
     assert found == expected(text)
     instants = Counter(row["name"] for row in slices if row["dur"] == 0)
-    with open_recording(sample_path(sample)) as recording:
+    with open_recording(path) as recording:
         snapshot = fold(recording)
     assert instants["vmemmap_populate"] == snapshot.derived
     hits = {name: number for name, number in instants.items() if "hit:" in name}
@@ -124,8 +132,8 @@ def test_the_slices_are_those_in_the_kernels_own_text(sample: str, captures: Pat
 
 
 @needs_reader
-def test_a_hit_says_where_it_is_with_all_its_bits() -> None:
-    data, _ = exported(sample_path("storm"), "perfetto")
+def test_a_hit_says_where_it_is_with_all_its_bits(traced: Path) -> None:
+    data, _ = exported(traced / "storm.arrows", "perfetto")
     hits, frees = map(
         told, ask(data, args("slice.name like 'hit:%'"), args("name = 'vmemmap_free'"))
     )
@@ -140,10 +148,12 @@ def test_a_hit_says_where_it_is_with_all_its_bits() -> None:
 
 
 @needs_reader
-def test_the_slice_over_all_says_the_verdict_the_window_and_the_losses(tmp_path: Path) -> None:
+def test_the_slice_over_all_says_the_verdict_the_window_and_the_losses(
+    tmp_path: Path, traced: Path
+) -> None:
     path = tmp_path / "torn.arrows"
-    path.write_bytes(sample_path("storm").read_bytes()[:-100])
-    for file, torn in ((sample_path("storm"), "0"), (path, "1")):
+    path.write_bytes((traced / "storm.arrows").read_bytes()[:-100])
+    for file, torn in ((traced / "storm.arrows", "0"), (path, "1")):
         (rows,) = ask(exported(file, "perfetto")[0], SUMMARY)
         said = {row["key"].removeprefix("debug."): row["value"] for row in rows}
         assert said["verdict"] == "out-of-range"
@@ -279,11 +289,14 @@ def test_a_clock_beyond_what_perfetto_reads_is_held_back(tmp_path: Path) -> None
         assert packet.timestamp < 2**63
 
 
-@pytest.mark.parametrize("sample", SCENES)
-def test_the_packets_are_whole_and_balanced_without_any_reader(sample: str, captures: Path) -> None:
-    kernel, scene = SCENES[sample]
+@pytest.mark.parametrize("sample", TEXTS)
+def test_the_packets_are_whole_and_balanced_without_any_reader(
+    sample: str, captures: Path, traced: Path
+) -> None:
+    kernel, scene = TEXTS[sample]
+    path = sample_path(sample) if sample in SCENES else traced / f"{sample}.arrows"
     text = read_trace(captures / kernel / f"{scene}.ftrace.txt")
-    data, _ = exported(sample_path(sample), "perfetto")
+    data, _ = exported(path, "perfetto")
     depth: Counter[int] = Counter()
     deepest: Counter[int] = Counter()
     number: Counter[int] = Counter()

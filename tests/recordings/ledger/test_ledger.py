@@ -2,7 +2,7 @@
 """The ledger compared with the kernels' own text, a reference implementation, and itself."""
 
 import itertools
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -189,32 +189,6 @@ def test_any_cut_of_a_capture_gives_the_same(captures, kernel, scene):
     check()
     every = range(1, min(len(rows), 120))
     assert folded(rows, window, every).snapshot() == whole
-
-
-@settings(max_examples=80, deadline=None)
-@given(rows=traces.ROWS, data=st.data())
-def test_a_copy_lives_its_own_life(rows, data):
-    cut = data.draw(st.integers(0, len(rows)))
-    ledger = folded(rows[:cut], LAB)
-    before = ledger.snapshot()
-    other = ledger.copy()
-    assert other.snapshot() == before
-    other.fold(plain.batch(rows[cut:]))
-    other.add_losses(Losses(lost=1))
-    assert ledger.snapshot() == before
-    again = ledger.copy()
-    ledger.fold(plain.batch(rows[cut:]))
-    assert again.snapshot() == before
-    assert ledger.snapshot() == folded(rows, LAB).snapshot()
-
-
-def test_what_a_copy_shares_cannot_change_in_place(captures):
-    rows, window = read(captures, "6.1.192-vmemlab-39bit", "hole")
-    ledger = folded(rows, window)
-    for name, part in vars(ledger).items():
-        frozen = is_dataclass(part) and part.__dataclass_params__.frozen
-        plain_value = part is None or isinstance(part, (bool, int, str))
-        assert hasattr(part, "copy") or frozen or plain_value, name
 
 
 def test_more_rows_than_a_chunk(captures):

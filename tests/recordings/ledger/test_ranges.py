@@ -219,16 +219,6 @@ def test_extents_hold_every_hit_once(calls):
     assert {e.regime for e in extents} == regimes - {"inside"}
 
 
-def test_a_copy_is_not_written_to():
-    calls = [(END, END + MIB2, False)]
-    sections = folded(calls)
-    other = sections.copy()
-    other.fold(*(np.array([v], np.uint64) for v in calls[0][:2]), np.array([True]))
-    assert sections.pairing == Pairing(never_freed=1, held_outside=1, held_outside_bytes=MIB2)
-    assert other.pairing == Pairing(paired=1)
-    assert [e.free for e in sections.extents()[0]] == [0]
-
-
 def limited(calls, budget, cuts=()):
     """As ``folded``, with a table of at most ``budget`` ranges inside and as many outside."""
     sections = RangeTable(LAB, None, budget=budget)
@@ -284,11 +274,3 @@ def test_the_first_ranges_are_kept_for_any_cut(calls, budget, data):
     assert sections.would_warn == folded(calls).would_warn
     assert sections.pairing == folded(within).pairing
     assert told(sections) == told(folded(within))
-
-
-def test_a_full_table_and_its_copy_share_what_neither_writes():
-    sections = limited([(END, END + 8, False)], 1)
-    other = sections.copy()
-    other.fold(np.array([END + 64], np.uint64), np.array([END + 72], np.uint64), np.array([False]))
-    assert (sections.beyond, other.beyond) == (0, 1)
-    assert sections.extents() == other.extents()

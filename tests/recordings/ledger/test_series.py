@@ -71,12 +71,3 @@ def test_the_timing_is_of_the_finest_call_seen():
         assert timeline.series().timing_kind is kind
     timeline.add_finished(Kind.MEMREMAP, ts, ts)  # not among those shown over time
     assert timeline.series().timing_count == (1,)
-
-
-def test_a_copy_is_not_written_to():
-    timeline = TimeBins()
-    timeline.cover(0, 10)
-    other = timeline.copy()
-    other.add_hits(np.array([1], np.uint64))
-    assert sum(timeline.series().hits) == 0
-    assert sum(other.series().hits) == 1

@@ -113,17 +113,6 @@ def test_as_retold_for_any_cut(rows, data):
     assert again.orphans == spans.orphans
 
 
-@given(rows=traces.ROWS)
-@settings(max_examples=30, deadline=None)
-def test_a_copy_lives_its_own_life(rows):
-    spans, _ = folded(rows)
-    before = spans.unfinished()
-    other = spans.copy()
-    for chunk in chunks(plain.batch(rows).events, len(rows)):
-        other.fold(chunk, chunk.ts.astype("int64"))
-    assert spans.unfinished() == before
-
-
 def test_the_oldest_open_calls_are_given_up_beyond_the_budget():
     spans = Spans(budget=3)
     rows = [row(n, "entry", tid=tid) for n, tid in enumerate((9, 2, 7, 4, 5))]
@@ -131,7 +120,6 @@ def test_the_oldest_open_calls_are_given_up_beyond_the_budget():
     (chunk,) = chunks(plain.batch(rows).events, 0)
     spans.fold(chunk, chunk.ts.astype("int64"))
     assert (spans.open_count, spans.given_up) == (6, 0)
-    copy = spans.copy()
     spans.prune()
     spans.prune()
     assert (spans.open_count, spans.given_up) == (4, 2)
@@ -141,4 +129,3 @@ def test_the_oldest_open_calls_are_given_up_beyond_the_budget():
     (finished,) = spans.fold(chunk, chunk.ts.astype("int64"))
     assert sorted(finished.entry.tolist()) == [2, 3, 4]
     assert spans.orphans == {Kind.FREE: 2}
-    assert (copy.open_count, copy.given_up) == (6, 0)

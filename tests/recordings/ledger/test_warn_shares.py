@@ -21,7 +21,7 @@ def snapshot(path: Path) -> Snapshot:
 
 
 @pytest.mark.parametrize("sample", ["storm", "storm-once"])
-def test_shares_are_those_of_the_trace(samples: Path, captures: Path, sample: str) -> None:
+def test_shares_are_those_of_the_trace(traced: Path, captures: Path, sample: str) -> None:
     kernel = {"storm": "6.1.192-vmemlab-39bit", "storm-once": "6.1.192-vmemlab-once-39bit"}
     rows = read_trace(captures / kernel[sample] / "hole.ftrace.txt")
     took = {"add_pages": 0, "remove_pages": 0}
@@ -35,7 +35,7 @@ def test_shares_are_those_of_the_trace(samples: Path, captures: Path, sample: st
             took[row["kind"]] += row["ts_ns"] - entered[row["kind"]]
         elif row["kind"] == "warn":
             warned[open_call] += row["ts_ns"] - entered["warn"]
-    found = warn_shares(snapshot(samples / f"{sample}.arrows"))
+    found = warn_shares(snapshot(traced / f"{sample}.arrows"))
     assert [(part.what, part.kind.label) for part in found] == [
         ("hot-add", "add_pages"),
         ("hot-remove", "remove_pages"),

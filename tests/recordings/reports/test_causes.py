@@ -19,8 +19,8 @@ def told(path):
         return list(causes(recording.header.machine.window, snapshot)), cost(snapshot)
 
 
-def test_the_storm_is_explained_by_where_its_region_starts(captures, samples):
-    (why,), what = told(samples / "storm.arrows")
+def test_the_storm_is_explained_by_where_its_region_starts(captures, traced):
+    (why,), what = told(traced / "storm.arrows")
     text = (captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt").read_text()
     pfn, pages = re.search(r"add_pages: .* pfn=(0x\w+) nr_pages=(\d+)", text).groups()
     gib = int(pfn, 16) * 4096 >> 30

@@ -9,7 +9,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from recordings.reports.doctor_text import diagnosis_dict, render
+from recordings.reports.doctor_json import diagnosis_dict
+from recordings.reports.doctor_text import render
 from tracers.events import Kind
 from tracers.live.doctor.examine import NO, OK, UNKNOWN, Check, Diagnosis, Trial
 from tracers.live.probes.ladder import Attached

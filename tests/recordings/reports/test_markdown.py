@@ -59,8 +59,8 @@ def test_markdown_escapes_our_own_words_as_well() -> None:
     assert kinds.count("td_open") == 1
 
 
-def test_the_storm_as_markdown_is_tables(samples: Path) -> None:
-    source = markdown(document("storm", samples, closing=(CHAIN,)))
+def test_the_storm_as_markdown_is_tables(traced: Path) -> None:
+    source = markdown(document("storm", traced, closing=(CHAIN,)))
     tokens = list(parsed(source))
     assert [t.type for t in tokens].count("table_open") == 8
     cells = [

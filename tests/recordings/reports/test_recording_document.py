@@ -25,8 +25,8 @@ from tracers.machine import Machine
 from tracers.window import Window
 
 
-def test_the_storm_as_a_mail(samples: Path) -> None:
-    text = lkml(document("storm", samples, closing=(CHAIN,)))
+def test_the_storm_as_a_mail(traced: Path) -> None:
+    text = lkml(document("storm", traced, closing=(CHAIN,)))
     said = words(text)
     for part in (
         "OUT OF RANGE: 256 of 256 calls outside the window; 256 WARNs cost 119.9 ms",
@@ -50,9 +50,9 @@ def test_the_storm_as_a_mail(samples: Path) -> None:
     assert text.isascii()
 
 
-def test_regions_are_the_kernel_s_own(captures: Path, samples: Path) -> None:
+def test_regions_are_the_kernel_s_own(captures: Path, traced: Path) -> None:
     """Borders in the table that debugfs' kernel_page_tables of that kernel marks, too."""
-    text = lkml(document("storm", samples))
+    text = lkml(document("storm", traced))
     shown = (captures / "6.1.192-vmemlab-39bit" / "kernel_page_tables").read_text()
     for mark, region in (("vmemmap start", "vmemmap"), ("Fixmap start", "fixmap")):
         found = re.search(rf"---\[ {mark} \]---\n(0x\w+)-", shown, re.IGNORECASE)
@@ -61,16 +61,16 @@ def test_regions_are_the_kernel_s_own(captures: Path, samples: Path) -> None:
 
 
 @pytest.mark.parametrize("warn", list(Warn))
-def test_a_what_if_is_marked_everywhere(samples: Path, warn: Warn) -> None:
+def test_a_what_if_is_marked_everywhere(traced: Path, warn: Warn) -> None:
     asked = WhatIf(warn=warn)
-    blocks = document("storm", samples, asked)
+    blocks = document("storm", traced, asked)
     for text in (lkml(blocks), markdown(blocks)):
         assert words(text).count("ypothetical verdict") == 4  # the one asked, and three remedies
         assert "WHAT IF" in text
         assert "This did not happen; the rest of the report did." in words(text)
         assert text.splitlines()[0].endswith("OUT OF RANGE: 256 of 256 calls outside the window; "
                                              "256 WARNs cost 119.9 ms")  # fmt: skip
-    with open_recording(samples / "storm.arrows") as recording:
+    with open_recording(traced / "storm.arrows") as recording:
         told = what_if_dict(judge_what_if(recording, asked, fold(recording)))
     assert told["hypothetical"] is True
     assert json.loads(json.dumps(told, allow_nan=False)) == told

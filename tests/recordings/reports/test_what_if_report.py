@@ -47,11 +47,11 @@ def test_the_verdict_is_never_said_without_the_word(samples, asked, said):
     assert not told.endswith(".")  # others' sentences go on behind it
 
 
-def test_sentences_carry_the_numbers(samples):
-    told = " ".join(sentences(what_if_result(samples, warn=Warn.ERROR)))
+def test_sentences_carry_the_numbers(samples, traced):
+    told = " ".join(sentences(what_if_result(traced, warn=Warn.ERROR)))
     assert "1 of 1 hot-add would be refused, at its first section" in told
     assert "255 calls would not happen: 127 populate, 128 free." in told
-    told = " ".join(sentences(what_if_result(samples, "storm-once", warn=Warn.ALWAYS)))
+    told = " ".join(sentences(what_if_result(traced, "storm-once", warn=Warn.ALWAYS)))
     assert "256 WARNs would fire in place of 2 recorded." in told
     assert "would cost about 294.9 ms more: an estimate." in told
     told = " ".join(sentences(what_if_result(samples, "in-range-6.12", warn=Warn.ERROR)))

@@ -10,6 +10,7 @@ import pytest
 from tests.tracers.live.booted import forget_bcc, lab
 from tests.tracers.live.fakes import Fake
 from tracers.live import session
+from tracers.live.doctor import early
 from tracers.live.tracefs import breakpoints
 
 
@@ -28,6 +29,7 @@ def engines(monkeypatch) -> Iterator[dict[str, object]]:
         return build
 
     monkeypatch.setattr(session, "_OPENERS", {name: opener(name) for name in made})
+    monkeypatch.setattr(early, "open_bcc", opener("bcc"))
     monkeypatch.setattr(breakpoints, "free_breakpoints", lambda: 6)
     monkeypatch.setattr(
         os, "uname", lambda: os.uname_result((*own[:2], "6.1.192-vmemlab", own[3], "aarch64"))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.tracers.live import recorded
 from tracers.live.probes.engine import AttachError
-from tracers.live.rows import RAW
+from tracers.live.records import RAW
 from tracers.live.tracefs.ring_pages import EventFormat
 
 RELEASE = "6.1.192"
@@ -103,3 +103,14 @@ class Hits:
         return {}
 
     def close(self) -> None: ...
+
+
+class LibraryFunction:
+    """A function of a C library, as ctypes has it, that wants so many arguments."""
+
+    def __init__(self, call, arguments: int) -> None:
+        self.call, self.argtypes = call, [None] * arguments
+
+    def __call__(self, *given):
+        assert len(given) == len(self.argtypes)
+        return self.call(*given)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tracers.events import SCHEMA, Kind
 from tracers.live.probes.points import Probe, ProbeAddress, Rung
-from tracers.live.rows import RAW, rows
+from tracers.live.records import RAW
+from tracers.live.rows import rows
 
 PROBES = (
     Probe(
@@ -206,7 +207,7 @@ def test_nothing_heavy_is_loaded():
         "import numpy as np\n"
         "from tracers.events import Kind\n"
         "from tracers.live.probes.points import ProbeAddress, Probe, Rung\n"
-        "from tracers.live.rows import RAW, rows\n"
+        "from tracers.live.records import RAW\nfrom tracers.live.rows import rows\n"
         "from tracers.logs.derive import Deriver\n"
         "add = Probe(Kind.ADD_PAGES, Rung.KPROBE, 'f', (), (), (('pfn', 1),), 'int')\n"
         "warn = Probe(Kind.WARN, Rung.KPROBE, '__warn', ())\n"

@@ -43,8 +43,10 @@ def test_exit_codes(args: tuple[str, ...], code: int) -> None:
     assert vmemscope("check", *args).returncode == code
 
 
-def test_what_failed_and_what_is_not_known_is_on_the_line() -> None:
-    done = vmemscope("check", "sample:storm", "--max-warn-share", "10", "--expect-sections", "128")
+def test_what_failed_and_what_is_not_known_is_on_the_line(traced: Path) -> None:
+    done = vmemscope(
+        "check", traced / "storm.arrows", "--max-warn-share", "10", "--expect-sections", "128"
+    )
     assert done.returncode == 1
     (line,) = done.stdout.splitlines()
     assert "; FAILED --max-warn-share 10: 91.2 % of hot-add and 82.9 % of hot-remove in W" in line

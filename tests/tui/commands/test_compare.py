@@ -10,7 +10,7 @@ from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
 def test_the_storm_against_its_patch() -> None:
     done = vmemscope("compare", "sample:storm", "sample:storm-once")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("SLOWER  vmemmap_free takes 1")
+    assert done.stdout.startswith("SLOWER  ")
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
     fields = json.loads(vmemscope("compare", "sample:storm", "sample:storm-once", "--json").stdout)
     assert fields["answer"] in " ".join(done.stdout.split())

@@ -41,7 +41,7 @@ def test_a_file_and_stdout_get_the_same(to: str, tmp_path: Path) -> None:
     out = tmp_path / f"storm.{to}"
     done = export("sample:storm", "--to", to, "-o", out)
     assert (done.returncode, done.stdout) == (0, b"")  # exported whole: the verdict is report's
-    assert done.stderr.decode() == f"{out}: 904 events\n"
+    assert done.stderr.decode() == f"{out}: 1544 events\n"
     streamed = export("sample:storm", "--to", to, "-o", "-")
     assert (streamed.returncode, streamed.stderr) == (0, b"")
     assert streamed.stdout == out.read_bytes()

@@ -133,8 +133,10 @@ def test_a_full_disk_and_a_closed_stdout_are_one_line() -> None:
     assert done.stderr.startswith("vmemscope: stdout is closed")
 
 
-def test_a_narrow_character_set_costs_no_report() -> None:
-    done = vmemscope("report", "sample:storm", env=os.environ | {"PYTHONIOENCODING": "ascii"})
+def test_a_narrow_character_set_costs_no_report(traced: Path) -> None:
+    done = vmemscope(
+        "report", traced / "storm.arrows", env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
     assert done.returncode == 1
     assert r"128 derived\u2020" in done.stdout
 

@@ -31,7 +31,7 @@ def test_a_command_is_recorded_and_the_exit_code_is_the_verdict(tmp_path, sample
     assert lines[0] == "probes on (engine feed): all: kprobe" or "sparse" in lines[0]
     assert lines[1:3] == ["words", "sh ended with status 5"]
     recording = whole(path)
-    assert lines[3].startswith(f"{path}: {recording.rows} events, ")
+    assert lines[3].startswith(f"{path}: {recording.rows:,} events, ")
     assert lines[4].startswith(word)
     assert lines[-1] == f"{recording.rows} events were sent by the feed"
     assert recording.ended == "command ended"
@@ -61,7 +61,7 @@ def test_a_stream_is_data_only(tmp_path):
         )
     assert done.returncode == 1
     assert done.stderr.splitlines()[1] == "data"
-    assert whole(path).rows == 904
+    assert whole(path).rows == 1544
 
 
 def test_a_stream_refuses_a_terminal_and_a_closed_stdout():
@@ -96,7 +96,7 @@ def test_files_rotate_and_the_verdict_covers_those_deleted(tmp_path):
     folder = tmp_path / "recordings"
     folder.mkdir()
     path = folder / "a.arrows"
-    spec = {"rounds": 60, "piece": 904, "rate": 30_000, "done": f"{tmp_path}/done"}
+    spec = {"rounds": 60, "piece": 1544, "rate": 30_000, "done": f"{tmp_path}/done"}
     options = ("--rotate-size", "64k", "--keep", "2")
     done = record(spec, "-o", path, *options, "--", "sh", "-c", until(tmp_path))
     assert done.returncode == 1
@@ -106,7 +106,7 @@ def test_files_rotate_and_the_verdict_covers_those_deleted(tmp_path):
     lines = done.stderr.splitlines()
     deleted = int(lines[2].split(" events")[0].rpartition(" ")[2].replace(",", ""))
     assert "older files deleted" in lines[2]
-    assert deleted + sum(whole(path).rows for path in kept) == 60 * 904
+    assert deleted + sum(whole(path).rows for path in kept) == 60 * 1544
     assert [line.partition(":")[0] for line in lines[3:5]] == [str(path) for path in kept]
     assert lines[5].startswith(f"OUT OF RANGE: {60 * 256:,} of {60 * 256:,} calls")
 

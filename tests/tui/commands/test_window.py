@@ -204,10 +204,7 @@ def test_what_explain_lacks_is_named(args: tuple[str, ...], message: str) -> Non
 def process(*args: str) -> subprocess.CompletedProcess[str]:
     code = (
         "import atexit, sys\n"
-        "from tui.commands.main import cli\n"
         "from tui.program import main\n"
-        "from tui.commands.window import explain, window\n"
-        "cli.add_command(window), cli.add_command(explain)\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
         "main()\n"
     )
@@ -226,9 +223,22 @@ def test_the_calculator_loads_no_textual_pandas_or_capstone(args: tuple[str, ...
     assert done.returncode == 0
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "click" in loaded
-    assert not {"textual", "pandas", "capstone", "elftools", "pyarrow"} & loaded
+    assert not {"textual", "pandas", "capstone", "pyarrow", "numpy"} & loaded
     if "--help" in args:
-        assert not {"numpy", "rich"} & loaded
+        assert "rich" not in loaded
+
+
+def test_the_running_kernel_s_window_loads_what_its_methods_need() -> None:
+    """What is imported in a guest, file by file over 9p, is most of what this takes there."""
+    others = {"textual", "pandas", "pyarrow", "flatbuffers"}
+    # as --live does it, on any machine
+    assert {"capstone", "rich"} < (loaded := loaded_by("window", str(kernel(LAB))))
+    assert not (others - {"flatbuffers"}) & loaded  # that one looks whether it is a recording
+    others_yet = {*others, "rich"} - {"flatbuffers"}
+    assert not others_yet & loaded_by("window", str(kernel(LAB)), "--json")
+    assert not {*others, "rich"} & loaded_by("window", "--live", "--json")
+    commands = {f"tui.commands.{name}" for name in ("check", "doctor", "export", "record")}
+    assert not commands & set(process("window", "--live").stderr.split())
 
 
 def test_an_impossible_number_exits_with_two_and_one_line() -> None:

@@ -88,11 +88,12 @@ def test_the_text_of_a_file_is_never_printed_raw(monkeypatch) -> None:
     assert as_json("vmlinux")["release"] == HOSTILE
 
 
-def test_a_recordings_window_and_where_it_is_from() -> None:
-    text = stdout_of(window, "sample:storm")
+def test_a_recordings_window_and_where_it_is_from(traced: Path) -> None:
+    storm = str(traced / "storm.arrows")
+    text = stdout_of(window, storm)
     # kernel-facts: the lab's 6.1
     assert text.startswith("WINDOW  0xfffffffe00000000 - 0xffffffff00000000, vmcoreinfo")
-    assert as_json("sample:storm")["provenance"]["window"] == "vmcoreinfo"
+    assert as_json(storm)["provenance"]["window"] == "vmcoreinfo"
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from tui.screens.explain import ExplainScreen
 from tui.screens.help import HelpScreen
 from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
-from tui.widgets.operations import OperationsTable
 from tui.widgets.panel import Panel
+from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import LABEL, MARK, Timeline, room
 
 HOSTILE = "\x1b]0;x\x07[bold]"
@@ -144,10 +144,10 @@ async def test_help_opens_and_closes(storm):
 
 async def test_tab_moves_between_the_tables_and_no_choice_moves_time(storm):
     async with running(storm, "full_stop", "tab") as (app, pilot):
-        assert isinstance(app.focused, OperationsTable)
+        assert isinstance(app.focused, SpanTree)
         await press(app, pilot, "enter")
         assert app.view.row == 1
-        await pilot.click(OperationsTable, offset=(5, 3))
+        await pilot.click(SpanTree, offset=(5, 3))
         await settle(app, pilot)
         assert app.view.row == 1
         await press(app, pilot, "tab")
@@ -197,9 +197,9 @@ async def test_a_click_on_the_map_asks_for_what_is_there(storm, monkeypatch):
         for x, y in ((line.index("↑"), 2), (line.index("↑"), 1), (line.index("│ │") + 3, 2)):
             await pilot.click(shown, offset=(x - first, y))
     assert asked == [
-        "addr:0xffffffff40000000-0xffffffff45000000",  # the hits: 40 sections of 2 MiB
-        "addr:0xffffffff00000000-0x10000000000000000",  # the region they lie in
-        "addr:0xffffff8000000000-0xffffffc000000000",  # the linear map, of 39 bits
+        "addr:0xffffffff40000000..0xffffffff45000000",  # the hits: 40 sections of 2 MiB
+        "addr:0xffffffff00000000..0x10000000000000000",  # the region they lie in
+        "addr:0xffffff8000000000..0xffffffc000000000",  # the linear map, of 39 bits
     ]
 
 
@@ -287,15 +287,14 @@ async def test_bookmarks_are_set_listed_gone_to_and_deleted(storm):
         assert app.view.row == 288
 
 
-async def test_a_bookmark_brings_its_filter_back(storm, monkeypatch):
-    wanted = []
-    monkeypatch.setattr(
-        ReplayApp, "on_filter_wanted", lambda _, message: wanted.append(message.text), raising=False
-    )
-    async with running(storm) as (app, pilot):
-        app.filter_text = "comm:rmmod"
-        await press(app, pilot, "n", "b", "enter", "B", "enter")
-        assert wanted == ["comm:rmmod"]
+async def test_a_bookmark_brings_its_filter_back(storm):
+    async with running(storm, "slash", *"comm:rmmod", "enter", "n", "b", "enter") as (app, pilot):
+        assert [mark.filter for mark in app.bookmarks.marks] == ["comm:rmmod"]
+        await press(app, pilot, "escape", "home")
+        assert app.view.listed.filter == ""
+        await press(app, pilot, "B", "enter")
+        assert app.view.listed.filter == "comm:rmmod"
+        assert app.view.row == app.bookmarks.marks[0].row
 
 
 async def test_marks_of_a_sample_are_not_kept(samples, monkeypatch):
@@ -326,7 +325,7 @@ async def test_theme_key(storm):
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 async def test_pages_of_a_low_screen(storm, size):
-    titles = ("Operations", "Newest calls", "WARNs by site", "How long ")
+    titles = ("Operations", "Calls─", "WARNs by site", "How long ")
     async with running(storm, "end", size=size) as (app, pilot):
         for title in (*titles, titles[0]):
             assert [name for name in titles if name in screen_text(app)] == [title]
@@ -339,7 +338,7 @@ async def test_pages_of_a_low_screen(storm, size):
 @pytest.mark.parametrize("size", [(120, 30), (160, 24)])
 async def test_a_low_and_wide_screen_has_two_pages_side_by_side(storm, size):
     async with running(storm, size=size) as (app, pilot):
-        for key, titles in (("2", ("Operations", "Newest calls")),
+        for key, titles in (("2", ("Operations", "Calls")),
                             ("3", ("WARNs by site", "Calls by regime")),
                             ("4", ("How long ", "Time per call"))):  # fmt: skip
             await press(app, pilot, key)

@@ -40,7 +40,7 @@ PROBES = {
     "memunmap_pages": "kprobe entry+return",
     "__warn": "kprobe entry+return",
 }
-#: Position right behind the last free's entry: the kernel's text has five lines after it.
+#: In the traced storm, right behind the last free's entry: the kernel's text has 5 lines after it.
 LAST_FREE = 904 - 5
 REFUSED = "vmemmap_populate: kprobe: Could not probe notrace function vmemmap_populate"
 
@@ -100,7 +100,7 @@ async def test_the_verdict_is_on_every_screen(samples, size):
         if size[0] >= 60 and size[1] >= 20:
             assert "LIVE" in shown
             assert "1:23" in shown
-            assert "904 events" in shown
+            assert "1,544 events" in shown
             assert "not recorded" in shown
             assert "probes on: vmemmap_populate: breakpoint, " in shown
 
@@ -119,7 +119,7 @@ async def test_what_comes_appears_by_itself(samples):
     feed = feed_of(samples, held=0)
     async with running(feed) as (app, pilot):
         feed.release()
-        while app.view.row < 904:
+        while app.view.row < 1544:
             await pilot.pause(0.02)
         await pilot.pause()
         assert "256 of 256 calls so far outside the window" in screen_text(app)
@@ -132,20 +132,20 @@ async def test_space_freezes_the_view_and_not_the_capture(samples, tmp_path):
         before = screen_text(app)
         assert "PAUSED, 0 events since" in before
         feed.release()
-        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 904)
+        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 1544)
         await settle(app, pilot)
         frozen = screen_text(app)
-        assert "PAUSED, 704 events since" in frozen
+        assert "PAUSED, 1,344 events since" in frozen
         assert frozen.splitlines()[:-2] == before.splitlines()[:-2]
         await pilot.press("space")
         await settle(app, pilot)
         assert "256 of 256 calls so far" in screen_text(app)
-    assert whole(path).rows == 904
+    assert whole(path).rows == 1544
 
 
 async def test_a_key_of_speed_does_nothing(samples):
     async with running(feed_of(samples), "comma", "plus", "minus") as (app, _):
-        assert app.view.row == 904
+        assert app.view.row == 1544
         shown = screen_text(app)
         assert "LIVE" in shown
         assert "speed" not in shown
@@ -162,8 +162,8 @@ async def test_a_key_of_speed_does_nothing(samples):
         (("g", *"0xffffffff4ee00000", "enter", "N"), None, (127, 127, 126)),
     ],
 )
-async def test_a_key_goes_into_the_past_and_end_comes_back(samples, keys, row, passed):
-    async with running(feed_of(samples), *keys) as (app, pilot):
+async def test_a_key_goes_into_the_past_and_end_comes_back(traced, keys, row, passed):
+    async with running(feed_of(traced), *keys) as (app, pilot):
         if row is not None:
             assert app.view.row == row
         if passed is not None:
@@ -181,8 +181,8 @@ async def test_a_key_goes_into_the_past_and_end_comes_back(samples, keys, row, p
 
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
-async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(samples, tmp_path, size):
-    feed, path = feed_of(samples, held=200), tmp_path / "a.arrows"
+async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(traced, tmp_path, size):
+    feed, path = feed_of(traced, held=200), tmp_path / "a.arrows"
     async with running(feed, "left", size=size, out=path) as (app, pilot):
         before = app.view
         assert before.live.arrived == (0, 0)
@@ -202,16 +202,16 @@ async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(samples, tm
     assert whole(path).rows == 904
 
 
-async def test_a_click_on_the_timeline_goes_into_the_past(samples):
-    async with running(feed_of(samples)) as (app, pilot):
+async def test_a_click_on_the_timeline_goes_into_the_past(traced):
+    async with running(feed_of(traced)) as (app, pilot):
         await pilot.click("#timeline", offset=(LABEL + 40, 2))
         await settle(app, pilot)
         assert 0 < app.view.elapsed_ns < app.view.length_ns
         assert "in the past" in screen_text(app)
 
 
-async def test_a_bookmark_lasts_until_one_leaves(samples):
-    async with running(feed_of(samples), "N", "b", *"last q", "enter") as (app, pilot):
+async def test_a_bookmark_lasts_until_one_leaves(traced):
+    async with running(feed_of(traced), "N", "b", *"last q", "enter") as (app, pilot):
         assert [(mark.row, mark.note) for mark in app.bookmarks.marks] == [(LAST_FREE, "last q")]
         assert "kept only until you leave" in screen_text(app)
         await pilot.press("home")
@@ -357,9 +357,9 @@ def test_without_a_file_the_exit_code_is_the_verdict_too():
 def test_open_recording_reads_it_while_it_is_written(tmp_path, samples):
     path = tmp_path / "a.arrows"
     app = live_app(feed_of(samples), path)
-    wait_for(lambda: app.player.capture.out.rows == 904)
+    wait_for(lambda: app.player.capture.out.rows == 1544)
     with open_recording(path) as recording:
-        assert recording.rows == 904
+        assert recording.rows == 1544
         assert recording.ended is None
     app.player.capture.stop()
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from recordings.explore import index
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
 from recordings.ledger.snapshot import Verdict
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
-from tui.playback import whole
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
 from tui.playback.timeline import MAX_GAPS, Passed
 
@@ -63,18 +63,18 @@ def test_while_it_is_read_the_numbers_are_of_what_was_read(make: Make):
 
 
 def test_a_large_batch_is_read_in_pieces(make: Make, monkeypatch):
-    monkeypatch.setattr(whole, "PIECE", 100)
+    monkeypatch.setattr(index, "PIECE", 100)
     recording = make(ROWS, lost=3)
     replay = Replay(recording)
     lost = []
     while replay.read_some():
-        lost.append((replay.whole.events, replay.view().snapshot.losses.lost))
+        lost.append((replay.index.events, replay.view().snapshot.losses.lost))
     assert lost == [(100, 0), (200, 0), (288, 3)]
     assert replay.view().snapshot == fold(recording)
 
 
 def test_what_has_passed_is_counted_up_to_the_position(storm, monkeypatch):
-    monkeypatch.setattr(whole, "PIECE", 20)
+    monkeypatch.setattr(index, "PIECE", 20)
     replay = Replay(storm, paused=True)
     replay.seek_row(200)
     assert replay.view().passed is None  # not read so far

@@ -216,7 +216,7 @@ def test_a_click_names_the_hit_the_window_or_the_region(width):
     assert {
         "",  # on a border
         "regime:inside",
-        "addr:0xffffffff40000000-0xffffffff80000000",
-        "addr:0xffffffff00000000-0x10000000000000000",
-        "addr:0x0-0x8000000000000000",
+        "addr:0xffffffff40000000..0xffffffff80000000",
+        "addr:0xffffffff00000000..0x10000000000000000",
+        "addr:0x0..0x8000000000000000",
     } <= told

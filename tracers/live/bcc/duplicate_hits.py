@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tracers.live.rows import RAW
+from tracers.live.records import RAW
 
 _FIELDS: Final = ("tid", "probe", "phase", "args")
 TIMED: Final = 2**63 - 1  # ns: with exits in the stream, two equal entries are always one call

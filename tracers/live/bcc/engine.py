@@ -11,24 +11,25 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
-from tracers.events import Kind, Phase
+from tracers.kinds import Kind, Phase
 from tracers.live.bcc.duplicate_hits import TIMED, UNTIMED, DuplicateHits
 from tracers.live.bcc.find_module import find_bcc
+from tracers.live.bcc.loader import Functions
 from tracers.live.bcc.perf_events import Kprobes, check_stepping, open_breakpoint, open_tracepoint
 from tracers.live.bcc.program import (
     FILE_BYTES,
     NONE,
+    RING_BYTES,
     SLOTS,
-    TALLY,
     TO_TRACEFS,
     WARN_SLOT,
     compile_program,
@@ -39,7 +40,18 @@ from tracers.live.bcc.program import (
 from tracers.live.bcc.ring_buffer import Ring
 from tracers.live.probes.engine import AttachError, Counts, LiveError
 from tracers.live.probes.points import Filters, Probe, Rung
-from tracers.live.rows import RAW, rows
+from tracers.live.records import RAW
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: struct tally of program.c
+TALLY: Final = np.dtype(
+    [
+        *((name, "<u8", (SLOTS,)) for name in ("entries", "exits", "lost")),
+        *((name, "<u8") for name in ("warns", "other_warns", "reported", "other_reported")),
+    ]
+)
 
 
 class BccEngine:
@@ -53,12 +65,17 @@ class BccEngine:
         *,
         filters: Filters = Filters(),  # noqa: B008 (frozen)
         ours: Sequence[tuple[int, int]] = (),
-        ring_bytes: int = 16 << 20,
+        ring_bytes: int = RING_BYTES,
+        compiled: Callable[[], Any] | None = None,
     ) -> None:
-        """Compile and prepare. ``ring_bytes``: a power of two. Raises ``LiveError``."""
+        """Compile and prepare. ``ring_bytes``: a power of two. Raises ``LiveError``.
+
+        ``compiled``: gives the program, where it was compiled before, for the same arguments.
+        """
         self._fds: list[int] = []
         self._ring: Ring | None = None
         self._bpf: Any = None
+        self._functions: Functions  # once there is a program
         self._probes: list[Probe] = []
         self._slots: list[int] = []  # the slot of each probe
         self._sites: list[str] = []
@@ -78,7 +95,11 @@ class BccEngine:
         self._lib = sys.modules[f"{module.__name__}.libbcc"].lib
         self._module = module
         try:
-            self._bpf = compile_program(module.BPF, program(filters, ours, ring_bytes))
+            if compiled is not None:
+                self._bpf = compiled()
+            else:
+                self._bpf = compile_program(module.BPF, program(filters, ours, ring_bytes))
+            self._functions = Functions(self._lib, self._bpf.module)
             self._ring = Ring.map(self._map("ring"), ring_bytes, RAW)
             self._control(running=False)
             self._witness(root)
@@ -95,17 +116,17 @@ class BccEngine:
         kind = self._bpf.PERF_EVENT if probe.rung is Rung.BREAKPOINT else self._bpf.KPROBE
         opened: list[int] = []
         try:
-            entry = self._load(f"on_entry_{slot}", kind)
+            entry = self._functions.load("at_entry", kind, slot)
             if probe.rung is Rung.BREAKPOINT and not self._stepping:
                 check_stepping(entry)
                 self._stepping = True
-            exit_ = self._load(f"on_exit_{slot}", kind) if probe.timed else -1
+            exit_ = self._functions.load("at_exit", kind, slot) if probe.timed else -1
             for fd in self._events(probe, entry, exit_):
                 opened.append(fd)  # noqa: PERF402 - those opened before a failure are closed
         except AttachError:
             _close(opened)
-            self._unload(f"on_entry_{slot}")
-            self._unload(f"on_exit_{slot}")
+            self._functions.unload("at_entry", slot)
+            self._functions.unload("at_exit", slot)
             raise
         self._fds += opened
         self._probes.append(probe)
@@ -119,16 +140,16 @@ class BccEngine:
         """Add the exits of an attached breakpoint; see ``Engine.watch_ends``."""
         places = [(each.rung, each.entries) for each in self._probes]
         index = places.index((probe.rung, probe.entries))
-        name = f"on_exit_{self._slots[index]}"
+        slot = self._slots[index]
         opened: list[int] = []
         try:
-            exit_ = self._load(name, self._bpf.PERF_EVENT)
+            exit_ = self._functions.load("at_exit", self._bpf.PERF_EVENT, slot)
             for target in probe.exits:
                 for cpu in self._cpus:
                     opened.append(open_breakpoint(target, cpu, exit_))  # noqa: PERF401 - as above
         except AttachError as error:
             _close(opened)
-            self._unload(name)
+            self._functions.unload("at_exit", slot)
             return str(error)
         self._fds += opened
         self._probes[index] = probe
@@ -147,7 +168,7 @@ class BccEngine:
         if len(records):
             DuplicateHits().drop(records, [_duplicate_within(probe) for probe in self._probes])
             self._follow(records)
-            rows(records, self._probes, self._sites)
+            self._rows(records, self._sites)
         self._open.clear()
 
     def poll(self, timeout_s: float) -> Batch | None:
@@ -210,6 +231,7 @@ class BccEngine:
             self._ring.close()
             self._ring = None
         if self._bpf is not None:
+            self._functions.close()
             bpf, self._bpf = self._bpf, None
             with quiet():
                 bpf.cleanup()  # closes programs and maps
@@ -240,23 +262,10 @@ class BccEngine:
         for target in probe.entries:
             yield self._kprobes.open(target, returns=False, program=entry)
 
-    def _load(self, name: str, kind: int) -> int:
-        with quiet() as printed:
-            try:
-                return int(self._bpf.load_func(name.encode(), kind).fd)
-            except Exception as error:  # noqa: BLE001 - BCC raises nothing narrower
-                failed = error
-        raise AttachError(one_line(failed, printed))
-
-    def _unload(self, name: str) -> None:
-        function = self._bpf.funcs.pop(name.encode(), None)
-        if function is not None:
-            os.close(function.fd)
-
     def _witness(self, root: Path) -> None:
         """Count error_report_end as well, where the kernel has it (5.12)."""
         with suppress(AttachError):
-            function = self._load("on_report", self._bpf.TRACEPOINT)
+            function = self._functions.load("on_report", self._bpf.TRACEPOINT)
             fd = open_tracepoint(root, "error_report/error_report_end", self._cpus[0], function)
             if fd is not None:
                 self._fds.append(fd)
@@ -299,7 +308,13 @@ class BccEngine:
         )
         self._name_sites(records)
         self._follow(records)
-        return Batch(rows(records, self._probes, self._sites), Losses(lost=lost))
+        return Batch(self._rows(records, self._sites), Losses(lost=lost))
+
+    def _rows(self, records: npt.NDArray[np.void], sites: Sequence[str]) -> "pa.RecordBatch":
+        # Arrow comes with the first events: doctor attaches, and takes none
+        from tracers.live.rows import rows  # noqa: PLC0415
+
+        return rows(records, self._probes, sites)
 
     def _follow(self, records: npt.NDArray[np.void]) -> None:
         """Track the calls under way: those whose last record is an entry."""

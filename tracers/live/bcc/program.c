@@ -5,8 +5,8 @@
  * Knows no kernel version and no signature: registers go out raw. Compiled by BCC without any
  * kernel header: program.py hides BCC's own helpers, which need them, so what is used of the BPF API
  * stands here (numbers from include/uapi/linux/bpf.h, fixed for ever). Before this text program.py
- * puts RING_BYTES, SLOTS, WANTED(), INSIDE() and OURS(), after it two functions a slot, written
- * out, because BCC rewrites nothing that comes out of a macro.
+ * puts RING_BYTES, SLOTS, SLOT, WANTED(), INSIDE() and OURS(). Compiled once for all slots: SLOT is
+ * a mark, and program.py puts a slot's number into the instruction that loads it.
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -247,4 +247,20 @@ int on_report(struct report *ctx)
 	else
 		tally->other_reported++;
 	return 0;
+}
+
+/* volatile, so that the mark stays the only operand that depends on the slot. The verifier, which
+ * sees the number, leaves out what the slot does not need. */
+int at_entry(struct registers *ctx)
+{
+	volatile u64 slot = SLOT;
+	u64 x0 = ctx->x0, x1 = ctx->x1, x2 = ctx->x2, x3 = ctx->x3;
+	return entered(slot, x0, x1, x2, x3);
+}
+
+int at_exit(struct registers *ctx)
+{
+	volatile u64 slot = SLOT;
+	u64 x0 = ctx->result;
+	return returned(slot, x0);
 }

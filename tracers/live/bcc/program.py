@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.points import Filters
 
-SLOTS: Final = 10  # probes at a time; each costs a tenth of the compile
+SLOTS: Final = 10  # probes at a time
 WARN_SLOT: Final = 0
 NONE: Final = 255  # no such register
+#: Stands for the slot's number in the compiled functions; no other constant of theirs.
+SLOT_MARK: Final = 0x5107_5107
 #: No types for BTF, and clang's own optimizing left out, as BCC runs all of LLVM's after it: each
 #: halves the time.
 _FLAGS: Final = ["-g0", "-Xclang", "-disable-llvm-passes"]
@@ -31,30 +31,12 @@ TO_TRACEFS: Final = "use --engine tracefs"
 
 #: What hides BCC's own helpers and its copy of bpf.h, the only users of kernel headers.
 _GUARDS: Final = "#define __BPF_HELPERS_H\n#define _UAPI__LINUX_BPF_H__\n"
-_PROBE: Final = """\
-int on_entry_{n}(struct registers *ctx)
-{{
-	u64 x0 = ctx->x0, x1 = ctx->x1, x2 = ctx->x2, x3 = ctx->x3;
-	return entered({n}, x0, x1, x2, x3);
-}}
-int on_exit_{n}(struct registers *ctx)
-{{
-	u64 x0 = ctx->result;
-	return returned({n}, x0);
-}}
-"""
-#: struct tally of program.c
-TALLY: Final = np.dtype(
-    [
-        *((name, "<u8", (SLOTS,)) for name in ("entries", "exits", "lost")),
-        *((name, "<u8") for name in ("warns", "other_warns", "reported", "other_reported")),
-    ]
-)
 FILE_BYTES: Final = 128  # struct name
+RING_BYTES: Final = 16 << 20  # a power of two
 
 
 def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) -> str:
-    """Return the C text: the filters as constants, program.c, and two functions per slot."""
+    """Return the C text: the filters as constants, and program.c."""
     wanted, inside = ["1"], "0"
     if filters.pid is not None:
         wanted.append(f"(who) >> 32 == {filters.pid}")
@@ -76,11 +58,11 @@ def program(filters: Filters, ours: Sequence[tuple[int, int]], ring_bytes: int) 
         [
             f"#define RING_BYTES {ring_bytes}",
             f"#define SLOTS {SLOTS}",
+            f"#define SLOT {SLOT_MARK}",
             f"#define WANTED(who, comm) ({' && '.join(wanted)})",
             f"#define INSIDE(start, end) ({inside})",
             f"#define OURS(address) ({' || '.join(ranges) or '0'})",
             Path(__file__).with_name("program.c").read_text("ascii"),
-            *(_PROBE.format(n=n) for n in range(SLOTS)),
         ]
     )
 
@@ -127,7 +109,7 @@ def quiet() -> Iterator[list[str]]:
             printed += file.read().decode("utf-8", "backslashreplace").splitlines()
 
 
-def one_line(error: BaseException, printed: Sequence[str] = ()) -> str:
+def one_line(error: BaseException | str, printed: Sequence[str] = ()) -> str:
     """Return an error as one line, followed by the last meaningful line that was printed."""
     texts = [" ".join(line.split()) for line in printed]
     wanted = [text for text in texts if "error" in text.lower()] or [text for text in texts if text]

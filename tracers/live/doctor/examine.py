@@ -9,7 +9,6 @@ never "ok". It always ends with a diagnosis, whatever the user's rights.
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from tracers.errors import VmemscopeError
 from tracers.explain import bits_in_use, blindness
 from tracers.kernel_functions import KINDS
 from tracers.live.bcc import find_module
+from tracers.live.doctor.early import Early
 from tracers.live.doctor.panics import panicking
 from tracers.live.doctor.state import (
     CONFIDENTIALITY,
@@ -28,11 +28,11 @@ from tracers.live.doctor.state import (
     visible,
 )
 from tracers.live.doctor.steps import steps
-from tracers.live.probes.engine import Engine, LiveError
+from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, open_engine, open_live
+from tracers.live.session import ENGINES, open_live
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
@@ -106,16 +106,19 @@ class Diagnosis:
         return 3 if self.gaps else 0
 
 
-def examine(root: Path = Path("/"), vmlinux: Path | None = None) -> Diagnosis:
+def examine(
+    root: Path = Path("/"), vmlinux: Path | None = None, early: Early | None = None
+) -> Diagnosis:
     """Check everything and try every engine. Takes as long as BCC takes to compile.
 
-    ``vmlinux``: the running kernel's own file, for the code, as ``record`` takes it.
+    ``vmlinux``: the running kernel's own file, for the code, as ``record`` takes it. ``early``:
+    engine bcc, where opening it has begun already; it is closed here.
 
     Raises:
         ConstantsError: ``vmlinux`` cannot be read, or is another kernel's.
     """
     stale = _stale(root)  # engine tracefs removes them
-    early = _Early("bcc", root)
+    early = early or Early(root)
     try:
         kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
     except BaseException:
@@ -158,29 +161,8 @@ def _gap(attached: Attached) -> str | None:
     return "only derived" if attached.derived else "not seen"
 
 
-class _Early:
-    """An engine that is opened while the kernel is read: BCC compiles for long, and in C."""
-
-    def __init__(self, name: str, root: Path) -> None:
-        self.name = name
-        self._taken = False
-        self._thread = ThreadPoolExecutor(1)
-        self._engine = self._thread.submit(open_engine, name, root)
-
-    def take(self) -> Engine:
-        """Return it, or raise what opening raised; from then on it is the caller's to close."""
-        self._taken = True
-        return self._engine.result()
-
-    def close(self) -> None:
-        """Wait for the thread; close what nobody took."""
-        self._thread.shutdown()
-        if not self._taken and self._engine.exception() is None:
-            self._engine.result().close()
-
-
-def _try(engine: str, surveyed: Survey, root: Path, early: _Early) -> Trial:
-    opened = early.take if engine == early.name else None
+def _try(engine: str, surveyed: Survey, root: Path, early: Early) -> Trial:
+    opened = early.take if engine == "bcc" else None
     try:
         with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
             return Trial(engine, live.attached, live.notes)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tracers.events import Kind
 from tracers.kernel_functions import TABLE, KernelFunction
+from tracers.kinds import Kind
 from tracers.live.probes.call_sites import Calls, find_calls
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import Probe, Rung

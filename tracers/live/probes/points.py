@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from tracers.events import Kind, Source
+from tracers.kinds import Kind, Source
 
 
 class Rung(Enum):
@@ -84,3 +84,5 @@ class Filters:
 
 #: The most argument registers any probe needs (AAPCS64: x0 to x7 hold arguments).
 REGISTERS: Final = 4
+#: Of all code, whoever's.
+ALL: Final = ((0, (1 << 64) - 1),)

@@ -8,18 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from tracers.constants.errors import ConstantsError
 from tracers.constants.gather import gather
 from tracers.constants.image.warn_sites import PATH
 from tracers.live.probes.ladder import Ladder, ladders
-from tracers.live.probes.points import Rung
+from tracers.live.probes.points import ALL, Rung
 from tracers.live.probes.running_kernel import RunningKernel
 from tracers.machine import Machine
-
-#: Of all code, whoever's.
-ALL: Final = ((0, (1 << 64) - 1),)
 
 
 @dataclass(frozen=True, slots=True)

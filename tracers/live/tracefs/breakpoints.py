@@ -27,10 +27,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tracers.events import Phase
+from tracers.kinds import Phase
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import REGISTERS
-from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
+from tracers.live.records import KNOWN_ARGS, KNOWN_PID, RAW
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
-from tracers.events import Kind, Phase
+from tracers.kinds import Kind, Phase
 from tracers.live.probes.engine import AttachError, Counts, LiveError
 from tracers.live.probes.points import Filters, Probe, Rung
-from tracers.live.rows import KNOWN_COMM, KNOWN_PID, RAW, rows
+from tracers.live.records import KNOWN_COMM, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup
 from tracers.live.tracefs.breakpoints import Breakpoints, Mark
 from tracers.live.tracefs.instance import Instance
@@ -31,6 +31,9 @@ from tracers.live.tracefs.kprobe_events import ARGUMENTS, Decoder, Event, events
 from tracers.live.tracefs.ring_pages import compose, parse_pages
 from tracers.live.tracefs.threads import Threads
 from tracers.live.tracefs.whole_calls import EntryExitPairs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ANY: Final = "any probe"  # in Counts.lost: a ring overran, and the probe is not known
 NO_CPU: Final = -1  # …: the kernel does not say where
@@ -173,7 +176,7 @@ class TracefsEngine:
         records["tid"] = os.getpid()
         self._threads.fill(records)
         if self._probes:
-            rows(self._chosen(records), self._probes, [""])
+            self._rows(self._chosen(records), [""])
         self._pairs, self._warns, self._other_warns = EntryExitPairs(), 0, 0
 
     def poll(self, timeout_s: float) -> Batch | None:
@@ -234,8 +237,13 @@ class TracefsEngine:
         lost = self._losses(None if until is None else flagged)
         if not (len(records) or lost or torn):
             return None
-        decoded_rows = rows(records, self._probes, self._decoder.sites)
-        return Batch(decoded_rows, Losses(lost=lost, torn=torn))
+        return Batch(self._rows(records, self._decoder.sites), Losses(lost=lost, torn=torn))
+
+    def _rows(self, records: _Records, sites: Sequence[str]) -> "pa.RecordBatch":
+        # Arrow comes with the first events: doctor attaches, and takes none
+        from tracers.live.rows import rows  # noqa: PLC0415
+
+        return rows(records, self._probes, sites)
 
     def _passing(self, records: _Records) -> _Mask:
         """Return which records pass the thread filters; in the kernel, breakpoints have none."""

@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tracers.events import Kind, Phase
+from tracers.kinds import Kind, Phase
 from tracers.live.probes.points import REGISTERS, Probe, ProbeAddress, Rung
-from tracers.live.rows import KNOWN_ARGS, KNOWN_COMM, RAW
+from tracers.live.records import KNOWN_ARGS, KNOWN_COMM, RAW
 from tracers.live.tracefs.ring_pages import EventFormat, Index, ParsedPages
 
 #: The registers of a call's first four arguments, and of what it returns.

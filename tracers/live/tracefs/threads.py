@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tracers.live.rows import KNOWN_COMM, KNOWN_PID
+from tracers.live.records import KNOWN_COMM, KNOWN_PID
 
 _INIT_NAMESPACE: Final = "pid:[4026531836]"  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _FRESH_NS: Final = 1_000_000_000  # a thread's group is looked up again after this

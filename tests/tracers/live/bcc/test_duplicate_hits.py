@@ -5,7 +5,7 @@ import numpy as np
 
 from tracers.events import Phase
 from tracers.live.bcc.duplicate_hits import TIMED, UNTIMED, DuplicateHits
-from tracers.live.rows import RAW
+from tracers.live.records import RAW
 
 WITHIN = [TIMED, 0]  # probe 0 is a breakpoint, probe 1 is none
 

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracers.events import Phase
-from tracers.live.bcc.engine import BccEngine
-from tracers.live.bcc.program import NONE, SLOTS, TALLY, compile_program, program, quiet
+from tracers.live.bcc.engine import TALLY, BccEngine
+from tracers.live.bcc.program import NONE, SLOT_MARK, SLOTS, compile_program, program, quiet
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Filters, ProbeAddress
-from tracers.live.rows import RAW
+from tracers.live.records import RAW
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
@@ -87,12 +87,14 @@ void be(u64 who, const char *comm) { pid_tgid = who; strncpy(comm_now, comm, 16)
 void enter(int n, u64 a, u64 b, u64 c, u64 d)
 {
 	struct registers r = {.x0 = a, .x1 = b, .x2 = c, .x3 = d};
-	n == 0 ? on_entry_0(&r) : n == 1 ? on_entry_1(&r) : on_entry_2(&r);
+	now_slot = n;
+	at_entry(&r);
 }
 void leave(int n, u64 result)
 {
 	struct registers r = {.result = result};
-	n == 0 ? on_exit_0(&r) : n == 1 ? on_exit_1(&r) : on_exit_2(&r);
+	now_slot = n;
+	at_exit(&r);
 }
 void report(u64 id) { struct report r = {.id = id}; on_report(&r); }
 u64 layout[] = {sizeof(struct record), sizeof(struct control), sizeof(struct tally),
@@ -118,7 +120,8 @@ class Machine:
     def __init__(self, directory, filters=Filters(), ours=(), *, running=True):  # noqa: B008
         source, self.path = directory / "program.c", directory / "program.so"
         if not self.path.exists():
-            source.write_text(program(filters, ours, 1 << 16) + KERNEL)
+            text = program(filters, ours, 1 << 16).replace(f"SLOT {SLOT_MARK}", "SLOT now_slot")
+            source.write_text("static int now_slot;\n" + text + KERNEL)
             command = ["gcc", "-shared", "-fPIC", "-O1", "-w", "-o", str(self.path), str(source)]
             subprocess.run(command, check=True)
         # a copy of its own, as the same file would be the same library with its old state
@@ -352,7 +355,7 @@ def test_no_bcc(tmp_path, monkeypatch) -> None:
 def test_what_bcc_prints_goes_into_the_error(capfd) -> None:
     def bpf(*, text, cflags):
         del cflags
-        assert b"on_entry_0" in text
+        assert b"at_entry" in text
         source = os.environ["BCC_KERNEL_SOURCE"]
         header = os.path.join(source, "include/linux/kconfig.h")  # noqa: PTH118
         os.write(2, b"%d\nerror: no such thing\n1 warning\n" % os.path.exists(header))  # noqa: PTH110

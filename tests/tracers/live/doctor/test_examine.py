@@ -28,6 +28,7 @@ from tracers.constants.errors import ConstantsError
 from tracers.errors import VmemscopeError
 from tracers.events import Kind
 from tracers.live import session
+from tracers.live.doctor import early
 from tracers.live.doctor import examine as module
 from tracers.live.doctor.examine import NO, OK, UNKNOWN, examine
 from tracers.live.probes.engine import LiveError
@@ -35,6 +36,7 @@ from tracers.live.probes.points import Rung
 from tracers.live.tracefs import breakpoints, cleanup
 
 NOBODY = 65534
+OPEN_BCC = early.open_bcc  # before a fixture puts a fake in its place
 RUNGS = (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT)
 
 
@@ -268,6 +270,7 @@ def test_whoever_may_not_look_gets_a_diagnosis(captures, engines, monkeypatch):
         monkeypatch.setattr(breakpoints, "free_breakpoints", _refused)
         real = {"bcc": session._bcc, "tracefs": session._tracefs}
         monkeypatch.setattr(session, "_OPENERS", {name: real[name] for name in engines})
+        monkeypatch.setattr(early, "open_bcc", OPEN_BCC)
         examine(root)  # what is imported late must be readable
         forget_bcc()
         for folder in shut:

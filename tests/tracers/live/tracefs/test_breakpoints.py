@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tracers.events import Phase
 from tracers.live.probes.engine import AttachError
-from tracers.live.rows import KNOWN_ARGS, KNOWN_PID
+from tracers.live.records import KNOWN_ARGS, KNOWN_PID
 from tracers.live.tracefs import breakpoints as module
 from tracers.live.tracefs.breakpoints import Breakpoints, Mark, split
 

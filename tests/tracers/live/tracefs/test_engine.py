@@ -17,7 +17,7 @@ from tracers.batch import Batch
 from tracers.events import Kind, Phase
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import Filters, Probe, ProbeAddress, Rung
-from tracers.live.rows import KNOWN_ARGS, KNOWN_PID, RAW
+from tracers.live.records import KNOWN_ARGS, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup
 from tracers.live.tracefs import engine as module
 from tracers.live.tracefs.breakpoints import Mark

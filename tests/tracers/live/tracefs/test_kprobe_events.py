@@ -7,7 +7,7 @@ import pytest
 from tests.tracers.live import recorded
 from tracers.events import Kind, Phase
 from tracers.live.probes.points import Probe, ProbeAddress, Rung
-from tracers.live.rows import KNOWN_ARGS, KNOWN_COMM
+from tracers.live.records import KNOWN_ARGS, KNOWN_COMM
 from tracers.live.tracefs.kprobe_events import Decoded, Decoder, events
 from tracers.live.tracefs.ring_pages import compose, parse_pages
 

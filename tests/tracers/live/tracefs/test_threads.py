@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracers.live.rows import KNOWN_COMM, KNOWN_PID, RAW
+from tracers.live.records import KNOWN_COMM, KNOWN_PID, RAW
 from tracers.live.tracefs import threads
 from tracers.live.tracefs.threads import Threads
 

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The filter against the kernel's own trace, and against plain arithmetic."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recordings.explore.filter import KEYS, Facts, Filter, FilterError, complete, toggled
+from recordings.explore.index import Index
+from recordings.explore.matches import Matches
+from recordings.explore.span_table import NAMES
+from recordings.format.reader import open_recording
+from tests.recordings.plain import read_trace
+from tests.tui.small_recordings import WINDOW
+from tracers.families import MASK
+
+ADDRESSES = st.integers(0, MASK)
+
+
+@pytest.fixture(scope="module")
+def storm(traced):
+    """The table and the facts of the storm that ftrace saw."""
+    with open_recording(traced / "storm.arrows") as recording:
+        index = Index(recording)
+        while index.advance():
+            pass
+        machine = recording.header.machine
+        first = index.snapshot().first_ns
+        return index.table, Facts(machine.window, machine.layout, first)
+
+
+@pytest.fixture(scope="module")
+def rows(captures):
+    """The kernel's own trace of it, row by row."""
+    return list(read_trace(captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"))
+
+
+def count(storm, text):
+    table, facts = storm
+    matches = Matches(table, Filter.parse(text, facts))
+    while matches.update():
+        pass
+    return len(matches)
+
+
+def test_each_name_lets_through_what_the_kernel_wrote_under_it(storm, rows):
+    frees = [row for row in rows if row["kind"] == "free" and row["phase"] == "entry"]
+    assert len(frees) == 128
+    for text in (
+        "kind:free", "kind:vmemmap_free", "comm:rmmod", "comm:rm*", "comm:'rmmod'", "!comm:insmod",
+        "site:mmu.c:1268", "site:arch/arm64/mm/mmu.c:1268", "pid:69", "tid:69", "!known:derived",
+        "regime:above kind:free", "kind:free comm:insmod,rmmod", "regime:outside comm:rmmod",
+    ):  # fmt: skip
+        assert count(storm, text) == len(frees), text
+    for text in (
+        "", "regime:above", "regime:outside", "kind:free,populate",
+        "!regime:inside", "!comm:nobody", "lands:unused", "cpu:0,1,2,3",
+    ):  # fmt: skip
+        assert count(storm, text) == 256, text
+    for text in ("comm:nobody", "regime:silent", "site:slub.c", "regime:wrapped", "lands:vmalloc"):
+        assert count(storm, text) == 0, text
+
+
+def test_ranges_are_those_of_the_trace(storm, rows):
+    _, facts = storm
+    frees = [row for row in rows if row["kind"] == "free" and row["phase"] == "entry"]
+    took = [
+        end["ts_ns"] - begin["ts_ns"]
+        for begin, end in zip(
+            frees,
+            [row for row in rows if row["kind"] == "free" and row["phase"] == "exit"],
+            strict=True,
+        )
+    ]
+    limit = sorted(took)[64]
+    assert count(storm, f"took>{limit}ns") == sum(each > limit for each in took)
+    assert count(storm, f"took>={limit}ns") == sum(each >= limit for each in took)
+    assert count(storm, f"took<{limit}ns") == sum(each < limit for each in took)
+    at = frees[40]
+    assert count(storm, f"addr:0x{at['start']:x} kind:free") == 1
+    assert count(storm, f"addr:0x{at['start']:x}..0x{at['end']:x} kind:free") == 1
+    assert count(storm, f"addr:0x{at['start']:x}+0x200001 kind:free") == 2
+    pfn = facts.window.page_to_pfn(at["start"])
+    assert count(storm, f"pfn:0x{pfn:x} kind:free") == 1
+    assert count(storm, f"phys:0x{pfn << 12:x}+4K kind:free") == 1
+    after = (at["ts_ns"] - facts.first_ns) / 1e9
+    assert count(storm, f"kind:free time:{after:.6f}..") == 128 - 40
+    assert count(storm, f"kind:free time<{after:.6f}") == 40
+
+
+@given(start=ADDRESSES, size=st.integers(0, MASK), low=ADDRESSES, length=st.integers(1, MASK))
+def test_an_overlap_is_modulo_2_to_the_64(start, size, low, length):
+    end = (start + size) & MASK
+    columns = {
+        "start": np.array([start], np.uint64),
+        "end": np.array([end], np.uint64),
+        "flags": np.array([3], np.uint8),
+    }
+    told = bool(Filter.parse(f"addr:{low}+{length}", Facts()).mask(columns, None)[0])
+    # both on a circle: one's start lies in the other
+    really = (low - start) % 2**64 < size or (start - low) % 2**64 < length
+    assert told == really
+
+
+@given(st.lists(st.integers(0, MASK), min_size=1), ADDRESSES, ADDRESSES)
+def test_times_and_comparisons_are_of_all_64_bits(values, one, other):
+    low, high = sorted((one, other))
+    columns = {
+        "duration": np.array(values, np.uint64),
+        "end_row": np.zeros(len(values), np.int64),
+    }
+    for text, rule in (
+        (f"event:{low}..{high + 1}", None),
+        (f"took>{min(low, 10**14)}ns", lambda value: value > min(low, 10**14)),
+        (f"took<={min(low, 10**14)}ns", lambda value: value <= min(low, 10**14)),
+    ):
+        found = Filter.parse(text, Facts())
+        if rule is not None:
+            assert found.mask(columns, None).tolist() == [rule(value) for value in values]
+
+
+def test_what_is_not_known_matches_no_range():
+    columns = {
+        "start": np.zeros(3, np.uint64),
+        "end": np.ones(3, np.uint64),
+        "flags": np.array([0, 1, 2], np.uint8),
+        "duration": np.zeros(3, np.uint64),
+        "end_row": np.full(3, -1),
+    }
+    for text in ("addr:0..0x10000000000000000", "took>=0ns"):
+        assert not Filter.parse(text, Facts()).mask(columns, None).any()
+        assert Filter.parse(f"!{text}", Facts()).mask(columns, None).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rmmod", "what:ever", "comm:", "comm>3", "took:1", "took>fast", "took>1ms..", "pid:x",
+        "pid:4294967296", "regime:up", "kind:warn", "known:rumour", "time:5..1", "event:1..1",
+        "phys:lots", "addr:0xg", "addr:0x20000000000000000", "comm:'open", "lands:nowhere",
+        "event:" + "9" * 400, " ".join(["cpu:0"] * 65), "comm>\x1b[2J",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_in_one_line(storm, text):
+    _, facts = storm
+    with pytest.raises(FilterError) as caught:
+        Filter.parse(text, facts)
+    line = str(caught.value)
+    assert line.isprintable()
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("key", ["pfn", "phys", "lands", "time"])
+def test_what_needs_facts_that_are_not_there_says_so(key):
+    with pytest.raises(FilterError, match=r"not known|no first event"):
+        Filter.parse(KEYS[key][0], Facts())
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_filter_or_one_line(text):
+    facts = Facts(window=WINDOW, first_ns=0)
+    lines = []
+    found = Filter()
+    try:
+        found = Filter.parse(text, facts)
+    except FilterError as error:
+        lines.append(str(error))
+    assert all(line.isprintable() for line in lines)
+    assert Filter.parse(found.text, facts) == found
+    assert set(found.names) <= set(NAMES)
+
+
+def test_every_example_of_the_help_can_be_read(storm):
+    _, facts = storm
+    for key, (example, _) in KEYS.items():
+        if key != "lands":  # a region of this kernel
+            assert Filter.parse(example, facts), key
+
+
+def test_completions_are_what_may_follow(storm):
+    table, facts = storm
+    assert complete("comm:r", table) == ["comm:rmmod"]
+    assert complete("kind:free !comm:", table) == [
+        "kind:free !comm:insmod",
+        "kind:free !comm:rmmod",
+    ]
+    assert complete("pi", table) == ["pid:"]
+    assert complete("took", table) == ["took>"]
+    assert "site:mmu.c:1268" in complete("site:m", table)
+    assert complete("regime:above,b", table) == ["regime:above,below"]
+    assert complete("comm:'", table) == []
+    for line in complete("regime:", table):
+        assert Filter.parse(line, facts)
+
+
+def test_a_name_with_spaces_is_completed_in_quotes():
+    class Texts:
+        comms = ("kworker 1", None, "\x1b[2J")
+        sites = ()
+
+    assert complete("comm:k", Texts()) == ['comm:"kworker 1"']
+    assert all(line.isprintable() for line in complete("comm:", Texts()))
+    found = Filter.parse('comm:"kworker 1"', Facts())
+    assert found.mask({"comm": np.array([0, 1, 2, 9], np.uint32)}, Texts()).tolist() == [
+        True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_a_term_is_toggled():
+    assert toggled("", "regime:above") == "regime:above"
+    assert toggled("comm:rmmod regime:above", "regime:above") == "comm:rmmod"
+    assert toggled("comm:rmmod regime:above", "regime:below") == "comm:rmmod regime:below"
+    assert toggled("!regime:above", "regime:above") == "!regime:above regime:above"

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Lists, tree and filter of the dashboard, driven by keys and mouse on the recorded storm.
+
+What must be shown is counted from the kernel's own log of the same run.
+"""
+
+import lzma
+import re
+from collections import Counter
+
+import pytest
+
+from recordings.format.reader import open_recording
+from tests.tui.dashboard.test_app import HOSTILE, press, running, screen_text, settle
+from tests.tui.small_recordings import storm_rows
+from tui.screens.explain import ExplainScreen
+from tui.widgets.address_map import AddressMap
+from tui.widgets.calls import CallsTable
+from tui.widgets.filter_line import LONGEST, FilterLine
+from tui.widgets.span_tree import SpanTree
+
+
+@pytest.fixture(scope="module")
+def comms(captures):
+    """How many WARNs the kernel logged of each task."""
+    log = captures / "6.1.192-vmemlab-39bit" / "recorded.dmesg.txt.xz"
+    text = lzma.decompress(log.read_bytes()).decode()
+    return Counter(re.findall(r"WARNING: CPU.*\n(?:.*\n){0,6}?.*Comm: (\w+)", text))
+
+
+@pytest.fixture
+def recorded(samples):
+    with open_recording(samples / "storm.arrows") as recording:
+        yield recording
+
+
+def typed(text):
+    return ("slash", *("colon" if key == ":" else key for key in text), "enter")
+
+
+async def test_a_filter_acts_on_every_panel_and_number(recorded, comms):
+    assert comms == {"insmod": 128, "rmmod": 128}
+    async with running(recorded) as (app, pilot):
+        await press(app, pilot, "slash")
+        assert app.dashboard.query_one(FilterLine).typing
+        await pilot.press(*"comm:rmmod", "enter")
+        await settle(app, pilot)
+        await settle(app, pilot)
+        snapshot, listed = app.view.snapshot, app.view.listed
+        assert (listed.matching, listed.total) == (comms["rmmod"], 256)
+        assert (snapshot.free, snapshot.populate) == (comms["rmmod"], 0)
+        assert snapshot.warnings == comms["rmmod"]
+        assert len(listed.calls) == comms["rmmod"]
+        assert listed.tree.roots == 1
+        shown = screen_text(app)
+        assert "/ comm:rmmod" in shown
+        assert "128 of 256 calls match" in shown
+        assert "OUT OF RANGE" in shown
+        await press(app, pilot, "escape")
+        assert app.view.listed.filter == ""
+        assert app.view.snapshot.warnings == comms.total()
+
+
+async def test_the_verdict_stays_that_of_the_whole_recording(recorded):
+    async with running(recorded, *typed("regime:inside")) as (app, pilot):
+        await settle(app, pilot)
+        assert app.view.listed.matching == 0
+        assert "OUT OF RANGE" in screen_text(app)
+        assert "CLEAN" not in screen_text(app)
+
+
+async def test_what_is_no_filter_is_told_and_changes_nothing(recorded):
+    async with running(recorded, *typed("comm:rmmod")) as (app, pilot):
+        await press(app, pilot, "slash", *"nonsense", "enter")
+        assert app.view.listed.matching == 128
+        assert "say of what" in screen_text(app)
+        await press(app, pilot, *typed("")[:1], "ctrl+u", "enter")
+        assert app.view.listed.error == ""
+
+
+async def test_escape_while_typing_leaves_the_filter_as_it_was(recorded):
+    async with running(recorded, *typed("comm:rmmod")) as (app, pilot):
+        await press(app, pilot, "slash", *"junk", "escape")
+        assert app.view.listed.filter == "comm:rmmod"
+        assert not app.dashboard.query_one(FilterLine).typing
+        assert isinstance(app.focused, SpanTree | CallsTable)
+
+
+async def test_keys_of_the_dashboard_are_text_while_a_filter_is_typed(recorded):
+    async with running(recorded, "slash", *"q space"[:1], "n", "v") as (app, _):
+        assert app.dashboard.query_one("#filter-box").value == "qnv"
+        assert app.is_running
+
+
+async def test_the_last_word_is_completed(recorded):
+    async with running(recorded, "slash", *"comm:r") as (app, pilot):
+        await pilot.pause(0.1)
+        await press(app, pilot, "right", "enter")
+        assert app.view.listed.filter == "comm:rmmod"
+
+
+async def test_what_is_pasted_has_an_end(recorded):
+    async with running(recorded, "slash") as (app, pilot):
+        box = app.dashboard.query_one("#filter-box")
+        box.insert_text_at_cursor("x" * 100_000)
+        await pilot.pause()
+        assert len(box.value) <= LONGEST
+
+
+async def test_a_click_on_a_hit_of_the_map_is_a_filter_and_another_takes_it_away(recorded):
+    async with running(recorded) as (app, pilot):
+        shape = app.dashboard.query_one(AddressMap)
+        row = next(y for y in range(shape.size.height) if "↑" in shape.render_line(y).text)
+        column = shape.render_line(row).text.index("↑")
+        at = (column + shape.gutter.left, row + shape.gutter.top)
+        await pilot.click(shape, offset=at)
+        await settle(app, pilot)
+        assert app.view.listed.filter
+        assert app.view.listed.matching == 256
+        await pilot.click(shape, offset=at)
+        await settle(app, pilot)
+        assert app.view.listed.filter == ""
+
+
+async def test_operations_open_in_place_down_to_the_warn(recorded):
+    async with running(recorded) as (app, pilot):
+        tree = app.dashboard.query_one(SpanTree)
+        tree.focus()
+        assert len(tree.rows) == 2
+        await press(app, pilot, "enter")  # memremap_pages
+        assert [tree.rows[at].span.kind.label for at in range(3)] == [
+            "memremap", "add_pages", "memunmap",
+        ]  # fmt: skip
+        await press(app, pilot, "down", "enter")
+        assert len(tree.rows) == 3 + 128
+        await press(app, pilot, "down", "enter", "down", "enter", "down")
+        kinds = [tree.rows[at].span.kind.label for at in range(5)]
+        assert kinds == ["memremap", "add_pages", "section_add", "populate", "warn"]
+        assert tree.rows[4].span.site.endswith("mmu.c:1222")
+        assert app.view.row == 0  # nothing of this moves time
+        await press(app, pilot, "up", "enter")  # of an open call: what it is
+        assert isinstance(app.screen, ExplainScreen)
+        await press(app, pilot, "escape", "up", "up", "up", "enter")
+        assert len(tree.rows) == 2
+
+
+async def test_every_call_is_listed_once_whatever_the_order(recorded):
+    async with running(recorded) as (app, pilot):
+        table = app.dashboard.query_one(CallsTable)
+        rows = [call.row for call in table.rows]
+        assert rows == sorted(set(rows), reverse=True)
+        assert len(rows) == 256
+        await press(app, pilot, "s")
+        took = [call.duration_ns for call in table.rows]
+        assert took == sorted(took, reverse=True)
+        assert {call.row for call in table.rows} == set(rows)
+        assert "by duration" in screen_text(app)
+        await press(app, pilot, "s")
+        assert "by warn share" in screen_text(app)
+        await press(app, pilot, "s")
+        assert [call.row for call in table.rows] == rows
+
+
+async def test_a_list_follows_what_is_played_until_somebody_moves_in_it(recorded):
+    async with running(recorded, "n", "n", "n") as (app, pilot):
+        table = app.dashboard.query_one(CallsTable)
+        assert table.chosen_row.row == app.view.row - 1
+        table.focus()
+        await press(app, pilot, "down")
+        chosen = table.chosen_row.row
+        await press(app, pilot, "end")
+        assert table.chosen_row.row == chosen
+
+
+async def test_next_and_previous_are_of_the_matches_while_there_is_a_filter(recorded):
+    async with running(recorded, *typed("kind:free")) as (app, pilot):
+        await settle(app, pilot)
+        await press(app, pilot, "n")
+        assert app.view.row == app.view.listed.calls[-1].row + 1  # the oldest
+        await press(app, pilot, "N")
+        assert "no previous match" in screen_text(app)
+
+
+async def test_names_from_the_kernel_are_escaped_in_tree_and_filter(make):
+    rows = [row | {"comm": HOSTILE} for row in storm_rows(2, 0xFFFF_FFFF_4000_0000)]
+    async with running(make(rows), "slash", *"comm:") as (app, pilot):
+        await pilot.pause(0.1)
+        shown = screen_text(app)
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+        tree = app.dashboard.query_one(SpanTree)
+        assert all(
+            column.cell(row)[0].isprintable() for row in tree.rows for column in tree._columns
+        )

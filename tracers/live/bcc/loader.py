@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Loads the functions of the compiled program into the kernel, one for all slots or one a slot.
+
+The program has each function once, with a mark where the number of its slot belongs: compiling it
+anew for each slot would take most of the time that BCC takes. Promises: every fd is closed by
+``unload`` or ``close``; a function with no such mark, or several, is not loaded.
+"""
+
+import ctypes
+import os
+import struct
+from typing import Any, Final
+
+from tracers.live.bcc.program import SLOT_MARK, TO_TRACEFS, one_line, quiet
+from tracers.live.probes.engine import AttachError
+
+#: BPF_ALU64 and BPF_ALU | BPF_MOV | BPF_K: the instructions that can load the mark.
+_MOVES: Final = (0xB7, 0xB4)
+_ARGUMENTS: Final = 10  # of bcc_func_load in all releases
+
+
+class Functions:
+    """The loaded functions of one of BCC's modules; ``lib`` is its libbcc."""
+
+    def __init__(self, lib: Any, module: Any) -> None:  # noqa: ANN401 - BCC ships no types
+        self._lib = lib
+        self._module = module
+        self._loaded: dict[tuple[str, int | None], int] = {}
+
+    def load(self, name: str, kind: int, slot: int | None = None) -> int:
+        """Return the fd of a function, as it is or for a slot. Raises ``AttachError``."""
+        lib, module, symbol = self._lib, self._module, name.encode()
+        size = lib.bpf_function_size(module, symbol)
+        code = ctypes.string_at(lib.bpf_function_start(module, symbol), size)
+        if slot is not None:
+            code = in_slot(code, slot)
+        # a device and how to attach, which later releases take: neither
+        more = (None, -1)[: max(0, len(lib.bcc_func_load.argtypes) - _ARGUMENTS)]
+        with quiet() as printed:
+            fd = lib.bcc_func_load(
+                *(module, kind, symbol, ctypes.create_string_buffer(code, size), size),
+                *(lib.bpf_module_license(module), lib.bpf_module_kern_version(module)),
+                *(0, None, 0, *more),
+            )
+            reason = os.strerror(ctypes.get_errno())
+        if fd < 0:
+            raise AttachError(one_line(f"Failed to load BPF program {name}: {reason}", printed))
+        self._loaded[name, slot] = fd
+        return int(fd)
+
+    def unload(self, name: str, slot: int) -> None:
+        """Close a function's fd, if it is loaded for the slot."""
+        fd = self._loaded.pop((name, slot), None)
+        if fd is not None:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Close all."""
+        while self._loaded:
+            os.close(self._loaded.popitem()[1])
+
+
+def in_slot(code: bytes, slot: int) -> bytes:
+    """Return a function's instructions with a slot's number in place of the mark.
+
+    Raises ``AttachError`` where the mark is not there exactly once.
+    """
+    mark = struct.pack("<I", SLOT_MARK)
+    places = [
+        at + 4
+        for at in range(0, len(code), 8)
+        if code[at] in _MOVES and code[at + 4 : at + 8] == mark
+    ]
+    if len(places) != 1:
+        raise AttachError(f"{len(places)} places for the slot in the BPF program: {TO_TRACEFS}")
+    return code[: places[0]] + struct.pack("<I", slot) + code[places[0] + 4 :]

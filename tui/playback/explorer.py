@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What of a recording is listed: the filter, the order, and the numbers of what matches.
+
+Promises: without a filter the numbers are the ledger's own; with one they are those of the calls
+that match, and only the verdict stays that of the whole recording. Not thread-safe but for the
+lists it hands out: it belongs to the player's thread.
+"""
+
+from dataclasses import dataclass
+from threading import RLock
+
+from recordings.explore.filter import Facts, Filter, FilterError
+from recordings.explore.index import Index
+from recordings.explore.listing import Calls, Tree
+from recordings.explore.matches import By, Everything, Matches
+from recordings.explore.tally import Tally
+from recordings.format.header import Header
+from recordings.ledger.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What is listed, as a value."""
+
+    calls: Calls
+    tree: Tree
+    by: By
+    filter: str = ""  # as typed; "": all is listed
+    matching: int = 0  # calls
+    total: int = 0
+    error: str = ""  # why what was typed last is no filter
+
+
+class Explorer:
+    """The filter and the order of one index."""
+
+    def __init__(self, header: Header, index: Index) -> None:
+        self._header = header
+        self._index = index
+        self._lock = RLock()
+        self._by = By.TIME
+        self._error = ""
+        self._filter = Filter()
+        self._matches = Matches(index.table, Everything())
+        self._numbers: Snapshot | None = None
+        self._listed: Listed | None = None
+
+    @property
+    def matches(self) -> Matches | None:
+        """What the filter lets through; ``None`` while there is none."""
+        return self._matches if self._filter else None
+
+    def let(self, text: str, first_ns: int | None) -> None:
+        """List only what matches ``text``, all with an empty one; an error changes nothing."""
+        machine = self._header.machine
+        try:
+            wanted = Filter.parse(text, Facts(machine.window, machine.layout, first_ns))
+        except FilterError as error:
+            self._error = str(error)
+        else:
+            self._error = ""
+            self._filter = wanted
+            self._matches = Matches(self._index.table, wanted or Everything())
+            self._numbers = None
+        self._listed = None
+
+    def order(self) -> None:
+        """Take the next order of the lists."""
+        orders = list(By)
+        self._by = orders[(orders.index(self._by) + 1) % len(orders)]
+        self._listed = None
+
+    def update(self) -> None:
+        """Take in what the table has gained."""
+        with self._lock:
+            if self._matches.update():
+                self._numbers = None
+        self._listed = None
+
+    def snapshot(self, whole: Snapshot) -> Snapshot:
+        """Return the numbers of what is listed; ``whole``: those of everything."""
+        if not self._filter:
+            return whole
+        if self._numbers is None:
+            with self._lock:
+                tally = Tally(self._matches, whole, self._header.machine)
+                while tally.advance():
+                    pass
+                self._numbers = tally.snapshot()
+        return self._numbers
+
+    def listed(self, total: int) -> Listed:
+        """Return what is listed; ``total``: calls there are."""
+        if self._listed is None or self._listed.total != total:
+            calls = Calls(self._matches, self._lock, self._header.machine.layout, self._by)
+            tree = Tree(self._matches, self._lock, self._by)
+            self._listed = Listed(
+                calls, tree, self._by, self._filter.text, len(calls), total, self._error
+            )
+        return self._listed

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The filter's line: what is typed after ``/``, and how much it lets through or why it is none.
+
+It takes no room while there is nothing to say.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widgets import Input, Static
+
+from recordings.wording.escape import printable
+from tui.playback.explorer import Listed
+from tui.playback.view import PlayerView
+from tui.widgets import words
+from tui.widgets.panel import MUTED, content, line
+
+#: Characters of a filter at most: what is pasted beyond is left out.
+LONGEST = 1000
+
+
+class Completions(Suggester):
+    """Suggests what the last word may become."""
+
+    def __init__(self, complete: Callable[[str], list[str]]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._complete = complete
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """Return the first line that begins as ``value`` does."""
+        lines = self._complete(value) if value else []
+        return next((line for line in lines if line.startswith(value)), None)
+
+
+class FilterLine(Vertical):
+    """One line: the filter as it is, or the box where it is typed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave the filter as it was", show=False)
+    ]
+
+    class Typed(Message):
+        """A filter was typed."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, complete: Callable[[str], list[str]], *, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._complete = complete
+        self._shown: tuple[str, int, int, str] | None = None
+        self._text = ""
+
+    def compose(self) -> ComposeResult:
+        """Yield both, of which one shows."""
+        yield Static(id="filter-state")
+        box = Input(
+            placeholder="comm:rmmod regime:above took>1ms !site:mmu.c   (→ completes, enter)",
+            suggester=Completions(self._complete),
+            max_length=LONGEST,
+            compact=True,
+            id="filter-box",
+        )
+        box.display = False
+        yield box
+
+    @property
+    def typing(self) -> bool:
+        """Whether somebody is typing a filter."""
+        return bool(self.query_one(Input).display)
+
+    def begin(self) -> None:
+        """Let a filter be typed, beginning with the present one."""
+        box = self.query_one(Input)
+        box.value = self._text
+        box.display = True
+        self.query_one("#filter-state").display = False
+        self.display = True
+        box.focus()
+
+    def action_leave(self) -> None:
+        """End typing."""
+        self.query_one(Input).display = False
+        self.query_one("#filter-state").display = True
+        self._draw()
+        self.screen.focus_next()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Send what was typed."""
+        event.stop()
+        self.action_leave()
+        self.post_message(self.Typed(event.value.strip()))
+
+    def show(self, view: PlayerView) -> None:
+        """Take a view: its filter."""
+        listed = view.listed
+        shown = None if listed is None else _shown(listed)
+        if shown != self._shown:
+            self._shown = shown
+            self._text = listed.filter if listed else ""
+            if not self.typing:
+                self._draw()
+
+    def _draw(self) -> None:
+        text, matching, total, error = self._shown or ("", 0, 0, "")
+        self.display = bool(text or error)
+        state = self.query_one("#filter-state", Static)
+        parts: list[str | tuple[str, str]] = [("/ ", MUTED), (printable(text), "bold $primary")]
+        if text:
+            counted = f"{words.count(matching)} of {words.calls(total)} match"
+            parts += ["  ", (counted, "bold"), ("  esc clears", MUTED)]
+        if error:
+            parts += ["  ", (printable(error), "$error")]
+        state.update(content(line(*parts)))
+
+
+def _shown(listed: Listed) -> tuple[str, int, int, str]:
+    return listed.filter, listed.matching, listed.total, listed.error

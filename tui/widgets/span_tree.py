@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The operations as a tree that opens in place: hot-add or hot-remove, sections, calls, WARNs.
+
+Enter, or a second click, opens and closes a branch, and explains a call; it never moves time. A
+live screen, which has no list of all calls yet, shows the newest operations, closed.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from recordings.explore.listing import Branch, Tree
+from recordings.explore.span import Span
+from recordings.ledger.snapshot import Operation
+from recordings.wording.escape import printable
+from tracers.events import Kind, Source
+from tui.playback.view import PlayerView
+from tui.widgets import words
+from tui.widgets.table import Cell, Column, KeyedTable
+
+_CALLS = (Kind.POPULATE, Kind.FREE)
+
+
+class SpanTree(KeyedTable[Branch]):
+    """One line per operation, and per span in those that are open."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "open", show=False)]
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002
+        self._first_ns = 0
+        columns: list[Column[Branch]] = [
+            Column("what", 30, _what, grows=True),
+            Column("time", 10, self._time, rank=6, right=True),
+            Column("calls", 7, lambda row: _number(row.span.calls, ""), rank=4, right=True),
+            Column("hits", 7, _hits, rank=1, right=True),
+            Column("WARNs", 7, _warns, rank=3, right=True),
+            Column("took", 9, _took, right=True),
+            Column("in WARN", 9, _warn_time, rank=5, right=True),
+            Column("share", 6, _share, rank=2, right=True),
+        ]
+        super().__init__(columns, _key, id=id)
+        self.border_title = "Operations"
+        self._tree: Tree | None = None
+        self._opened = frozenset[int]()
+        self._subtitle = ""
+
+    def show(self, view: PlayerView) -> None:
+        """Take a view: what it lists."""
+        snapshot = view.snapshot
+        self._first_ns = view.first_ns or 0
+        if view.listed is None:
+            newest = snapshot.operations[::-1]
+            if newest is not self._newest_operations:
+                self._newest_operations = newest
+                self.set_rows([_closed(operation) for operation in newest])
+            text = words.count(snapshot.operations_total)
+            if snapshot.operations_total > len(newest):
+                text += f" · newest {len(newest)} listed"
+        else:
+            if view.listed.tree != self._tree:
+                self._tree = view.listed.tree
+                self.set_rows(self._tree.with_open(self._opened) if self._opened else self._tree)
+            text = f"{words.count(view.listed.tree.roots)} · by {view.listed.by.value}"
+        if snapshot.unfinished_total:
+            text += f" · {words.calls(snapshot.unfinished_total)} not ended"
+        if text != self._subtitle:
+            self._subtitle = text
+            self.border_subtitle = Content(text)
+
+    _newest_operations: Sequence[Operation] = ()
+
+    def action_choose(self) -> None:
+        """Open or close the branch; send the row of a call."""
+        branch = self.chosen_row
+        if branch is None or self._tree is None:
+            return
+        if not branch.holds or (branch.span.kind in _CALLS and branch.opened):
+            super().action_choose()
+            return
+        position = branch.span.position
+        self._cursor = _key(branch)
+        self._opened ^= {position}
+        self.set_rows(self._tree.with_open(self._opened))
+
+    def _time(self, branch: Branch) -> Cell:
+        return f"{(branch.span.ts_ns - self._first_ns) / 1e9:.6f}", "muted"
+
+
+def _key(branch: Branch) -> Hashable:
+    return branch.span.position
+
+
+def _what(branch: Branch) -> Cell:
+    span = branch.span
+    sign = " " if not branch.holds else "▾" if branch.opened else "▸"
+    name, style = words.function(span.kind), "strong" if span.operation else ""
+    if span.kind in _CALLS:
+        regime = span.regime or "unknown"
+        mark = words.mark(regime, silent=span.silent)
+        derived = "†" if span.source is Source.DERIVED else ""
+        start = "" if span.start is None else f" {span.start:016x}"
+        name = f"{name.removeprefix('vmemmap_')}{derived}{start} {mark}"
+        style = regime if regime in words.MARKS else "unknown"
+    elif span.kind is Kind.WARN:
+        name, style = f"WARN {printable((span.site or '?').rsplit('/', 1)[-1])}", "warn"
+    elif span.operation:
+        name = f"{name} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
+    elif span.pfn is not None:
+        name = f"{name} 0x{span.pfn:x}"
+    return "  " * branch.depth + f"{sign} {name}", style
+
+
+def _number(number: int, style: str) -> Cell:
+    return words.count(number) if number else "", style
+
+
+def _hits(branch: Branch) -> Cell:
+    text, style = _number(branch.span.hits, "above")
+    return text + (words.SILENT if branch.silent and text else ""), style
+
+
+def _warns(branch: Branch) -> Cell:
+    return _number(branch.span.warns, "warn")
+
+
+def _warn_time(branch: Branch) -> Cell:
+    return words.duration(branch.span.warn_ns) if branch.span.warns else "", ""
+
+
+def _share(branch: Branch) -> Cell:
+    if branch.span.kind is Kind.WARN:
+        return "", ""
+    return words.share(branch.span.warn_share), "strong"
+
+
+def _took(branch: Branch) -> Cell:
+    span = branch.span
+    if span.duration_ns is not None:
+        return words.duration(span.duration_ns), ""
+    return ("", "") if span.point else ("not ended", "warn")
+
+
+def _closed(operation: Operation) -> Branch:
+    """Return an operation of a snapshot as a line that does not open."""
+    key = hash((operation.start_ns, operation.tid, operation.kind))
+    span = Span(
+        position=key,
+        row=-1,
+        end_row=None,
+        ts_ns=operation.start_ns,
+        duration_ns=operation.duration_ns,
+        kind=operation.kind,
+        source=Source.UNKNOWN,
+        regime=None,
+        silent=False,
+        point=False,
+        cpu=None,
+        pid=operation.pid,
+        tid=operation.tid,
+        comm=operation.comm,
+        site=None,
+        start=None,
+        end=None,
+        pfn=operation.pfn,
+        nr_pages=operation.nr_pages,
+        ret=None,
+        parent=None,
+        owner=key,
+        calls=operation.sections,
+        hits=operation.hits,
+        warns=operation.warnings,
+        warn_ns=operation.warn_ns,
+    )
+    return Branch(span, 0, holds=False, opened=False, silent=bool(operation.silent))
