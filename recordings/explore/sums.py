@@ -15,18 +15,21 @@ from recordings.explore.matches import is_call
 from recordings.explore.span_table import Flag
 from recordings.ledger.columns import I64, U64, Bool
 from recordings.ledger.histogram import Histogram, exact_sums
+from recordings.ledger.operation_totals import ADDS, REMOVES
+from recordings.ledger.operation_totals import LISTED as TASKS
 from recordings.ledger.operations import LISTED
 from recordings.ledger.series import TimeBins
-from recordings.ledger.snapshot import SiteCount
+from recordings.ledger.snapshot import OperationTotal, SiteCount
 from recordings.ledger.warn_sites import SITES
 from tracers.events import Kind, Source
 from tracers.regimes import REGIMES, hits
 
-#: What ``Sums.added`` reads.
+#: What ``Sums.added`` reads, beside ``owner_kind``: the kind of each span's operation, 0 for none.
 COLUMNS: Final = (
     "kind", "regime", "flags", "source", "ts", "duration", "end_row", "site", "owner", "pfn",
-    "nr_pages",
+    "nr_pages", "comm", "tid",
 )  # fmt: skip
+_KINDS: Final = len(Kind)
 _PLACES: Final = SITES + 1
 _TOP: Final = np.uint64((1 << 64) - 1)
 
@@ -98,6 +101,78 @@ class OperationSums:
 
 
 @dataclass(frozen=True, slots=True)
+class KindSums:
+    """What matched in all operations, by the kind of each."""
+
+    operations: I64
+    warns: I64
+    warn_low: U64  # nanoseconds, low and high 32 bits summed apart
+    warn_high: U64
+    inner_low: U64  # of __add_pages and __remove_pages inside
+    inner_high: U64
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return the sums of nothing."""
+        counts, times = np.zeros(_KINDS, np.int64), np.zeros(_KINDS, np.uint64)
+        return cls(counts, counts, times, times, times, times)
+
+    def added(
+        self, columns: dict[str, NDArray[Any]], begun: I64, warns: I64, ended: I64
+    ) -> "KindSums":
+        """Return them with the matching spans of a stretch, given by rows of it."""
+        kind, owner, duration = (columns[name] for name in ("kind", "owner_kind", "duration"))
+        over = warns[columns["end_row"][warns] >= 0]
+        hotplug = (kind[ended] == Kind.ADD_PAGES) | (kind[ended] == Kind.REMOVE_PAGES)
+        inner = np.setdiff1d(ended[hotplug], begun, assume_unique=True)
+        warn_low, warn_high = exact_sums(owner[over].astype(np.int64), duration[over], _KINDS)
+        low, high = exact_sums(owner[inner].astype(np.int64), duration[inner], _KINDS)
+        return KindSums(
+            self.operations + np.bincount(kind[begun], minlength=_KINDS),
+            self.warns + np.bincount(owner[warns], minlength=_KINDS),
+            self.warn_low + warn_low,
+            self.warn_high + warn_high,
+            self.inner_low + low,
+            self.inner_high + high,
+        )
+
+    def totals(self) -> tuple[OperationTotal, ...]:
+        """Return the sums of the kinds that occurred."""
+        counts = [getattr(self, name).tolist() for name in self.__slots__]
+        return tuple(
+            OperationTotal(kind, operations, warns, low + (high << 32), inner + (more << 32))
+            for kind in (*ADDS, *REMOVES)
+            for operations, warns, low, high, inner, more in [[each[kind] for each in counts]]
+            if operations
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskList:
+    """The threads that made operations, as (code of the name it had first, tid, removes)."""
+
+    listed: tuple[tuple[int, int, bool], ...] = ()
+    beyond: bool = False  # there were others
+
+    def joined(self, comm: NDArray[np.uint32], tid: I64, removes: Bool) -> "TaskList":
+        """Return these with those of operations that begin, in their order."""
+        _, first = np.unique(tid * 2 + removes, return_index=True)
+        first.sort()
+        known = {task[1:] for task in self.listed}
+        fresh = [
+            task
+            for task in zip(
+                *(each[first[: TASKS + len(known)]].tolist() for each in (comm, tid, removes)),
+                strict=True,
+            )
+            if task[1:] not in known
+        ]
+        room = TASKS - len(self.listed)
+        beyond = self.beyond or len(fresh) > room or len(first) > TASKS
+        return TaskList((*self.listed, *fresh[:room]), beyond)
+
+
+@dataclass(frozen=True, slots=True)
 class Sums:
     """Numbers of the spans that match."""
 
@@ -114,6 +189,8 @@ class Sums:
     series: TimeBins
     operations: OperationSums
     operations_total: int
+    kinds: KindSums
+    tasks: TaskList
 
     @classmethod
     def of(cls, first_ns: int | None, last_ns: int | None) -> Self:
@@ -136,6 +213,8 @@ class Sums:
             series=series,
             operations=OperationSums.of(np.zeros(0, np.int64)),
             operations_total=0,
+            kinds=KindSums.none(),
+            tasks=TaskList(),
         )
 
     def added(self, columns: dict[str, NDArray[Any]], first: int, matched: Bool) -> "Sums":
@@ -165,9 +244,13 @@ class Sums:
             timed=self.timed + np.bincount(over_site, minlength=_PLACES),
             time_low=self.time_low + low,
             time_high=self.time_high + high,
-            series=self._over_time(columns, out, warns, ended),
+            series=self._over_time(columns, (out, warns, ended, begun)),
             operations=self.operations.joined(begun + first).added(columns, calls, warns),
             operations_total=self.operations_total + len(begun),
+            kinds=self.kinds.added(columns, begun, warns, ended),
+            tasks=self.tasks.joined(
+                columns["comm"][begun], columns["tid"][begun], np.isin(kind[begun], REMOVES)
+            ),
         )
 
     def site_counts(self, names: tuple[str, ...]) -> tuple[SiteCount, ...]:
@@ -191,8 +274,9 @@ class Sums:
         return timings
 
     def _over_time(
-        self, columns: dict[str, NDArray[Any]], out: I64, warns: I64, ended: I64
+        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, I64, I64, I64]
     ) -> TimeBins:
+        out, warns, ended, begun = rows
         series = self.series.copy()
         ts, kind, duration = columns["ts"], columns["kind"], columns["duration"]
         if len(out):
@@ -202,6 +286,11 @@ class Sums:
         for one in Kind:
             at = ended[kind[ended] == one]
             series.add_finished(one, ts[at] + duration[at], duration[at])
+        removes = np.isin(kind[begun], REMOVES)
+        series.add_operations(ts[begun], removes, ended=False)
+        over = columns["end_row"][begun] >= 0
+        at = begun[over]
+        series.add_operations(ts[at] + duration[at], removes[over], ended=True)
         return series
 
 

@@ -29,11 +29,12 @@ from recordings.explore.matches import Matches, is_call
 from recordings.explore.span import Span
 from recordings.explore.span_table import Flag
 from recordings.explore.sums import COLUMNS, OperationSums, Sums
+from recordings.explore.texts import NO_TEXT
 from recordings.ledger import newest_calls
 from recordings.ledger.columns import I64, Bool
 from recordings.ledger.newest_calls import lands_on
 from recordings.ledger.ranges import RangeTable
-from recordings.ledger.snapshot import Call, Operation, Regimes, Snapshot
+from recordings.ledger.snapshot import Call, Operation, Regimes, Snapshot, Task
 from tracers.events import Kind
 from tracers.machine import Machine
 from tracers.regimes import REGIMES, hits
@@ -41,7 +42,7 @@ from tracers.regimes import REGIMES, hits
 #: Moments whose sums are kept: the ends of so many stretches of blocks.
 KEPT: Final = 128
 
-_ALL: Final = (*COLUMNS, "parent", "calls", "start", "end")
+_ALL: Final = (*COLUMNS, "parent", "calls", "start", "end", "row")
 _BOTH: Final = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
 
 
@@ -116,9 +117,8 @@ class Tally:
         moment = min(position // self._table.block // self._stride, len(self._moments) - 1)
         sums = self._moments[moment]
         for first, stop in self._stretches(moment * self._stride * self._table.block, position):
-            sums = sums.added(
-                self._table.read(first, stop, COLUMNS), first, self._matched.between(first, stop)
-            )
+            columns = self._read(first, stop, COLUMNS)
+            sums = sums.added(columns, first, self._matched.between(first, stop))
         return self._made(sums, self._ranges_before(position), position)
 
     # -- counting ----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class Tally:
             inside = _distinct(self._of(inside, first, columns, "parent"))
 
     def _count(self, first: int, stop: int) -> None:
-        columns = self._table.read(first, stop, _ALL)
+        columns = self._read(first, stop, _ALL)
         matched = self._judge(columns, first, stop)
         self._matched.put(first, matched)
         self._sums = self._sums.added(columns, first, matched)
@@ -153,6 +153,14 @@ class Tally:
         self._passed.append(_passed(self._passed[-1], columns, matched))
         if (len(self._passed) - 1) % self._stride == 0:
             self._moments.append(self._sums)
+
+    def _read(self, first: int, stop: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+        columns = self._table.read(first, stop, names)
+        owner = columns["owner"]
+        kind = np.zeros(len(owner), np.uint8)
+        inside = np.flatnonzero(owner >= 0)
+        kind[inside] = self._of(owner[inside], first, columns, "kind")
+        return columns | {"owner_kind": kind}
 
     def _judge(self, columns: dict[str, NDArray[Any]], first: int, stop: int) -> Bool:
         """Return which spans of a block match."""
@@ -188,7 +196,7 @@ class Tally:
         if position < at:
             at, ranges = 0, self._no_ranges()
         for first, stop in self._stretches(at, position):
-            columns = self._table.read(first, stop, ("kind", "start", "end", "flags"))
+            columns = self._table.read(first, stop, ("kind", "start", "end", "flags", "row"))
             _fold_ranges(ranges, columns, self._matched.between(first, stop))
         self._upto = position, ranges
         return ranges
@@ -212,6 +220,7 @@ class Tally:
             derived=sums.derived,
             regimes=regimes,
             would_warn=regimes.hits - sums.silent,
+            would_warn_free=ranges.would_warn_free,
             warnings=sum(site.count for site in sites),
             warn_ns=sum(site.total_ns for site in sites),
             sites=sites,
@@ -219,6 +228,13 @@ class Tally:
             section_add_reason=None if Kind.SECTION_ADD in timings else reason,
             operations=self._operations(sums.operations),
             operations_total=sums.operations_total,
+            totals=sums.kinds.totals(),
+            tasks=tuple(
+                Task(self._comm(code), None if tid < 0 else tid, removes)
+                for code, tid, removes in sums.tasks.listed
+            ),
+            tasks_beyond=sums.tasks.beyond,
+            reaches=ranges.reaches(),
             pairing=ranges.pairing,
             newest=self._newest(position),
             extents=extents,
@@ -227,6 +243,9 @@ class Tally:
             sections=len(ranges),
             calls_beyond=ranges.beyond,
         )
+
+    def _comm(self, code: int) -> str | None:
+        return None if code == NO_TEXT else self._table.comms[code]
 
     def _operations(self, sums: OperationSums) -> tuple[Operation, ...]:
         spans = self._table.spans(sums.at)
@@ -292,7 +311,12 @@ def _passed(before: Passed, columns: dict[str, NDArray[Any]], matched: Bool) -> 
 def _fold_ranges(ranges: RangeTable, columns: dict[str, NDArray[Any]], matched: Bool) -> None:
     calls = np.flatnonzero(matched & is_call(columns["kind"]))
     known = calls[columns["flags"][calls] & _BOTH == _BOTH]
-    ranges.fold(columns["start"][known], columns["end"][known], columns["kind"][known] == Kind.FREE)
+    ranges.fold(
+        columns["start"][known],
+        columns["end"][known],
+        columns["kind"][known] == Kind.FREE,
+        columns["row"][known],
+    )
 
 
 def _distinct(positions: I64) -> I64:

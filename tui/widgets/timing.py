@@ -117,7 +117,8 @@ class TimingTable(Panel[Facts]):
         lines = [line((f"{'':{_NAME}}{heads}", MUTED))]
         if facts.reason:
             name = f"{_SECTION_ADD:<{_NAME}}"
-            lines.append(line(name, ("not traced", MUTED)))
+            none = "none matches" if facts.reason.endswith("matches") else "not traced"
+            lines.append(line(name, (none, MUTED)))
         for kind, timing in facts.timings:
             cells = {
                 "calls": f"{words.count(timing.count):>7}",

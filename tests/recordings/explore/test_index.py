@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The index compared with the ledger's own pass, piece by piece, live and on damaged files."""
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from recordings.explore.index import PIECE, Index
@@ -77,4 +79,10 @@ def test_live():
         index.finish(Losses(lost=1))
         ledger.add_losses(Losses(lost=1))
         assert (index.read, index.snapshot()) == (1, ledger.snapshot(final=True))
-        assert len(index.table) == 516
+        begun = sum(
+            pc.sum(
+                pc.is_in(batch.events["phase"].cast("string"), pa.array(["entry", "point"]))
+            ).as_py()
+            for batch in recording.batches()
+        )
+        assert len(index.table) == begun > 0

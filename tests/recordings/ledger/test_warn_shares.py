@@ -57,12 +57,12 @@ def test_shares_are_of_all_operations_and_not_of_those_listed(samples: Path, tmp
         assert (many.warn_ns, many.total_ns) == (copies * one.warn_ns, copies * one.total_ns)
 
 
-def test_what_is_around_the_hotplug_is_that_of_the_trace(samples: Path, captures: Path) -> None:
+def test_what_is_around_the_hotplug_is_that_of_the_trace(traced: Path, captures: Path) -> None:
     took = {}
     for row in read_trace(captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"):
         sign = 1 if row["phase"] == "exit" else -1
         took[row["kind"]] = took.get(row["kind"], 0) + sign * row["ts_ns"]
-    storm = snapshot(samples / "storm.arrows")
+    storm = snapshot(traced / "storm.arrows")
     assert [(part.kind.label, part.total_ns, part.outside_ns) for part in around(storm)] == [
         ("memremap", took["memremap"], took["memremap"] - took["add_pages"]),
         ("memunmap", took["memunmap"], took["memunmap"] - took["remove_pages"]),
