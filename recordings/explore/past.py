@@ -13,6 +13,7 @@ from recordings.explore.matches import is_call
 from recordings.explore.span_table import SpanTable
 from recordings.ledger.columns import I64, Bool
 from tracers.events import Kind
+from tracers.families import MASK
 from tracers.regimes import hits
 
 
@@ -40,7 +41,8 @@ class Past:
         table, latest = self._table, 0
         for number in range(table.blocks):
             known = table.columns.between(number, "ts")
-            if known and max(latest, known[1]) <= time_ns:
+            # A forged time of all ones counts as -1 there, and the greatest is then not known.
+            if known and known[0] >= 0 and known[1] <= time_ns and latest <= time_ns:
                 latest = max(latest, known[1])
                 continue
             first = number * table.block
@@ -48,7 +50,7 @@ class Past:
             clock = np.maximum.accumulate(columns["ts"])
             # A clock that went back between CPUs stands still.
             np.maximum(clock, np.uint64(latest), out=clock)
-            at = first + int(np.searchsorted(clock, np.uint64(time_ns), side="right"))
+            at = first + int(np.searchsorted(clock, np.uint64(min(time_ns, MASK)), side="right"))
             if at < first + len(clock):
                 return self._behind(at)
             latest = int(clock[-1]) if len(clock) else latest

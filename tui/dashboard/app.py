@@ -238,7 +238,8 @@ class ScopeApp(App[None]):
         view = self.view
         if view is None or view.time_ns is None:
             return
-        row, time_ns, text = view.row, view.time_ns, self.filter_text
+        row, time_ns = view.row, view.time_ns
+        text = view.listed.filter if view.listed else ""
         self.dashboard.ask(
             "bookmark: a note, or nothing; enter sets it",
             lambda note: self._set_mark(Mark(row, time_ns, note, text)),

@@ -288,11 +288,13 @@ async def test_bookmarks_are_set_listed_gone_to_and_deleted(storm):
 
 
 async def test_a_bookmark_brings_its_filter_back(storm):
-    keys = ("slash", *"comm:rmmod", "enter", "n", "b", "enter", "escape")
-    async with running(storm, *keys) as (app, pilot):
-        assert app.filter_text == ""
+    async with running(storm, "slash", *"comm:rmmod", "enter", "n", "b", "enter") as (app, pilot):
+        assert [mark.filter for mark in app.bookmarks.marks] == ["comm:rmmod"]
+        await press(app, pilot, "escape", "home")
+        assert app.view.listed.filter == ""
         await press(app, pilot, "B", "enter")
-        assert app.filter_text == "comm:rmmod"
+        assert app.view.listed.filter == "comm:rmmod"
+        assert app.view.row == app.bookmarks.marks[0].row
 
 
 async def test_marks_of_a_sample_are_not_kept(samples, monkeypatch):

@@ -40,8 +40,8 @@ PROBES = {
     "memunmap_pages": "kprobe entry+return",
     "__warn": "kprobe entry+return",
 }
-#: Position right behind the last free's entry: the kernel's text has five lines after it.
-LAST_FREE = 1538
+#: In the traced storm, right behind the last free's entry: the kernel's text has 5 lines after it.
+LAST_FREE = 904 - 5
 REFUSED = "vmemmap_populate: kprobe: Could not probe notrace function vmemmap_populate"
 
 
@@ -162,8 +162,8 @@ async def test_a_key_of_speed_does_nothing(samples):
         (("g", *"0xffffffff4ee00000", "enter", "N"), None, (127, 127, 126)),
     ],
 )
-async def test_a_key_goes_into_the_past_and_end_comes_back(samples, keys, row, passed):
-    async with running(feed_of(samples), *keys) as (app, pilot):
+async def test_a_key_goes_into_the_past_and_end_comes_back(traced, keys, row, passed):
+    async with running(feed_of(traced), *keys) as (app, pilot):
         if row is not None:
             assert app.view.row == row
         if passed is not None:
@@ -177,20 +177,20 @@ async def test_a_key_goes_into_the_past_and_end_comes_back(samples, keys, row, p
         shown = screen_text(app)
         assert "in the past" not in shown
         assert "LIVE" in shown
-        assert app.view.row == 1544
+        assert app.view.row == 904
 
 
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
-async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(samples, tmp_path, size):
-    feed, path = feed_of(samples, held=200), tmp_path / "a.arrows"
+async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(traced, tmp_path, size):
+    feed, path = feed_of(traced, held=200), tmp_path / "a.arrows"
     async with running(feed, "left", size=size, out=path) as (app, pilot):
         before = app.view
         assert before.live.arrived == (0, 0)
         feed.release()
-        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 1544)
+        await asyncio.to_thread(wait_for, lambda: app.player.capture.events == 904)
         await settle(app, pilot)
         hits = 256 - before.snapshot.hits
-        assert f"in the past · +1,344 events, {hits} hits arrived since" in screen_text(app)
+        assert f"in the past · +704 events, {hits} hits arrived since" in screen_text(app)
         assert (app.view.row, app.view.time_ns) == (before.row, before.time_ns)
         assert app.view.snapshot.hits == 256
         await pilot.press("space")
@@ -199,19 +199,19 @@ async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(samples, tm
         await pilot.press("space", "end")
         await settle(app, pilot)
         assert app.view.live.arrived is None
-    assert whole(path).rows == 1544
+    assert whole(path).rows == 904
 
 
-async def test_a_click_on_the_timeline_goes_into_the_past(samples):
-    async with running(feed_of(samples)) as (app, pilot):
+async def test_a_click_on_the_timeline_goes_into_the_past(traced):
+    async with running(feed_of(traced)) as (app, pilot):
         await pilot.click("#timeline", offset=(LABEL + 40, 2))
         await settle(app, pilot)
         assert 0 < app.view.elapsed_ns < app.view.length_ns
         assert "in the past" in screen_text(app)
 
 
-async def test_a_bookmark_lasts_until_one_leaves(samples):
-    async with running(feed_of(samples), "N", "b", *"last q", "enter") as (app, pilot):
+async def test_a_bookmark_lasts_until_one_leaves(traced):
+    async with running(feed_of(traced), "N", "b", *"last q", "enter") as (app, pilot):
         assert [(mark.row, mark.note) for mark in app.bookmarks.marks] == [(LAST_FREE, "last q")]
         assert "kept only until you leave" in screen_text(app)
         await pilot.press("home")

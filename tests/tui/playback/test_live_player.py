@@ -24,6 +24,8 @@ from tui.playback.live_player import LivePlayer
 
 #: 4 operations, 128 sections' add, remove, populate and free, 256 WARNs, each with its end; hits.
 EVENTS, CALLS = 1544, 256
+#: Events of the storm that ftrace saw, derived calls included.
+TRACED = 904
 
 
 class Clock:
@@ -39,6 +41,13 @@ class Clock:
 def storm(samples: Path):
     """A capture that has all of the storm, its player, and the player's clock."""
     with running(Feed(samples / "storm.arrows")) as made:
+        yield made
+
+
+@pytest.fixture
+def traced_storm(traced: Path):
+    """The same of the storm of hole.ftrace.txt."""
+    with running(Feed(traced / "storm.arrows")) as made:
         yield made
 
 
@@ -116,9 +125,9 @@ def starts(captures: Path, *events: str) -> list[int]:
     return [int(s + us) * 1000 for s, us, event in found if event in events]
 
 
-def test_the_past_is_counted_exactly(captures, storm):
+def test_the_past_is_counted_exactly(captures, traced_storm):
     """Moments of the storm in which the kernel's own trace has so many frees and WARNs."""
-    _, player, _ = storm
+    _, player, _ = traced_storm
     frees, warns = starts(captures, "vmemmap_free"), starts(captures, "warn")
     for number in (0, 1, 63, 127):
         player.seek_time(frees[number])
@@ -128,15 +137,15 @@ def test_the_past_is_counted_exactly(captures, storm):
         assert view.passed.calls == view.passed.hits
         assert view.passed.warnings == sum(at <= frees[number] for at in warns)
         assert view.snapshot.hits == CALLS
-        assert view.rows == EVENTS
+        assert view.rows == TRACED
         assert view.live.arrived == (0, 0)
     player.end()
     assert player.view().live.arrived is None
-    assert player.view().row == EVENTS
+    assert player.view().row == TRACED
 
 
-def test_what_arrives_while_in_the_past(captures, samples):
-    feed = Feed(samples / "storm.arrows", held=600)
+def test_what_arrives_while_in_the_past(captures, traced):
+    feed = Feed(traced / "storm.arrows", held=600)
     frees = starts(captures, "vmemmap_free")
     with running(feed) as (capture, player, _):
         before = player.view()
@@ -145,10 +154,10 @@ def test_what_arrives_while_in_the_past(captures, samples):
         assert (home.row, home.passed.calls, home.elapsed_ns) == (0, 0, 0)
         assert home.snapshot == before.snapshot
         feed.release()
-        wait_for(lambda: capture.events == EVENTS)
+        wait_for(lambda: capture.events == TRACED)
         view = player.view()
-        assert (view.row, view.rows, view.snapshot.hits) == (0, EVENTS, CALLS)
-        assert view.live.arrived == (EVENTS - 600, CALLS - before.snapshot.hits)
+        assert (view.row, view.rows, view.snapshot.hits) == (0, TRACED, CALLS)
+        assert view.live.arrived == (TRACED - 600, CALLS - before.snapshot.hits)
         player.seek_time(frees[-1])
         assert player.view().live.arrived == view.live.arrived  # it never was now since
         player.seek_time(2**64 - 1)
@@ -157,12 +166,12 @@ def test_what_arrives_while_in_the_past(captures, samples):
         assert player.view().live.arrived == (0, 0)
 
 
-def test_hits_back_and_on(captures, storm):
+def test_hits_back_and_on(captures, traced_storm):
     """From now back over every hit, as the text of the kernel has them, and on again."""
-    _, player, _ = storm
+    _, player, _ = traced_storm
     frees = starts(captures, "vmemmap_free")
     player.next_hit()
-    assert (player.view().row, player.view().note) == (EVENTS, "no next hit yet")
+    assert (player.view().row, player.view().note) == (TRACED, "no next hit yet")
     for at in reversed(frees):
         player.previous_hit()
         assert player.view().time_ns == at
@@ -176,8 +185,8 @@ def test_hits_back_and_on(captures, storm):
     assert player.view().note == "no previous hit"
 
 
-def test_going_by_steps_ends_at_now(storm):
-    _, player, _ = storm
+def test_going_by_steps_ends_at_now(traced_storm):
+    _, player, _ = traced_storm
     player.seek_by(0.05)
     assert player.view().live.arrived is None  # there is nothing behind now
     player.seek_by(-0.05)
@@ -189,8 +198,8 @@ def test_going_by_steps_ends_at_now(storm):
     assert player.view().live.arrived is None
 
 
-def test_going_to_a_place(captures, storm):
-    _, player, _ = storm
+def test_going_to_a_place(captures, traced_storm):
+    _, player, _ = traced_storm
     free = starts(captures, "vmemmap_free")[127]
     player.goto("#500")
     assert player.view().row == 501
@@ -206,24 +215,24 @@ def test_going_to_a_place(captures, storm):
     assert player.view().live.arrived is None
 
 
-def test_frozen_numbers_have_no_later_past(samples):
-    feed = Feed(samples / "storm.arrows", held=200)
+def test_frozen_numbers_have_no_later_past(traced):
+    feed = Feed(traced / "storm.arrows", held=200)
     with running(feed) as (capture, player, _):
         before = player.view()
         player.toggle()
         player.previous_hit()
         feed.release()
-        wait_for(lambda: capture.events == EVENTS)
+        wait_for(lambda: capture.events == TRACED)
         view = player.view()
         assert view.paused
         assert (view.rows, view.snapshot) == (200, before.snapshot)
-        assert view.live.arrived == (EVENTS - 200, CALLS - before.snapshot.hits)
+        assert view.live.arrived == (TRACED - 200, CALLS - before.snapshot.hits)
         player.next_hit()
         assert player.view().note == "no next hit"
 
 
-def test_before_any_event_there_is_no_past(samples):
-    with running(Feed(samples / "storm.arrows", held=0)) as (_, player, _):
+def test_before_any_event_there_is_no_past(traced):
+    with running(Feed(traced / "storm.arrows", held=0)) as (_, player, _):
         for go in (player.home, lambda: player.seek_by(-0.1), lambda: player.goto("#1")):
             go()
             view = player.view()
