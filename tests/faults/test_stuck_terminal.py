@@ -125,7 +125,7 @@ def test_all_is_drawn_again_when_it_takes_output(stuck: Callable[[Terminal], Non
         flow(terminal, termios.TCOON)
         terminal.ignore_output()
         terminal.read()
-        terminal.until(b"this help, quit")
+        terminal.until(b"pause and go on")
         drawn = len(terminal.output)
         terminal.send(b"q")  # of the help
         terminal.until_still()

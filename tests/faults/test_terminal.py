@@ -67,7 +67,7 @@ def test_a_terminal_that_went_away_ends_it_as_sighup_does(how):
 def test_so_it_does_while_it_plays_and_help_is_open():
     with replay(leads=False) as terminal:
         terminal.send(b" ?")
-        terminal.until(b"this help, quit")
+        terminal.until(b"pause and go on")
         terminal.hang_up()
         assert terminal.ended() == 129
 
@@ -113,7 +113,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     with replay(ignored=signal.SIGHUP) as terminal:
         terminal.process.send_signal(signal.SIGHUP)
         terminal.send(b"?")
-        terminal.until(b"this help, quit")
+        terminal.until(b"pause and go on")
         terminal.send(b"q")
         terminal.send(b"\x03")
         assert terminal.ended() == 0
@@ -253,7 +253,7 @@ def test_so_it_is_with_ctrl_c_and_with_kittys_keys(key):
 def test_a_key_in_a_paste_is_none():
     with replay() as terminal:
         terminal.send(b"\x1b[200~ q \x03 q" + b"q" * 5000 + b"\x1b[201~?")
-        terminal.until(b"this help, quit")
+        terminal.until(b"pause and go on")
         terminal.send(b"q")  # of the help
         terminal.until_still()
         assert terminal.process.poll() is None
@@ -292,7 +292,7 @@ def test_nothing_that_is_typed_breaks_it(text):
         terminal.send(text)
         terminal.until_still()
         terminal.send(b"?")
-        terminal.until(b"this help, quit")
+        terminal.until(b"pause and go on")
         terminal.send(b"q")
         terminal.until_still()
         terminal.send(b"q")
