@@ -18,6 +18,8 @@ import pyarrow as pa
 from benchmarks.feed import Feed
 from recordings.capture.drain import Capture, header_of
 from recordings.capture.rotation import Limits, Rotation
+from recordings.explore.filler import Filler
+from recordings.explore.span_table import SpanTable
 from recordings.samples import sample_path
 from tui.playback.live_player import LivePlayer
 
@@ -53,9 +55,10 @@ def main() -> None:
         feed = Feed(sample_path("storm"), rate=options.rate, rounds=None)
         limits = Limits(size=4 << 20, keep=3)
         out = Rotation(Path(folder) / "soak.arrows", header_of(feed), limits)
-        capture = Capture(feed, out)
+        table = SpanTable()
+        capture = Capture(feed, out, sink=Filler(table))
         capture.start()
-        player = LivePlayer(capture)
+        player = LivePlayer(capture, table)
         thread = threading.Thread(target=player.run, args=[count])
         thread.start()
         at, kib = [], []

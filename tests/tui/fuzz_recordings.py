@@ -43,6 +43,7 @@ from rich.console import Console
 import vmemscope
 from recordings.analysis.compare import Side, compare, load_side
 from recordings.api import OpenRecording
+from recordings.explore.tally import Passed
 from recordings.export import FORMATS, total_losses
 from recordings.export import export as export_to
 from recordings.ledger.columns import COLUMNS
@@ -62,7 +63,6 @@ from tui.commands.report import report
 from tui.commands.window import explain, window
 from tui.dashboard.app import ReplayApp
 from tui.playback.replay import MAX_SPEED, Replay
-from tui.playback.timeline import Passed
 from tui.widgets import address_map, headline, timeline, timing
 from tui.widgets.calls import CallsTable
 from tui.widgets.regimes import RegimesPanel

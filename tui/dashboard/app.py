@@ -238,8 +238,7 @@ class ScopeApp(App[None]):
         view = self.view
         if view is None or view.time_ns is None:
             return
-        row, time_ns = view.row, view.time_ns
-        text = view.listed.filter if view.listed else ""
+        row, time_ns, text = view.row, view.time_ns, self.filter_text
         self.dashboard.ask(
             "bookmark: a note, or nothing; enter sets it",
             lambda note: self._set_mark(Mark(row, time_ns, note, text)),
@@ -291,7 +290,7 @@ class ScopeApp(App[None]):
     @property
     def filter_text(self) -> str:
         """The filter that is on."""
-        return self.view.listed.filter if self.view and self.view.listed else ""
+        return self.view.listed.filter if self.view else ""
 
     @property
     def table(self) -> SpanTable | None:

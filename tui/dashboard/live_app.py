@@ -53,7 +53,7 @@ class LiveApp(ScopeApp):
         signals: Signals | None = None,
         *,
         warnings: Sequence[str] = (),
-        make: Callable[[Capture], LivePlayer] = LivePlayer,
+        make: Callable[[Capture], LivePlayer],
     ) -> None:
         header, machine = capture.header, capture.header.machine
         # A rung the kernel refused is no problem where a lower one worked: ``p`` shows it.

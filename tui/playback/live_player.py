@@ -3,8 +3,8 @@
 
 No Textual here. ``LivePlayer.run`` is the body of a worker thread: it folds the events the capture
 has taken, and publishes a view a tick. Pausing freezes the published numbers, never the capture.
-With a table of the calls the position can leave the present (*twin mode*): the numbers go on, and
-the view says what has come since.
+The position can leave the present (*twin mode*): the numbers go on, and the view says what has come
+since.
 A tick lengthens with its work, so that on a slow machine the screen leaves the capture three
 quarters of the time.
 """
@@ -21,8 +21,8 @@ from recordings.capture.drain import Capture
 from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.past import Past
 from recordings.explore.span_table import SpanTable
+from recordings.explore.tally import Passed
 from tui.playback.explorer import Explorer
-from tui.playback.timeline import Passed
 from tui.playback.view import LiveStatus, PlayerView
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class LivePlayer:
     def __init__(
         self,
         capture: Capture,
-        table: SpanTable | None = None,
+        table: SpanTable,
         *,
         clock: Callable[[], float] = time.monotonic,
         tick_s: float = TICK_S,
@@ -65,8 +65,8 @@ class LivePlayer:
         self._clock = clock
         self._tick_s = tick_s
         self.table = table
-        self._explorer = None if table is None else Explorer(capture.header, table)
-        self._told = None if table is None else Past(table)
+        self._explorer = Explorer(capture.header, table)
+        self._told = Past(table)
         self._moment: _Moment | None = None  # None: now
         self._note = ""
         self._commands: queue.Queue[Command | None] = queue.Queue()
@@ -95,33 +95,33 @@ class LivePlayer:
 
     def seek_time(self, time_ns: int) -> None:
         """Go to a moment; to the last one or beyond: back to now."""
-        now, past = self._now(), self._told
+        now = self._now()
         self._note = ""
-        if past is None or now is None or now.first_ns is None or now.last_ns is None:
+        if now.first_ns is None or now.last_ns is None:
             self._note = "there is no past yet"
         elif time_ns >= now.last_ns:
             self.end()
         elif time_ns <= now.first_ns:
             self._go(0, now.first_ns)
         else:
-            self._go(past.row_at(time_ns), time_ns)
+            self._go(self._told.row_at(time_ns), time_ns)
 
     def seek_row(self, position: int) -> None:
         """Go to a position, the number of events that have happened."""
-        now, past = self._now(), self._told
-        if past is None or now is None or now.first_ns is None:
+        now = self._now()
+        if now.first_ns is None:
             self._note = "there is no past yet"
         elif position >= now.events:
             self.end()
         else:
             row = max(0, position)
-            time_ns = past.time_of(row)
+            time_ns = self._told.time_of(row)
             self._go(row, now.first_ns if time_ns is None else time_ns)
 
     def seek_by(self, fraction: float) -> None:
         """Go forward or back by a fraction of the time so far."""
         now = self._now()
-        first, last = (now.first_ns or 0, now.last_ns or 0) if now else (0, 0)
+        first, last = now.first_ns or 0, now.last_ns or 0
         at = last if self._moment is None else self._moment.time_ns
         if self._moment is not None or fraction < 0:
             self.seek_time(at + round((last - first) * fraction))
@@ -136,24 +136,19 @@ class LivePlayer:
 
     def next_hit(self) -> None:
         """Go to just after the next hit began."""
-        if self._moment is not None and self._told is not None:
+        if self._moment is not None:
             self._to("next", self._told.next_hit(self._moment.row))
         else:
             self._note = "no next hit yet"
 
     def previous_hit(self) -> None:
         """Go to just after the previous hit began."""
-        now = self._now()
-        if self._told is not None and now is not None:
-            row = now.events if self._moment is None else max(0, self._moment.row - 1)
-            self._to("previous", self._told.previous_hit(row))
+        row = self._now().events if self._moment is None else max(0, self._moment.row - 1)
+        self._to("previous", self._told.previous_hit(row))
 
     def goto(self, text: str) -> None:
         """Go where ``text`` says, or say why not."""
         now = self._now()
-        if self.table is None or now is None:
-            self._note = "there is no past yet"
-            return
         row = now.events if self._moment is None else self._moment.row
         header = self.capture.header
         extent = Extent(
@@ -178,30 +173,34 @@ class LivePlayer:
 
     def let(self, text: str) -> None:
         """Show only what matches a filter; everything with an empty one."""
-        now = self._now()
-        if self._explorer is not None:
-            self._note = ""
-            self._explorer.let(text, now.first_ns if now else None)
+        self._note = ""
+        self._explorer.let(text, self._now().first_ns)
 
     def order(self) -> None:
         """List calls and operations in the next order."""
-        if self._explorer is not None:
-            self._explorer.order()
+        self._explorer.order()
 
-    def _now(self) -> "Snapshot | None":
+    def _now(self) -> "Snapshot":
         """Return the numbers that are shown: the position is a place in what they are of."""
-        if self._shown is None:
-            self.view()
+        return self._shown or self._take()
+
+    def _take(self) -> "Snapshot":
+        """Fold what has come; return the numbers of all of it, or the frozen ones."""
+        capture = self.capture
+        capture.fold()
+        # Nothing new is the rule: then the snapshot before is as good.
+        state = (capture.version, capture.running)
+        if self._shown is None or not (self._paused or state == self._state):
+            self._shown, self._state = capture.snapshot(), state
+            self._explorer.update()
         return self._shown
 
     def _to(self, which: str, row: int | None) -> None:
-        now = self._now()
-        if row is None or now is None or row >= now.events:
+        if row is None or row >= self._now().events:
             self._note = f"no {which} hit"
         else:
-            time_ns = 0 if self._told is None else self._told.time_of(row + 1)
             self._note = ""
-            self._go(row + 1, time_ns or 0)
+            self._go(row + 1, self._told.time_of(row + 1) or 0)
 
     def _go(self, row: int, time_ns: int) -> None:
         before = self._moment
@@ -209,25 +208,17 @@ class LivePlayer:
         self._moment = _Moment(row, time_ns, events, hits)
 
     def view(self) -> PlayerView:
-        """Fold what has come; return the numbers of all of it, or the frozen ones, and where."""
-        capture, now = self.capture, self._clock()
-        capture.fold()
-        # Nothing new is the rule: then the snapshot before is as good.
-        state = (capture.version, capture.running)
-        if self._shown is None or not (self._paused or state == self._state):
-            self._shown, self._state = capture.snapshot(), state
-            if self._explorer is not None:
-                self._explorer.update()
-        shown, out, moment = self._shown, capture.out, self._moment
+        """Return the numbers of what has come, or the frozen ones, and where the position is."""
+        capture, now, shown = self.capture, self._clock(), self._take()
+        out, moment = capture.out, self._moment
         passed = Passed(shown.populate + shown.free, shown.hits, shown.warnings)
         arrived: tuple[int, int] | None = None
-        explorer = self._explorer
-        if moment is not None and self._told is not None:
+        if moment is not None:
             passed = Passed(*self._told.counts(moment.row))
             events, hits = capture.counts()
             arrived = events - moment.events, hits - moment.hits
         return PlayerView(
-            snapshot=shown if explorer is None else explorer.snapshot(shown),
+            snapshot=self._explorer.snapshot(shown),
             read=1.0,
             row=shown.events if moment is None else moment.row,
             rows=shown.events,
@@ -239,7 +230,7 @@ class LivePlayer:
             at_end=not capture.running,
             passed=passed,
             note=self._note,
-            listed=None if explorer is None else explorer.listed(shown.populate + shown.free),
+            listed=self._explorer.listed(shown.populate + shown.free),
             live=LiveStatus(
                 engine=capture.header.origin.get("live", ""),
                 elapsed_s=int(now - capture.started),

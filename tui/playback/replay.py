@@ -13,10 +13,11 @@ from typing import Final
 
 from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.index import Index
+from recordings.explore.tally import Passed
 from recordings.format.reader import Recording
 from tracers.events import Kind
 from tui.playback.explorer import Explorer
-from tui.playback.timeline import Passed, Timeline
+from tui.playback.timeline import Timeline
 from tui.playback.view import PlayerView
 
 #: "As fast as possible" among the speeds.
@@ -44,7 +45,7 @@ class Replay:
         self.timeline = Timeline(recording)
         self.index = Index(recording)
         self.explorer = Explorer(recording.header, self.index.table)
-        self._read = [(0, Passed(0, 0, 0))]  # after each piece: rows read, and what is in them
+        self._read = [(0, Passed())]  # after each piece: rows read, and what is in them
         self._passed: tuple[int, Passed] | None = None  # of the position it was last asked for
         self.speed = speed
         self.paused = paused

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recordings.explore.tally import Passed
 from recordings.format.reader import BatchInfo, Recording
 from recordings.ledger.columns import codeset
 from tracers import regimes
@@ -36,15 +37,6 @@ _OPERATIONS: Final = (Kind.MEMREMAP, Kind.MEMUNMAP, Kind.ADD_PAGES, Kind.REMOVE_
 _ENTRIES: Final = codeset(_OPERATIONS, (Phase.ENTRY,))
 
 Offsets = npt.NDArray[np.uint32]
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """What has happened up to a position."""
-
-    calls: int
-    hits: int
-    warnings: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ The numbers are those of the whole recording, as far as it was read; the positio
 
 from dataclasses import dataclass
 
+from recordings.explore.tally import Passed
 from recordings.ledger.snapshot import Snapshot
 from tui.playback.explorer import Listed
-from tui.playback.timeline import Passed
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class PlayerView:
     speed: float
     paused: bool
     at_end: bool
+    listed: Listed
     passed: Passed | None = None  # up to the position; None: it was not read so far
     gaps: tuple[tuple[int, int], ...] = ()  # where in time events are known to be missing
     note: str = ""  # what the last command found, e.g. that there is no further hit
-    listed: Listed | None = None  # None: what the snapshot lists is all there is
     live: LiveStatus | None = None  # only where the events are happening now
 
     @property

@@ -50,21 +50,15 @@ class CallsTable(KeyedTable[Call]):
         self.border_title = "Calls"
 
     def show(self, view: PlayerView) -> None:
-        """Take a view: its newest calls."""
+        """Take a view: the calls that it lists."""
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
         listed = view.listed
-        if listed is None:
-            self.set_rows(snapshot.newest[::-1])
-        else:
-            self.set_rows(listed.calls, listed.calls.before(view.row) or 0)
+        self.set_rows(listed.calls, listed.calls.before(view.row) or 0)
         text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
         if snapshot.derived:
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"
-        if listed is not None:
-            text += f" · by {listed.by.value}"
-        elif snapshot.populate + snapshot.free > len(snapshot.newest):
-            text += f" · newest {len(snapshot.newest)} listed"
+        text += f" · by {listed.by.value}"
         if text != self._subtitle:
             self._subtitle = text
             self.border_subtitle = Content(text)

@@ -15,7 +15,6 @@ from textual.suggester import Suggester
 from textual.widgets import Input, Static
 
 from recordings.wording.escape import printable
-from tui.playback.explorer import Listed
 from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, content, line
@@ -54,7 +53,7 @@ class FilterLine(Vertical):
     def __init__(self, complete: Callable[[str], list[str]], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._complete = complete
-        self._shown: tuple[str, int, int, str] | None = None
+        self._shown = ("", 0, 0, "")  # the filter, calls that match, all, why it is none
         self._text = ""
 
     def compose(self) -> ComposeResult:
@@ -100,15 +99,15 @@ class FilterLine(Vertical):
     def show(self, view: PlayerView) -> None:
         """Take a view: its filter."""
         listed = view.listed
-        shown = None if listed is None else _shown(listed)
+        shown = (listed.filter, listed.matching, listed.total, listed.error)
         if shown != self._shown:
             self._shown = shown
-            self._text = listed.filter if listed else ""
+            self._text = listed.filter
             if not self.typing:
                 self._draw()
 
     def _draw(self) -> None:
-        text, matching, total, error = self._shown or ("", 0, 0, "")
+        text, matching, total, error = self._shown
         self.display = bool(text or error)
         state = self.query_one("#filter-state", Static)
         parts: list[str | tuple[str, str]] = [("/ ", MUTED), (printable(text), "bold $primary")]
@@ -118,7 +117,3 @@ class FilterLine(Vertical):
         if error:
             parts += ["  ", (printable(error), "$error")]
         state.update(content(line(*parts)))
-
-
-def _shown(listed: Listed) -> tuple[str, int, int, str]:
-    return listed.filter, listed.matching, listed.total, listed.error

@@ -3,9 +3,9 @@
 
 from dataclasses import dataclass
 
+from recordings.explore.tally import Passed
 from recordings.wording.escape import printable
 from tui.playback.replay import MAX_SPEED
-from tui.playback.timeline import Passed
 from tui.playback.view import LiveStatus, PlayerView
 from tui.widgets import words
 from tui.widgets.findings import Part, fit

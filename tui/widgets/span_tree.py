@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The operations as a tree that opens in place: hot-add or hot-remove, sections, calls, WARNs.
 
-Enter, or a second click, opens and closes a branch, and explains a call; it never moves time. A
-live screen, which has no list of all calls yet, shows the newest operations, closed.
+Enter, or a second click, opens and closes a branch, and explains a call; it never moves time.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from recordings.explore.listing import Branch, Tree
-from recordings.explore.span import Span
-from recordings.ledger.snapshot import Operation
 from recordings.wording.escape import printable
 from tracers.events import Kind, Source
 from tui.playback.view import PlayerView
@@ -50,26 +47,16 @@ class SpanTree(KeyedTable[Branch]):
         """Take a view: what it lists."""
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
-        if view.listed is None:
-            newest = snapshot.operations[::-1]
-            if newest is not self._newest_operations:
-                self._newest_operations = newest
-                self.set_rows([_closed(operation) for operation in newest])
-            text = words.count(snapshot.operations_total)
-            if snapshot.operations_total > len(newest):
-                text += f" · newest {len(newest)} listed"
-        else:
-            if view.listed.tree != self._tree:
-                self._tree = view.listed.tree
-                self.set_rows(self._tree.with_open(self._opened) if self._opened else self._tree)
-            text = f"{words.count(view.listed.tree.roots)} · by {view.listed.by.value}"
+        listed = view.listed
+        if listed.tree != self._tree:
+            self._tree = listed.tree
+            self.set_rows(self._tree.with_open(self._opened) if self._opened else self._tree)
+        text = f"{words.count(listed.tree.roots)} · by {listed.by.value}"
         if snapshot.unfinished_total:
             text += f" · {words.calls(snapshot.unfinished_total)} not ended"
         if text != self._subtitle:
             self._subtitle = text
             self.border_subtitle = Content(text)
-
-    _newest_operations: Sequence[Operation] = ()
 
     def action_choose(self) -> None:
         """Open or close the branch; send the row of a call."""
@@ -140,37 +127,3 @@ def _took(branch: Branch) -> Cell:
     if span.duration_ns is not None:
         return words.duration(span.duration_ns), ""
     return ("", "") if span.point else ("not ended", "warn")
-
-
-def _closed(operation: Operation) -> Branch:
-    """Return an operation of a snapshot as a line that does not open."""
-    key = hash((operation.start_ns, operation.tid, operation.kind))
-    span = Span(
-        position=key,
-        row=-1,
-        end_row=None,
-        ts_ns=operation.start_ns,
-        duration_ns=operation.duration_ns,
-        kind=operation.kind,
-        source=Source.UNKNOWN,
-        regime=None,
-        silent=False,
-        point=False,
-        cpu=None,
-        pid=operation.pid,
-        tid=operation.tid,
-        comm=operation.comm,
-        site=None,
-        start=None,
-        end=None,
-        pfn=operation.pfn,
-        nr_pages=operation.nr_pages,
-        ret=None,
-        parent=None,
-        owner=key,
-        calls=operation.sections,
-        hits=operation.hits,
-        warns=operation.warnings,
-        warn_ns=operation.warn_ns,
-    )
-    return Branch(span, 0, holds=False, opened=False, silent=bool(operation.silent))

@@ -153,12 +153,6 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         """The cursor's row."""
         return self._rows[self.index] if self._rows else None
 
-    def follow(self) -> None:
-        """Put the cursor on the newest row and keep it there."""
-        self._cursor = None
-        self._top = 0
-        self.refresh()
-
     # -- keys and mouse ---------------------------------------------------------------------
 
     def action_move(self, by: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recordings.explore import index
+from recordings.explore.tally import Passed
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
@@ -13,7 +14,7 @@ from recordings.ledger.snapshot import Verdict
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay
-from tui.playback.timeline import MAX_GAPS, Passed
+from tui.playback.timeline import MAX_GAPS
 
 HOLE = 0xFFFF_FFFF_4000_0000  # the unused 4 GiB above the window
 ROWS = storm_rows(40, HOLE)
