@@ -22,8 +22,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from recordings.explore import overlap
 from recordings.explore.matches import Matches
-from recordings.explore.span_table import Flag, SpanTable
+from recordings.explore.quantities import DECIMAL, SIZES, TIME_UNITS, integer, scaled
+from recordings.explore.span_table import SpanTable
 from recordings.ledger.columns import Bool
 from recordings.wording.escape import printable
 from tracers.families import MASK
@@ -33,19 +35,14 @@ from tracers.window import Window
 #: What can be typed, for a help line.
 FORMS: Final = "0.5 · 500ms · 50% · #898 · [5.408390] · pfn 0x53f8000 · phys 16G · 0xffff…"
 
-_QUANTITY: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
-_TIME: Final = re.compile(rf"({_QUANTITY}) ?(ns|us|µs|\u03bcs|ms|s|)")
-_PERCENT: Final = re.compile(rf"({_QUANTITY}) ?%")
+_TIME: Final = re.compile(rf"({DECIMAL}) ?(ns|us|µs|\u03bcs|ms|s|)")
+_PERCENT: Final = re.compile(rf"({DECIMAL}) ?%")
 _EVENT: Final = re.compile(r"# ?([0-9][0-9,]{0,25})")
 # With PRINTK_CALLER the thread or the CPU follows: [    5.408390][   T68].
 _DMESG: Final = re.compile(r"\[ *([0-9]{1,12})\.([0-9]{6})\](?:\[ *[TC][0-9]+\])?.*", re.DOTALL)
 _PFN: Final = re.compile(r"pfn[ :=]+(\S+)")
-_PHYS: Final = re.compile(rf"phys[ :=]+(0x[0-9a-f]{{1,16}}|{_QUANTITY}) ?([kmgt]?)(?:i?b)?")
-_NUMBER: Final = re.compile(r"0x[0-9a-f]{1,16}|[0-9]{1,20}")
+_PHYS: Final = re.compile(rf"phys[ :=]+(0x[0-9a-f]{{1,16}}|{DECIMAL}) ?([kmgt]?)(?:i?b)?")
 _ADDRESS: Final = re.compile(r"(?:addr[ :=]+)?(?:0x)?([0-9a-f]{16}|(?<=0x)[0-9a-f]{1,16})")
-_UNITS: Final = {"ns": 1, "us": 10**3, "µs": 10**3, "\u03bcs": 10**3, "ms": 10**6, "": 10**9,
-                 "s": 10**9}  # fmt: skip
-_SIZES: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 #: Trace clocks that are printk's own.
 _PRINTK: Final = frozenset({"local", "global", "perf"})
 #: Where its clock is not known, dmesg's times are believed so far from the recording's events.
@@ -80,19 +77,15 @@ class Extent:
 class Overlaps:
     """Lets calls through whose range, modulo 2^64, meets [low, high)."""
 
-    names: tuple[str, ...] = ("start", "end", "flags")
+    names = overlap.NAMES
 
     def __init__(self, low: int, high: int) -> None:
-        self._low, self._size = np.uint64(low & MASK), np.uint64(min(high - low, MASK))
+        self._low, self._high = low, high
 
     def mask(self, columns: dict[str, NDArray[Any]], table: SpanTable) -> Bool:
-        """Return which spans those are: bool[n]."""
-        start, end = columns["start"], columns["end"]
-        both = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
-        meets: Bool = (self._low - start < end - start) | (start - self._low < self._size)
-        known: Bool = (columns["flags"] & both) == both
-        found: Bool = meets & known & (start != end)
-        return found
+        """Return which spans those are: bool[n]; an empty range is nowhere."""
+        empty: Bool = columns["start"] == columns["end"]
+        return overlap.overlaps(columns, self._low, self._high) & ~empty
 
 
 def find(text: str, extent: Extent, table: SpanTable) -> Place:
@@ -110,9 +103,9 @@ def find(text: str, extent: Extent, table: SpanTable) -> Place:
         return _dmesg(int(match[1]) * 10**9 + int(match[2]) * 1000, extent)
     length = extent.last_ns - extent.first_ns
     if match := _PERCENT.fullmatch(typed):
-        return _since(_scaled(match[1], length, 100), length, extent.first_ns)
+        return _since(scaled(match[1], length, 100), length, extent.first_ns)
     if match := _TIME.fullmatch(typed):
-        return _since(_scaled(match[1], _UNITS[match[2]], 1), length, extent.first_ns)
+        return _since(scaled(match[1], TIME_UNITS[match[2] or "s"]), length, extent.first_ns)
     return _memory(typed, extent, table)
 
 
@@ -154,18 +147,17 @@ def _stamp(ns: int) -> str:
 def _memory(typed: str, extent: Extent, table: SpanTable) -> Place:
     if match := _PFN.fullmatch(typed):
         first = _number(match[1])
-        low, high = _pages(first, first + 1, extent.window)
+        low, high = _pages(first, extent.window)
         what = f"the struct page of pfn {first:#x}"
     elif match := _PHYS.fullmatch(typed):
         number = match[1]
         if number.startswith("0x"):
-            phys = int(number, 16) << _SIZES[match[2]]
+            phys = int(number, 16) << SIZES[match[2]]
         else:
-            phys = _scaled(number, 1 << _SIZES[match[2]], 1)
+            phys = scaled(number, 1 << SIZES[match[2]])
         if phys > MASK:
             raise GotoError(f"{printable(typed)}: a physical address has 64 bits")
-        pfn = _window(extent.window).phys_to_pfn(phys)
-        low, high = _pages(pfn, pfn + 1, extent.window)
+        low, high = _pages(_pfn_of(phys, extent.window), extent.window)
         what = f"the struct page of physical {phys:#x}"
     elif match := _ADDRESS.fullmatch(typed):
         low = int(match[1], 16)
@@ -181,32 +173,26 @@ def _memory(typed: str, extent: Extent, table: SpanTable) -> Place:
     return Place(row=int(table.take(np.array([position]), ("row",))["row"][0]))
 
 
-def _pages(first: int, end: int, window: Window | None) -> tuple[int, int]:
-    """Return the range of the struct pages of the frames [first, end), its start modulo 2^64."""
-    known = _window(window)
-    low = known.pfn_to_page(first)
-    return low, low + (end - first) * (known.struct_page or 0)
-
-
-def _window(window: Window | None) -> Window:
-    """Return the window, if frames have addresses with it."""
-    if window is None:
-        raise GotoError("the window is not known, so that frames have no addresses: type one")
+def _pages(pfn: int, window: Window | None) -> tuple[int, int]:
     try:
-        window.pfn_to_page(0)
+        return overlap.struct_pages(pfn, pfn + 1, window)
     except WindowError as error:
-        raise GotoError(f"{error}, so that frames have no addresses: type one") from None
-    return window
+        raise _no_address(error) from None
+
+
+def _pfn_of(phys: int, window: Window | None) -> int:
+    try:
+        return 0 if window is None else window.phys_to_pfn(phys)
+    except WindowError as error:
+        raise _no_address(error) from None
+
+
+def _no_address(error: WindowError) -> GotoError:
+    return GotoError(f"{error}, so that frames have no addresses: type one")
 
 
 def _number(text: str) -> int:
-    if not _NUMBER.fullmatch(text) or (value := int(text, 0 if "x" in text else 10)) > MASK:
+    value = integer(text)
+    if value is None or value > MASK:
         raise GotoError(f"'{printable(text)}' is no number of 64 bits")
     return value
-
-
-def _scaled(decimal: str, factor: int, divisor: int) -> int:
-    """Return a decimal number times ``factor`` / ``divisor``, exactly, rounded down."""
-    whole, _, rest = decimal.partition(".")
-    shift: int = 10 ** len(rest)
-    return int(whole + rest) * factor // (divisor * shift)
