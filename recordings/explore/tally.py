@@ -109,11 +109,19 @@ class Tally:
     def snapshot(self, upto: int | None = None) -> Snapshot:
         """Return the numbers; with ``upto`` those of what begins before that event.
 
-        The bins of time are those of the whole recording. How long a call took counts with its
+        The bins of time are those of the whole recording, and at its end so is what is still mapped
+        outside of the window. How long a call took counts with its
         entry, so it may end later.
         """
         if upto is None or (position := self._table.before(upto)) >= self._size:
-            return self._made(self._sums, self._ranges, self._size)
+            made, held = self._made(self._sums, self._ranges, self._size), self._whole.pairing
+            # What one task maps another may free: whether a range is held, no filter can tell.
+            pairing = replace(
+                made.pairing,
+                held_outside=held.held_outside,
+                held_outside_bytes=held.held_outside_bytes,
+            )
+            return replace(made, pairing=pairing)
         moment = min(position // self._table.block // self._stride, len(self._moments) - 1)
         sums = self._moments[moment]
         for first, stop in self._stretches(moment * self._stride * self._table.block, position):

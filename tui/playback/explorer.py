@@ -13,7 +13,7 @@ from recordings.explore.filter import Facts, Filter, FilterError
 from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
 from recordings.explore.span_table import SpanTable
-from recordings.explore.tally import Tally
+from recordings.explore.tally import Passed, Tally
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Snapshot
 
@@ -42,7 +42,7 @@ class Explorer:
         self._error = ""
         self._filter = Filter()
         self._matches = Matches(table, Everything())
-        self._numbers: Snapshot | None = None
+        self._numbers: tuple[Tally, Snapshot] | None = None  # of the matches
         self._listed: Listed | None = None
 
     @property
@@ -86,8 +86,15 @@ class Explorer:
                 tally = Tally(self._matches, whole, self._header.machine)
                 while tally.advance():
                     pass
-                self._numbers = tally.snapshot()
-        return self._numbers
+                self._numbers = tally, tally.snapshot()
+        return self._numbers[1]
+
+    def passed(self, row: int) -> Passed | None:
+        """Return what matches and begins before an event; ``None``: without a filter.
+
+        Of the matches that ``snapshot`` counted last.
+        """
+        return self._numbers[0].passed(row) if self._filter and self._numbers else None
 
     def listed(self, total: int) -> Listed:
         """Return what is listed; ``total``: calls there are."""

@@ -211,14 +211,16 @@ class LivePlayer:
         """Return the numbers of what has come, or the frozen ones, and where the position is."""
         capture, now, shown = self.capture, self._clock(), self._take()
         out, moment = capture.out, self._moment
-        passed = Passed(shown.populate + shown.free, shown.hits, shown.warnings)
+        numbers = self._explorer.snapshot(shown)
+        passed = Passed(numbers.populate + numbers.free, numbers.hits, numbers.warnings)
         arrived: tuple[int, int] | None = None
         if moment is not None:
-            passed = Passed(*self._told.counts(moment.row))
+            matching = self._explorer.passed(moment.row)
+            passed = matching or Passed(*self._told.counts(moment.row))
             events, hits = capture.counts()
             arrived = events - moment.events, hits - moment.hits
         return PlayerView(
-            snapshot=self._explorer.snapshot(shown),
+            snapshot=numbers,
             read=1.0,
             row=shown.events if moment is None else moment.row,
             rows=shown.events,

@@ -262,9 +262,11 @@ class Replay:
         self._carry = 0.0
 
     def _count(self) -> Passed | None:
-        """Count what has passed: from the piece read before the position on."""
+        """Count what has passed of what is listed: from the piece read before the position on."""
         if self.row > self._read[-1][0]:
             return None
+        if (matching := self.explorer.passed(self.row)) is not None:
+            return matching
         if self._passed is None or self._passed[0] != self.row:
             row, before = self._read[bisect_right(self._read, self.row, key=lambda at: at[0]) - 1]
             more = self.timeline.between(row, self.row)

@@ -5,22 +5,22 @@ It takes no room while there is nothing to say.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 from textual.suggester import Suggester
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from recordings.wording.escape import printable
 from tui.playback.view import PlayerView
 from tui.widgets import words
+from tui.widgets.line_input import LineInput
 from tui.widgets.panel import MUTED, content, line
 
 #: Characters of a filter at most: what is pasted beyond is left out.
 LONGEST = 1000
+PROMPT = "comm:rmmod regime:above took>1ms !site:mmu.c   (→ completes, enter)"
 
 
 class Completions(Suggester):
@@ -39,10 +39,6 @@ class Completions(Suggester):
 class FilterLine(Vertical):
     """One line: the filter as it is, or the box where it is typed."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Leave the filter as it was", show=False)
-    ]
-
     class Typed(Message):
         """A filter was typed."""
 
@@ -54,47 +50,38 @@ class FilterLine(Vertical):
         super().__init__(id=id)
         self._complete = complete
         self._shown = ("", 0, 0, "")  # the filter, calls that match, all, why it is none
-        self._text = ""
+        self._typed = ""  # last, whether it was a filter or not
 
     def compose(self) -> ComposeResult:
         """Yield both, of which one shows."""
         yield Static(id="filter-state")
-        box = Input(
-            placeholder="comm:rmmod regime:above took>1ms !site:mmu.c   (→ completes, enter)",
-            suggester=Completions(self._complete),
-            max_length=LONGEST,
-            compact=True,
-            id="filter-box",
-        )
-        box.display = False
+        box = LineInput(id="filter-box")
+        box.suggester = Completions(self._complete)
         yield box
 
     @property
     def typing(self) -> bool:
         """Whether somebody is typing a filter."""
-        return bool(self.query_one(Input).display)
+        return self.query_one(LineInput).asked
 
     def begin(self) -> None:
-        """Let a filter be typed, beginning with the present one."""
-        box = self.query_one(Input)
-        box.value = self._text
-        box.display = True
+        """Let a filter be typed, beginning with the present one, or with what was none."""
+        text, _, _, error = self._shown
+        box = self.query_one(LineInput)
+        box.ask(PROMPT, self._take, most=LONGEST)
+        box.value = self._typed if error else text
+        box.select_all()
         self.query_one("#filter-state").display = False
         self.display = True
-        box.focus()
 
-    def action_leave(self) -> None:
-        """End typing."""
-        self.query_one(Input).display = False
+    def _take(self, text: str) -> None:
+        self._typed = text.strip()
+        self.post_message(self.Typed(self._typed))
+
+    def on_line_input_closed(self) -> None:
+        """Show the filter as it is."""
         self.query_one("#filter-state").display = True
         self._draw()
-        self.screen.focus_next()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Send what was typed."""
-        event.stop()
-        self.action_leave()
-        self.post_message(self.Typed(event.value.strip()))
 
     def show(self, view: PlayerView) -> None:
         """Take a view: its filter."""
@@ -102,7 +89,6 @@ class FilterLine(Vertical):
         shown = (listed.filter, listed.matching, listed.total, listed.error)
         if shown != self._shown:
             self._shown = shown
-            self._text = listed.filter
             if not self.typing:
                 self._draw()
 

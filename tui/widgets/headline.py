@@ -43,6 +43,7 @@ class Facts:
     final: bool
     error: str
     live: bool = False
+    filtered: bool = False  # the numbers are those of what matches a filter
 
 
 def machine_facts(header: Header) -> list[str]:
@@ -129,6 +130,7 @@ class Headline(Panel[Facts]):
             view.final,
             self._error or (live.failure if live else ""),
             live is not None,
+            bool(view.listed.filter),
         )
 
     def redraw(self) -> None:
@@ -145,15 +147,12 @@ class Headline(Panel[Facts]):
         name, colour = facts.word
         badge = f" {name} "
         indent = len(badge) + 1 if width >= WIDE else 7
-        waiting = facts.live and not facts.final and not snapshot.events
-        told = (
-            [Part(0, (WAITING,), "bold")]
-            if waiting
-            else [
-                counted(snapshot, final=facts.final),
-                *who(snapshot),
-            ]
-        )
+        if facts.live and not facts.final and not snapshot.events:
+            told = [Part(0, (WAITING,), "bold")]
+        elif self._matchless(facts):
+            told = [Part(0, ("no call matches the filter", "no call matches"), "bold")]
+        else:
+            told = [counted(snapshot, final=facts.final), *who(snapshot)]
         kernel = machine_facts(self._header)
         window_told = window_facts(window) if window is not None else []
         lines = []
@@ -163,7 +162,7 @@ class Headline(Panel[Facts]):
         first, kernel_left = _beside(fit(told, room), kernel, room, 2)
         lines.append(((badge, f"bold reverse {colour}"), (" ", ""), *first))
         room = width - indent
-        lines.append(((f"{'COST':<{indent}}", MUTED), *fit(cost(snapshot), room)))
+        lines.append(((f"{'COST':<{indent}}", MUTED), *fit(self._cost(facts), room)))
         placed, window_left = _beside(
             fit(self._where(facts), room),
             window_told and [f"window {window_told[0]}", *window_told[1:3]],
@@ -185,7 +184,16 @@ class Headline(Panel[Facts]):
         lines += [line((caveat, MUTED)) for caveat in caveats[1:]]
         return lines[:height]
 
+    @staticmethod
+    def _matchless(facts: Facts) -> bool:
+        return facts.filtered and not facts.snapshot.populate + facts.snapshot.free
+
+    def _cost(self, facts: Facts) -> list[Part]:
+        return [Part(0, ("-",), MUTED)] if self._matchless(facts) else cost(facts.snapshot)
+
     def _where(self, facts: Facts) -> list[Part]:
+        if self._matchless(facts):
+            return [Part(0, ("-",), MUTED)]
         return where(
             facts.snapshot,
             self._header.machine.window,

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One line to type in, above the bar at the bottom: out of sight until something is asked."""
+"""One line to type in, out of sight until something is asked."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.widgets import Input
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ class LineInput(Input):
     """Asks for one line at a time; what had the focus gets it back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "close", show=False)]
+
+    class Closed(Message):
+        """The line is out of sight again."""
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         super().__init__(id=id, compact=True, select_on_focus=False)
@@ -30,11 +34,17 @@ class LineInput(Input):
         self.add_class("-asked")
         self.focus()
 
+    @property
+    def asked(self) -> bool:
+        """Whether it waits for a line."""
+        return self.has_class("-asked")
+
     def action_close(self) -> None:
         """Hide, and forget what was asked."""
         self._then = None
         self.remove_class("-asked")
         self.screen.set_focus(self._focused_before)
+        self.post_message(self.Closed())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Give the line away."""

@@ -175,14 +175,17 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
             self.post_message(self.Chosen(self, row))
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the click is; choose it if it is there already."""
+        """Put the cursor where the click is; choose it if somebody has put it there already."""
         at = self._top + event.y - self.gutter.top - 1
         if event.y - self.gutter.top < 1 or not 0 <= at < len(self._rows):
             return
-        if at == self.index:
+        key = self._key(self._rows[at])
+        if key == self._cursor:
             self.action_choose()
-        else:
-            self.action_move(at - self.index)
+            return
+        self._cursor = key
+        self._clamp(at)
+        self.refresh()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Move on."""

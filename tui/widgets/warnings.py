@@ -20,6 +20,7 @@ class Facts:
     silent: int
     suppressed: int
     sites: tuple[SiteCount, ...]
+    filtered: bool
 
 
 class WarningsPanel(Panel[Facts]):
@@ -37,12 +38,13 @@ class WarningsPanel(Panel[Facts]):
             snapshot.silent,
             snapshot.suppressed,
             snapshot.sites,
+            bool(view.listed.filter),
         )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return site, count, total time and time per WARN, as columns that fit."""
         if not facts.warnings:
-            lines = [line(("no WARN fired", MUTED))]
+            lines = [line(("no WARN matches" if facts.filtered else "no WARN fired", MUTED))]
             if facts.would_warn:
                 lines.append(line((f"{words.count(facts.would_warn)} calls match its test", MUTED)))
             if facts.silent:

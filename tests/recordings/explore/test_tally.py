@@ -114,6 +114,7 @@ def test_the_storms_removal_alone(captures):
     assert (gone.events, gone.verdict, gone.losses) == (whole.events, whole.verdict, whole.losses)
     come = tallied(table, Comm("insmod"), whole, Machine(window=window)).snapshot()
     assert (come.populate, come.derived, come.free, come.warnings) == (128, 128, 0, 128)
+    assert come.pairing.held_outside == 0  # all were freed, by a task that does not match
     assert come.warn_ns == sum(warns[:128])  # inside add_pages: the calls are derived
     assert set(come.timings) == {Kind.MEMREMAP, Kind.ADD_PAGES, Kind.WARN}
     populated = tallied(table, Populate(), whole, Machine(window=window)).snapshot()

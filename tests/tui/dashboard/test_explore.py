@@ -192,3 +192,50 @@ async def test_names_from_the_kernel_are_escaped_in_tree_and_filter(make):
         assert all(
             column.cell(row)[0].isprintable() for row in tree.rows for column in tree._columns
         )
+
+
+async def test_what_has_passed_is_of_the_matches(recorded):
+    async with running(recorded, *typed("kind:free"), "home") as (app, pilot):
+        await press(app, pilot, *["o"] * 2)  # the second operation frees: nothing has yet
+        assert app.view.row > 1
+        assert (app.view.passed.calls, app.view.passed.hits, app.view.passed.warnings) == (0, 0, 0)
+        await press(app, pilot, "n", "n", "n")
+        assert app.view.passed.calls == 3
+        await press(app, pilot, "end")
+        assert app.view.passed.hits == 128
+
+
+async def test_where_nothing_matches_that_is_what_is_said(recorded):
+    async with running(recorded, *typed("regime:inside")) as (app, _):
+        shown = screen_text(app)
+        assert "no call matches" in shown
+        assert "no populate or free call" not in shown
+        assert "no WARN fired" not in shown
+
+
+async def test_a_filter_that_is_none_can_be_corrected(recorded):
+    async with running(recorded, *typed("took:long"), "slash") as (app, _):
+        assert app.dashboard.query_one("#filter-box").value == "took:long"
+
+
+@pytest.mark.parametrize("leave", ["enter", "escape"])
+async def test_what_had_the_focus_gets_it_back(recorded, leave):
+    async with running(recorded) as (app, pilot):
+        for widget in (SpanTree, CallsTable):
+            app.dashboard.query_one(widget).focus()
+            await press(app, pilot, "slash", leave)
+            assert isinstance(app.focused, widget)
+
+
+@pytest.mark.parametrize("widget", [SpanTree, CallsTable])
+async def test_a_first_click_only_selects_and_a_second_opens(recorded, widget):
+    async with running(recorded) as (app, pilot):
+        await pilot.click(widget, offset=(6, 2))
+        await settle(app, pilot)
+        assert app.screen is app.dashboard
+        assert len(app.dashboard.query_one(SpanTree).rows) == 2
+        await pilot.click(widget, offset=(6, 2))
+        await settle(app, pilot)
+        opened = len(app.dashboard.query_one(SpanTree).rows) > 2
+        assert opened is (widget is SpanTree)
+        assert isinstance(app.screen, ExplainScreen) is (widget is CallsTable)
