@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar, overload
 
 import numpy as np
 
+from recordings.explore.bits import Bits
 from recordings.explore.matches import By, Matches, is_call, ordered
 from recordings.explore.span import Span
 from recordings.explore.span_table import Flag
@@ -135,14 +136,21 @@ class Branch:
 class Tree(Paged[Branch]):
     """The operations with a match, and what is in those that are open. A key is a position.
 
-    Order: that of the calls' list, also among those inside one. What matches no filter is left out
-    where it is a call, and so is what is inside of it.
+    Order: that of the calls' list, also among those inside one. Calls that do not match are left
+    out, and so is what holds only such. The numbers of a line are those of its span, all of it.
     """
 
     def __init__(
-        self, matches: Matches, lock: RLock, by: By, opened: frozenset[int] = frozenset()
+        self,
+        matches: Matches,
+        lock: RLock,
+        by: By,
+        *,
+        around: Bits | None = None,
+        opened: frozenset[int] = frozenset(),
     ) -> None:
         self._matches, self._lock, self._by = matches, lock, by
+        self._around = around  # what holds a match; ``None``: whatever holds a call does
         self._opened = opened
         with lock:
             roots = matches.operations()
@@ -154,7 +162,7 @@ class Tree(Paged[Branch]):
 
     def with_open(self, opened: frozenset[int]) -> "Tree":
         """Return the same with other branches open."""
-        return Tree(self._matches, self._lock, self._by, opened)
+        return Tree(self._matches, self._lock, self._by, around=self._around, opened=opened)
 
     def find(self, key: Hashable) -> int | None:
         """Return the place of the span at this position of the table."""
@@ -183,8 +191,11 @@ class Tree(Paged[Branch]):
     def _inside(self, position: int) -> I64:
         with self._lock:
             inside = self._matches.table.children(position)
-            kind = self._matches.table.take(inside, ("kind",))["kind"]
-            return inside[~is_call(kind) | self._matches.calls.has(inside)]
+            columns = self._matches.table.take(inside, ("kind", "calls"))
+            left_out = is_call(columns["kind"]) & ~self._matches.calls.has(inside)
+            if self._around is not None:
+                left_out |= (columns["calls"] > 0) & ~self._around.has(inside)
+            return inside[~left_out]
 
     def _load(self, start: int, stop: int) -> list[Branch]:
         first = int(self._starts.searchsorted(start, side="right")) - 1

@@ -73,8 +73,8 @@ class Tally:
         self._blocks = -(-self._size // self._table.block)
         self._stride = max(1, -(-self._blocks // kept))
         self._marked = 0  # blocks whose calls have marked what they are in
-        self._around = Bits()  # spans that a matching call is inside of
-        self._around.grow(self._size)
+        self.around = Bits()  # spans that a matching call is inside of
+        self.around.grow(self._size)
         self._matched = Bits()
         self._matched.grow(self._size)
         self._passed = [Passed()]  # by block: before it
@@ -146,10 +146,10 @@ class Tally:
         if not len(calls):
             return
         columns = self._table.read(first, stop, ("parent", "owner"))
-        self._around.add(_distinct(columns["owner"][calls]))
+        self.around.add(_distinct(columns["owner"][calls]))
         inside = _distinct(columns["parent"][calls])
         while len(inside):  # once for each level of nesting at most
-            self._around.add(inside)
+            self.around.add(inside)
             inside = _distinct(self._of(inside, first, columns, "parent"))
 
     def _count(self, first: int, stop: int) -> None:
@@ -174,13 +174,13 @@ class Tally:
         """Return which spans of a block match."""
         matched = self._matches.let.between(first, stop).copy()
         around = columns["calls"] > 0
-        matched[around] = self._around.between(first, stop)[around]
+        matched[around] = self.around.between(first, stop)[around]
         warns = np.flatnonzero((columns["kind"] == Kind.WARN) & (columns["parent"] >= 0))
         parent = columns["parent"][warns]
         call = is_call(self._of(parent, first, columns, "kind"))
         matched[warns[call]] = self._matches.calls.has(parent[call])
         around = self._of(parent, first, columns, "calls") > 0
-        matched[warns[around]] = self._around.has(parent[around])
+        matched[warns[around]] = self.around.has(parent[around])
         return matched
 
     def _of(

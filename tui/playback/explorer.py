@@ -100,7 +100,8 @@ class Explorer:
         """Return what is listed; ``total``: calls there are."""
         if self._listed is None or self._listed.total != total:
             calls = Calls(self._matches, self._lock, self._header.machine.layout, self._by)
-            tree = Tree(self._matches, self._lock, self._by)
+            around = self._numbers[0].around if self._numbers else None
+            tree = Tree(self._matches, self._lock, self._by, around=around)
             self._listed = Listed(
                 calls, tree, self._by, self._filter.text, len(calls), total, self._error
             )

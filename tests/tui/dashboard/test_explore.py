@@ -8,6 +8,8 @@ import lzma
 import re
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from recordings.format.reader import open_recording
@@ -239,3 +241,19 @@ async def test_a_first_click_only_selects_and_a_second_opens(recorded, widget):
         opened = len(app.dashboard.query_one(SpanTree).rows) > 2
         assert opened is (widget is SpanTree)
         assert isinstance(app.screen, ExplainScreen) is (widget is CallsTable)
+
+
+async def test_only_sections_with_a_match_are_in_the_tree(recorded):
+    calls = pa.Table.from_batches([batch.events for batch in recorded.batches()])
+    begun = calls.filter(pc.equal(calls["phase"].cast("string"), "entry"))
+    rows = begun.filter(pc.equal(begun["kind"].cast("string"), "populate"))["start"].to_pylist()
+    wanted = rows[5]
+    text = f"addr:0x{wanted:x}..0x{wanted + 1:x} kind:populate"
+    async with running(recorded, *typed(text)) as (app, pilot):
+        tree = app.dashboard.query_one(SpanTree)
+        tree.focus()
+        await press(app, pilot, "enter", "down", "enter", "down", "enter")
+        spans = [row.span for row in tree.rows]
+        kinds = [span.kind.label for span in spans]
+        assert kinds == ["memremap", "add_pages", "section_add", "populate"]
+        assert spans[-1].start == wanted
