@@ -32,8 +32,9 @@ from textual.widgets import DataTable
 from benchmarks.grow import grow
 from recordings.format.reader import Recording, open_recording
 from recordings.samples import sample_path
-from tui.dashboard.app import ReplayApp, ViewPublished
-from tui.dashboard.app import __file__ as style_of
+from tui.dashboard.app import ReplayApp
+from tui.dashboard.scope_app import ViewPublished
+from tui.dashboard.scope_app import __file__ as style_of
 from tui.playback.player import Player, Replay
 from tui.playback.view import PlayerView
 

@@ -20,12 +20,11 @@ from recordings.explore.filler import Filler
 from recordings.explore.span_table import SpanTable
 from tui.capturing import session
 from tui.capturing.signals import Signals
-from tui.dashboard.app import COMMON_KEYS, SEEK, ScopeApp
+from tui.dashboard.scope_app import COMMON_KEYS, ScopeApp
 from tui.dashboard.terminal import HungUp, ending_signals_give_back
 from tui.playback.live_player import Command, LivePlayer
 from tui.screens.help import LIVE_KEYS
 from tui.streams import say
-from tui.widgets.asked import SeekWanted
 
 _PAST_KEYS = Binding.Group("past", compact=True)
 
@@ -87,18 +86,6 @@ class LiveApp(ScopeApp):
     def action_pause(self) -> None:
         """Freeze the view, or resume it."""
         self.send(LivePlayer.toggle)
-
-    def action_do(self, command: str) -> None:
-        """Send the player a command without arguments."""
-        self.send(getattr(LivePlayer, command))
-
-    def action_seek(self, steps: float) -> None:
-        """Go back or forward in time."""
-        self.send(lambda player: player.seek_by(steps * SEEK))
-
-    def on_seek_wanted(self, message: SeekWanted) -> None:
-        """Go to the moment that was clicked."""
-        self.send(lambda player: player.seek_time(message.time_ns))
 
     def on_hung_up(self, _: HungUp) -> None:
         """End the capture as SIGHUP would (the base class's handler leaves)."""

@@ -17,7 +17,8 @@ from recordings.format.header import Header
 from recordings.format.reader import Recording, RecordingError, open_recording
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import MACHINE, storm_rows
-from tui.dashboard.app import EXIT_ERROR, EXIT_HUNG_UP, ReplayApp
+from tui.dashboard.app import ReplayApp
+from tui.dashboard.scope_app import EXIT_ERROR, EXIT_HUNG_UP
 from tui.dashboard.terminal import HungUp
 from tui.dashboard.themes import DARK, LIGHT
 from tui.playback.player import MAX_SPEED

@@ -3,7 +3,7 @@
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from tui.dashboard.app import ScopeApp
+from tui.dashboard.scope_app import ScopeApp
 from tui.dashboard.terminal import TerminalDriver
 
 
