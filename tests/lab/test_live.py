@@ -19,9 +19,9 @@ def test_the_screen_has_the_right_counts(live: Boot) -> None:
     assert "0xfffffffe00000000 - 0xffffffff00000000" in before
     assert "OUT OF RANGE" not in before
     assert "OUT OF RANGE" in after
-    assert "256 of 256 calls so far outside" in after
-    assert "arch/arm64/mm/mmu.c:1222       128" in after
-    assert "arch/arm64/mm/mmu.c:1268       128" in after
+    assert "256 of 256 calls so far outside the window" in after
+    assert "arch/arm64/mm/mmu.c:1222   128" in after
+    assert "arch/arm64/mm/mmu.c:1268   128" in after
 
 
 def test_it_recorded_what_it_showed(live: Boot) -> None:

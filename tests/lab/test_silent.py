@@ -115,7 +115,7 @@ def test_the_screen_shows_it(booted: tuple[Cpu, Boot]) -> None:
     before, after = boot.text("live-before.screen"), boot.text("live-after.screen")
     assert ("no WARN below physical 0x40000000" in before) is not bool(cpu.warns)
     assert "OUT OF RANGE" in after
-    assert "2 of 2 calls so far outside" in after
+    assert "2 of 2 calls so far outside the window, all below" in after
     assert ("all silent" in after) is not bool(cpu.warns)
     assert boot.exit_code("live") == 1
     left_nothing(boot, "live")
