@@ -35,6 +35,7 @@ from recordings.samples import sample_path
 from tui.dashboard.app import ReplayApp
 from tui.dashboard.scope_app import ViewPublished
 from tui.dashboard.scope_app import __file__ as style_of
+from tui.dashboard.terminal import TerminalDriver
 from tui.playback.player import Player, Replay
 from tui.playback.view import PlayerView
 
@@ -50,13 +51,17 @@ class Measured:
         self.ticks: list[float] = []  # seconds
         self.bytes = 0
         self.frames: dict[str, float] = {}  # seconds from the start of the process
-        inner = LinuxDriver.write
+        for kind in (LinuxDriver, TerminalDriver):  # the peer's, and ours, which has its own
+            self._count_bytes(kind)
+
+    def _count_bytes(self, kind: type[LinuxDriver]) -> None:
+        inner = kind.write
 
         def write(driver: LinuxDriver, data: str) -> None:
             self.bytes += len(data.encode())
             inner(driver, data)
 
-        setattr(LinuxDriver, "write", write)  # noqa: B010
+        setattr(kind, "write", write)  # noqa: B010
 
     def painted(self, began: float, view: PlayerView) -> None:
         """A view that came at ``began`` is on the screen."""
@@ -135,6 +140,8 @@ def child(what: str, path: Path, speed: float, seconds: float, out: Path) -> Non
             time.sleep(seconds)
             lasted = time.perf_counter() - began
             found["cpu"] = 100 * (time.process_time() - cpu) / lasted
+            if measured.bytes == sent:
+                raise RuntimeError("nothing was counted on its way to the terminal")
             found["bytes"] = (measured.bytes - sent) / lasted
             played = sorted(measured.ticks[ticks:]) or [0.0]
             found["views"] = len(played) / lasted
