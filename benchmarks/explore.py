@@ -74,7 +74,8 @@ def indexed(recording: Recording) -> Index:
 
 def tallied(matches: Matches, index: Index, recording: Recording) -> Tally:
     """Count matches."""
-    tally = Tally(matches, index.snapshot(), recording.header.machine)
+    tally = Tally(matches, recording.header.machine)
+    tally.refresh(index.snapshot())
     while tally.advance():
         pass
     return tally

@@ -154,7 +154,8 @@ class Tree(Paged[Branch]):
         self._opened = opened
         with lock:
             roots = matches.operations()
-            size, known = matches.size, (id(matches), matches.size, by, opened)
+            size, whole = matches.size, around is not None
+            known = (id(matches), size, len(matches), by, opened, whole)
         self.roots = len(roots)
         self._parts = list(self._flat(self._sorted(roots), 0)) if size else []
         self._starts = np.cumsum([0, *(len(part) for part, _ in self._parts)])

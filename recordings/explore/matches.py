@@ -65,7 +65,8 @@ class Matches:
         self.let = Bits()  # every span that the filter lets through
         self.calls = Bits()  # of these, the populate and free calls: the matches
         self.size = 0  # of the table when it was last looked at
-        self._seen: list[tuple[int, int]] = []  # by block: its version, and its end then
+        #: By block: its version when it was last looked at, and its end then.
+        self.seen: list[tuple[int, int]] = []
         self._before = np.zeros(1, np.int64)  # matches before each block
         self._order: tuple[By, I64] | None = None
         self.update()
@@ -84,17 +85,17 @@ class Matches:
             first = number * table.block
             stop = min(first + table.block, size)
             seen = table.columns.version(number), stop
-            if number == len(self._seen):
-                self._seen.append((-1, 0))
+            if number == len(self.seen):
+                self.seen.append((-1, 0))
                 counts.append(0)
-            elif self._seen[number] == seen:
+            elif self.seen[number] == seen:
                 continue
             columns = table.read(first, stop, names)
             let = self.filter.mask(columns, table)
             calls = let & is_call(columns["kind"])
             self.let.put(first, let)
             self.calls.put(first, calls)
-            self._seen[number], counts[number] = seen, int(np.count_nonzero(calls))
+            self.seen[number], counts[number] = seen, int(np.count_nonzero(calls))
             changed = True
         self.size = size
         if changed:

@@ -11,14 +11,13 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.explore.matches import is_call
 from recordings.explore.span_table import Flag
 from recordings.ledger.columns import I64, U64, Bool
 from recordings.ledger.histogram import Histogram, exact_sums
 from recordings.ledger.operation_totals import ADDS, REMOVES
 from recordings.ledger.operation_totals import LISTED as TASKS
 from recordings.ledger.operations import LISTED
-from recordings.ledger.series import TimeBins
+from recordings.ledger.series import TIMED, TimeBins
 from recordings.ledger.snapshot import OperationTotal, SiteCount
 from recordings.ledger.warn_sites import SITES
 from tracers.events import Kind, Source
@@ -32,6 +31,8 @@ COLUMNS: Final = (
 _KINDS: Final = len(Kind)
 _PLACES: Final = SITES + 1
 _TOP: Final = np.uint64((1 << 64) - 1)
+_HOTPLUG: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+_NO_ROWS: Final[I64] = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,14 @@ class KindSums:
         return cls(counts, counts, times, times, times, times)
 
     def added(
-        self, columns: dict[str, NDArray[Any]], begun: I64, warns: I64, ended: I64
+        self, columns: dict[str, NDArray[Any]], begun: I64, warns: I64, over: dict[Kind, I64]
     ) -> "KindSums":
-        """Return them with the matching spans of a stretch, given by rows of it."""
+        """Return them with the matching spans of a stretch, given by rows; ``over``: ended ones."""
         kind, owner, duration = (columns[name] for name in ("kind", "owner_kind", "duration"))
-        over = warns[columns["end_row"][warns] >= 0]
-        hotplug = (kind[ended] == Kind.ADD_PAGES) | (kind[ended] == Kind.REMOVE_PAGES)
-        inner = np.setdiff1d(ended[hotplug], begun, assume_unique=True)
-        warn_low, warn_high = exact_sums(owner[over].astype(np.int64), duration[over], _KINDS)
+        ended = over.get(Kind.WARN, _NO_ROWS)
+        hotplug = np.concatenate([over.get(one, _NO_ROWS) for one in _HOTPLUG])
+        inner = np.setdiff1d(hotplug, begun, assume_unique=True)
+        warn_low, warn_high = exact_sums(owner[ended].astype(np.int64), duration[ended], _KINDS)
         low, high = exact_sums(owner[inner].astype(np.int64), duration[inner], _KINDS)
         return KindSums(
             self.operations + np.bincount(kind[begun], minlength=_KINDS),
@@ -173,6 +174,15 @@ class TaskList:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """What matches and begins before a position of the recording."""
+
+    calls: int = 0
+    hits: int = 0
+    warnings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Sums:
     """Numbers of the spans that match."""
 
@@ -217,37 +227,63 @@ class Sums:
             tasks=TaskList(),
         )
 
-    def added(self, columns: dict[str, NDArray[Any]], first: int, matched: Bool) -> "Sums":
-        """Return these with the matching spans of a stretch that begins at position ``first``."""
+    @property
+    def passed(self) -> Passed:
+        """How many calls, hits and WARNs these are."""
+        out = hits(np.arange(len(REGIMES), dtype=np.uint8))
+        return Passed(
+            self.populate + self.free, int(self.regimes[out].sum()), int(self.sites.sum())
+        )
+
+    def covering(self, first_ns: int | None, last_ns: int | None) -> "Sums":
+        """Return these with room in the bins of time for more."""
+        if first_ns is None or last_ns is None:
+            return self
+        series = self.series.copy()
+        series.cover(first_ns, last_ns)
+        return replace(self, series=series)
+
+    def added(self, columns: dict[str, NDArray[Any]], positions: I64) -> "Sums":
+        """Return these with the spans at ascending ``positions``: with all of a stretch that match.
+
+        The bins of time must cover them.
+        """
         kind = columns["kind"]
-        calls = np.flatnonzero(matched & is_call(kind))
-        warns = np.flatnonzero(matched & (kind == Kind.WARN))
-        ended = np.flatnonzero(matched & (columns["end_row"] >= 0))
-        begun = np.flatnonzero(matched & (columns["owner"] == first + np.arange(len(kind))))
+        of = _by_kind(kind)
+        over = {one: at[columns["end_row"][at] >= 0] for one, at in of.items()}
+        populate, free, warns, warned = (
+            each.get(one, _NO_ROWS)
+            for each, one in (
+                (of, Kind.POPULATE),
+                (of, Kind.FREE),
+                (of, Kind.WARN),
+                (over, Kind.WARN),
+            )
+        )
+        calls = np.concatenate((populate, free)) if len(free) else populate
+        begun = np.flatnonzero(columns["owner"] == positions)
         regime = columns["regime"][calls]
         out = calls[hits(regime)]
-        free = int(np.count_nonzero(kind[calls] == Kind.FREE))
         site = columns["site"][warns].astype(np.int64)
-        over = warns[columns["end_row"][warns] >= 0]
-        over_site = columns["site"][over].astype(np.int64)
-        low, high = exact_sums(over_site, columns["duration"][over], _PLACES)
+        over_site = columns["site"][warned].astype(np.int64)
+        low, high = exact_sums(over_site, columns["duration"][warned], _PLACES)
         return replace(
             self,
-            populate=self.populate + len(calls) - free,
-            free=self.free + free,
+            populate=self.populate + len(populate),
+            free=self.free + len(free),
             derived=self.derived
             + int(np.count_nonzero(columns["source"][calls] == Source.DERIVED)),
             silent=self.silent + int(np.count_nonzero(columns["flags"][out] & Flag.SILENT)),
             regimes=self.regimes + np.bincount(regime, minlength=len(REGIMES)),
-            timings=self._timed(kind, columns["duration"], ended),
+            timings=self._timed(columns["duration"], over),
             sites=self.sites + np.bincount(site, minlength=_PLACES),
             timed=self.timed + np.bincount(over_site, minlength=_PLACES),
             time_low=self.time_low + low,
             time_high=self.time_high + high,
-            series=self._over_time(columns, (out, warns, ended, begun)),
-            operations=self.operations.joined(begun + first).added(columns, calls, warns),
+            series=self._over_time(columns, (out, warns, begun), over),
+            operations=self.operations.joined(positions[begun]).added(columns, calls, warns),
             operations_total=self.operations_total + len(begun),
-            kinds=self.kinds.added(columns, begun, warns, ended),
+            kinds=self.kinds.added(columns, begun, warns, over),
             tasks=self.tasks.joined(
                 columns["comm"][begun], columns["tid"][begun], np.isin(kind[begun], REMOVES)
             ),
@@ -265,33 +301,41 @@ class Sums:
         ]
         return tuple(sorted(counts, key=lambda site: (-site.count, site.site)))
 
-    def _timed(self, kind: NDArray[np.uint8], duration: U64, ended: I64) -> dict[Kind, Histogram]:
+    def _timed(self, duration: U64, over: dict[Kind, I64]) -> dict[Kind, Histogram]:
         timings = dict(self.timings)
-        for number in np.flatnonzero(np.bincount(kind[ended])).tolist():
-            one = Kind(number)
-            lasted = duration[ended[kind[ended] == number]]
-            timings[one] = timings.get(one, Histogram()).added(lasted)
+        for one, at in over.items():
+            if len(at):
+                timings[one] = timings.get(one, Histogram()).added(duration[at])
         return timings
 
     def _over_time(
-        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, I64, I64, I64]
+        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, I64, I64], over: dict[Kind, I64]
     ) -> TimeBins:
-        out, warns, ended, begun = rows
+        out, warns, begun = rows
         series = self.series.copy()
-        ts, kind, duration = columns["ts"], columns["kind"], columns["duration"]
+        ts, duration = columns["ts"], columns["duration"]
         if len(out):
             series.add_hits(ts[out])
         if len(warns):
             series.add_warnings(ts[warns])
-        for one in Kind:
-            at = ended[kind[ended] == one]
-            series.add_finished(one, ts[at] + duration[at], duration[at])
-        removes = np.isin(kind[begun], REMOVES)
+        for one in TIMED:
+            if one in over:
+                at = over[one]
+                series.add_finished(one, ts[at] + duration[at], duration[at])
+        removes = np.isin(columns["kind"][begun], REMOVES)
         series.add_operations(ts[begun], removes, ended=False)
-        over = columns["end_row"][begun] >= 0
-        at = begun[over]
-        series.add_operations(ts[at] + duration[at], removes[over], ended=True)
+        ended = columns["end_row"][begun] >= 0
+        at = begun[ended]
+        series.add_operations(ts[at] + duration[at], removes[ended], ended=True)
         return series
+
+
+def _by_kind(kind: NDArray[np.uint8]) -> dict[Kind, I64]:
+    """Return the rows of each kind that occurs, ascending."""
+    order = np.argsort(kind, kind="stable")
+    ends = np.cumsum(np.bincount(kind)).tolist()
+    parts = zip([0, *ends], ends, strict=False)
+    return {Kind(number): order[low:high] for number, (low, high) in enumerate(parts) if low < high}
 
 
 def _ranges(columns: dict[str, NDArray[Any]], inside: Bool) -> I64:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The numbers of a snapshot, of the calls alone that a filter lets through.
 
-Promises: without a filter they are the ledger's own; whatever the position they are asked for, at
-most a stretch of the table is read, and memory is bounded (``KEPT`` moments are kept). What a
-filter does not concern stays: events, losses, calls without an end, the verdict and its reasons.
+Promises: without a filter they are the ledger's own; while a table grows only its end, and what has
+changed, is counted anew; memory is bounded. What a filter does not concern stays: events, losses,
+calls without an end, the verdict and its reasons.
 
 What matches besides calls: what a call is inside of, if one of the calls inside matches (an
 operation, a section); a WARN inside a call, if that call does; one outside of any call, if what it
@@ -14,11 +14,10 @@ stamped before its entry counts in the entry's bin of time. Of an operation that
 thread has begun the next, the duration is known here, and the time of a WARN across that border is
 the first one's.
 
-A ``Tally`` is of the table as it is when it is made. One thread advances it and asks it.
+A ``Tally`` is of the matches as they were at its last ``refresh``. One thread drives it.
 """
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +27,7 @@ from recordings.explore.bits import Bits
 from recordings.explore.matches import Matches, is_call
 from recordings.explore.span import Span
 from recordings.explore.span_table import Flag
-from recordings.explore.sums import COLUMNS, OperationSums, Sums
+from recordings.explore.sums import COLUMNS, OperationSums, Passed, Sums
 from recordings.explore.texts import NO_TEXT
 from recordings.ledger import newest_calls
 from recordings.ledger.columns import I64, Bool
@@ -39,179 +38,109 @@ from tracers.events import Kind
 from tracers.machine import Machine
 from tracers.regimes import REGIMES, hits
 
-#: Moments whose sums are kept: the ends of so many stretches of blocks.
-KEPT: Final = 128
-
-_ALL: Final = (*COLUMNS, "parent", "calls", "start", "end", "row")
+_RANGES: Final = ("kind", "start", "end", "flags", "row")
+_ALL: Final = tuple(dict.fromkeys((*COLUMNS, *_RANGES, "parent", "calls")))
 _BOTH: Final = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
+#: Blocks at the end that are not expected to stay as they are when more comes.
+_UNSETTLED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """What matches and begins before a position of the recording."""
+class _Base:
+    """What was counted of the first blocks, to go on from; never changed."""
 
-    calls: int = 0
-    hits: int = 0
-    warnings: int = 0
+    blocks: int
+    sums: Sums
+    ranges: RangeTable
 
 
 class Tally:
-    """The numbers of ``matches``; complete once ``advance`` has returned ``False``.
+    """The numbers of ``matches``; complete when ``advance`` returns ``False``.
 
-    ``whole``: the snapshot that says what the filter does not concern. ``machine``: the header's.
+    ``machine``: the header's.
     """
 
-    def __init__(
-        self, matches: Matches, whole: Snapshot, machine: Machine, *, kept: int = KEPT
-    ) -> None:
+    def __init__(self, matches: Matches, machine: Machine) -> None:
         self._matches = matches
         self._table = matches.table
-        self._whole = whole
         self._window = machine.window
         self._layout = machine.layout
-        self._size = matches.size
-        self._blocks = -(-self._size // self._table.block)
-        self._stride = max(1, -(-self._blocks // kept))
+        self._size = 0
+        self._seen: list[tuple[int, int]] = []  # as ``Matches.seen``, of what is counted here
         self._marked = 0  # blocks whose calls have marked what they are in
-        self.around = Bits()  # spans that a matching call is inside of
-        self.around.grow(self._size)
+        self._around = Bits()  # spans that a matching call is inside of
         self._matched = Bits()
-        self._matched.grow(self._size)
         self._passed = [Passed()]  # by block: before it
-        self._sums = Sums.of(whole.first_ns, whole.last_ns)
-        self._moments = [self._sums]  # before every ``stride``-th block
-        self._ranges = self._no_ranges()
-        self._upto = (0, self._no_ranges())  # those before a position
+        self._base = self._nothing()
+        self._settle = 0  # blocks that make a new base once they are counted
+        self._sums, self._ranges = self._base.sums, self._base.ranges
 
     @property
-    def done(self) -> bool:
-        """Whether the numbers are complete."""
-        return len(self._passed) > self._blocks
+    def done(self) -> float:
+        """How much of the matches is counted, 0 to 1."""
+        blocks = len(self._seen)
+        return (self._marked + self._counted) / (2 * blocks) if blocks else 1.0
+
+    @property
+    def around(self) -> Bits | None:
+        """The spans that a matching call is inside of; ``None`` while not all are known."""
+        return self._around if self._marked == len(self._seen) else None
+
+    @property
+    def _counted(self) -> int:
+        return len(self._passed) - 1
+
+    def refresh(self, whole: Snapshot) -> None:
+        """Take the matches as they are now. ``whole``: the numbers of everything."""
+        seen, before = self._matches.seen, self._seen
+        changed = [at for at in range(len(seen)) if seen[at : at + 1] != before[at : at + 1]]
+        if not changed:
+            return
+        self._size, self._seen = self._matches.size, list(seen)
+        first = min(self._outermost(at) for at in changed)
+        self._settle = first if before else max(0, len(seen) - _UNSETTLED)
+        if self._base.blocks > first:
+            self._base = self._nothing()
+        self._sums = self._base.sums.covering(whole.first_ns, whole.last_ns)
+        self._ranges = self._base.ranges.copy()
+        del self._passed[self._base.blocks + 1 :]
+        self._marked = min(self._marked, first)
+        self._around.grow(self._size)
+        self._around.put(first * self._table.block, self._none(first))
+        self._matched.grow(self._size)
 
     def advance(self) -> bool:
         """Look at the next block; return whether there may be more to do."""
-        if self._marked < self._blocks:
+        if self._marked < len(self._seen):
             self._mark(*self._bounds(self._marked))
             self._marked += 1
-        elif not self.done:
-            self._count(*self._bounds(len(self._passed) - 1))
-        return not self.done
+        elif self._counted < len(self._seen):
+            self._count(*self._bounds(self._counted))
+        return self._counted < len(self._seen)
 
     def passed(self, row: int) -> Passed:
         """Return what matches and begins before an event: cheap enough for every tick."""
         position = min(self._table.before(row), self._size)
-        number = min(position // self._table.block, len(self._passed) - 1)
+        number = min(position // self._table.block, self._counted)
         first = number * self._table.block
         columns = self._table.read(first, max(first, position), ("kind", "regime"))
-        matched = self._matched.between(first, first + len(columns["kind"]))
-        return _passed(self._passed[number], columns, matched)
+        kind, regime = columns["kind"], columns["regime"]
+        matched = self._matched.between(first, first + len(kind))
+        call = matched & is_call(kind)
+        before = self._passed[number]
+        return Passed(
+            before.calls + int(np.count_nonzero(call)),
+            before.hits + int(np.count_nonzero(hits(regime[call]))),
+            before.warnings + int(np.count_nonzero(matched & (kind == Kind.WARN))),
+        )
 
-    def snapshot(self, upto: int | None = None) -> Snapshot:
-        """Return the numbers; with ``upto`` those of what begins before that event.
+    def snapshot(self, whole: Snapshot) -> Snapshot:
+        """Return the numbers of what is counted. ``whole``: those of everything.
 
-        The bins of time are those of the whole recording, and at its end so is what is still mapped
-        outside of the window. How long a call took counts with its
-        entry, so it may end later.
+        What is still mapped outside of the window is the whole's: what one task maps another may
+        free, so whether a range is held, no filter can tell.
         """
-        if upto is None or (position := self._table.before(upto)) >= self._size:
-            made, held = self._made(self._sums, self._ranges, self._size), self._whole.pairing
-            # What one task maps another may free: whether a range is held, no filter can tell.
-            pairing = replace(
-                made.pairing,
-                held_outside=held.held_outside,
-                held_outside_bytes=held.held_outside_bytes,
-            )
-            return replace(made, pairing=pairing)
-        moment = min(position // self._table.block // self._stride, len(self._moments) - 1)
-        sums = self._moments[moment]
-        for first, stop in self._stretches(moment * self._stride * self._table.block, position):
-            columns = self._read(first, stop, COLUMNS)
-            sums = sums.added(columns, first, self._matched.between(first, stop))
-        return self._made(sums, self._ranges_before(position), position)
-
-    # -- counting ----------------------------------------------------------------------------
-
-    def _bounds(self, number: int) -> tuple[int, int]:
-        first = number * self._table.block
-        return first, min(first + self._table.block, self._size)
-
-    def _stretches(self, first: int, stop: int) -> list[tuple[int, int]]:
-        block = self._table.block
-        edges = [first, *range((first // block + 1) * block, stop, block), stop]
-        return [(low, high) for low, high in pairwise(edges) if low < high]
-
-    def _mark(self, first: int, stop: int) -> None:
-        """Mark what the matching calls of a block are inside of."""
-        calls = np.flatnonzero(self._matches.calls.between(first, stop))
-        if not len(calls):
-            return
-        columns = self._table.read(first, stop, ("parent", "owner"))
-        self.around.add(_distinct(columns["owner"][calls]))
-        inside = _distinct(columns["parent"][calls])
-        while len(inside):  # once for each level of nesting at most
-            self.around.add(inside)
-            inside = _distinct(self._of(inside, first, columns, "parent"))
-
-    def _count(self, first: int, stop: int) -> None:
-        columns = self._read(first, stop, _ALL)
-        matched = self._judge(columns, first, stop)
-        self._matched.put(first, matched)
-        self._sums = self._sums.added(columns, first, matched)
-        _fold_ranges(self._ranges, columns, matched)
-        self._passed.append(_passed(self._passed[-1], columns, matched))
-        if (len(self._passed) - 1) % self._stride == 0:
-            self._moments.append(self._sums)
-
-    def _read(self, first: int, stop: int, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-        columns = self._table.read(first, stop, names)
-        owner = columns["owner"]
-        kind = np.zeros(len(owner), np.uint8)
-        inside = np.flatnonzero(owner >= 0)
-        kind[inside] = self._of(owner[inside], first, columns, "kind")
-        return columns | {"owner_kind": kind}
-
-    def _judge(self, columns: dict[str, NDArray[Any]], first: int, stop: int) -> Bool:
-        """Return which spans of a block match."""
-        matched = self._matches.let.between(first, stop).copy()
-        around = columns["calls"] > 0
-        matched[around] = self.around.between(first, stop)[around]
-        warns = np.flatnonzero((columns["kind"] == Kind.WARN) & (columns["parent"] >= 0))
-        parent = columns["parent"][warns]
-        call = is_call(self._of(parent, first, columns, "kind"))
-        matched[warns[call]] = self._matches.calls.has(parent[call])
-        around = self._of(parent, first, columns, "calls") > 0
-        matched[warns[around]] = self.around.has(parent[around])
-        return matched
-
-    def _of(
-        self, positions: I64, first: int, columns: dict[str, NDArray[Any]], name: str
-    ) -> NDArray[Any]:
-        """Return a column at positions up to those of a block, whose columns are given."""
-        found = columns[name][np.maximum(positions - first, 0)]
-        before = np.flatnonzero(positions < first)
-        if len(before):
-            distinct = _distinct(positions[before])
-            values = self._table.take(distinct, (name,))[name]
-            found[before] = values[distinct.searchsorted(positions[before])]
-        return found
-
-    def _no_ranges(self) -> RangeTable:
-        return RangeTable(self._window, self._layout)
-
-    def _ranges_before(self, position: int) -> RangeTable:
-        """Return the ranges of what matches before a position: quick when it only moves on."""
-        at, ranges = self._upto
-        if position < at:
-            at, ranges = 0, self._no_ranges()
-        for first, stop in self._stretches(at, position):
-            columns = self._table.read(first, stop, ("kind", "start", "end", "flags", "row"))
-            _fold_ranges(ranges, columns, self._matched.between(first, stop))
-        self._upto = position, ranges
-        return ranges
-
-    # -- the numbers as a snapshot -------------------------------------------------------------
-
-    def _made(self, sums: Sums, ranges: RangeTable, position: int) -> Snapshot:
+        sums, ranges = self._sums.covering(whole.first_ns, whole.last_ns), self._ranges
         timings = {
             kind: timing
             for kind in Kind
@@ -220,9 +149,9 @@ class Tally:
         regimes = Regimes(**dict(zip(REGIMES, sums.regimes.tolist(), strict=True)))
         sites = sums.site_counts(self._table.sites)
         extents, extents_total = ranges.extents()
-        reason = self._whole.section_add_reason or "no sparse_add_section call matches"
+        reason = whole.section_add_reason or "no sparse_add_section call matches"
         return replace(
-            self._whole,
+            whole,
             populate=sums.populate,
             free=sums.free,
             derived=sums.derived,
@@ -243,14 +172,95 @@ class Tally:
             ),
             tasks_beyond=sums.tasks.beyond,
             reaches=ranges.reaches(),
-            pairing=ranges.pairing,
-            newest=self._newest(position),
+            pairing=replace(
+                ranges.pairing,
+                held_outside=whole.pairing.held_outside,
+                held_outside_bytes=whole.pairing.held_outside_bytes,
+            ),
+            newest=self._newest(),
             extents=extents,
             extents_total=extents_total,
             series=sums.series.series(),
             sections=len(ranges),
             calls_beyond=ranges.beyond,
         )
+
+    # -- counting ----------------------------------------------------------------------------
+
+    def _nothing(self) -> _Base:
+        return _Base(0, Sums.of(None, None), RangeTable(self._window, self._layout))
+
+    def _none(self, block: int) -> Bool:
+        """Return ``False`` for every position from a block on."""
+        return np.zeros(max(0, self._size - block * self._table.block), np.bool_)
+
+    def _bounds(self, number: int) -> tuple[int, int]:
+        first = number * self._table.block
+        return first, min(first + self._table.block, self._size)
+
+    def _outermost(self, number: int) -> int:
+        """Return the first block that what is in a block is inside of."""
+        first, stop = self._bounds(number)
+        columns = self._table.read(first, stop, ("parent", "owner"))
+        lowest, inside = first, _distinct(np.concatenate((columns["parent"], columns["owner"])))
+        while len(inside := inside[inside < first]):  # once for each level of nesting at most
+            lowest = min(lowest, int(inside[0]))
+            inside = _distinct(self._table.take(inside, ("parent",))["parent"])
+        return lowest // self._table.block
+
+    def _mark(self, first: int, stop: int) -> None:
+        """Mark what the matching calls of a block are inside of."""
+        calls = np.flatnonzero(self._matches.calls.between(first, stop))
+        if not len(calls):
+            return
+        columns = self._table.read(first, stop, ("parent", "owner"))
+        self._around.add(_distinct(columns["owner"][calls]))
+        inside = _distinct(columns["parent"][calls])
+        while len(inside):  # once for each level of nesting at most
+            self._around.add(inside)
+            inside = _distinct(self._of(inside, first, columns, "parent"))
+
+    def _count(self, first: int, stop: int) -> None:
+        columns = self._table.read(first, stop, _ALL)
+        owner = columns["owner"]
+        columns["owner_kind"] = np.zeros(len(owner), np.uint8)
+        inside = np.flatnonzero(owner >= 0)
+        columns["owner_kind"][inside] = self._of(owner[inside], first, columns, "kind")
+        matched = self._judge(columns, first, stop)
+        self._matched.put(first, matched)
+        rows = np.flatnonzero(matched)
+        if len(rows) < len(matched):
+            columns = {name: column[rows] for name, column in columns.items()}
+        self._sums = self._sums.added(columns, rows + first)
+        _fold_ranges(self._ranges, columns)
+        self._passed.append(self._sums.passed)
+        if self._counted == self._settle > self._base.blocks:
+            self._base = _Base(self._settle, self._sums, self._ranges.copy())
+
+    def _judge(self, columns: dict[str, NDArray[Any]], first: int, stop: int) -> Bool:
+        """Return which spans of a block match."""
+        matched = self._matches.let.between(first, stop).copy()
+        around = columns["calls"] > 0
+        matched[around] = self._around.between(first, stop)[around]
+        warns = np.flatnonzero((columns["kind"] == Kind.WARN) & (columns["parent"] >= 0))
+        parent = columns["parent"][warns]
+        call = is_call(self._of(parent, first, columns, "kind"))
+        matched[warns[call]] = self._matches.calls.has(parent[call])
+        around = self._of(parent, first, columns, "calls") > 0
+        matched[warns[around]] = self._around.has(parent[around])
+        return matched
+
+    def _of(
+        self, positions: I64, first: int, columns: dict[str, NDArray[Any]], name: str
+    ) -> NDArray[Any]:
+        """Return a column at positions up to those of a block, whose columns are given."""
+        found = columns[name][np.maximum(positions - first, 0)]
+        before = np.flatnonzero(positions < first)
+        if len(before):
+            distinct = _distinct(positions[before])
+            values = self._table.take(distinct, (name,))[name]
+            found[before] = values[distinct.searchsorted(positions[before])]
+        return found
 
     def _comm(self, code: int) -> str | None:
         return None if code == NO_TEXT else self._table.comms[code]
@@ -280,8 +290,8 @@ class Tally:
             )
         )
 
-    def _newest(self, position: int) -> tuple[Call, ...]:
-        last = self._matches.number(position)
+    def _newest(self) -> tuple[Call, ...]:
+        last = self._matches.number(self._counted * self._table.block)
         at = self._matches.positions(max(0, last - newest_calls.LISTED), last)
         columns = self._table.take(at, ("start", "end"))
         regions = lands_on(self._layout, columns["start"], columns["end"])
@@ -307,17 +317,8 @@ def call_of(span: Span, region: str | None) -> Call:
     )
 
 
-def _passed(before: Passed, columns: dict[str, NDArray[Any]], matched: Bool) -> Passed:
-    call = matched & is_call(columns["kind"])
-    return Passed(
-        before.calls + int(np.count_nonzero(call)),
-        before.hits + int(np.count_nonzero(hits(columns["regime"][call]))),
-        before.warnings + int(np.count_nonzero(matched & (columns["kind"] == Kind.WARN))),
-    )
-
-
-def _fold_ranges(ranges: RangeTable, columns: dict[str, NDArray[Any]], matched: Bool) -> None:
-    calls = np.flatnonzero(matched & is_call(columns["kind"]))
+def _fold_ranges(ranges: RangeTable, columns: dict[str, NDArray[Any]]) -> None:
+    calls = np.flatnonzero(is_call(columns["kind"]))
     known = calls[columns["flags"][calls] & _BOTH == _BOTH]
     ranges.fold(
         columns["start"][known],
@@ -328,6 +329,9 @@ def _fold_ranges(ranges: RangeTable, columns: dict[str, NDArray[Any]], matched: 
 
 
 def _distinct(positions: I64) -> I64:
-    """Return the distinct positions that are some; most come in runs."""
-    heads = positions[np.flatnonzero(np.diff(positions, prepend=-2))]
-    return np.unique(heads[heads >= 0])
+    """Return the distinct positions that are some, ascending; most come in runs."""
+    heads = positions[np.flatnonzero(positions[1:] != positions[:-1])]
+    heads = np.append(heads, positions[-1:])
+    heads = np.sort(heads[heads >= 0])
+    distinct: I64 = heads[np.append(True, heads[1:] != heads[:-1])[: len(heads)]]
+    return distinct

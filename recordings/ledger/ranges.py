@@ -10,6 +10,7 @@ have a row. Calls on further ones are judged and counted all the same, but neith
 an extent; ``beyond`` says how many these are.
 """
 
+from copy import copy
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -80,6 +81,13 @@ class RangeTable:
 
     def __len__(self) -> int:
         return len(self._start)
+
+    def copy(self) -> "RangeTable":
+        """Return an independent copy."""
+        other = copy(self)
+        for name in ("_populate", "_free", "_held", "_lowest", "_highest"):  # changed in place
+            setattr(other, name, getattr(self, name).copy())
+        return other
 
     def fold(self, start: U64, end: U64, free: Bool, row: I64 | None = None) -> Classified:
         """Take in calls in their order (known arguments only); return the regime of each.

@@ -2,20 +2,26 @@
 """What of a recording is listed: the filter, the order, and the numbers of what matches.
 
 Promises: without a filter the numbers are the ledger's own; with one they are those of the calls
-that match, and only the verdict stays that of the whole recording. Not thread-safe but for the
-lists it hands out: it belongs to the player's thread.
+that match, and only the verdict stays that of the whole recording. The lists are there at once, the
+numbers of a long recording piece by piece. Not thread-safe but for the lists it hands out: it
+belongs to the player's thread.
 """
 
 from dataclasses import dataclass
 from threading import RLock
+from typing import Final
 
 from recordings.explore.filter import Facts, Filter, FilterError
 from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
 from recordings.explore.span_table import SpanTable
-from recordings.explore.tally import Passed, Tally
+from recordings.explore.sums import Passed
+from recordings.explore.tally import Tally
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Snapshot
+
+#: Steps of counting that a view may wait for, some ten milliseconds each at most.
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,7 @@ class Listed:
     filter: str = ""  # as typed; "": all is listed
     matching: int = 0  # calls
     total: int = 0
+    counted: float = 1.0  # how much of them the numbers are of, 0 to 1
     error: str = ""  # why what was typed last is no filter
 
 
@@ -42,7 +49,8 @@ class Explorer:
         self._error = ""
         self._filter = Filter()
         self._matches = Matches(table, Everything())
-        self._numbers: tuple[Tally, Snapshot] | None = None  # of the matches
+        self._tally: Tally | None = None  # of the matches; ``None``: without a filter
+        self._numbers: tuple[Snapshot, Snapshot] | None = None  # of everything, of the matches
         self._listed: Listed | None = None
 
     @property
@@ -61,6 +69,7 @@ class Explorer:
             self._error = ""
             self._filter = wanted
             self._matches = Matches(self._table, wanted or Everything())
+            self._tally = Tally(self._matches, machine) if wanted else None
             self._numbers = None
         self._listed = None
 
@@ -73,36 +82,44 @@ class Explorer:
     def update(self) -> None:
         """Take in what the table has gained."""
         with self._lock:
-            if self._matches.update():
-                self._numbers = None
-        self._listed = None
+            self._matches.update()
+        self._numbers = self._listed = None
+
+    def advance(self, whole: Snapshot) -> bool:
+        """Count some of the matches; return whether there is more to count."""
+        if self._tally is None:
+            return False
+        before = self._tally.done
+        with self._lock:
+            self._tally.refresh(whole)
+            more = self._tally.advance()
+        if self._tally.done != before:
+            self._numbers = self._listed = None
+        return more
 
     def snapshot(self, whole: Snapshot) -> Snapshot:
         """Return the numbers of what is listed; ``whole``: those of everything."""
-        if not self._filter:
+        if self._tally is None:
             return whole
-        if self._numbers is None:
-            with self._lock:
-                tally = Tally(self._matches, whole, self._header.machine)
-                while tally.advance():
-                    pass
-                self._numbers = tally, tally.snapshot()
+        for _ in range(_AT_ONCE):
+            if not self.advance(whole):
+                break
+        if self._numbers is None or self._numbers[0] is not whole:
+            self._numbers = whole, self._tally.snapshot(whole)
         return self._numbers[1]
 
     def passed(self, row: int) -> Passed | None:
-        """Return what matches and begins before an event; ``None``: without a filter.
-
-        Of the matches that ``snapshot`` counted last.
-        """
-        return self._numbers[0].passed(row) if self._filter and self._numbers else None
+        """Return what matches and begins before an event; ``None``: without a filter."""
+        return None if self._tally is None else self._tally.passed(row)
 
     def listed(self, total: int) -> Listed:
         """Return what is listed; ``total``: calls there are."""
         if self._listed is None or self._listed.total != total:
             calls = Calls(self._matches, self._lock, self._header.machine.layout, self._by)
-            around = self._numbers[0].around if self._numbers else None
+            around = self._tally.around if self._tally else None
             tree = Tree(self._matches, self._lock, self._by, around=around)
+            counted = self._tally.done if self._tally else 1.0
             self._listed = Listed(
-                calls, tree, self._by, self._filter.text, len(calls), total, self._error
+                calls, tree, self._by, self._filter.text, len(calls), total, counted, self._error
             )
         return self._listed

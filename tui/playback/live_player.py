@@ -21,7 +21,7 @@ from recordings.capture.drain import Capture
 from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.past import Past
 from recordings.explore.span_table import SpanTable
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from tui.playback.explorer import Explorer
 from tui.playback.view import LiveStatus, PlayerView
 
@@ -211,6 +211,8 @@ class LivePlayer:
         """Return the numbers of what has come, or the frozen ones, and where the position is."""
         capture, now, shown = self.capture, self._clock(), self._take()
         out, moment = capture.out, self._moment
+        while self._explorer.advance(shown):  # what came since the last view, as a rule
+            pass
         numbers = self._explorer.snapshot(shown)
         passed = Passed(numbers.populate + numbers.free, numbers.hits, numbers.warnings)
         arrived: tuple[int, int] | None = None

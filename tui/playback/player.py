@@ -2,7 +2,7 @@
 """Plays a recording in time: a thin thread around ``tui.playback.replay``'s synchronous core.
 
 No Textual here. ``Player.run`` is the body of a worker thread: it serves commands from a queue,
-moves the core's clock, reads the recording while there is nothing else to do, and publishes one
+moves the core's clock, reads and counts while there is nothing else to do, and publishes one
 frozen ``PlayerView`` a tick. An error ends it with that exception, which the caller must show.
 """
 
@@ -63,15 +63,14 @@ class Player:
         """
         replay = self.replay
         # What is read in a moment is on the screen from its first frame on.
-        reading = True
-        while reading and replay.index.events < PIECE:
-            reading = replay.read_some()
+        while replay.index.events < PIECE and replay.read_some():
+            pass
         shown = replay.view()
         publish(shown)
         last = tick = self._clock()
         while not self.stopped:
-            reading = reading and replay.read_some()
-            command, received = self._next(reading, tick)
+            working = replay.work()
+            command, received = self._next(working, tick)
             now = self._clock()
             replay.advance(now - last)
             last = now
@@ -81,7 +80,7 @@ class Player:
                         return
                     command(replay)
                 # Also before a wait without end: what was reached must be shown.
-                idle = not reading and not replay.playing
+                idle = not working and not replay.playing
                 if received or idle or now - tick >= self._interval(shown):
                     tick = now
                     view = replay.view()
@@ -97,10 +96,10 @@ class Player:
         moved = shown is None or self.replay.row != shown.row
         return self._tick_ns if self.replay.speed <= 1 and moved else self._slow_tick_ns
 
-    def _next(self, reading: bool, tick: int) -> tuple[Command | None, bool]:
+    def _next(self, working: bool, tick: int) -> tuple[Command | None, bool]:
         """Wait for a command as long as there is nothing else to do."""
         timeout_s: float | None = None  # for ever
-        if reading:
+        if working:
             timeout_s = 0.0
         elif self.replay.playing:
             left = tick + self._interval() - self._clock()

@@ -13,7 +13,7 @@ from typing import Final
 
 from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.index import Index
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from recordings.format.reader import Recording
 from tracers.events import Kind
 from tui.playback.explorer import Explorer
@@ -91,11 +91,17 @@ class Replay:
 
     def read_some(self) -> bool:
         """Read the next piece of the recording; return whether more is to be read."""
+        if self.index.done:
+            return False
         more = self.index.advance()
         if more:
             self._read.append((self.index.events, Passed(*self.index.counts())))
         self.explorer.update()
         return more
+
+    def work(self) -> bool:
+        """Read the next piece, or count some of what matches; return whether more is to be done."""
+        return self.read_some() or self.explorer.advance(self.index.snapshot())
 
     def read_all(self) -> None:
         """Read all of it."""

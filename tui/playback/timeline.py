@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from recordings.format.reader import BatchInfo, Recording
 from recordings.ledger.columns import codeset
 from tracers import regimes

@@ -6,7 +6,7 @@ The numbers are those of the whole recording, as far as it was read; the positio
 
 from dataclasses import dataclass
 
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from recordings.ledger.snapshot import Snapshot
 from tui.playback.explorer import Listed
 

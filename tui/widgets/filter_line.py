@@ -49,7 +49,8 @@ class FilterLine(Vertical):
     def __init__(self, complete: Callable[[str], list[str]], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._complete = complete
-        self._shown = ("", 0, 0, "")  # the filter, calls that match, all, why it is none
+        #: The filter, calls that match, all, percent of these that are counted, why it is none.
+        self._shown = ("", 0, 0, 100, "")
         self._typed = ""  # last, whether it was a filter or not
 
     def compose(self) -> ComposeResult:
@@ -66,7 +67,7 @@ class FilterLine(Vertical):
 
     def begin(self) -> None:
         """Let a filter be typed, beginning with the present one, or with what was none."""
-        text, _, _, error = self._shown
+        text, *_, error = self._shown
         box = self.query_one(LineInput)
         box.ask(PROMPT, self._take, most=LONGEST)
         box.value = self._typed if error else text
@@ -86,20 +87,23 @@ class FilterLine(Vertical):
     def show(self, view: PlayerView) -> None:
         """Take a view: its filter."""
         listed = view.listed
-        shown = (listed.filter, listed.matching, listed.total, listed.error)
+        counted = int(100 * listed.counted)
+        shown = (listed.filter, listed.matching, listed.total, counted, listed.error)
         if shown != self._shown:
             self._shown = shown
             if not self.typing:
                 self._draw()
 
     def _draw(self) -> None:
-        text, matching, total, error = self._shown
+        text, matching, total, percent, error = self._shown
         self.display = bool(text or error)
         state = self.query_one("#filter-state", Static)
         parts: list[str | tuple[str, str]] = [("/ ", MUTED), (printable(text), "bold $primary")]
         if text:
             counted = f"{words.count(matching)} of {words.calls(total)} match"
-            parts += ["  ", (counted, "bold"), ("  esc clears", MUTED)]
+            parts += ["  ", (counted, "bold")]
+            parts += [(f"  counting {percent} %", "$primary")] if percent < 100 else []
+            parts += [("  esc clears", MUTED)]
         if error:
             parts += ["  ", (printable(error), "$error")]
         state.update(content(line(*parts)))

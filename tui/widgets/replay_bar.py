@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from recordings.wording.escape import printable
 from tui.playback.replay import MAX_SPEED
 from tui.playback.view import LiveStatus, PlayerView

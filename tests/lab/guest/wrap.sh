@@ -4,7 +4,7 @@
 # Recorded into a file, and, where there is a virtio-serial port, into that.
 . /lab/lib.sh
 echo 8 >/proc/sys/kernel/printk # every splat on the console, as machines have it
-echo 6 >/proc/sys/kernel/printk_delay # ms a line: a serial console at 115200 baud; QEMU's takes none
+echo 15 >/proc/sys/kernel/printk_delay # ms a line: a slow serial console; QEMU takes none
 truth_on wrap
 cat $T/instances/truth/trace_pipe >/out/wrap.truth &
 # A WARN masks interrupts on its CPU for as long as its splat takes to print: a write to /out whose

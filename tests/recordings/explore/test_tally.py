@@ -3,16 +3,22 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recordings.explore.blocks import Blocks
+from recordings.explore.filler import Filler
 from recordings.explore.index import Index
 from recordings.explore.matches import Everything, Matches
-from recordings.explore.tally import Passed, Tally
+from recordings.explore.span_table import DTYPES, LATE, SpanTable
+from recordings.explore.sums import Passed
+from recordings.explore.tally import Tally
 from recordings.format.reader import open_recording
+from recordings.ledger.ledger import Ledger
 from recordings.samples import sample_names, sample_path
 from tests.recordings import plain, traces
 from tests.recordings.explore.test_matches import FILTERS, Comm, Longer, plainly
@@ -31,12 +37,18 @@ class Populate:
         return columns["kind"] == Kind.POPULATE
 
 
-def tallied(table, let, whole, machine, kept=128):
-    tally = Tally(Matches(table, let), whole, machine, kept=kept)
-    while tally.advance():
-        assert not tally.done
-    assert tally.done
+def tallied(table, let, whole, machine):
+    tally = Tally(Matches(table, let), machine)
+    complete(tally, whole)
     return tally
+
+
+def complete(tally, whole):
+    """Count all, in steps that end."""
+    tally.refresh(whole)
+    while tally.advance():
+        assert tally.done < 1
+    assert tally.done == 1
 
 
 @pytest.mark.parametrize("sample", sample_names())
@@ -47,8 +59,7 @@ def test_without_a_filter_samples_have_the_ledgers_numbers(sample):
             pass
         whole = index.snapshot()
         tally = tallied(index.table, Everything(), whole, recording.header.machine)
-        assert tally.snapshot() == whole
-        assert tally.snapshot(recording.rows) == whole
+        assert tally.snapshot(whole) == whole
 
 
 @pytest.mark.parametrize(("kernel", "scene"), SCENES)
@@ -56,8 +67,8 @@ def test_without_a_filter_samples_have_the_ledgers_numbers(sample):
 def test_without_a_filter_captures_have_the_ledgers_numbers(captures, kernel, scene, block):
     rows, window = read(captures, kernel, scene)
     table, whole = filled(rows, window, range(0, len(rows), 50), block, 3)
-    tally = tallied(table, Everything(), whole, Machine(window=window), kept=5)
-    assert tally.snapshot() == whole
+    tally = tallied(table, Everything(), whole, Machine(window=window))
+    assert tally.snapshot(whole) == whole
 
 
 @settings(deadline=None, max_examples=150)
@@ -68,7 +79,7 @@ def test_without_a_filter_forged_rows_have_the_ledgers_numbers(rows, block):
         row | {"ts_ns": ts} for row, ts in zip(rows, sorted(r["ts_ns"] for r in rows), strict=True)
     ]
     table, whole = filled(rows, LAB, (), block)
-    snapshot = tallied(table, Everything(), whole, Machine(window=LAB)).snapshot()
+    snapshot = tallied(table, Everything(), whole, Machine(window=LAB)).snapshot(whole)
     assert without_times(snapshot) == without_times(whole)
 
 
@@ -96,7 +107,7 @@ def test_the_storms_removal_alone(captures):
     rows, window = read(captures, "6.1.192-vmemlab-39bit", "hole")
     table, whole = filled(rows, window)
     warns = plain.lasted(path, "warn")
-    gone = tallied(table, Comm("rmmod"), whole, Machine(window=window)).snapshot()
+    gone = tallied(table, Comm("rmmod"), whole, Machine(window=window)).snapshot(whole)
     assert (gone.populate, gone.free, gone.hits, gone.warnings) == (0, 128, 128, 128)
     assert gone.warn_ns == sum(warns[128:])
     assert [(s.site, s.count) for s in gone.sites] == [("arch/arm64/mm/mmu.c:1268", 128)]
@@ -112,15 +123,15 @@ def test_the_storms_removal_alone(captures):
     assert gone.pairing.never_populated == 128
     assert sum(gone.series.hits) == 128
     assert (gone.events, gone.verdict, gone.losses) == (whole.events, whole.verdict, whole.losses)
-    come = tallied(table, Comm("insmod"), whole, Machine(window=window)).snapshot()
+    come = tallied(table, Comm("insmod"), whole, Machine(window=window)).snapshot(whole)
     assert (come.populate, come.derived, come.free, come.warnings) == (128, 128, 0, 128)
     assert come.pairing.held_outside == 0  # all were freed, by a task that does not match
     assert come.warn_ns == sum(warns[:128])  # inside add_pages: the calls are derived
     assert set(come.timings) == {Kind.MEMREMAP, Kind.ADD_PAGES, Kind.WARN}
-    populated = tallied(table, Populate(), whole, Machine(window=window)).snapshot()
+    populated = tallied(table, Populate(), whole, Machine(window=window)).snapshot(whole)
     # The filter lets no WARN and no operation through: they go with the calls.
     assert populated == come
-    none = tallied(table, Comm("nobody"), whole, Machine(window=window)).snapshot()
+    none = tallied(table, Comm("nobody"), whole, Machine(window=window)).snapshot(whole)
     assert (none.populate, none.free, none.warnings, none.operations_total) == (0, 0, 0, 0)
     assert (none.timings, none.extents, none.newest, none.sites) == ({}, (), (), ())
 
@@ -132,13 +143,13 @@ def test_sections_with_a_slow_call_inside(captures):
     populated, sections = plain.lasted(path, "populate"), plain.lasted(path, "section_add")
     assert len(populated) == len(sections) == 16
     limit = sorted(populated)[11]
-    slow = tallied(table, Longer(limit), whole, Machine(window=window)).snapshot()
+    slow = tallied(table, Longer(limit), whole, Machine(window=window)).snapshot(whole)
     inside = [each for each, lasted in zip(sections, populated, strict=True) if lasted > limit]
     assert slow.timings[Kind.SECTION_ADD].total_ns == sum(inside)
     assert slow.populate == len(inside) > 0
     assert slow.section_add_reason is None
     longest = max(*populated, *plain.lasted(path, "free"))
-    none = tallied(table, Longer(longest), whole, Machine(window=window)).snapshot()
+    none = tallied(table, Longer(longest), whole, Machine(window=window)).snapshot(whole)
     assert Kind.SECTION_ADD not in none.timings
     assert none.section_add_reason == "no sparse_add_section call matches"
 
@@ -148,24 +159,81 @@ def test_sections_with_a_slow_call_inside(captures):
     rows=traces.ROWS,
     let=FILTERS,
     block=st.sampled_from([1, 3, 8, 65_536]),
-    kept=st.sampled_from([1, 2, 128]),
     at=st.lists(st.integers(0, 61), max_size=4),
 )
-def test_up_to_any_position(rows, let, block, kept, at):
-    """Forward and back, with and without a filter."""
+def test_whatever_matches(rows, let, block, at):
+    """And of it what begins before any position."""
     table, whole = filled(rows, LAB, (), block)
-    tally = tallied(table, let, whole, Machine(window=LAB), kept)
+    tally = tallied(table, let, whole, Machine(window=LAB))
     matched = matching(table, let)
-    for row in [*at, None]:
-        count = [span for span in matched if row is None or span.row < row]
-        compare(tally.snapshot(row), count)
+    compare(tally.snapshot(whole), matched)
+    for row in [*at, len(rows)]:
+        count = [span for span in matched if span.row < row]
         calls = [span for span in count if span.regime is not None]
-        passed = tally.passed(len(rows) if row is None else row)
-        assert passed == Passed(
+        assert tally.passed(row) == Passed(
             len(calls),
             sum(hit(span) for span in calls),
             sum(span.kind is Kind.WARN for span in count),
         )
+
+
+class Shorter(Longer):
+    """Those that did not take longer, or did not end so far: they may cease to match."""
+
+    def mask(self, columns, table):
+        return ~super().mask(columns, table)
+
+
+@pytest.mark.parametrize("block", [3, 8])
+@pytest.mark.parametrize("step", [1, 5])
+@pytest.mark.parametrize("let", [Longer, Shorter])
+def test_a_kernels_trace_that_grows_event_by_event(captures, let, step, block):
+    """With the removal, and once more the add by another thread, before the add has ended."""
+    path = captures / "6.12.117-vmemlab-48bit" / "in-range.ftrace.txt"
+    rows, window = read(captures, "6.12.117-vmemlab-48bit", "in-range")
+    limit = sorted(plain.lasted(path, "populate"))[8]
+    end = [row["kind"] for row in rows].index("memunmap")
+    again = [row | {"tid": 7} for row in rows[:end]]
+    rows = [*rows[: end // 2], *rows[end:], *again, *rows[end // 2 : end]]
+    for table, tally, whole in grown(rows, window, range(0, len(rows), step), let(limit), block):
+        complete(tally, whole)
+        fresh = tallied(table, let(limit), whole, Machine(window=window))
+        assert tally.snapshot(whole) == fresh.snapshot(whole)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    data=st.data(),
+    rows=traces.ROWS,
+    let=st.sampled_from([Everything(), Comm("insmod"), Longer(1000), Shorter(1000)]),
+    block=st.sampled_from([1, 2, 8]),
+)
+def test_a_table_that_grows(data, rows, let, block):
+    """However far the counting had come each time."""
+    cuts = data.draw(traces.cuts(len(rows)))
+    steps = st.sampled_from([0, 1, 2, 5, 1000])
+    for table, tally, whole in grown(rows, LAB, cuts, let, block):
+        assert len(table) <= len(rows)
+        tally.refresh(whole)
+        for _ in range(data.draw(steps)):
+            tally.advance()
+    complete(tally, whole)
+    fresh = tallied(table, let, whole, Machine(window=LAB))
+    assert tally.snapshot(whole) == fresh.snapshot(whole)
+    for row in range(0, len(rows) + 1, 7):
+        assert tally.passed(row) == fresh.passed(row)
+
+
+def grown(rows, window, cuts, let, block):
+    """A table, a tally of it and the ledger's numbers, after each piece."""
+    table = SpanTable(Blocks(DTYPES, LATE, block=block, most_late=3))
+    filler, ledger = Filler(table), Ledger(window, None)
+    matches = Matches(table, let)
+    tally = Tally(matches, Machine(window=window))
+    for first, last in pairwise([0, *cuts, len(rows)]):
+        ledger.fold(plain.batch(rows[first:last]), filler)
+        matches.update()
+        yield table, tally, ledger.snapshot(final=last == len(rows))
 
 
 def compare(snapshot, spans):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recordings.explore import index
-from recordings.explore.tally import Passed
+from recordings.explore.sums import Passed
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import Ledger, fold
