@@ -43,8 +43,8 @@ _DMESG: Final = re.compile(r"\[ *([0-9]{1,12})\.([0-9]{6})\](?:\[ *[TC][0-9]+\])
 _PFN: Final = re.compile(r"pfn[ :=]+(\S+)")
 _PHYS: Final = re.compile(rf"phys[ :=]+(0x[0-9a-f]{{1,16}}|{DECIMAL}) ?([kmgt]?)(?:i?b)?")
 _ADDRESS: Final = re.compile(r"(?:addr[ :=]+)?(?:0x)?([0-9a-f]{16}|(?<=0x)[0-9a-f]{1,16})")
-#: Trace clocks that are printk's own.
-_PRINTK: Final = frozenset({"local", "global", "perf"})
+#: Clocks that are printk's own: of traces, and of dmesg itself.
+_PRINTK: Final = frozenset({"local", "global", "perf", "seconds since boot"})
 #: Where its clock is not known, dmesg's times are believed so far from the recording's events.
 _NEAR_NS: Final = 10**9
 
@@ -125,19 +125,37 @@ def _since(elapsed: int, length: int, first_ns: int) -> Place:
 def _dmesg(stamp: int, extent: Extent) -> Place:
     first, last = extent.first_ns or 0, extent.last_ns or 0
     clock = str((extent.clock or {}).get("name") or "unknown")
-    known = clock in _PRINTK
+    offset = printk_offset(extent.clock or {})
+    known = offset is not None
     if not known and clock != "unknown":
         raise GotoError(
             f"dmesg's times are of the kernel's local clock, this recording's of {printable(clock)}"
             ": how the two relate is not known"
         )
     slack = 0 if known else _NEAR_NS
-    if not first - slack <= stamp <= last + slack:
-        where = "before its first" if stamp < first else "after its last"
+    time_ns = stamp - (offset or 0)
+    if not first - slack <= time_ns <= last + slack:
+        where = "before its first" if time_ns < first else "after its last"
         why = "" if known else ", or its clock, which it does not name, is not dmesg's"
         raise GotoError(f"[{_stamp(stamp)}] is {where} event{why}")
-    note = "" if known else "the recording names no clock: taken for ftrace's default, dmesg's own"
-    return Place(time_ns=min(max(stamp, first), last), note=note)
+    note = ""
+    if not known:
+        note = "the recording names no clock: taken for ftrace's default, dmesg's own"
+    elif clock not in _PRINTK:
+        note = "by where dmesg's clock stood when the capture began"
+    return Place(time_ns=min(max(time_ns, first), last), note=note)
+
+
+def printk_offset(clock: Mapping[str, str | int | None]) -> int | None:
+    """Return what to add to a recording's times for dmesg's, ``None`` where that is not known.
+
+    ``clock``: of the header. A capture measured it when it began (``tracers.live.printk_clock``);
+    a clock that follows NTP may have moved since, by half a millisecond a second at most.
+    """
+    measured = clock.get("printk_offset_ns")
+    if isinstance(measured, int):
+        return measured
+    return 0 if clock.get("name") in _PRINTK else None
 
 
 def _stamp(ns: int) -> str:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """6.1 with oops=panic: the kernel wraps the device's addresses and does not survive it."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
+from recordings.explore.goto import printk_offset
+from recordings.format.reader import open_recording
 from tests.lab.harness import TOP, Boot, Kernel, Lab, Recording, read
 
 
@@ -34,6 +38,24 @@ def test_every_call_up_to_the_oops_is_there(panic: tuple[Boot, Recording]) -> No
     assert [row["start"] for row in ours.of("populate")] == starts
     assert [row["line"] for row in ours.of("warn")] == [1222] * 8
     assert len([call for call in truth if call.name == "warn"]) == 8
+
+
+def test_where_dmesgs_clock_stands_is_measured(panic: tuple[Boot, Recording]) -> None:
+    """The first line of every splat was printed between the entry and the exit of its __warn."""
+    boot, ours = panic
+    (path,) = boot.out.glob("*.arrows")
+    with open_recording(path) as recording:
+        offset = printk_offset(recording.header.clock)
+    assert offset is not None
+    stamps = re.findall(r"\[ *(\d+)\.(\d{6})\] WARNING: ", boot.console)
+    printed = [int(second) * 10**9 + int(micro) * 1000 - offset for second, micro in stamps]
+    began, ended = (
+        [row["ts_ns"] for row in ours.rows if (row["kind"], row["phase"]) == ("warn", phase)]
+        for phase in ("entry", "exit")
+    )
+    assert len(printed) == len(began) == 8
+    for stamp, entry, end in zip(printed, began, [*ended, inf][:8], strict=True):
+        assert entry - 1000 <= stamp <= end  # stamps are cut to microseconds
 
 
 def test_the_verdict_is_out_of_range(panic: tuple[Boot, Recording]) -> None:

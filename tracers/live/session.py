@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from tracers.batch import Batch, Losses
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS
+from tracers.live import printk_clock
 from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Filters, Rung
@@ -59,6 +60,8 @@ class Live:
             "name": "mono",
             "offset_ns": time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
         }
+        if (printk := printk_clock.measure()) is not None:
+            self.clock |= {"printk_offset_ns": printk.ns, "printk_error_ns": printk.error}
         self.origin = {"live": engine.name, **(origin or {})}
         self._engine = engine
         self._filtered = filtered

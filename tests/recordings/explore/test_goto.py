@@ -103,12 +103,17 @@ def test_a_stamp_of_dmesg_lies_in_the_warn_that_printed_it(storm, text, captures
     enters = [ns for ns, event, _ in text if event == "warn"]
     leaves = [ns for ns, event, _ in text if event == "warn_ret"]
     assert len(stamps) == len(enters) == len(leaves) == 256
-    for clock in ("local", "global", "perf", "unknown"):
+    for clock in ("local", "global", "perf", "seconds since boot", "unknown"):
         told = moved(extent, clock={"name": clock, "offset_ns": None})
         for stamp, entered, left in zip(stamps, enters, leaves, strict=True):
             place = find(stamp, told, table)
             assert entered <= place.time_ns <= left
             assert bool(place.note) == (clock == "unknown")
+    told = moved(extent, clock={"name": "mono", "printk_offset_ns": 7_000_000_000})
+    later = re.sub(r"\d+\.", lambda second: f"{int(second[0][:-1]) + 7}.", stamps[-1], count=1)
+    place = find(later, told, table)
+    assert enters[-1] <= place.time_ns <= leaves[-1]
+    assert place.note == "by where dmesg's clock stood when the capture began"
     short = stamps[-1].replace(" ", "")
     assert find(short, extent, table) == find(stamps[-1] + " WARNING: CPU: 0", extent, table)
     assert find(short.replace("]", "][   T69]"), extent, table) == find(short, extent, table)
