@@ -102,6 +102,10 @@ class Matches:
             self._order = None
         return changed
 
+    def version(self, number: int) -> tuple[int, int]:
+        """Return what is another value once ``update`` has found a block changed."""
+        return self._seen[number]
+
     def positions(self, start: int = 0, stop: int | None = None) -> I64:
         """Return the positions of the matches from number ``start`` to ``stop``, ascending."""
         stop = len(self) if stop is None else min(stop, len(self))

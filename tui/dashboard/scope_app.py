@@ -68,6 +68,7 @@ COMMON_KEYS: Final = (
         Binding(str(number), f"page({number})", name, show=False)
         for number, name in enumerate(PAGES, 1)
     ),
+    Binding("h", "heat", "sections", show=False),
     Binding("g", "goto", "go to", show=False),
     Binding("b", "mark", "bookmark", show=False),
     Binding("B,apostrophe", "marks", "bookmarks", show=False),
@@ -194,6 +195,10 @@ class ScopeApp(App[None]):
             self.dashboard.turn_page()
         else:
             self.dashboard.show_page(number - 1)
+
+    def action_heat(self) -> None:
+        """Colour the sections by another thing, or hide them."""
+        self.dashboard.turn_heat()
 
     def action_theme(self) -> None:
         """Change between dark and light."""

@@ -12,6 +12,7 @@ from threading import RLock
 from recordings.explore.filter import Facts, Filter, FilterError
 from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
+from recordings.explore.section_strip import Sections, Strip
 from recordings.explore.span_table import SpanTable
 from recordings.explore.tally import Passed, Tally
 from recordings.format.header import Header
@@ -42,7 +43,9 @@ class Explorer:
         self._error = ""
         self._filter = Filter()
         self._matches = Matches(table, Everything())
+        self._sections = Sections(self._matches, header.machine.window)
         self._numbers: tuple[Tally, Snapshot] | None = None  # of the matches
+        self._strip: Strip | None = None
         self._listed: Listed | None = None
 
     @property
@@ -61,7 +64,8 @@ class Explorer:
             self._error = ""
             self._filter = wanted
             self._matches = Matches(self._table, wanted or Everything())
-            self._numbers = None
+            self._sections = Sections(self._matches, machine.window)
+            self._numbers = self._strip = None
         self._listed = None
 
     def order(self) -> None:
@@ -74,7 +78,7 @@ class Explorer:
         """Take in what the table has gained."""
         with self._lock:
             if self._matches.update():
-                self._numbers = None
+                self._numbers = self._strip = None
         self._listed = None
 
     def snapshot(self, whole: Snapshot) -> Snapshot:
@@ -88,6 +92,14 @@ class Explorer:
                     pass
                 self._numbers = tally, tally.snapshot()
         return self._numbers[1]
+
+    def strip(self) -> Strip:
+        """Return the sections of what is listed: counted when it changes, and then kept."""
+        if self._strip is None:
+            with self._lock:
+                self._sections.update()
+                self._strip = self._sections.strip()
+        return self._strip
 
     def passed(self, row: int) -> Passed | None:
         """Return what matches and begins before an event; ``None``: without a filter.

@@ -28,6 +28,7 @@ from tui.widgets.line_input import LineInput
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
+from tui.widgets.section_heat import Heat, SectionHeat
 from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
@@ -64,7 +65,7 @@ class Dashboard(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (120, "-wide"), (150, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"),
+        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"), (60, "-vast"),
     ]  # fmt: skip
     AUTO_FOCUS = "#calls"
 
@@ -79,6 +80,7 @@ class Dashboard(Screen[None]):
         self._header = header
         self._problems = problems
         self._page = 0
+        self._heat: str | None = None  # what was chosen for the sections; None: nothing yet
         self._shows: tuple[Callable[[PlayerView], None], ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -89,6 +91,7 @@ class Dashboard(Screen[None]):
             yield Headline(self._header, self._problems, id="headline")
             yield AddressMap(machine.window, machine.layout, id="map")
             yield Timeline(id="timeline")
+            yield SectionHeat(id="sections")
             yield FilterLine(self._complete, id="filter")
             with Container(id="lower"):
                 yield SpanTree(id="operations")
@@ -160,6 +163,18 @@ class Dashboard(Screen[None]):
         target = self.query_one(f"#{PAGES[page]}")
         if target.focusable:
             target.focus()
+
+    def turn_heat(self) -> None:
+        """Colour the sections by the next there is, or hide them: then the first again."""
+        shown = self._heat
+        if shown is None:
+            shown = Heat.REGIME if self.query_one(SectionHeat).display else ""
+        turns = (*Heat, "")
+        self._heat = turns[(turns.index(shown) + 1) % len(turns)]
+        self.set_class(bool(self._heat), "heat")
+        self.set_class(not self._heat, "no-heat")
+        if self._heat:
+            self.query_one(SectionHeat).paint(Heat(self._heat))
 
     def type_filter(self) -> None:
         """Let a filter be typed."""

@@ -31,6 +31,7 @@ KEYS: Final = (
     ("s", "list calls and operations by time, by duration, by share of WARNs"),
     ("/", "show only what matches, such as comm:rmmod took>1ms !regime:inside; esc clears"),
     ("v 1-4", "on a low screen: turn the page at the bottom, or show one"),
+    ("h", "sections: by worst regime, by longest call, hidden; on a low screen in the map's place"),
     ("p", "how each function is seen, or why it is not"),
     ("t", "dark and light"),
     ("? q", "this help, quit"),
@@ -44,7 +45,7 @@ LIVE_KEYS: Final = (
     *(key for key in KEYS if key[0] in ("g", "b B", "click")),
     ("tab", "to the next table; arrows up and down move in it"),
     ("enter", "on a call: explain it"),
-    *KEYS[-4:-1],
+    *KEYS[-5:-1],
     ("? q", "this help; quit: probes off, the file whole"),
 )
 WORDS: Final = tuple(
