@@ -11,9 +11,12 @@ from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
+from textual.errors import NoWidget
 from textual.events import Resize
+from textual.geometry import Offset
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from recordings.format.header import Header
@@ -29,6 +32,7 @@ from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
 from tui.widgets.section_heat import Heat, SectionHeat
+from tui.widgets.selecting import Selecting
 from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
@@ -144,6 +148,17 @@ class Dashboard(Screen[None]):
         """
         outdated = isinstance(message, Resize) and message.size != self.app.size
         return not outdated and super().check_message_enabled(message)
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Return the widget at a cell and the place in its text, for selections."""
+        try:
+            widget, _ = self.get_widget_at(x, y)
+        except NoWidget:
+            return None, None
+        if not isinstance(widget, Selecting):
+            return super().get_widget_and_offset_at(x, y)
+        inside = widget.content_region
+        return widget, widget.offset_at(x - inside.x, y - inside.y)
 
     def on_resize(self) -> None:
         """Let the footer show the keys for the new size, once the breakpoint classes are set."""

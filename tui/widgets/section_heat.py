@@ -101,7 +101,7 @@ class SectionHeat(Panel[Facts]):
     def on_click(self, event: events.Click) -> None:
         """Ask for the calls of the cell under the pointer."""
         offset = event.get_content_offset(self)
-        if self._facts is None or offset is None:
+        if self._facts is None or offset is None or self.text_selection:
             return
         cells = self._facts.strip.cells(self.size.width).cells
         at = offset.x // _wide(len(cells), self.size.width)

@@ -71,6 +71,10 @@ class SpanTree(KeyedTable[Branch]):
         self._opened ^= {position}
         self.set_rows(self._tree.with_open(self._opened))
 
+    def row_text(self, row: Branch) -> str:
+        """Return all cells of a row, without the sign of a branch."""
+        return super().row_text(row).lstrip("▾▸ ")
+
     def _time(self, branch: Branch) -> Cell:
         return f"{(branch.span.ts_ns - self._first_ns) / 1e9:.6f}", "muted"
 

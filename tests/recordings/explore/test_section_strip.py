@@ -102,18 +102,20 @@ def test_has_what_a_loop_over_the_calls_has(rows, let, window, block, most):
     }
 
 
-class Shorter(Longer):
+class Shorter:
     """A filter that a call may match no more once it has ended."""
 
+    names = Longer.names
+
     def mask(self, columns, table):
-        return ~super().mask(columns, table)
+        return ~Longer(1000).mask(columns, table)
 
 
 @settings(deadline=None, max_examples=100)
 @given(
     data=st.data(),
     rows=traces.ROWS,
-    let=st.sampled_from([Everything(), Longer(1000), Shorter(1000)]),
+    let=st.sampled_from([Everything(), Longer(1000), Shorter()]),
     block=st.sampled_from([1, 3, 65_536]),
 )
 def test_growing_with_the_table_is_the_same(data, rows, let, block):
@@ -129,7 +131,10 @@ def test_growing_with_the_table_is_the_same(data, rows, let, block):
         said = shown(before)
         sections.update()
         assert shown(before) == said  # a strip is frozen
-    each, _ = told(plainly(table, let), LAB)
+    calls = plainly(table, Everything() if isinstance(let, Shorter) else let)
+    if isinstance(let, Shorter):
+        calls = [call for call in calls if (call.duration_ns or 0) <= 1000]
+    each, _ = told(calls, LAB)
     assert shown(sections.strip()) == joined(each, 4)[1]
     same = sections.strip()
     sections.update()
