@@ -135,6 +135,13 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
             keep = {self._key(row) for row in new}
             self._strips = {k: v for k, v in self._strips.items() if k in keep}
 
+    def set_columns(self, columns: Sequence[Column[RowT]]) -> None:
+        """Show other columns of the same rows."""
+        self._columns = tuple(columns)
+        self._fitted = (-1, [])
+        self._strips.clear()
+        self.refresh()
+
     @property
     def rows(self) -> Sequence[RowT]:
         """The rows as last set, newest first."""
