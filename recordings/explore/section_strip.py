@@ -50,6 +50,7 @@ class Cell:
     size: int  # bytes of addresses; start + size may run past 2^64
     calls: int = 0
     regime: str = ""  # the worst
+    silent: bool = False  # a call is a hit that the kernel's own check lets pass
     longest_ns: int | None = None  # None: of no call both ends were seen
     gap: bool = False  # an empty stretch, drawn shorter than it is
 
@@ -73,6 +74,7 @@ class Strip:
     places: U64
     calls: I64
     ranks: NDArray[np.uint8]  # of the worst regime, in SEVERITY
+    silent: Bool
     longest: U64
     timed: Bool
     unplaced: int  # calls whose start is not known
@@ -104,20 +106,21 @@ class Strip:
             bins[heads].tolist(),
             np.add.reduceat(self.calls, heads).tolist(),
             np.maximum.reduceat(self.ranks, heads).tolist(),
+            np.logical_or.reduceat(self.silent, heads).tolist(),
             np.maximum.reduceat(self.longest, heads).tolist(),
             np.logical_or.reduceat(self.timed, heads).tolist(),
             strict=True,
         )
         cells: list[Cell] = []
         at: int | None = None
-        for number, calls, rank, longest, timed in rows:
+        for number, calls, rank, silent, longest, timed in rows:
             if at is not None and number - at > BLANKS:
                 cells.append(Cell(*self._range(at, number, by), gap=True))
             elif at is not None:
                 cells += [Cell(*self._range(empty, empty + 1, by)) for empty in range(at, number)]
             where = self._range(number, number + 1, by)
             regime = SEVERITY[rank].value
-            cells.append(Cell(*where, calls, regime, longest if timed else None))
+            cells.append(Cell(*where, calls, regime, silent, longest if timed else None))
             at = number + 1
         return cells
 
@@ -174,6 +177,7 @@ class Sections:
                 self._places,
                 self._calls,
                 self._ranks,
+                self._silent,
                 self._longest,
                 self._timed,
                 self._unplaced,
@@ -188,6 +192,7 @@ class Sections:
         self._places: U64 = np.zeros(0, np.uint64)
         self._calls: I64 = np.zeros(0, np.int64)
         self._ranks = np.zeros(0, np.uint8)
+        self._silent: Bool = np.zeros(0, np.bool_)
         self._longest: U64 = np.zeros(0, np.uint64)
         self._timed: Bool = np.zeros(0, np.bool_)
 
@@ -216,12 +221,22 @@ class Sections:
             rows = np.arange(size)
         ended = columns["end_row"][at] >= 0
         ranks, longest = np.zeros(size, np.uint8), np.zeros(size, np.uint64)
-        timed = np.zeros(size, np.bool_)
+        timed, silent = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
         np.maximum.at(ranks, inverse, _RANK[columns["regime"][at]])
         np.maximum.at(longest, inverse[ended], columns["duration"][at][ended])
         timed[inverse[ended]] = True
+        silent[inverse[(columns["flags"][at] & np.uint8(Flag.SILENT)) != 0]] = True
         calls = np.bincount(inverse[fresh[at]], minlength=size)
-        self._join(places, calls[rows], ranks[rows], longest[rows], timed[rows])
+        self._join(
+            places,
+            {
+                "_calls": calls[rows],
+                "_ranks": ranks[rows],
+                "_silent": silent[rows],
+                "_longest": longest[rows],
+                "_timed": timed[rows],
+            },
+        )
 
     def _place(self, start: U64) -> U64:
         """Return the place of each address."""
@@ -230,16 +245,8 @@ class Sections:
         place = np.where(key < base, np.uint64(0), (key - base) // size + np.uint64(1))
         return place >> np.uint64(self._level)
 
-    def _join(
-        self, places: U64, calls: I64, ranks: NDArray[np.uint8], longest: U64, timed: Bool
-    ) -> None:
+    def _join(self, places: U64, columns: dict[str, NDArray[Any]]) -> None:
         """Add places, and halve what can be told apart while they are too many."""
-        both: dict[str, NDArray[Any]] = {
-            "_calls": np.concatenate((self._calls, calls)),
-            "_ranks": np.concatenate((self._ranks, ranks)),
-            "_longest": np.concatenate((self._longest, longest)),
-            "_timed": np.concatenate((self._timed, timed)),
-        }
         merged = np.concatenate((self._places, places))
         order = np.argsort(merged, kind="stable")
         merged = merged[order]
@@ -249,9 +256,10 @@ class Sections:
             merged >>= np.uint64(1)
             heads = np.flatnonzero(np.append(True, merged[1:] != merged[:-1]))
         self._places = merged[heads]
-        sums = {"_calls": np.add, "_timed": np.logical_or}
-        for name, column in both.items():
-            setattr(self, name, sums.get(name, np.maximum).reduceat(column[order], heads))
+        for name, column in columns.items():
+            both = np.concatenate((getattr(self, name), column))[order]
+            add = np.add if name == "_calls" else np.maximum  # of booleans: either
+            setattr(self, name, add.reduceat(both, heads))
 
 
 def _steps() -> list[int]:

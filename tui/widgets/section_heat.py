@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Final
 
+import numpy as np
 from textual import events
 
 from recordings.explore.section_strip import Cell, Strip
@@ -125,7 +126,8 @@ def _painted(cells: Sequence[Cell], wide: int, heat: Heat, scale: Sequence[Step]
         if not cell.calls:
             return " ", ""
         if heat is Heat.REGIME:
-            return words.mark(cell.regime), f"reverse {words.regime_style(cell.regime)}"
+            mark = words.SILENT if cell.silent else words.mark(cell.regime)
+            return mark, f"reverse {words.regime_style(cell.regime)}"
         if cell.longest_ns is None:
             return _UNTIMED, MUTED
         step = next(step for step in scale if cell.longest_ns <= step.most_ns)
@@ -147,6 +149,9 @@ def _told(facts: Facts, scale: Sequence[Step], sections: int, width: int) -> Lin
         for regime, count in strip.regimes():
             number = "" if strip.level else f" {words.count(count)}"
             parts.append((f"{words.mark(regime)} {regime}{number}", words.regime_style(regime)))
+        if silent := int(np.count_nonzero(strip.silent)):
+            number = "" if strip.level else f" {words.count(silent)}"
+            parts.append((f"{words.SILENT} silent{number}", "$regime-below"))
     elif not scale:
         parts.append(("no call was seen to end", MUTED))
     else:

@@ -48,10 +48,10 @@ def told(calls, window):
             unplaced += 1
             continue
         at = section_of(call.start, window)
-        count, worst, longest = sections.get(at, (0, WORSE[0], None))
+        count, worst, silent, longest = sections.get(at, (0, WORSE[0], False, None))
         lasted = [ns for ns in (longest, call.duration_ns) if ns is not None]
         worst = max(worst, call.regime, key=WORSE.index)
-        sections[at] = (count + 1, worst, max(lasted, default=None))
+        sections[at] = (count + 1, worst, silent | call.silent, max(lasted, default=None))
     return sections, unplaced
 
 
@@ -61,20 +61,25 @@ def joined(sections, most):
     while len({at >> level for at in sections}) > most:
         level += 1
     groups = {}
-    for at, (count, worst, longest) in sections.items():
-        before = groups.get(at >> level, (0, WORSE[0], None))
-        lasted = [ns for ns in (longest, before[2]) if ns is not None]
+    for at, (count, worst, silent, longest) in sections.items():
+        before = groups.get(at >> level, (0, WORSE[0], False, None))
+        lasted = [ns for ns in (longest, before[3]) if ns is not None]
         both = max(worst, before[1], key=WORSE.index)
-        groups[at >> level] = (count + before[0], both, max(lasted, default=None))
+        ended = max(lasted, default=None)
+        groups[at >> level] = (count + before[0], both, silent | before[2], ended)
     return level, groups
 
 
 def shown(strip):
     """What a strip says of each place."""
-    columns = (strip.places, strip.calls, strip.ranks, strip.longest, strip.timed)
+    columns = (
+        strip.places, strip.calls, strip.ranks, strip.silent, strip.longest, strip.timed,
+    )  # fmt: skip
     return {
-        place: (calls, WORSE[rank], longest if timed else None)
-        for place, calls, rank, longest, timed in zip(*map(np.ndarray.tolist, columns), strict=True)
+        place: (calls, WORSE[rank], silent, longest if timed else None)
+        for place, calls, rank, silent, longest, timed in zip(
+            *map(np.ndarray.tolist, columns), strict=True
+        )
     }
 
 
@@ -96,7 +101,7 @@ def test_has_what_a_loop_over_the_calls_has(rows, let, window, block, most):
     assert (strip.unplaced, strip.level, len(strip)) == (unplaced, level, len(groups))
     assert shown(strip) == groups
     assert list(shown(strip)) == sorted(groups)
-    counts = [sum(worst == regime for _, worst, _ in groups.values()) for regime in WORSE]
+    counts = [sum(worst == regime for _, worst, _, _ in groups.values()) for regime in WORSE]
     assert dict(strip.regimes()) == {
         regime: count for regime, count in zip(WORSE, counts, strict=True) if count
     }

@@ -80,3 +80,10 @@ def test_calls_without_an_address_are_told():
     (told,) = drawn(rows, Heat.REGIME, width=100, height=2)[1:]
     assert "1 call without an address" in told
     assert drawn(rows[2:], Heat.REGIME) == ["no call with a known address"]
+
+
+def test_a_silent_hit_has_its_own_mark():
+    rows = [row(0, "free", "point", start=2**64 - SECTION, end=0)]  # no WARN: 0 is not above END
+    told, cells, _ = drawn(rows, Heat.REGIME)
+    assert told == "by worst regime  ↑ above 1  ○ silent 1  1 section, 1 a cell"
+    assert cells == "○" * 6
