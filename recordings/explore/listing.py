@@ -131,13 +131,15 @@ class Branch:
     holds: bool
     opened: bool
     silent: bool  # a populate or free call in it is a silent hit
+    matching: int | None = None  # of its calls; None: all do, as there is no filter, or it has none
 
 
 class Tree(Paged[Branch]):
     """The operations with a match, and what is in those that are open. A key is a position.
 
     Order: that of the calls' list, also among those inside one. Calls that do not match are left
-    out, and so is what holds only such. The numbers of a line are those of its span, all of it.
+    out, and so is what holds only such. The numbers of a line are those of its span, all of it, but
+    for ``matching``.
     """
 
     def __init__(
@@ -148,22 +150,35 @@ class Tree(Paged[Branch]):
         *,
         around: Bits | None = None,
         opened: frozenset[int] = frozenset(),
+        roots: tuple[I64, I64] | None = None,
     ) -> None:
         self._matches, self._lock, self._by = matches, lock, by
         self._around = around  # what holds a match; ``None``: whatever holds a call does
         self._opened = opened
         with lock:
-            roots = matches.operations()
+            self._roots = matches.operations() if roots is None else roots
             size, whole = matches.size, around is not None
             known = (id(matches), size, len(matches), by, opened, whole)
-        self.roots = len(roots)
-        self._parts = list(self._flat(self._sorted(roots), 0)) if size else []
+        self.roots = len(self._roots[0])
+        self._parts = list(self._flat(self._sorted(self._roots[0]), 0)) if size else []
         self._starts = np.cumsum([0, *(len(part) for part, _ in self._parts)])
         super().__init__(int(self._starts[-1]), known)
 
     def with_open(self, opened: frozenset[int]) -> "Tree":
         """Return the same with other branches open."""
-        return Tree(self._matches, self._lock, self._by, around=self._around, opened=opened)
+        return Tree(
+            self._matches,
+            self._lock,
+            self._by,
+            around=self._around,
+            opened=opened,
+            roots=self._roots,
+        )
+
+    @property
+    def filtered(self) -> bool:
+        """Whether some calls may not match."""
+        return self._around is not None
 
     def find(self, key: Hashable) -> int | None:
         """Return the place of the span at this position of the table."""
@@ -206,14 +221,57 @@ class Tree(Paged[Branch]):
             at = part[start - self._starts[first] :][: stop - start]
             with self._lock:
                 spans = self._matches.table.spans(at)
-            branches += [self._branch(span, depth) for span in spans]
+                matching = self._matching(spans) if self.filtered else {}
+            branches += [self._branch(span, depth, matching.get(span.position)) for span in spans]
             start += len(at)
             first += 1
         return branches
 
-    def _branch(self, span: Span, depth: int) -> Branch:
+    def _branch(self, span: Span, depth: int, matching: int | None) -> Branch:
         holds = bool(span.calls or span.warns) and span.kind is not Kind.WARN
-        return Branch(span, depth, holds, span.position in self._opened, self._silent(span))
+        opened = span.position in self._opened
+        return Branch(span, depth, holds, opened, self._silent(span), matching)
+
+    def _matching(self, spans: list[Span]) -> dict[int, int]:
+        """Return how many calls match in each span that holds calls.
+
+        Operations have been counted. What holds all calls of its operation, as add_pages does, has
+        the same number; only for the others, sections as a rule, are calls looked at.
+        """
+        table, (roots, counts) = self._matches.table, self._roots
+        spans = [span for span in spans if span.calls]
+        owners = {span.owner for span in spans if span.owner is not None}
+        calls = table.take(np.array(sorted(owners), np.int64), ("calls",))["calls"].tolist()
+        whole = dict(zip(sorted(owners), calls, strict=True))
+        found: dict[int, int] = {}
+        rest: list[Span] = []
+        for span in spans:
+            if span.owner is not None and span.calls == whole[span.owner]:
+                at = int(roots.searchsorted(span.owner))
+                known = at < len(roots) and int(roots[at]) == span.owner
+                found[span.position] = int(counts[at]) if known else 0
+            else:
+                rest.append(span)
+        return found | self._counted(rest)
+
+    def _counted(self, spans: list[Span]) -> dict[int, int]:
+        """Return the same by looking at every match from the first of the spans to the last."""
+        if not spans:
+            return {}
+        matches, table = self._matches, self._matches.table
+        wanted = np.array(sorted(span.position for span in spans))
+        ends = [None if span.end_row is None else table.before(span.end_row) for span in spans]
+        last = max(matches.size if end is None else end for end in ends)
+        counts = np.zeros(len(wanted), np.int64)
+        upto = matches.number(min(last, matches.size))
+        for number in range(matches.number(int(wanted[0])), upto, table.block):
+            around = matches.positions(number, min(number + table.block, upto))
+            while len(around):  # once for each level of nesting
+                around = table.take(around, ("parent",))["parent"]
+                around = around[around >= wanted[0]]
+                place = np.minimum(wanted.searchsorted(around), len(wanted) - 1)
+                counts += np.bincount(place[wanted[place] == around], minlength=len(wanted))
+        return dict(zip(wanted.tolist(), counts.tolist(), strict=True))
 
     def _silent(self, span: Span) -> bool:
         """Return whether a call of an operation is a silent hit."""

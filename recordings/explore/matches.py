@@ -155,17 +155,21 @@ class Matches:
             self._order = by, ordered(self.table, self.positions(), by)
         return self._order[1]
 
-    def operations(self) -> I64:
-        """Return the positions of the operations that a match belongs to, ascending."""
-        found = [np.zeros(0, np.int64)]
+    def operations(self) -> tuple[I64, I64]:
+        """Return the positions of the operations with a match, ascending, and how many each has."""
+        found, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for number in range(len(self._before) - 1):
             first = number * self.table.block
             at = self._of(number)
             if len(at):
                 owner = self.table.read(first, int(at[-1]) + 1, ("owner",))["owner"][at - first]
-                found.append(np.unique(owner[np.flatnonzero(np.diff(owner, prepend=-2))]))
-        operations = np.unique(np.concatenate(found))
-        return operations[operations >= 0]
+                heads = np.flatnonzero(np.diff(owner, prepend=-2))
+                found.append(owner[heads])
+                counts.append(np.diff(heads, append=len(owner)))
+        operations, which = np.unique(np.concatenate(found), return_inverse=True)
+        sums = np.zeros(len(operations), np.int64)
+        np.add.at(sums, which, np.concatenate(counts))
+        return operations[operations >= 0], sums[operations >= 0]
 
     def _of(self, number: int) -> I64:
         """Return the positions of a block's matches."""

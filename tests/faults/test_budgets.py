@@ -14,6 +14,7 @@ import pytest
 
 from recordings.analysis import durations, placements
 from recordings.analysis.compare import Outcome
+from recordings.explore import section_strip
 from recordings.format import header_limits
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
@@ -300,7 +301,7 @@ def test_the_page_says_these_budgets() -> None:
         header_limits.MAX_TEXT, header_limits.MAX_ENTRIES, header_limits.MAX_PARTS, columns.TEXT,
         ranges.KEPT, spans.OPEN, operations.OPEN, warn_sites.SITES, timeline.CACHED_BATCHES,
         timeline.MAX_GAPS, operation_totals.LISTED, placements.SEARCHED, placements.LISTED,
-        durations.CALLS,
+        durations.CALLS, section_strip.MOST,
     )  # fmt: skip
     assert {f"{number:,}" for number in counts} <= numbers
     said = (

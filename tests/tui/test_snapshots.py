@@ -44,6 +44,8 @@ SAMPLES = {
     "help": ("storm", Replay.end, ("question_mark",)),
     "silent-end": ("silent-7.3", Replay.end, ()),
     "light": ("storm", Replay.end, ("t",)),
+    "sections": ("storm", Replay.end, ("h",)),
+    "sections-turned": ("storm", Replay.end, ("h", "h")),
     "tree": ("storm", midway, ("1", "enter", *("down", "enter") * 3)),
     "filter": ("storm", midway, ("slash", *"comm:rmmod", "enter")),
     "no-filter": ("storm", midway, ("slash", *"took:long", "enter")),
@@ -144,7 +146,10 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
 
 @pytest.mark.parametrize(
     ("scene", "size"),
-    in_all_sizes(SAMPLES, ["storm-midway", "clean-end", "tree", "filter", "no-filter"]),
+    in_all_sizes(
+        SAMPLES,
+        ["storm-midway", "clean-end", "tree", "filter", "no-filter", "sections", "sections-turned"],
+    ),
     ids=named,
 )
 def test_screen(snap_compare, samples: Path, scene, size):

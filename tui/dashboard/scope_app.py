@@ -18,6 +18,7 @@ from textual.binding import Binding
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
+from textual.widgets import Input
 from textual.worker import Worker, WorkerState
 
 from recordings.explore.bookmarks import MOST_NOTE, Bookmarks, Mark, MarksError
@@ -43,6 +44,7 @@ from tui.screens.explain import ExplainScreen
 from tui.screens.help import HelpScreen
 from tui.screens.marks import MarksScreen
 from tui.screens.probes import ProbesScreen
+from tui.widgets import words
 from tui.widgets.asked import FilterWanted, SeekWanted
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import KeyedTable
@@ -68,6 +70,8 @@ COMMON_KEYS: Final = (
         Binding(str(number), f"page({number})", name, show=False)
         for number, name in enumerate(PAGES, 1)
     ),
+    Binding("y", "copy_row", "copy", show=False),
+    Binding("h", "heat", "sections", show=False),
     Binding("g", "goto", "go to", show=False),
     Binding("b", "mark", "bookmark", show=False),
     Binding("B,apostrophe", "marks", "bookmarks", show=False),
@@ -75,7 +79,8 @@ COMMON_KEYS: Final = (
     Binding("t", "theme", "dark/light", show=False),
     Binding("question_mark", "help", "help", key_display="?"),
     Binding("q", "quit", "quit"),
-    Binding("ctrl+c", "quit", "quit", show=False, priority=True),  # as in any monitor
+    # What is selected is copied, as anywhere; else as in any monitor.
+    Binding("ctrl+c", "copy_or_quit", "quit", show=False, priority=True),
 )
 
 
@@ -194,6 +199,10 @@ class ScopeApp(App[None]):
             self.dashboard.turn_page()
         else:
             self.dashboard.show_page(number - 1)
+
+    def action_heat(self) -> None:
+        """Colour the sections by another thing, or hide them."""
+        self.dashboard.turn_heat()
 
     def action_theme(self) -> None:
         """Change between dark and light."""
@@ -328,6 +337,24 @@ class ScopeApp(App[None]):
             first = self.view.first_ns if self.view else None
             self.push_screen(ExplainScreen(self.header, row, first or 0))
 
+    async def action_copy_or_quit(self) -> None:
+        """Copy what is selected; leave where nothing is."""
+        typed = self.focused.selected_text if isinstance(self.focused, Input) else ""
+        text = typed or self.screen.get_selected_text()
+        if not text:
+            await self.action_quit()
+            return
+        self.copy_to_clipboard(text)
+        self.screen.clear_selection()
+        self.tell(f"copied {words.calls(len(text), 'character')}")
+
+    def action_copy_row(self) -> None:
+        """Copy the row of the table that has the focus."""
+        table = self.focused
+        if isinstance(table, KeyedTable) and (row := table.chosen_row) is not None:
+            self.copy_to_clipboard(table.row_text(row))
+            self.tell("copied the row")
+
     async def action_quit(self) -> None:
         """Leave."""
         self.exit(return_code=EXIT_ERROR if self.failure else 0)
@@ -341,8 +368,8 @@ class ScopeApp(App[None]):
         """Print no traceback of Textual's own."""
 
     async def on_wants_out(self, _: WantsOut) -> None:
-        """Leave, whatever is open."""
-        await self.action_quit()
+        """Leave, whatever is open; with a selection the first Ctrl-C is for that."""
+        await self.action_copy_or_quit()
 
     @on(Driver.SignalResume)
     @on(TakesOutput)

@@ -14,6 +14,7 @@ from typing import Final
 from recordings.explore.filter import Facts, Filter, FilterError
 from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
+from recordings.explore.section_strip import Sections, Strip
 from recordings.explore.span_table import SpanTable
 from recordings.explore.sums import Passed
 from recordings.explore.tally import Tally
@@ -49,6 +50,8 @@ class Explorer:
         self._error = ""
         self._filter = Filter()
         self._matches = Matches(table, Everything())
+        self._sections = Sections(self._matches, header.machine.window)
+        self._strip: Strip | None = None
         self._tally: Tally | None = None  # of the matches; ``None``: without a filter
         self._numbers: tuple[Snapshot, Snapshot] | None = None  # of everything, of the matches
         self._listed: Listed | None = None
@@ -69,8 +72,9 @@ class Explorer:
             self._error = ""
             self._filter = wanted
             self._matches = Matches(self._table, wanted or Everything())
+            self._sections = Sections(self._matches, machine.window)
             self._tally = Tally(self._matches, machine) if wanted else None
-            self._numbers = None
+            self._numbers = self._strip = None
         self._listed = None
 
     def order(self) -> None:
@@ -82,8 +86,9 @@ class Explorer:
     def update(self) -> None:
         """Take in what the table has gained."""
         with self._lock:
-            self._matches.update()
-        self._numbers = self._listed = None
+            if self._matches.update():
+                self._numbers = self._strip = None
+        self._listed = None
 
     def advance(self, whole: Snapshot) -> bool:
         """Count some of the matches; return whether there is more to count."""
@@ -107,6 +112,14 @@ class Explorer:
         if self._numbers is None or self._numbers[0] is not whole:
             self._numbers = whole, self._tally.snapshot(whole)
         return self._numbers[1]
+
+    def strip(self) -> Strip:
+        """Return the sections of what is listed: counted when it changes, and then kept."""
+        if self._strip is None:
+            with self._lock:
+                self._sections.update()
+                self._strip = self._sections.strip()
+        return self._strip
 
     def passed(self, row: int) -> Passed | None:
         """Return what matches and begins before an event; ``None``: without a filter."""

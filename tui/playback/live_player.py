@@ -235,6 +235,7 @@ class LivePlayer:
             passed=passed,
             note=self._note,
             listed=self._explorer.listed(shown.populate + shown.free),
+            strip=self._explorer.strip(),
             live=LiveStatus(
                 engine=capture.header.origin.get("live", ""),
                 elapsed_s=int(now - capture.started),

@@ -85,6 +85,7 @@ class Replay:
             gaps=timeline.gaps,
             note=self._note,
             listed=self.explorer.listed(whole.populate + whole.free),
+            strip=self.explorer.strip(),
         )
 
     # -- what reads it ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ The numbers are those of the whole recording, as far as it was read; the positio
 
 from dataclasses import dataclass
 
+from recordings.explore.section_strip import Strip
 from recordings.explore.sums import Passed
 from recordings.ledger.snapshot import Snapshot
 from tui.playback.explorer import Listed
@@ -40,6 +41,7 @@ class PlayerView:
     paused: bool
     at_end: bool
     listed: Listed
+    strip: Strip  # the sections of what is listed
     passed: Passed | None = None  # up to the position; None: it was not read so far
     gaps: tuple[tuple[int, int], ...] = ()  # where in time events are known to be missing
     note: str = ""  # what the last command found, e.g. that there is no further hit

@@ -11,9 +11,12 @@ from typing import Final
 
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
+from textual.errors import NoWidget
 from textual.events import Resize
+from textual.geometry import Offset
 from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from recordings.format.header import Header
@@ -28,6 +31,8 @@ from tui.widgets.line_input import LineInput
 from tui.widgets.panel import MUTED, Panel, content, line
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar, speed_text
+from tui.widgets.section_heat import Heat, SectionHeat
+from tui.widgets.selecting import Selecting
 from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
@@ -64,7 +69,7 @@ class Dashboard(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (120, "-wide"), (150, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"),
+        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"), (60, "-vast"),
     ]  # fmt: skip
     AUTO_FOCUS = "#calls"
 
@@ -79,6 +84,7 @@ class Dashboard(Screen[None]):
         self._header = header
         self._problems = problems
         self._page = 0
+        self._heat: str | None = None  # what was chosen for the sections; None: nothing yet
         self._shows: tuple[Callable[[PlayerView], None], ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -89,6 +95,7 @@ class Dashboard(Screen[None]):
             yield Headline(self._header, self._problems, id="headline")
             yield AddressMap(machine.window, machine.layout, id="map")
             yield Timeline(id="timeline")
+            yield SectionHeat(id="sections")
             yield FilterLine(self._complete, id="filter")
             with Container(id="lower"):
                 yield SpanTree(id="operations")
@@ -142,6 +149,17 @@ class Dashboard(Screen[None]):
         outdated = isinstance(message, Resize) and message.size != self.app.size
         return not outdated and super().check_message_enabled(message)
 
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Return the widget at a cell and the place in its text, for selections."""
+        try:
+            widget, _ = self.get_widget_at(x, y)
+        except NoWidget:
+            return None, None
+        if not isinstance(widget, Selecting):
+            return super().get_widget_and_offset_at(x, y)
+        inside = widget.content_region
+        return widget, widget.offset_at(x - inside.x, y - inside.y)
+
     def on_resize(self) -> None:
         """Let the footer show the keys for the new size, once the breakpoint classes are set."""
         self.call_after_refresh(self.refresh_bindings)
@@ -160,6 +178,18 @@ class Dashboard(Screen[None]):
         target = self.query_one(f"#{PAGES[page]}")
         if target.focusable:
             target.focus()
+
+    def turn_heat(self) -> None:
+        """Colour the sections by the next there is, or hide them: then the first again."""
+        shown = self._heat
+        if shown is None:
+            shown = Heat.REGIME if self.query_one(SectionHeat).display else ""
+        turns = (*Heat, "")
+        self._heat = turns[(turns.index(shown) + 1) % len(turns)]
+        self.set_class(bool(self._heat), "heat")
+        self.set_class(not self._heat, "no-heat")
+        if self._heat:
+            self.query_one(SectionHeat).paint(Heat(self._heat))
 
     def type_filter(self) -> None:
         """Let a filter be typed."""

@@ -325,7 +325,7 @@ class AddressMap(Panel[Facts]):
     def on_click(self, event: events.Click) -> None:
         """Ask for the calls of what is under the pointer: a hit, the window, a region."""
         offset = event.get_content_offset(self)
-        if self._window is None or self._facts is None or offset is None:
+        if self._window is None or self._facts is None or offset is None or self.text_selection:
             return
         text = wanted(
             choose(self._segments, self._facts.extents, self.size.width),

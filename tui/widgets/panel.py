@@ -15,9 +15,9 @@ from rich.style import Style
 from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tui.playback.view import PlayerView
+from tui.widgets.selecting import Selecting
 
 FactsT = TypeVar("FactsT")
 
@@ -65,7 +65,7 @@ def _same(one: Line, other: Line) -> int:
     return cells
 
 
-class Panel(Widget, Generic[FactsT]):
+class Panel(Selecting, Generic[FactsT]):
     """A titled block; subclasses say what they show (``facts``) and how (``draw``)."""
 
     DEFAULT_CLASSES = "panel"
@@ -136,7 +136,7 @@ class Panel(Widget, Generic[FactsT]):
             segments = [Segment(text, self._style_of(style)) for text, style in parts if text]
             strip = Strip(segments).adjust_cell_length(self.size.width, self._style_of(""))
             self._rendered[y] = strip
-        return strip
+        return self.marked(strip, y)
 
     def _style_of(self, name: str) -> Style:
         style = self._palette.get(name)

@@ -18,6 +18,8 @@ from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 
 _CALLS = (Kind.POPULATE, Kind.FREE)
+#: Width of "120 of 128": with a filter it tells most, and so it is never left out.
+_MATCH = 11
 
 
 class SpanTree(KeyedTable[Branch]):
@@ -27,10 +29,11 @@ class SpanTree(KeyedTable[Branch]):
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
+        calls: Column[Branch] = Column("calls", 7, _calls, rank=4, right=True)
         columns: list[Column[Branch]] = [
             Column("what", 30, _what, grows=True),
             Column("time", 10, self._time, rank=6, right=True),
-            Column("calls", 7, lambda row: _number(row.span.calls, ""), rank=4, right=True),
+            calls,
             Column("hits", 7, _hits, rank=1, right=True),
             Column("WARNs", 7, _warns, rank=3, right=True),
             Column("took", 9, _took, right=True),
@@ -38,6 +41,9 @@ class SpanTree(KeyedTable[Branch]):
             Column("share", 6, _share, rank=2, right=True),
         ]
         super().__init__(columns, _key, id=id)
+        matching: Column[Branch] = Column("match", _MATCH, _matching, right=True)
+        self._all = columns
+        self._filtered = [matching if column is calls else column for column in columns]
         self.border_title = "Operations"
         self._tree: Tree | None = None
         self._opened = frozenset[int]()
@@ -49,6 +55,8 @@ class SpanTree(KeyedTable[Branch]):
         self._first_ns = view.first_ns or 0
         listed = view.listed
         if listed.tree != self._tree:
+            if self._tree is None or self._tree.filtered != listed.tree.filtered:
+                self.set_columns(self._filtered if listed.tree.filtered else self._all)
             self._tree = listed.tree
             self.set_rows(self._tree.with_open(self._opened) if self._opened else self._tree)
         text = f"{words.count(listed.tree.roots)} · by {listed.by.value}"
@@ -70,6 +78,10 @@ class SpanTree(KeyedTable[Branch]):
         self._cursor = _key(branch)
         self._opened ^= {position}
         self.set_rows(self._tree.with_open(self._opened))
+
+    def row_text(self, row: Branch) -> str:
+        """Return all cells of a row, without the sign of a branch."""
+        return super().row_text(row).lstrip("▾▸ ")
 
     def _time(self, branch: Branch) -> Cell:
         return f"{(branch.span.ts_ns - self._first_ns) / 1e9:.6f}", "muted"
@@ -103,13 +115,31 @@ def _number(number: int, style: str) -> Cell:
     return words.count(number) if number else "", style
 
 
+def _calls(branch: Branch) -> Cell:
+    return _number(branch.span.calls, "")
+
+
+def _matching(branch: Branch) -> Cell:
+    """Return how many calls match, and of how many if that has room: no number is cut."""
+    if branch.matching is None:
+        return "", ""
+    some, of = words.count(branch.matching), words.count(branch.span.calls)
+    ways = (f"{some} of {of}", f"{some}/{of}", some)
+    return next((text for text in ways if len(text) <= _MATCH), some), "strong"
+
+
+def _own(branch: Branch, style: str) -> str:
+    """Return the style of a number of the whole span: muted where not all of its calls match."""
+    return "muted" if branch.matching not in (None, branch.span.calls) else style
+
+
 def _hits(branch: Branch) -> Cell:
-    text, style = _number(branch.span.hits, "above")
+    text, style = _number(branch.span.hits, _own(branch, "above"))
     return text + (words.SILENT if branch.silent and text else ""), style
 
 
 def _warns(branch: Branch) -> Cell:
-    return _number(branch.span.warns, "warn")
+    return _number(branch.span.warns, _own(branch, "warn"))
 
 
 def _warn_time(branch: Branch) -> Cell:

@@ -24,6 +24,7 @@ from textual.widget import Widget
 
 from recordings.explore.listing import Paged
 from tui.widgets import words
+from tui.widgets.selecting import Selecting
 
 RowT = TypeVar("RowT")
 
@@ -45,7 +46,7 @@ class Column(Generic[RowT]):
     grows: bool = False  # takes what is left of the width; text, may be clipped
 
 
-class KeyedTable(Widget, Generic[RowT], can_focus=True):
+class KeyedTable(Selecting, Generic[RowT], can_focus=True):
     """Rows newest first. ``Chosen`` is sent for enter or a click on the cursor's row."""
 
     DEFAULT_CLASSES = "panel"
@@ -134,6 +135,13 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
             keep = {self._key(row) for row in new}
             self._strips = {k: v for k, v in self._strips.items() if k in keep}
 
+    def set_columns(self, columns: Sequence[Column[RowT]]) -> None:
+        """Show other columns of the same rows."""
+        self._columns = tuple(columns)
+        self._fitted = (-1, [])
+        self._strips.clear()
+        self.refresh()
+
     @property
     def rows(self) -> Sequence[RowT]:
         """The rows as last set, newest first."""
@@ -177,6 +185,8 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the click is; choose it if somebody has put it there already."""
         at = self._top + event.y - self.gutter.top - 1
+        if self.text_selection is not None:
+            return  # the end of a drag
         if event.y - self.gutter.top < 1 or not 0 <= at < len(self._rows):
             return
         key = self._key(self._rows[at])
@@ -224,6 +234,17 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return one line: the header, or a row."""
+        return self.marked(self._unmarked(y), y)
+
+    def line_text(self, y: int) -> str:
+        """Return a line as it is seen, without the scrollbar."""
+        return self._unmarked(y).text[:-1]
+
+    def row_text(self, row: RowT) -> str:
+        """Return all cells of a row, shown or not, none cut, with tabs between them."""
+        return "\t".join(column.cell(row)[0].strip() for column in self._columns)
+
+    def _unmarked(self, y: int) -> Strip:
         width = self.size.width
         if y == 0:
             return self._header(width)

@@ -63,6 +63,7 @@ def room(width: int) -> int:
 class Timeline(Panel[Facts]):
     """Graphs, bars and an axis on one line of time."""
 
+    ALLOW_SELECT = False  # a drag goes to another moment
     BORDER_TITLE = "Time: the whole recording; click or drag to go there"
 
     def __init__(self, *, id: str) -> None:  # noqa: A002

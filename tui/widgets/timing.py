@@ -160,7 +160,7 @@ class Histogram(Panel[Facts]):
             return [*lines, line(("no call has ended yet", MUTED))]
         kind, timing = facts.timings[0]
         lines += [self._sentence(other, t, width) for other, t in facts.timings[1:]]
-        lines.append(self._sentence(kind, timing, width))
+        lines.append(self._sentence(kind, timing, width, titled=True))
         bins = rebin(timing.bins, height - len(lines))
         peak = max((number for *_, number in bins), default=0)
         digits = len(words.count(peak))
@@ -177,20 +177,21 @@ class Histogram(Panel[Facts]):
             )
         return lines
 
-    def _sentence(self, kind: Kind, timing: Timing, width: int) -> Line:
-        text = f"{words.function(kind)}: {words.calls(timing.count)}, "
-        options = [
-            (
-                f"{words.duration(timing.total_ns)} in all, p50 {words.duration(timing.p50_ns)}, "
-                f"p99 {words.duration(timing.p99_ns)}"
-            ),
-            f"{words.duration(timing.total_ns)}, p50 {words.duration(timing.p50_ns)}",
-            words.duration(timing.total_ns),
-        ]
-        if timing.count == 1:
-            options = options[2:]
-        rest = next((o for o in options if len(text) + len(o) <= width), options[-1])
-        return line(text, rest)
+    def _sentence(self, kind: Kind, timing: Timing, width: int, *, titled: bool = False) -> Line:
+        """Return how long a kind took in words; where room is short a title's name is enough."""
+        calls, total = words.calls(timing.count), words.duration(timing.total_ns)
+        middle, most = (
+            f"p50 {words.duration(timing.p50_ns)}",
+            f"p99 {words.duration(timing.p99_ns)}",
+        )
+        named = f"{words.function(kind)}: {calls}"
+        options = [f"{named}, {total}"]
+        if timing.count > 1:
+            options.insert(0, f"{named}, {total} in all, {middle}, {most}")
+            if titled:
+                options.insert(1, f"{calls}, {middle}, {most}")
+            options.insert(-1, f"{named}, {total}, {middle}")
+        return line(next((text for text in options if len(text) <= width), options[-1]))
 
 
 def _edge(nanoseconds: float) -> str:

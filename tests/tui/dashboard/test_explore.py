@@ -243,6 +243,25 @@ async def test_a_first_click_only_selects_and_a_second_opens(recorded, widget):
         assert isinstance(app.screen, ExplainScreen) is (widget is CallsTable)
 
 
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 30), (160, 50), (250, 70)])
+async def test_with_a_filter_the_tree_tells_how_many_calls_match(recorded, size):
+    async with running(recorded, *typed("took>500us"), size=size) as (app, pilot):
+        slow = [call.kind.label for call in app.view.listed.calls]
+        assert 0 < slow.count("populate") < 128
+        await press(app, pilot, "1", "enter")  # add_pages has the same number as its operation
+        tree = app.dashboard.query_one(SpanTree)
+        told = [tree._unmarked(y).text for y in range(4)]
+        assert "match" in told[0]
+        assert [row.matching for row in tree.rows[:3]] == [
+            slow.count("populate"), slow.count("populate"), slow.count("free"),
+        ]  # fmt: skip
+        for line, kind in zip(told[1:], ("populate", "populate", "free"), strict=True):
+            assert f"{slow.count(kind)} of 128" in line
+        await press(app, pilot, "escape")
+        assert "match" not in tree._unmarked(0).text
+        assert {row.matching for row in tree.rows[:3]} == {None}
+
+
 async def test_only_sections_with_a_match_are_in_the_tree(recorded):
     calls = pa.Table.from_batches([batch.events for batch in recorded.batches()])
     begun = calls.filter(pc.equal(calls["phase"].cast("string"), "entry"))

@@ -14,10 +14,11 @@ from tests.tui.small_recordings import MACHINE, WINDOW, storm_rows
 from tracers.events import Kind
 from tracers.machine import read_machine
 from tui.playback.replay import Replay
-from tui.widgets import address_map, timing
+from tui.widgets import address_map, timing, words
 from tui.widgets.headline import Headline
 from tui.widgets.regimes import RegimesPanel
 from tui.widgets.replay_bar import ReplayBar
+from tui.widgets.section_heat import SectionHeat
 from tui.widgets.timeline import Timeline
 from tui.widgets.warnings import WarningsPanel
 
@@ -49,15 +50,16 @@ def panels():
     yield timing.TimingTable(id="timing")
     yield timing.Histogram(id="histogram")
     yield Timeline(id="timeline")
+    yield SectionHeat(id="sections")
     yield ReplayBar(id="replay")
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_lines_are_no_wider_than_the_panel(view, width, height):
     for panel in panels():
-        if isinstance(panel, address_map.AddressMap | Headline | ReplayBar | Timeline) and (
-            width < 58
-        ):
+        if isinstance(
+            panel, address_map.AddressMap | Headline | ReplayBar | SectionHeat | Timeline
+        ) and (width < 58):
             continue  # these have the whole width, 60 columns at least
         for written in text(panel.draw(panel.facts(view), width, height)):
             assert cell_len(written) <= width, (panel, written)
@@ -150,6 +152,11 @@ def test_section_add_is_shown_where_it_was_traced(clean):
     facts = panel.facts(seen(clean))
     assert facts.timings[0][0] is Kind.SECTION_ADD
     assert text(panel.draw(facts, 100, 10))[0] == "__add_pages: 1 call, 7.3 ms"
+    _, timed = facts.timings[0]
+    middle, most = words.duration(timed.p50_ns), words.duration(timed.p99_ns)
+    told = f"{timed.count} calls, p50 {middle}, p99 {most}"
+    assert text(panel.draw(facts, 100, 10))[1].endswith(f"in all, p50 {middle}, p99 {most}")
+    assert text(panel.draw(facts, len(told), 10))[1] == told  # the title names it
 
 
 def test_storm_rows_are_what_they_say():
