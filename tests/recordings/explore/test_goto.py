@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.explore.goto import Extent, GotoError, Place, find
+from recordings.explore.goto import Extent, GotoError, Place, dmesg_stamp, find
 from recordings.explore.index import Index
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
@@ -109,6 +109,11 @@ def test_a_stamp_of_dmesg_lies_in_the_warn_that_printed_it(storm, text, captures
             place = find(stamp, told, table)
             assert entered <= place.time_ns <= left
             assert bool(place.note) == (clock == "unknown")
+        assert all((dmesg_stamp(ns, told.clock) is None) == (clock == "unknown") for ns in enters)
+    for stamp in stamps:  # what is written is what can be typed
+        assert dmesg_stamp(find(stamp, told, table).time_ns, {"name": "local"}) == stamp
+    assert dmesg_stamp(0, {"name": "mono"}) is None
+    assert dmesg_stamp(0, None) is None
     short = stamps[-1].replace(" ", "")
     assert find(short, extent, table) == find(stamps[-1] + " WARNING: CPU: 0", extent, table)
     assert find(short.replace("]", "][   T69]"), extent, table) == find(short, extent, table)
