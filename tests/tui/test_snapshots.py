@@ -45,6 +45,7 @@ SAMPLES = {
     "silent-end": ("silent-7.3", Replay.end, ()),
     "light": ("storm", Replay.end, ("t",)),
     "tree": ("storm", midway, ("1", "enter", *("down", "enter") * 3)),
+    "call": ("storm", midway, ("5", "left_square_bracket")),
     "filter": ("storm", midway, ("slash", *"comm:rmmod", "enter")),
     "no-filter": ("storm", midway, ("slash", *"took:long", "enter")),
 }
@@ -144,7 +145,7 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
 
 @pytest.mark.parametrize(
     ("scene", "size"),
-    in_all_sizes(SAMPLES, ["storm-midway", "clean-end", "tree", "filter", "no-filter"]),
+    in_all_sizes(SAMPLES, ["storm-midway", "clean-end", "tree", "call", "filter", "no-filter"]),
     ids=named,
 )
 def test_screen(snap_compare, samples: Path, scene, size):

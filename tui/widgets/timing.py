@@ -189,8 +189,8 @@ class Histogram(Panel[Facts]):
         ]
         if timing.count == 1:
             options = options[2:]
-        rest = next((o for o in options if len(text) + len(o) <= width), options[-1])
-        return line(text, rest)
+        rest = next((o for o in options if len(text) + len(o) <= width), None)
+        return line(text.rstrip(", ")) if rest is None else line(text, rest)
 
 
 def _edge(nanoseconds: float) -> str:
