@@ -17,6 +17,7 @@ from recordings.ledger.snapshot import Call, Timing
 from recordings.wording.escape import printable
 from tracers.events import Kind, Source
 from tracers.explain import borders, judged, pfn_and_section
+from tracers.window import Window
 from tui.playback.view import PlayerView
 from tui.widgets import words
 
@@ -24,6 +25,7 @@ from tui.widgets import words
 BORDER: Final = "border"
 #: Why a call that the kernel's check is true for shows no WARN, by what else is known.
 LOST: Final = "none seen: events were lost"
+OPEN: Final = "none seen: the call has not ended"
 ONCE: Final = "none: a WARN_ON_ONCE fires only once"
 UNSEEN: Final = "none seen: not traced, or once before"
 
@@ -124,21 +126,26 @@ def _judged(header: Header, span: Span, region: str | None) -> Iterator[Field]:
 
 def _warn(header: Header, facts: CallFacts) -> tuple[str, str]:
     """Return which WARN fired inside a call and for how long, or why none; and its style."""
-    span, window = facts.span, header.machine.window
+    span = facts.span
     if span.warns:
         site = printable((span.site or "?").rsplit("/", 1)[-1])
         lasted = words.duration(span.warn_ns) if span.warn_ns else "its end was not seen"
         more = f" · {words.calls(span.warns, 'WARN')}" if span.warns > 1 else ""
         return f"{site} · {lasted}{more}", "bold $warning"
+    return _no_warn(header.machine.window, facts), ""
+
+
+def _no_warn(window: Window | None, facts: CallFacts) -> str:
+    span = facts.span
     if span.start is None or span.end is None or window is None:
-        return "none seen", ""
-    if span.silent:
-        return "none, silent: the check is false", ""
+        return "none seen"
     if not window.warns(span.start, span.end):
-        return "none: the check is false", ""
+        return f"none{', silent' if span.silent else ''}: the check is false"
     if span.source is Source.DERIVED:
-        return "not told of a derived call", ""
-    return facts.no_warn, ""
+        return "not told of a derived call"
+    if span.duration_ns is None and not span.point:
+        return OPEN
+    return facts.no_warn
 
 
 def _glued(size: int) -> str:

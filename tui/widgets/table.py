@@ -130,8 +130,7 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
             self._cursor = None  # its row went away: follow again
             at = self._find()
         self._at = at
-        if at != was_at and len(self._strips):
-            self.refresh()
+        whole = at != was_at and bool(self._strips)
         self._top += at - was_at  # keep the cursor's row where it is on screen
         self._clamp(at)
         new = self._visible()
@@ -140,7 +139,9 @@ class KeyedTable(Widget, Generic[RowT], can_focus=True):
         width = self.size.width
         lines = enumerate(zip_longest(old, new), 1)
         regions = [Region(0, y, width, 1) for y, (one, other) in lines if one != other]
-        if regions:
+        if whole:
+            self.refresh()
+        elif regions:
             self.refresh(*regions)
         if len(self._strips) > 8 * max(1, self._page):
             keep = {self._key(row) for row, _ in new}

@@ -13,7 +13,7 @@ from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tracers.events import Kind
 from tui.playback.replay import Replay
 from tui.widgets.call_detail import CallDetail
-from tui.widgets.call_facts import LOST, ONCE, UNSEEN, facts_of, fields
+from tui.widgets.call_facts import LOST, ONCE, OPEN, UNSEEN, facts_of, fields
 
 HOLE = 0xFFFF_FFFF_4000_0000
 
@@ -61,6 +61,13 @@ def test_a_derived_call_has_neither_warn_nor_duration(make):
     assert found["WARN"] == "not told of a derived call"
     assert found["took"] == "not known: one moment"
     assert found["known by"] == "derived"
+
+
+def test_a_call_that_has_not_ended_may_warn_yet(make):
+    rows = storm_rows(4, HOLE)
+    last = next(at for at in reversed(range(len(rows))) if rows[at]["kind"] == "free") - 2
+    assert rows[last]["kind"] == "warn"
+    assert told(make(rows[:last]))["WARN"] == OPEN
 
 
 def test_silent_and_inside_are_no_cause_for_a_warn(samples, clean):
