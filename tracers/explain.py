@@ -134,6 +134,37 @@ def _compare(window: Window, start: int, end: int) -> list[str]:
     return lines
 
 
+def borders(window: Window, start: int, end: int) -> tuple[tuple[str, int], ...]:
+    """Return by how much a range is past an end of the window in use, as a sentence and in bytes.
+
+    By how much it is not, of one inside: at the end that is nearer.
+    """
+    if window.regime(start, end) is Regime.WRAPPED:
+        past = (start - window.end) & MASK
+        return ((f"start > VMEMMAP_END by 0x{past:x}, modulo 2^64", past),)
+    first, _ = window.used
+    begin = "VMEMMAP_START" if first == window.start else "the start of the window in use"
+    top = end or MASK + 1
+    low = f"start {_place(start, begin, first)}", abs(start - first)
+    high = f"end {_place(top, 'VMEMMAP_END', window.end)}", abs(top - window.end)
+    outside = ((low, start < first), (high, top > window.end))
+    return tuple(text for text, out in outside if out) or (min(low, high, key=lambda x: x[1]),)
+
+
+def pfn_and_section(window: Window, start: int) -> tuple[int | None, int | None]:
+    """Return the pfn whose struct page lies at an address, and its section: what is known."""
+    try:
+        pfn = window.page_to_pfn(start)
+        if signed(pfn) < 0:
+            return None, None
+    except WindowError:
+        return None, None
+    try:
+        return pfn, pfn // window.section_pages
+    except WindowError:
+        return pfn, None
+
+
 def _place(addr: int, name: str, border: int) -> str:
     if addr == border:
         return f"= {name}"

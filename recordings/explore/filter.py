@@ -48,6 +48,7 @@ KEYS: Final = {
     "lands": ("lands:vmalloc", "region it lands on"),
     "site": ("site:mmu.c:1268", "place of the WARN inside it; none, any"),
     "known": ("known:derived", "how the call is known"),
+    "op": ("op:1", "inside one operation, by the number of its first event"),
     "took": ("took>1ms", "how long it took; ns, us, ms, s"),
     "time": ("time:0.5..0.9", "seconds after the first event"),
     "event": ("event:100..200", "number of its event"),
@@ -55,11 +56,19 @@ KEYS: Final = {
     "phys": ("phys:16G..32G", "the same as physical addresses"),
     "addr": ("addr:0xffffffff4ee00000", "address of struct pages"),
 }
+#: The values that a key can have in any recording.
+_VALUES: Final = {
+    "regime": (*regimes.REGIMES, OUTSIDE, SILENT),
+    "kind": (Kind.POPULATE.label, Kind.FREE.label),
+    "known": tuple(source.label for source in Source if source),
+}
 _TERM: Final = re.compile(r"(!?)([a-z]+)(:|=|>=|<=|>|<)(.*)", re.DOTALL)
 _WORD: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""")
 _VALUE: Final = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'])+""")
 #: Terms of one filter, so that a pasted book is refused.
 _MOST_TERMS: Final = 64
+#: Operations that can be completed, so that a keystroke costs the same in any recording.
+_MOST_OPERATIONS: Final = 1000
 
 
 class FilterError(ValueError):
@@ -177,13 +186,10 @@ def _values(key: str, names: Names) -> Iterable[str]:
     if key == "site":
         places = {printable(site) for site in names.sites if site}
         return (*sorted({place.rsplit("/", 1)[-1] for place in places}), "any", "none")
-    if key == "regime":
-        return (*regimes.REGIMES, OUTSIDE, SILENT)
-    if key == "kind":
-        return (Kind.POPULATE.label, Kind.FREE.label)
-    if key == "known":
-        return tuple(source.label for source in Source if source)
-    return ()
+    if key == "op":
+        rows = names.operations(_MOST_OPERATIONS).tolist()
+        return (*map(str, rows), *(f"#{row}" for row in rows))
+    return _VALUES.get(key, ())
 
 
 def _quoted(value: str) -> str:
@@ -199,7 +205,7 @@ def _term(word: str, facts: Facts) -> Term:
     if key not in KEYS:
         raise FilterError(f"{key}: no such key; there are {', '.join(KEYS)}")
     sign = ":" if sign == "=" else sign
-    if not value.strip("\"'"):
+    if not value.strip("\"',"):
         raise FilterError(f"{key}: a value is missing, such as {KEYS[key][0]}")
     if sign != ":" and key not in RANGED:
         raise FilterError(f"{key} has no order: {KEYS[key][0]}")
@@ -210,6 +216,8 @@ def _term(word: str, facts: Facts) -> Term:
         else:
             values = tuple(part.strip("\"'") for part in _VALUE.findall(value))
             names, test = NAMED[key](values, facts)
+            if key == "op":  # one text for one filter, so that it can be toggled
+                value = ",".join(part.removeprefix("#") for part in values)
     except TermError as error:
         raise FilterError(f"{key}: {error}, such as {KEYS[key][0]}") from None
     return Term(f"{negation}{key}{sign}{value}", bool(negation), names, test)

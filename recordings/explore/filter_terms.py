@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recordings.explore import overlap
 from recordings.explore.quantities import DECIMAL, SIZES, TIME_UNITS, integer, scaled
 from recordings.explore.span_table import Flag
+from recordings.ledger.columns import I64
 from recordings.wording.escape import printable
 from tracers import regimes
 from tracers.events import Kind, Source
@@ -54,6 +55,14 @@ class Names(Protocol):
     @property
     def sites(self) -> Sequence[str | None]:
         """Places of WARNs ("file:line") by code, unescaped."""
+        ...
+
+    def positions(self, rows: I64) -> I64:
+        """Return the position of the call that begins at each of ``rows``, ascending; -1: none."""
+        ...
+
+    def operations(self, most: int) -> I64:
+        """Return the events that the first operations begin with, ``most`` of them at most."""
         ...
 
 
@@ -175,6 +184,24 @@ def _pid(values: tuple[str, ...], facts: Facts) -> Made:
     return ("pid", "tid"), test
 
 
+def _op(values: tuple[str, ...], _: Facts) -> Made:
+    """An operation, by the number of the event that it begins with."""
+    rows = np.array(sorted({_event_number(value) for value in values}), np.int64)
+
+    def test(columns: Columns, names: Names) -> Mask:
+        found = names.positions(rows)
+        return np.isin(columns["owner"], found[found >= 0])
+
+    return ("owner",), test
+
+
+def _event_number(text: str) -> int:
+    value = _number(text.removeprefix("#"))
+    if value >= 1 << 63:
+        raise TermError(f"{printable(text)} is no number of an event")
+    return value
+
+
 NAMED: Final[Mapping[str, Callable[[tuple[str, ...], Facts], Made]]] = {
     "comm": _comm,
     "pid": _pid,
@@ -184,6 +211,7 @@ NAMED: Final[Mapping[str, Callable[[tuple[str, ...], Facts], Made]]] = {
     "regime": _regime,
     "lands": _lands,
     "site": _site,
+    "op": _op,
     "known": _known,
 }
 

@@ -158,6 +158,11 @@ def printk_offset(clock: Mapping[str, str | int | None]) -> int | None:
     return 0 if clock.get("name") in _PRINTK else None
 
 
+def dmesg_stamp(ts_ns: int, clock: Mapping[str, str | int | None] | None) -> str | None:
+    """Return what printk writes at a moment, ``None`` where its clock is not the recording's."""
+    return f"[{_stamp(ts_ns)}]" if (clock or {}).get("name") in _PRINTK else None
+
+
 def _stamp(ns: int) -> str:
     return f"{ns // 10**9:5}.{ns % 10**9 // 1000:06}"
 

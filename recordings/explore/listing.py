@@ -85,7 +85,7 @@ class Calls(Paged[Call]):
     def __init__(self, matches: Matches, lock: RLock, layout: Layout | None, by: By) -> None:
         with lock:
             order = None if by is By.TIME else matches.order(by)
-            super().__init__(len(matches), (id(matches), matches.size, len(matches), by))
+            super().__init__(len(matches), (id(matches), matches.changes, by))
         self._matches, self._lock = matches, lock
         self._layout = layout
         self._order = order
@@ -109,6 +109,23 @@ class Calls(Paged[Call]):
         with self._lock:
             passed = self._matches.before(row)
         return self._size - passed if 0 < passed <= self._size else None
+
+    def neighbour(self, row: int, by: int) -> int | None:
+        """Return the place of the first call in time after an event, with ``by`` -1 before it."""
+        with self._lock:
+            number = self._matches.before(row + 1) if by > 0 else self._matches.before(row) - 1
+            if not 0 <= number < self._size:
+                return None
+            if self._order is None:
+                return self._size - 1 - number
+            found = np.flatnonzero(self._order == self._matches.position(number))
+        return int(found[0]) if len(found) else None
+
+    def span(self, row: int) -> Span | None:
+        """Return all that is known of the call that begins at an event, ``None`` if none does."""
+        with self._lock:
+            position = self._matches.table.position_of(row)
+            return None if position is None else self._matches.table.span(position)
 
     def _load(self, start: int, stop: int) -> list[Call]:
         with self._lock:
@@ -158,7 +175,7 @@ class Tree(Paged[Branch]):
         with lock:
             self._roots = matches.operations() if roots is None else roots
             size, whole = matches.size, around is not None
-            known = (id(matches), size, len(matches), by, opened, whole)
+            known = (id(matches), matches.changes, by, opened, whole)
         self.roots = len(self._roots[0])
         self._parts = list(self._flat(self._sorted(self._roots[0]), 0)) if size else []
         self._starts = np.cumsum([0, *(len(part) for part, _ in self._parts)])
@@ -187,6 +204,13 @@ class Tree(Paged[Branch]):
             if len(at):
                 return int(start + at[0])
         return None
+
+    def operation(self, span: Span) -> int | None:
+        """Return the event that the operation begins with that a span is in, if it is in one."""
+        if span.owner is None or span.operation:
+            return None if span.owner is None else span.row
+        with self._lock:
+            return self._matches.table.span(span.owner).row
 
     def _sorted(self, positions: I64) -> I64:
         if self._by is By.TIME:

@@ -65,6 +65,7 @@ class Matches:
         self.let = Bits()  # every span that the filter lets through
         self.calls = Bits()  # of these, the populate and free calls: the matches
         self.size = 0  # of the table when it was last looked at
+        self.changes = 0  # how often that was something new
         #: By block: its version when it was last looked at, and its end then.
         self.seen: list[tuple[int, int]] = []
         self._before = np.zeros(1, np.int64)  # matches before each block
@@ -99,6 +100,7 @@ class Matches:
             changed = True
         self.size = size
         if changed:
+            self.changes += 1
             self._before = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
             self._order = None
         return changed

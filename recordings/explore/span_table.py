@@ -144,6 +144,21 @@ class SpanTable:
             found.append(np.flatnonzero(parent == position) + first)
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
+    def operations(self, most: int) -> I64:
+        """Return the events that the first operations begin with, ``most`` of them at most."""
+        found = [np.zeros(0, np.int64)]
+        for number in range(self.blocks):
+            first = number * self.block
+            owners = self.columns.between(number, "owner")
+            if owners and owners[1] < first:
+                continue  # all its calls are of operations before it
+            part = self.read(first, first + self.block, ("row", "owner"))
+            own = part["owner"] == np.arange(first, first + len(part["owner"]))
+            found.append(part["row"][own])
+            if sum(map(len, found)) >= most:
+                break
+        return np.concatenate(found)[:most]
+
     def position_of(self, row: int) -> int | None:
         """Return the position of the call that begins at this event, ``None`` if none does."""
         position = int(self.positions(np.array([row]))[0])

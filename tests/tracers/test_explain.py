@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tracers.explain import explain
+from tracers.explain import borders, explain, pfn_and_section
 from tracers.formulas import memstart_for
 from tracers.layout import layout_for
 from tracers.machine import read_machine
@@ -109,3 +109,40 @@ def test_every_line_is_plain_ascii(captures: Path) -> None:
     machine = read_machine(captures / "6.12.117-vmemlab-48bit")
     for start in (0, 1 << 63, (1 << 64) - 64):
         assert "\n".join(explain(machine.window, machine.layout, start, start + 64)).isascii()
+
+
+def test_how_far_out_is_the_distance_to_the_border_that_it_is_past() -> None:
+    low, high = SEATTLE.start, SEATTLE.end
+    section = 0x20_0000
+    for start, end, told in (
+        (high, high + section, (("end > VMEMMAP_END by 0x200000", section),)),
+        (high - section, 0, (("end > VMEMMAP_END by 0x100000000", 1 << 32),)),
+        (low - 2 * section, low - section, (("start < VMEMMAP_START by 0x400000", 2 * section),)),
+        (low, low + section, (("start = VMEMMAP_START", 0),)),
+        (high - 3 * section, high - 2 * section, (("end < VMEMMAP_END by 0x400000", 2 * section),)),
+        # past 2^64 into the user half: the way up from VMEMMAP_END
+        (0, section, (("start > VMEMMAP_END by 0x100000000, modulo 2^64", 1 << 32),)),
+    ):
+        assert borders(SEATTLE, start, end) == told
+    both = borders(SEATTLE, low - section, high + section)
+    assert [size for _, size in both] == [section, section]
+
+
+def test_the_border_of_a_silent_hit_is_that_of_the_part_in_use() -> None:
+    window = window_from_facts(
+        {"va_bits": 52, "vabits_actual": 48, "page_size": 65536, "struct_page": 64, "memstart": 0},
+        start=0xFFFF_FC00_0000_0000, end=0xFFFF_FFC0_0000_0000,
+    )  # fmt: skip
+    first, _ = window.used
+    assert first > window.start
+    ((text, size),) = borders(window, first - 0x2000, first - 0x1000)
+    assert (text, size) == ("start < the start of the window in use by 0x2000", 0x2000)
+
+
+def test_pfn_and_section_are_of_the_kernels_own_numbers(captures: Path) -> None:
+    window = read_machine(captures / "6.1.192-vmemlab-39bit").window
+    assert window is not None
+    # hole.ftrace.txt: the section at 0x5000000000, of 128 MiB
+    assert pfn_and_section(window, 0xFFFF_FFFF_3F00_0000) == (0x500_0000, 0x50_0000_0000 >> 27)
+    assert pfn_and_section(window, window.vmemmap - 64) == (None, None)
+    assert pfn_and_section(Window(window.start, window.end), window.start) == (None, None)

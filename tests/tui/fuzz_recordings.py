@@ -90,7 +90,8 @@ _WHAT_IFS: Final = (
 )
 _LIMITS: Final = ("--max-warn-share", "0", "--max-p99", "1us", "--expect-sections", "1")
 _KEYS: Final = ("n", "N", "enter", "tab", "down", "p", "escape", "question_mark", "left", "home",
-                "end", "v", "space", "comma", "full_stop", "t")  # fmt: skip
+                "end", "v", "space", "comma", "full_stop", "t", "f", "right", "5", "s",
+                "left_square_bracket", "right_square_bracket")  # fmt: skip
 #: Below so many rows, numbers are counted again one by one.
 _FEW: Final = 1000
 #: Categories of characters that no text for a terminal may hold.

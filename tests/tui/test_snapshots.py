@@ -47,6 +47,7 @@ SAMPLES = {
     "sections": ("storm", Replay.end, ("h",)),
     "sections-turned": ("storm", Replay.end, ("h", "h")),
     "tree": ("storm", midway, ("1", "enter", *("down", "enter") * 3)),
+    "call": ("storm", midway, ("5", "left_square_bracket")),
     "filter": ("storm", midway, ("slash", *"comm:rmmod", "enter")),
     "no-filter": ("storm", midway, ("slash", *"took:long", "enter")),
 }
@@ -148,7 +149,7 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
     ("scene", "size"),
     in_all_sizes(
         SAMPLES,
-        ["storm-midway", "clean-end", "tree", "filter", "no-filter", "sections", "sections-turned"],
+        "storm-midway clean-end tree call filter no-filter sections sections-turned".split(),
     ),
     ids=named,
 )

@@ -26,7 +26,6 @@ from recordings.explore.filter import complete, toggled
 from recordings.explore.goto import FORMS
 from recordings.explore.listing import Branch
 from recordings.explore.span_table import SpanTable
-from recordings.explore.tally import call_of
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Call
 from recordings.wording.escape import printable
@@ -46,6 +45,7 @@ from tui.screens.marks import MarksScreen
 from tui.screens.probes import ProbesScreen
 from tui.widgets import words
 from tui.widgets.asked import FilterWanted, SeekWanted
+from tui.widgets.call_facts import CallFacts, facts_of
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.table import KeyedTable
 
@@ -65,6 +65,8 @@ COMMON_KEYS: Final = (
     Binding("slash", "filter", "filter", key_display="/"),
     Binding("escape", "let('')", "no filter", show=False),
     Binding("s", "do('order')", "sort", show=False),
+    Binding("left_square_bracket", "neighbour(-1)", "call before", show=False),
+    Binding("right_square_bracket", "neighbour(1)", "call after", show=False),
     Binding("v", "page", "view"),
     *(
         Binding(str(number), f"page({number})", name, show=False)
@@ -289,8 +291,12 @@ class ScopeApp(App[None]):
             self.action_let(mark.filter)
 
     def action_explain(self) -> None:
-        """Explain the calls table's row: enter where no table has the focus."""
-        self.dashboard.choose_call()
+        """Explain the call that is shown in detail: enter where no table has the focus."""
+        self.dashboard.choose()
+
+    def action_neighbour(self, by: int) -> None:
+        """Put the calls table's cursor on the call before in time, or after; time stays."""
+        self.dashboard.neighbour(by)
 
     # -- the filter -------------------------------------------------------------------------
 
@@ -326,16 +332,16 @@ class ScopeApp(App[None]):
 
     def on_keyed_table_chosen(self, message: KeyedTable.Chosen) -> None:
         """Explain a call."""
-        row: object = message.row
-        if isinstance(row, Branch) and row.span.regime is not None:
-            start, end, layout = row.span.start, row.span.end, self.header.machine.layout
-            region = None
-            if layout is not None and start is not None and end is not None:
-                region = layout.lands_on(start, end)
-            row = call_of(row.span, region)
-        if isinstance(row, Call):
-            first = self.view.first_ns if self.view else None
-            self.push_screen(ExplainScreen(self.header, row, first or 0))
+        row: Any = message.row
+        facts = self._facts(row)
+        if facts is not None and facts.span.regime is not None:
+            neighbour = self.dashboard.neighbour
+            self.push_screen(
+                ExplainScreen(self.header, facts, lambda by: self._facts(neighbour(by)))
+            )
+
+    def _facts(self, row: Call | Branch | None) -> CallFacts | None:
+        return None if self.view is None else facts_of(self.header, row, self.view)
 
     async def action_copy_or_quit(self) -> None:
         """Copy what is selected; leave where nothing is."""

@@ -53,6 +53,11 @@ class PlayerView:
         return self.read >= 1 and (self.live is None or self.at_end)
 
     @property
+    def played(self) -> int | None:
+        """Events before the position; ``None``: it is now, and nothing is to come."""
+        return None if self.live is not None and self.live.arrived is None else self.row
+
+    @property
     def elapsed_ns(self) -> int:
         """Trace time since the first event."""
         return 0 if self.time_ns is None or self.first_ns is None else self.time_ns - self.first_ns

@@ -7,7 +7,7 @@ several: ``v`` turns them, and each has a number.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
@@ -19,10 +19,13 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from recordings.explore.listing import Branch
 from recordings.format.header import Header
+from recordings.ledger.snapshot import Call
 from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.address_map import AddressMap
+from tui.widgets.call_detail import CallDetail
 from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import FilterLine
 from tui.widgets.findings import cost, counted, fit, word
@@ -34,12 +37,13 @@ from tui.widgets.replay_bar import ReplayBar, speed_text
 from tui.widgets.section_heat import Heat, SectionHeat
 from tui.widgets.selecting import Selecting
 from tui.widgets.span_tree import SpanTree
+from tui.widgets.table import KeyedTable
 from tui.widgets.timeline import Timeline
 from tui.widgets.timing import Histogram, TimingTable
 from tui.widgets.warnings import WarningsPanel
 
 #: Pages of the block at the bottom, as classes of the screen: what a key of their number shows.
-PAGES: Final = ("operations", "calls", "sites", "times")
+PAGES: Final = ("operations", "calls", "sites", "times", "call")
 
 
 class Tiny(Static):
@@ -69,7 +73,7 @@ class Dashboard(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (60, "-narrow"), (120, "-wide"), (150, "-broad")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"), (60, "-vast"),
+        (0, "-flat"), (20, "-low"), (28, "-short"), (40, "-tall"), (48, "-high"), (62, "-vast"),
     ]  # fmt: skip
     AUTO_FOCUS = "#calls"
 
@@ -86,6 +90,8 @@ class Dashboard(Screen[None]):
         self._page = 0
         self._heat: str | None = None  # what was chosen for the sections; None: nothing yet
         self._shows: tuple[Callable[[PlayerView], None], ...] = ()
+        self._view: PlayerView | None = None
+        self._moved: KeyedTable[Any] | None = None  # the table that was moved last
 
     def compose(self) -> ComposeResult:
         """Yield the panels in reading order: the verdict first."""
@@ -101,6 +107,7 @@ class Dashboard(Screen[None]):
                 yield SpanTree(id="operations")
                 yield CallsTable(id="calls")
                 with Container(id="detail"):
+                    yield CallDetail(self._header, self._chosen, id="call")
                     with Container(id="sites"):
                         yield WarningsPanel(id="warnings")
                         yield RegimesPanel(id="regimes")
@@ -113,11 +120,16 @@ class Dashboard(Screen[None]):
 
     def on_mount(self) -> None:
         """Collect the panels that show views."""
-        panels = [*self.query(Panel), self.query_one(SpanTree), self.query_one(CallsTable)]
-        self._shows = (*(panel.show for panel in panels), self.query_one(FilterLine).show)
+        detail = self.query_one(CallDetail)
+        self._moved = calls = self.query_one(CallsTable)
+        panels = [panel.show for panel in self.query(Panel) if panel is not detail]
+        tables = (self.query_one(SpanTree).show, calls.show)
+        # The detail comes last: it is of what the tables have chosen in the same view.
+        self._shows = (*panels, *tables, self.query_one(FilterLine).show, detail.show)
 
     def show(self, view: PlayerView) -> None:
         """Hand a view to the panels."""
+        self._view = view
         for show in self._shows:
             show(view)
         if self.has_class("-slim") or self.has_class("-flat"):
@@ -195,6 +207,34 @@ class Dashboard(Screen[None]):
         """Let a filter be typed."""
         self.query_one(FilterLine).begin()
 
-    def choose_call(self) -> None:
-        """Choose the calls table's row."""
-        self.query_one(CallsTable).action_choose()
+    # -- the call that is chosen --------------------------------------------------------------
+
+    def _chosen(self) -> Call | Branch | None:
+        """Return the row under the cursor of the table that was moved last."""
+        row: Call | Branch | None = None if self._moved is None else self._moved.chosen_row
+        return row
+
+    def on_keyed_table_moved(self, message: KeyedTable.Moved) -> None:
+        """Show the row that the cursor is on now."""
+        self._moved = message.table
+        if self._view is not None:
+            self.query_one(CallDetail).show(self._view)
+
+    def neighbour(self, by: int) -> Call | Branch | None:
+        """Move the calls table's cursor to the call before or after in time; return it."""
+        row, view, calls = self._chosen(), self._view, self.query_one(CallsTable)
+        if row is None or view is None:
+            return None
+        event = row.span.row if isinstance(row, Branch) else row.row
+        at = view.listed.calls.neighbour(event, by)
+        if at is None or at >= len(calls.rows):
+            return None
+        calls.put(at)
+        self._moved = calls
+        return calls.chosen_row
+
+    def choose(self) -> None:
+        """Send the row that the detail shows, as a table does."""
+        row = self._chosen()
+        if row is not None and self._moved is not None:
+            self._moved.post_message(KeyedTable.Chosen(self._moved, row))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Explains one call: the arithmetic with this machine's numbers, and where each fact is from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,11 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from recordings.format.header import Header
-from recordings.ledger.snapshot import Call
 from recordings.wording.escape import printable
 from tracers.events import Source
-from tracers.explain import explain, judged
+from tracers.explain import explain
 from tui.widgets import words
+from tui.widgets.call_facts import BORDER, GLUE, CallFacts, fields
 from tui.widgets.panel import MUTED, Line, content, line
 
 #: How an event is known, in a sentence.
@@ -34,9 +34,9 @@ SOURCES = {
 }
 
 
-def explanation_lines(header: Header, call: Call, first_ns: int) -> Iterator[Line]:
+def explanation_lines(header: Header, facts: CallFacts) -> Iterator[Line]:
     """Yield the lines of the screen."""
-    window = header.machine.window
+    window, call = header.machine.window, facts.span
     yield line(("The arithmetic", "bold $primary"))
     if window is None:
         yield line("The machine's window is not known, so this call cannot be judged.")
@@ -47,8 +47,9 @@ def explanation_lines(header: Header, call: Call, first_ns: int) -> Iterator[Lin
             yield line(printable(text))
     yield line("")
     yield line(("The event", "bold $primary"))
-    for name, value in _fields(call, first_ns):
-        yield line((f"{name:<12}", MUTED), value)
+    for name, text, style in fields(header, facts):
+        if name != BORDER:  # that is in the arithmetic
+            yield line((f"{name:<12}", MUTED), (text.replace(GLUE, " "), style))
     yield line("")
     yield line(("Where this comes from", "bold $primary"))
     yield line((f"{'event':<12}", MUTED), SOURCES[call.source])
@@ -63,40 +64,51 @@ def explanation_lines(header: Header, call: Call, first_ns: int) -> Iterator[Lin
             yield line((f"{', '.join(names)}: ", MUTED), origin)
 
 
-def _fields(call: Call, first_ns: int) -> Iterator[tuple[str, str]]:
-    yield "function", words.function(call.kind)
-    yield "row", f"{call.row} of the recording"
-    yield "time", f"{call.ts_ns} ns of the trace's clock, {(call.ts_ns - first_ns) / 1e9:.6f} s in"
-    yield "task", f"{printable(call.comm)}, thread {'?' if call.tid is None else call.tid}"
-    yield "cpu", "-" if call.cpu is None else str(call.cpu)
-    yield "start", words.address(call.start)
-    yield "end", words.address(call.end)
-    regime = judged(printable(call.regime), silent=call.silent)
-    yield "regime", f"{words.mark(call.regime, silent=call.silent)} {regime}"
-    yield "lands on", printable(call.lands_on) if call.lands_on else "not known"
-    yield "took", words.duration(call.duration_ns) if call.duration_ns is not None else "not known"
-
-
 class ExplainScreen(ModalScreen[None]):
-    """A modal; any of escape, enter, q closes it."""
+    """A modal; any of escape, enter, q closes it. ``neighbour``: moves to the call before or after.
+
+    It returns that call's facts, or ``None`` if there is none.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q,question_mark", "dismiss(None)", "Close"),
         Binding("up,k", "scroll(-1)", "Up", show=False),
         Binding("down,j", "scroll(1)", "Down", show=False),
+        Binding("left_square_bracket", "neighbour(-1)", "Call before", show=False),
+        Binding("right_square_bracket", "neighbour(1)", "Call after", show=False),
     ]
 
-    def __init__(self, header: Header, call: Call, first_ns: int) -> None:
+    def __init__(
+        self, header: Header, facts: CallFacts, neighbour: Callable[[int], CallFacts | None]
+    ) -> None:
         super().__init__()
-        self._lines = list(explanation_lines(header, call, first_ns))
-        self._title = f"{words.function(call.kind)}, event #{call.row}"
+        self._header = header
+        self._facts = facts
+        self._neighbour = neighbour
 
     def compose(self) -> ComposeResult:
         """Yield the scrolling box."""
-        box = VerticalScroll(Static(content(*self._lines)), classes="modal")
-        box.border_title = Content(self._title)
-        box.border_subtitle = "esc closes"
+        box = VerticalScroll(Static(), classes="modal")
+        box.border_subtitle = Content("[ ] neighbours · esc closes")
         yield box
+
+    def on_mount(self) -> None:
+        """Write it."""
+        self._write()
+
+    def action_neighbour(self, by: int) -> None:
+        """Explain the call before this one in time, or after."""
+        facts = self._neighbour(by)
+        if facts is not None:
+            self._facts = facts
+            self._write()
+
+    def _write(self) -> None:
+        span = self._facts.span
+        box = self.query_one(VerticalScroll)
+        box.border_title = Content(f"{words.function(span.kind)}, event #{span.row}")
+        lines = explanation_lines(self._header, self._facts)
+        self.query_one(Static).update(content(*lines))
 
     def action_scroll(self, by: int) -> None:
         """Scroll the text by lines."""

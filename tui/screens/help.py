@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from recordings.explore.filter import KEYS as TERM_KEYS
 from tui.widgets import words
 from tui.widgets.panel import content, line
 
@@ -28,10 +29,13 @@ KEYS: Final = (
     ("+ -", "faster, slower: 0.25x to 64x, then max (as fast as possible)"),
     ("tab", "to the next table; arrows up and down move in it"),
     ("enter", "open or close an operation or section in place; explain a call"),
+    ("→ ←", "in the operations: open a branch; close it, or go to what it is in"),
+    ("f", "in the operations: show only this one, and all again"),
+    ("[ ]", "to the call before and after in time, of those that match; time itself stays"),
     ("y", "copy the row under the cursor; ctrl+c copies what was selected with the mouse"),
     ("s", "list calls and operations by time, by duration, by share of WARNs"),
     ("/", "show only what matches, such as comm:rmmod took>1ms !regime:inside; esc clears"),
-    ("v 1-4", "on a low screen: turn the page at the bottom, or show one"),
+    ("v 1-5", "turn the page at the bottom of a low screen, or show one; 5: the call in full"),
     ("h", "sections: by worst regime, by longest call, hidden; on a low screen in the map's place"),
     ("p", "how each function is seen, or why it is not"),
     ("t", "dark and light"),
@@ -43,11 +47,14 @@ LIVE_KEYS: Final = (
     ("← →", "into the past and back, by 1/20 of the time so far; shift: by 1/200"),
     ("home end", "before the first event; back to now"),
     ("n N", "next and previous hit"),
-    *(key for key in KEYS if key[0] in ("g", "b B", "click", "y")),
-    ("tab", "to the next table; arrows up and down move in it"),
-    ("enter", "on a call: explain it"),
+    *(key for key in KEYS if key[0] in ("g", "b B", "click")),
+    *(key for key in KEYS if key[0] in ("tab", "enter", "→ ←", "f", "[ ]", "y", "s", "/")),
     *KEYS[-5:-1],
     ("? q", "this help; quit: probes off, the file whole"),
+)
+#: What a filter can ask for.
+TERMS: Final = tuple(
+    (f"{key}:", f"{meaning}, such as {example}") for key, (example, meaning) in TERM_KEYS.items()
 )
 WORDS: Final = tuple(
     (term, " ".join(meaning.split()))
@@ -98,7 +105,7 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """Yield the scrolling box: two two-column lists."""
+        """Yield the scrolling box: three two-column lists."""
         marks = "  ".join(f"{words.mark(name)} {name}" for name in words.MARKS)
         marks += f"  {words.SILENT} silent"
         with VerticalScroll(classes="modal") as box:
@@ -108,6 +115,8 @@ class HelpScreen(ModalScreen[None]):
             yield from map(_entry, self._keys)
             yield Static(content(line(("Words", "bold $primary"))), classes="heading")
             yield from map(_entry, (*WORDS, ("marks", marks)))
+            yield Static(content(line(("Filter", "bold $primary"))), classes="heading")
+            yield from map(_entry, TERMS)
 
     def action_scroll(self, by: int) -> None:
         """Scroll the text by lines."""

@@ -16,9 +16,14 @@ from tui.widgets.table import Cell, Column, KeyedTable
 DERIVED_MARK = "†"
 
 
+def _row(call: Call) -> int:
+    return call.row
+
+
 def _kind(call: Call) -> Cell:
     derived = call.source is Source.DERIVED
-    return words.function(call.kind) + (DERIVED_MARK if derived else ""), ""
+    name = words.function(call.kind).removeprefix("vmemmap_")
+    return name + (DERIVED_MARK if derived else ""), ""
 
 
 def _regime(call: Call) -> Cell:
@@ -35,7 +40,7 @@ class CallsTable(KeyedTable[Call]):
         self._first_ns = 0
         columns: list[Column[Call]] = [
             Column("time", 12, self._time, right=True),
-            Column("call", 17, _kind),
+            Column("call", 9, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
             Column("regime", 13, _regime),
@@ -46,7 +51,7 @@ class CallsTable(KeyedTable[Call]):
             Column("known by", 10, lambda c: (c.source.label, "muted"), rank=6),
             Column("event", 9, lambda call: (f"#{call.row}", "muted"), 7, True),
         ]
-        super().__init__(columns, lambda call: call.row, id=id)
+        super().__init__(columns, _row, _row, id=id)
         self.border_title = "Calls"
 
     def show(self, view: PlayerView) -> None:
@@ -54,7 +59,7 @@ class CallsTable(KeyedTable[Call]):
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
         listed = view.listed
-        self.set_rows(listed.calls, listed.calls.before(view.row) or 0)
+        self.set_rows(listed.calls, listed.calls.before(view.row) or 0, view.played)
         text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
         if snapshot.derived:
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"

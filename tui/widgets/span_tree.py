@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The operations as a tree that opens in place: hot-add or hot-remove, sections, calls, WARNs.
 
-Enter, or a second click, opens and closes a branch, and explains a call; it never moves time.
+Enter, or a second click, opens and closes a branch, and explains a call; so do the arrows to the
+right and left. Nothing of it moves time.
 """
 
 from collections.abc import Hashable
@@ -15,8 +16,10 @@ from recordings.wording.escape import printable
 from tracers.events import Kind, Source
 from tui.playback.view import PlayerView
 from tui.widgets import words
+from tui.widgets.asked import FilterWanted
 from tui.widgets.table import Cell, Column, KeyedTable
 
+_BRANCH_KEYS = Binding.Group("branch", compact=True)
 _CALLS = (Kind.POPULATE, Kind.FREE)
 #: Width of "120 of 128": with a filter it tells most, and so it is never left out.
 _MATCH = 11
@@ -25,7 +28,12 @@ _MATCH = 11
 class SpanTree(KeyedTable[Branch]):
     """One line per operation, and per span in those that are open."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "open", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "open", show=False),
+        Binding("left", "close", "branch", group=_BRANCH_KEYS, key_display="←"),
+        Binding("right", "open", "branch", group=_BRANCH_KEYS, key_display="→"),
+        Binding("f", "only", "only this operation", show=False),
+    ]
 
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
@@ -40,7 +48,7 @@ class SpanTree(KeyedTable[Branch]):
             Column("in WARN", 9, _warn_time, rank=5, right=True),
             Column("share", 6, _share, rank=2, right=True),
         ]
-        super().__init__(columns, _key, id=id)
+        super().__init__(columns, _key, lambda branch: branch.span.row, id=id)
         matching: Column[Branch] = Column("match", _MATCH, _matching, right=True)
         self._all = columns
         self._filtered = [matching if column is calls else column for column in columns]
@@ -54,11 +62,13 @@ class SpanTree(KeyedTable[Branch]):
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
         listed = view.listed
+        rows = self.rows
         if listed.tree != self._tree:
             if self._tree is None or self._tree.filtered != listed.tree.filtered:
                 self.set_columns(self._filtered if listed.tree.filtered else self._all)
             self._tree = listed.tree
-            self.set_rows(self._tree.with_open(self._opened) if self._opened else self._tree)
+            rows = self._tree.with_open(self._opened) if self._opened else self._tree
+        self.set_rows(rows, played=view.played)
         text = f"{words.count(listed.tree.roots)} · by {listed.by.value}"
         if snapshot.unfinished_total:
             text += f" · {words.calls(snapshot.unfinished_total)} not ended"
@@ -74,10 +84,48 @@ class SpanTree(KeyedTable[Branch]):
         if not branch.holds or (branch.span.kind in _CALLS and branch.opened):
             super().action_choose()
             return
-        position = branch.span.position
-        self._cursor = _key(branch)
-        self._opened ^= {position}
-        self.set_rows(self._tree.with_open(self._opened))
+        self._turn(branch)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave → and ← to time until somebody has moved in the tree."""
+        return action not in ("open", "close") or self.moved
+
+    def action_open(self) -> None:
+        """Open the branch, or go into an open one."""
+        branch = self.chosen_row
+        if branch is not None and branch.holds:
+            if branch.opened:
+                self.action_move(1)
+            else:
+                self._turn(branch)
+
+    def action_close(self) -> None:
+        """Close the branch, or go to what it is in."""
+        branch = self.chosen_row
+        if branch is None or self._tree is None:
+            return
+        if branch.opened:
+            self._turn(branch)
+        elif isinstance(self.rows, Tree):
+            parent = self.rows.find(branch.span.parent)
+            if parent is not None:
+                self.put(parent)
+
+    def action_only(self) -> None:
+        """Ask for the calls of this operation alone, or for all again."""
+        branch = self.chosen_row
+        if branch is not None and self._tree is not None:
+            row = self._tree.operation(branch.span)
+            if row is not None:
+                self.post_message(FilterWanted(f"op:{row}"))
+
+    def _turn(self, branch: Branch) -> None:
+        """Open a branch, or close it."""
+        if self._tree is None:
+            return
+        self._opened ^= {branch.span.position}
+        self._put(_key(branch), self.index)
+        self.set_rows(self._tree.with_open(self._opened), played=self._played)
 
     def row_text(self, row: Branch) -> str:
         """Return all cells of a row, without the sign of a branch."""
@@ -107,7 +155,7 @@ def _what(branch: Branch) -> Cell:
     elif span.operation:
         name = f"{name} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
     elif span.pfn is not None:
-        name = f"{name} 0x{span.pfn:x}"
+        name = f"{name.removeprefix('sparse_')} 0x{span.pfn:x}"  # so that no pfn is cut
     return "  " * branch.depth + f"{sign} {name}", style
 
 

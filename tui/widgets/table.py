@@ -3,13 +3,14 @@
 
 Textual's DataTable lays itself out again for every removed row; a list of the newest calls
 replaces hundreds a tick. Here rows are the frozen values of the view themselves, found again
-by key: a line whose value, cursor and width did not change keeps its rendered strip, a cursor
+by key: a line whose value, cursor, colours and width did not change keeps its strip, a cursor
 stays on its row (by key) while rows arrive above it, and the cost of a tick depends on the
 lines visible, not on the rows there are.
 """
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
@@ -47,7 +48,10 @@ class Column(Generic[RowT]):
 
 
 class KeyedTable(Selecting, Generic[RowT], can_focus=True):
-    """Rows newest first. ``Chosen`` is sent for enter or a click on the cursor's row."""
+    """Rows newest first. ``Chosen`` is sent for enter or a click on the cursor's row.
+
+    ``Moved`` is sent when somebody puts the cursor elsewhere, not when it follows.
+    """
 
     DEFAULT_CLASSES = "panel"
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -76,21 +80,32 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
             """The table."""
             return self.table
 
+    class Moved(Message):
+        """Somebody moved the cursor."""
+
+        def __init__(self, table: "KeyedTable[RowT]") -> None:
+            super().__init__()
+            self.table = table
+
     def __init__(
         self,
         columns: Sequence[Column[RowT]],
         key: Callable[[RowT], Hashable],
+        begins: Callable[[RowT], int],
         *,
         id: str,  # noqa: A002
     ) -> None:
         super().__init__(id=id)
         self._columns = tuple(columns)
         self._key = key
+        self._begins = begins  # the number of a row's first event
         self._rows: Sequence[RowT] = ()
         self._cursor: Hashable = None  # None follows ``_newest``
+        self._at = 0  # where the cursor is
         self._newest = 0
+        self._played: int | None = None  # rows that begin at this event or later are muted
         self._top = 0
-        self._strips: dict[Hashable, tuple[RowT, bool, Strip]] = {}
+        self._strips: dict[Hashable, tuple[RowT, bool, bool, Strip]] = {}
         self._fitted: tuple[int, list[tuple[Column[RowT], int]]] = (-1, [])
         self._palette: dict[tuple[str, bool], Style] = {}
         self.drawn = 0  # lines rendered so far, for tests
@@ -98,41 +113,39 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
 
     # -- rows -------------------------------------------------------------------------------
 
-    def set_rows(self, rows: Sequence[RowT], newest: int = 0) -> None:
+    def set_rows(self, rows: Sequence[RowT], newest: int = 0, played: int | None = None) -> None:
         """Show ``rows``; only lines that differ are drawn again.
 
-        ``newest``: the row that is followed while nobody has moved the cursor.
+        ``newest``: the row that is followed while nobody has moved the cursor. ``played``: rows
+        that begin with this event or a later one are muted, as they have not happened yet.
         """
-        before, was_at, was_top = self._rows, self.index, self._top
+        before, was_at, was_top = self._rows, self._at, self._top
         same = rows is before or (isinstance(rows, Paged) and rows == before)
-        if same and newest == self._newest:
+        if same and (newest, played) == (self._newest, self._played):
             return
         old = self._visible()
         rows = before if same else rows  # what was read of it is kept
-        self._rows, self._newest = rows, newest
-        at = self.index
+        self._rows, self._newest, self._played = rows, newest, played
+        at = was_at if same and self._cursor is not None else self._find()
         if not rows or (self._cursor is not None and self._key(rows[at]) != self._cursor):
             self._cursor = None  # its row went away: follow again
-            at = min(newest, max(0, len(rows) - 1))
-        if at != was_at and len(self._strips):
-            self.refresh()
+            at = self._find()
+        self._at = at
+        whole = at != was_at and bool(self._strips)
         self._top += at - was_at  # keep the cursor's row where it is on screen
         self._clamp(at)
         new = self._visible()
         if len(rows) != len(before) or was_top != self._top:
             self._refresh_bar()
-        lines = max(len(old), len(new))
-        changed = [
-            y
-            for y in range(lines)
-            if y >= len(old) or y >= len(new) or (old[y] is not new[y] and old[y] != new[y])
-        ]
-        if changed:
-            # One region: lines in it that did not change come from the cache anyway.
-            first, last = changed[0], changed[-1]
-            self.refresh(Region(0, first + 1, self.size.width, last - first + 1))
+        width = self.size.width
+        lines = enumerate(zip_longest(old, new), 1)
+        regions = [Region(0, y, width, 1) for y, (one, other) in lines if one != other]
+        if whole:
+            self.refresh()
+        elif regions:
+            self.refresh(*regions)
         if len(self._strips) > 8 * max(1, self._page):
-            keep = {self._key(row) for row in new}
+            keep = {self._key(row) for row, _ in new}
             self._strips = {k: v for k, v in self._strips.items() if k in keep}
 
     def set_columns(self, columns: Sequence[Column[RowT]]) -> None:
@@ -150,6 +163,9 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
     @property
     def index(self) -> int:
         """Where the cursor is; at the newest row while it follows that."""
+        return self._at
+
+    def _find(self) -> int:
         if self._cursor is None:
             return min(self._newest, max(0, len(self._rows) - 1))
         if isinstance(self._rows, Paged):
@@ -167,10 +183,17 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
         """Move the cursor by rows."""
         if not self._rows:
             return
-        at = max(0, min(len(self._rows) - 1, self.index + by))
-        self._cursor = self._key(self._rows[at]) if at != self._newest else None
+        self.put(max(0, min(len(self._rows) - 1, self.index + by)))
+
+    def put(self, at: int) -> None:
+        """Put the cursor on a row."""
+        self._put(self._key(self._rows[at]) if at != self._newest else None, at)
+
+    def _put(self, cursor: Hashable, at: int) -> None:
+        self._cursor, self._at = cursor, at
         self._clamp(at)
         self.refresh()
+        self.post_message(self.Moved(self))
 
     def action_page(self, by: int) -> None:
         """Move the cursor by screens."""
@@ -193,9 +216,7 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
         if key == self._cursor:
             self.action_choose()
             return
-        self._cursor = key
-        self._clamp(at)
-        self.refresh()
+        self._put(key, at)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Move on."""
@@ -256,21 +277,26 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
             )
         row = self._rows[index]
         key = self._key(row)
-        cursor = index == self.index
+        state = row, index == self.index, self._muted(row)
         known = self._strips.get(key)
-        if known and known[0] == row and known[1] == cursor and known[2].cell_length == width - 1:
-            strip = known[2]
+        if known and known[:3] == state and known[3].cell_length == width - 1:
+            strip = known[3]
         else:
-            strip = self._line(row, width - 1, cursor=cursor)
-            self._strips[key] = (row, cursor, strip)
+            strip = self._line(row, width - 1, cursor=state[1], muted=state[2])
+            self._strips[key] = (*state, strip)
         return Strip.join([strip, self._bar(y)])
 
     @property
     def _page(self) -> int:
         return max(0, self.size.height - 1)
 
-    def _visible(self) -> Sequence[RowT]:
-        return self._rows[self._top : self._top + self._page]
+    def _visible(self) -> list[tuple[RowT, bool]]:
+        """Return the rows on the screen, and whether they are muted."""
+        rows = self._rows[self._top : self._top + self._page]
+        return [(row, self._muted(row)) for row in rows]
+
+    def _muted(self, row: RowT) -> bool:
+        return self._played is not None and self._begins(row) >= self._played
 
     def _clamp(self, at: int) -> None:
         page = max(1, self._page)
@@ -315,7 +341,7 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
         style = self._style("header")
         return Strip([Segment(text, style)]).adjust_cell_length(width, style)
 
-    def _line(self, row: RowT, width: int, *, cursor: bool) -> Strip:
+    def _line(self, row: RowT, width: int, *, cursor: bool, muted: bool) -> Strip:
         self.drawn += 1
         cursor = cursor and self.has_focus
         base = self._style("", cursor=cursor)
@@ -326,7 +352,8 @@ class KeyedTable(Selecting, Generic[RowT], can_focus=True):
                 text = words.clip(text, wide)
             pad = " " * (wide - cell_len(text))
             text = pad + text if column.right else set_cell_size(text, wide)
-            segments.append(Segment(text + " ", self._style(name, cursor=cursor)))
+            style = self._style("muted" if muted else name, cursor=cursor)
+            segments.append(Segment(text + " ", style))
         return Strip(segments).adjust_cell_length(width, base)
 
     def _bar(self, y: int) -> Strip:

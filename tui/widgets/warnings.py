@@ -82,7 +82,7 @@ class _Columns:
 
     @classmethod
     def fit(cls, width: int, warnings: int) -> "_Columns":
-        digits = max(4, len(words.count(warnings)))
+        digits = max(3, len(words.count(warnings)))
         column = 2 + words.DURATION_WIDTH
         mean = width >= digits + 1 + 2 * column + 28
         return cls(max(0, width - digits - 1 - column - column * mean), digits, mean)

@@ -89,6 +89,22 @@ def test_ranges_are_those_of_the_trace(storm, rows):
     assert count(storm, f"kind:free time<{after:.6f}") == 40
 
 
+def test_an_operation_is_named_by_the_event_that_it_begins_with(storm, rows):
+    table, facts = storm
+    begins = {row["kind"]: at for at, row in enumerate(rows) if row["phase"] == "entry"}
+    # 128 populate calls, which are derived, come between the two and are not in the text
+    remap, unmap = begins["memremap"], begins["memunmap"] + 128
+    assert count(storm, f"op:{unmap}") == count(storm, f"op:#{unmap} kind:free") == 128
+    assert count(storm, f"op:{remap} kind:populate") == count(storm, f"!op:{unmap}") == 128
+    assert count(storm, f"op:{remap},#{unmap}") == 256
+    assert count(storm, f"op:{begins['add_pages']}") == 0  # what is inside of one is none
+    assert count(storm, f"op:{len(rows) + 128}") == count(storm, f"op:{(1 << 63) - 1}") == 0
+    assert Filter.parse(f"op:#{remap},'#{unmap}'", facts).text == f"op:{remap},{unmap}"
+    assert complete("op:", table)[:2] == [f"op:{remap}", f"op:{unmap}"]
+    assert complete("kind:free op:#", table)[-1] == f"kind:free op:#{unmap}"
+    assert complete(f"op:{str(unmap)[:-1]}", table) == [f"op:{unmap}"]
+
+
 @given(start=ADDRESSES, size=st.integers(0, MASK), low=ADDRESSES, length=st.integers(1, MASK))
 def test_an_overlap_is_modulo_2_to_the_64(start, size, low, length):
     end = (start + size) & MASK
@@ -139,6 +155,7 @@ def test_what_is_not_known_matches_no_range():
         "rmmod", "what:ever", "comm:", "comm>3", "took:1", "took>fast", "took>1ms..", "pid:x",
         "pid:4294967296", "regime:up", "kind:warn", "known:rumour", "time:5..1", "event:1..1",
         "phys:lots", "addr:0xg", "addr:0x20000000000000000", "comm:'open", "lands:nowhere",
+        "pid:,", "op:,", "op:memunmap", "op:##1", "op:9223372036854775808", "op>1",
         "event:" + "9" * 400, " ".join(["cpu:0"] * 65), "comm>\x1b[2J",
     ],
 )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.explore.goto import Extent, GotoError, Place, find
+from recordings.explore.goto import Extent, GotoError, Place, dmesg_stamp, find
 from recordings.explore.index import Index
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
@@ -109,6 +109,11 @@ def test_a_stamp_of_dmesg_lies_in_the_warn_that_printed_it(storm, text, captures
             place = find(stamp, told, table)
             assert entered <= place.time_ns <= left
             assert bool(place.note) == (clock == "unknown")
+        assert all((dmesg_stamp(ns, told.clock) is None) == (clock == "unknown") for ns in enters)
+    for stamp in stamps:  # what is written is what can be typed
+        assert dmesg_stamp(find(stamp, told, table).time_ns, {"name": "local"}) == stamp
+    assert dmesg_stamp(0, {"name": "mono"}) is None
+    assert dmesg_stamp(0, None) is None
     told = moved(extent, clock={"name": "mono", "printk_offset_ns": 7_000_000_000})
     later = re.sub(r"\d+\.", lambda second: f"{int(second[0][:-1]) + 7}.", stamps[-1], count=1)
     place = find(later, told, table)

@@ -142,6 +142,17 @@ def test_a_storm_over_many_blocks_and_batches(captures):
             assert table.children(position).tolist() == children[position]
 
 
+def test_operations_are_listed_from_the_first_wherever_blocks_begin(captures):
+    rows, window = read(captures, "6.1.192-vmemlab-39bit", "hole")
+    storms = [row | {"ts_ns": row["ts_ns"] + at * 10**9} for at in range(3) for row in rows]
+    begins = [at for at, row in enumerate(storms)
+              if row["kind"] in ("memremap", "memunmap") and row["phase"] == "entry"]  # fmt: skip
+    for block in (16, 100, 65_536):
+        table, _ = filled(storms, window, range(0, len(storms), 97), block)
+        for most in (1, 4, 1000):
+            assert table.operations(most).tolist() == begins[:most]
+
+
 def test_positions_out_of_range():
     table, _ = filled([], LAB)
     assert (len(table), table.blocks, table.before(9), table.position_of(0)) == (0, 0, 0, None)

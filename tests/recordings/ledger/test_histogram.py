@@ -81,3 +81,13 @@ def test_sums_are_exact_beyond_64_bits(pairs):
     for group in range(4):
         expected = sum(value for g, value in pairs if g == group)
         assert int(low[group]) + (int(high[group]) << 32) == expected
+
+
+@settings(deadline=None)
+@given(VALUES.filter(bool), st.data())
+def test_what_is_shorter_is_at_most_a_bin_short(values, data):
+    timing, value = made(values).timing(), data.draw(st.sampled_from(values))
+    low, high = bin_range(int(bin_of(np.array([value], np.uint64))[0]))
+    surely, perhaps = (sum(each < edge for each in values) for edge in (low, high))
+    assert timing.shorter(value) == surely / len(values)
+    assert surely <= sum(each < value for each in values) <= perhaps

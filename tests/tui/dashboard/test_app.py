@@ -326,7 +326,7 @@ async def test_theme_key(storm):
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 async def test_pages_of_a_low_screen(storm, size):
-    titles = ("Operations", "Calls─", "WARNs by site", "How long ")
+    titles = ("Operations", "Calls─", "WARNs by site", "How long ", "Call #")
     async with running(storm, "end", size=size) as (app, pilot):
         for title in (*titles, titles[0]):
             assert [name for name in titles if name in screen_text(app)] == [title]
@@ -341,7 +341,8 @@ async def test_a_low_and_wide_screen_has_two_pages_side_by_side(storm, size):
     async with running(storm, size=size) as (app, pilot):
         for key, titles in (("2", ("Operations", "Calls")),
                             ("3", ("WARNs by site", "Calls by regime")),
-                            ("4", ("How long ", "Time per call"))):  # fmt: skip
+                            ("4", ("How long ", "Time per call")),
+                            ("5", ("Calls", "Call #"))):  # fmt: skip
             await press(app, pilot, key)
             shown = screen_text(app)
             assert all(title in shown for title in titles)
@@ -401,8 +402,9 @@ async def test_hostile_text_is_shown_and_not_obeyed(make: Make):
     recording = make(rows, header=Header(machine=machine, notes=(HOSTILE,)))
     async with running(recording, *["n"] * 4) as (app, pilot):
         shown = screen_text(app)
-        # who, release; problem; note; the name on the bar; two WARN sites
-        assert shown.count(r"\x1b]0;x\x07[bold]") == 7
+        # who, release; problem; note; the name on the bar; the call's task
+        assert shown.count(r"\x1b]0;x\x07[bold]") == 6
+        assert shown.count(r"\x07[bold]:12") == 2  # WARN sites, cut at their beginning
         await press(app, pilot, "pagedown")  # a populate, whose task is insmod
         await press(app, pilot, "enter")
         assert r"\x1b]0;x\x07[bold]" in screen_text(app)

@@ -7,6 +7,7 @@ What must be shown is counted from the kernel's own log of the same run.
 import lzma
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +15,11 @@ import pytest
 
 from recordings.format.reader import open_recording
 from tests.tui.dashboard.test_app import HOSTILE, press, running, screen_text, settle
-from tests.tui.small_recordings import storm_rows
+from tests.tui.small_recordings import WINDOW, storm_rows
 from tui.screens.explain import ExplainScreen
+from tui.widgets import words
 from tui.widgets.address_map import AddressMap
+from tui.widgets.call_detail import CallDetail
 from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import LONGEST, FilterLine
 from tui.widgets.span_tree import SpanTree
@@ -276,3 +279,218 @@ async def test_only_sections_with_a_match_are_in_the_tree(recorded):
         kinds = [span.kind.label for span in spans]
         assert kinds == ["memremap", "add_pages", "section_add", "populate"]
         assert spans[-1].start == wanted
+
+
+# -- the call in full -------------------------------------------------------------------------
+
+
+def begun(recording, *kinds):
+    """The rows of the kernel's own events that begin calls of some kinds, as the file has them."""
+    table = pa.Table.from_batches([batch.events for batch in recording.batches()])
+    phase, kind = (table[name].cast("string").to_pylist() for name in ("phase", "kind"))
+    return [at for at, pair in enumerate(zip(kind, phase, strict=True))
+            if pair[0] in kinds and pair[1] != "exit"]  # fmt: skip
+
+
+def lines_of(panel):
+    return ["".join(text for text, _ in line).rstrip() for line in panel._drawn]
+
+
+async def test_the_detail_says_what_the_file_has_of_the_call_under_the_cursor(recorded):
+    events = pa.Table.from_batches([batch.events for batch in recorded.batches()])
+    at = begun(recorded, "free")[-3]
+    call = events.slice(at, 1).to_pylist()[0]
+    warn = events.slice(at + 1, 1).to_pylist()[0]
+    ends = [row["ts_ns"] for row in events.slice(at + 2, 2).to_pylist()]  # of the WARN, of the call
+    async with running(recorded, "end", "down", "down") as (app, _):
+        detail = app.dashboard.query_one(CallDetail)
+        told = "\n".join(lines_of(detail))
+        assert f"Call #{at}" in screen_text(app)
+        for text in (
+            words.address(call["start"]), words.address(call["end"]), "↑ above, lands on unused",
+            f"by 0x{call['end'] - WINDOW.end:x}", f"0x{WINDOW.page_to_pfn(call['start']):x}",
+            (f"{warn['site'].rsplit('/')[-1]}:{warn['line']} · "
+            f"{words.duration(ends[0] - warn['ts_ns'])}"),
+            words.duration(ends[1] - call["ts_ns"]), f"{call['comm']}-{call['tid']}",
+            f"cpu {call['cpu']}", "kprobe", f"#{at} · ", f"{call['ts_ns']} ns", "op       #",
+        ):  # fmt: skip
+            assert text in told, text
+
+
+async def test_a_tree_line_is_shown_in_full_once_the_tree_was_moved_last(recorded):
+    async with running(recorded, "end") as (app, pilot):
+        detail = app.dashboard.query_one(CallDetail)
+        assert lines_of(detail)[0].endswith("vmemmap_free")
+        app.dashboard.query_one(SpanTree).focus()
+        await press(app, pilot, "down")
+        assert "Operation #" in screen_text(app)
+        assert lines_of(detail)[0].endswith("memunmap_pages")
+        assert any("128 calls, 128 hits" in line for line in lines_of(detail))
+        await press(app, pilot, "right_square_bracket")
+        assert lines_of(detail)[0].endswith("vmemmap_free")
+
+
+async def test_the_detail_reads_and_draws_nothing_while_its_row_stays(recorded, monkeypatch):
+    async with running(recorded, "end", "down") as (app, _):
+        detail = app.dashboard.query_one(CallDetail)
+
+        def never(*_, **__):
+            raise AssertionError("asked for facts")
+
+        monkeypatch.setattr(detail, "facts", never)
+        monkeypatch.setattr(detail, "refresh", never)
+        for row in (100, 600, 1000):
+            app.dashboard.show(replace(app.view, row=row, speed=2.0))
+
+
+async def test_a_click_on_the_detail_explains_the_call(recorded):
+    async with running(recorded, "end", "down") as (app, pilot):
+        await pilot.click(CallDetail, offset=(5, 5))
+        await settle(app, pilot)
+        assert isinstance(app.screen, ExplainScreen)
+        row = app.dashboard.query_one(CallsTable).chosen_row.row
+        assert f"event #{row}" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
+async def test_enter_on_page_five_explains_what_it_shows(recorded, size):
+    async with running(recorded, "end", "5", size=size) as (app, pilot):
+        assert "Call #" in screen_text(app)
+        await press(app, pilot, "left_square_bracket", "enter")
+        row = app.dashboard.query_one(CallsTable).chosen_row.row
+        assert row == begun(recorded, "free")[-2]
+        assert f"event #{row}" in screen_text(app)
+
+
+async def test_where_there_is_no_call_the_detail_says_so(make):
+    async with running(make(), "5", "left_square_bracket", "enter") as (app, _):
+        assert app.screen is app.dashboard
+        assert lines_of(app.dashboard.query_one(CallDetail))[0] == "none yet"
+
+
+# -- neighbours -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orders", [0, 1, 2])
+async def test_neighbours_are_in_time_whatever_the_order_and_time_stays(recorded, orders):
+    rows = begun(recorded, "populate", "free")
+    async with running(recorded, "n", *["s"] * orders) as (app, pilot):
+        table = app.dashboard.query_one(CallsTable)
+        at, played = rows.index(table.chosen_row.row), app.view.row
+        for key, by in (("right_square_bracket", 1), ("left_square_bracket", -1)):
+            for _ in range(3):
+                await press(app, pilot, key)
+                at = max(0, min(len(rows) - 1, at + by))
+                assert table.chosen_row.row == rows[at]
+        assert app.view.row == played
+
+
+async def test_neighbours_are_of_what_the_filter_lets_through_and_end_with_it(recorded):
+    frees = begun(recorded, "free")
+    async with running(recorded, *typed("kind:free"), "end") as (app, pilot):
+        table = app.dashboard.query_one(CallsTable)
+        assert table.chosen_row.row == frees[-1]
+        await press(app, pilot, "right_square_bracket")  # there is none
+        assert table.chosen_row.row == frees[-1]
+        await press(app, pilot, *["pagedown"] * 8, "left_square_bracket")
+        assert table.chosen_row.row == frees[0]
+
+
+async def test_the_explanation_follows_to_the_neighbours(recorded):
+    frees = begun(recorded, "free")
+    async with running(recorded, "end", "enter", "left_square_bracket") as (app, pilot):
+        assert f"vmemmap_free, event #{frees[-2]}" in screen_text(app)
+        await press(app, pilot, "right_square_bracket", "right_square_bracket")
+        assert f"vmemmap_free, event #{frees[-1]}" in screen_text(app)
+        await press(app, pilot, "escape")
+        assert app.dashboard.query_one(CallsTable).chosen_row.row == frees[-1]
+
+
+# -- one operation, branches ------------------------------------------------------------------
+
+
+async def test_one_key_on_the_tree_shows_an_operation_alone_and_all_again(recorded):
+    (unmap,) = begun(recorded, "memunmap")
+    async with running(recorded, "end") as (app, pilot):
+        app.dashboard.query_one(SpanTree).focus()
+        await press(app, pilot, "down", "right", "right", "f")  # from inside it
+        await settle(app, pilot)
+        assert app.view.listed.filter == f"op:{unmap}"
+        assert [call.row for call in app.view.listed.calls] == begun(recorded, "free")[::-1]
+        assert app.view.listed.tree.roots == 1
+        assert app.view.snapshot.populate == 0
+        await press(app, pilot, "f")
+        assert app.view.listed.filter == ""
+
+
+async def test_arrows_open_and_close_branches_in_the_tree_and_seek_elsewhere(recorded):
+    async with running(recorded) as (app, pilot):
+        tree = app.dashboard.query_one(SpanTree)
+        tree.focus()
+        await press(app, pilot, "right")
+        assert len(tree.rows) == 3
+        await press(app, pilot, "right", "right", "down")
+        assert [tree.rows[at].depth for at in range(4)] == [0, 1, 2, 2]
+        assert tree.index == 2
+        await press(app, pilot, "left")  # a closed section: to what it is in
+        assert tree.index == 1
+        await press(app, pilot, "left", "left", "left")
+        assert (tree.index, len(tree.rows)) == (0, 2)
+        await press(app, pilot, "left")
+        assert (tree.index, app.view.row) == (0, 0)
+        app.dashboard.query_one(CallsTable).focus()
+        await press(app, pilot, "right")
+        assert app.view.row > 0
+
+
+# -- what has not been played yet -------------------------------------------------------------
+
+
+def colours(table):
+    """Whether each line of a table on the screen is muted, by the event it begins with."""
+    muted = table._style("muted").color
+    shown = {}
+    for y in range(1, table.size.height):
+        strip = table.render_line(y)
+        if table._top + y - 1 < len(table.rows):
+            row = table.rows[table._top + y - 1]
+            used = {segment.style.color for segment in list(strip)[2:-1] if segment.text.strip()}
+            shown[table._begins(row)] = used == {muted}
+    return shown
+
+
+@pytest.mark.parametrize("widget", [CallsTable, SpanTree])
+async def test_what_is_to_come_is_muted_and_only_what_flips_is_drawn(recorded, widget):
+    async with running(recorded) as (app, pilot):
+        table = app.dashboard.query_one(widget)
+        table.focus()
+        if widget is SpanTree:
+            await press(app, pilot, "enter", "down", "enter")
+        else:  # to the oldest calls, and no longer follow
+            await press(app, pilot, *["pagedown"] * 12)
+        assert set(colours(table).values()) == {True}
+        for _ in range(3):
+            before, drawn = colours(table), table.drawn
+            await press(app, pilot, "n", "n")
+            after = colours(table)
+            assert after == {row: row >= app.view.row for row in before}
+            flipped = sum(before[row] != after[row] for row in before)
+            assert flipped >= 2
+            assert table.drawn - drawn == flipped
+        await press(app, pilot, "end")
+        assert not any(colours(table).values())
+        drawn = table.drawn
+        await press(app, pilot, "home", "end")
+        assert table.drawn - drawn == 2 * len(colours(table))
+
+
+async def test_what_flips_off_the_screen_is_not_drawn(recorded):
+    async with running(recorded, "end", "down") as (app, pilot):
+        table = app.dashboard.query_one(CallsTable)
+        await press(app, pilot, *["pagedown"] * 12)
+        drawn, refreshed = table.drawn, []
+        table.refresh = lambda *regions, **_: refreshed.extend(regions)
+        last = table.rows[0].row
+        app.dashboard.show(replace(app.view, row=last))  # the newest call is to come again
+        app.dashboard.show(replace(app.view, row=last + 1))
+        assert (table.drawn, refreshed) == (drawn, [])

@@ -21,12 +21,15 @@ from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
 from tests.recordings.made import wait_for
 from tests.tui.dashboard.test_app import HOSTILE, screen_text
+from tests.tui.dashboard.test_explore import colours
 from tests.tui.processes import ROOT, command, whole
 from tests.tui.terminals import Terminal
 from tui.dashboard.live_app import LiveApp
 from tui.playback.live_player import LivePlayer
 from tui.screens.help import HelpScreen
 from tui.screens.probes import ProbesScreen
+from tui.widgets.calls import CallsTable
+from tui.widgets.span_tree import SpanTree
 from tui.widgets.timeline import LABEL, MARK
 
 PROBES = {
@@ -183,7 +186,7 @@ async def test_a_key_goes_into_the_past_and_end_comes_back(traced, keys, row, pa
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
 async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(traced, tmp_path, size):
     feed, path = feed_of(traced, held=200), tmp_path / "a.arrows"
-    async with running(feed, "left", size=size, out=path) as (app, pilot):
+    async with running(feed, "2", "left", size=size, out=path) as (app, pilot):
         before = app.view
         assert before.live.arrived == (0, 0)
         feed.release()
@@ -208,6 +211,33 @@ async def test_a_click_on_the_timeline_goes_into_the_past(traced):
         await settle(app, pilot)
         assert 0 < app.view.elapsed_ns < app.view.length_ns
         assert "in the past" in screen_text(app)
+
+
+async def test_only_in_the_past_is_something_to_come(traced):
+    async with running(feed_of(traced)) as (app, pilot):
+        tables = app.dashboard.query_one(CallsTable), app.dashboard.query_one(SpanTree)
+        assert not any(True in colours(table).values() for table in tables)
+        await pilot.press("home")
+        await settle(app, pilot)
+        assert all(set(colours(table).values()) == {True} for table in tables)
+        await pilot.press("end")
+        await settle(app, pilot)
+        assert not any(True in colours(table).values() for table in tables)
+
+
+async def test_the_keys_of_calls_and_operations_are_those_of_a_replay(traced):
+    async with running(feed_of(traced)) as (app, pilot):
+        calls, row = app.dashboard.query_one(CallsTable), app.view.row
+        rows = [call.row for call in calls.rows]
+        await pilot.press("left_square_bracket", "left_square_bracket", "right_square_bracket")
+        await settle(app, pilot)
+        assert calls.chosen_row.row == rows[1]
+        assert f"Call #{rows[1]}" in screen_text(app)
+        await pilot.press("tab", "down", "f")
+        await settle(app, pilot)
+        assert app.view.listed.filter == f"op:{app.view.listed.tree[0].span.row}"
+        assert app.view.listed.matching == 128
+        assert (app.view.row, app.view.live.arrived) == (row, None)
 
 
 async def test_a_bookmark_lasts_until_one_leaves(traced):
