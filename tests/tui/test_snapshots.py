@@ -149,7 +149,10 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
     ("scene", "size"),
     in_all_sizes(
         SAMPLES,
-        "storm-midway clean-end tree call filter no-filter sections sections-turned".split(),
+        [
+            *("storm-midway", "clean-end", "tree", "call"),
+            *("filter", "no-filter", "sections", "sections-turned"),
+        ],
     ),
     ids=named,
 )

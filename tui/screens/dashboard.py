@@ -189,7 +189,21 @@ class Dashboard(Screen[None]):
         self.add_class(f"page-{PAGES[page]}")
         target = self.query_one(f"#{PAGES[page]}")
         if target.focusable:
+            self._enter(target)
             target.focus()
+
+    def focus_next(self, selector: str | type[Widget] = "*") -> Widget | None:
+        """Give the next widget the focus."""
+        return self._enter(super().focus_next(selector))
+
+    def focus_previous(self, selector: str | type[Widget] = "*") -> Widget | None:
+        """Give the one before the focus."""
+        return self._enter(super().focus_previous(selector))
+
+    def _enter(self, widget: Widget | None) -> Widget | None:
+        if isinstance(widget, SpanTree):
+            widget.entered = True
+        return widget
 
     def turn_heat(self) -> None:
         """Colour the sections by the next there is, or hide them: then the first again."""

@@ -55,6 +55,7 @@ class SpanTree(KeyedTable[Branch]):
         self.border_title = "Operations"
         self._tree: Tree | None = None
         self._opened = frozenset[int]()
+        self.entered = False  # where the calls are not shown, the focus is here at the start
         self._subtitle = ""
 
     def show(self, view: PlayerView) -> None:
@@ -87,8 +88,12 @@ class SpanTree(KeyedTable[Branch]):
         self._turn(branch)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave → and ← to time until somebody has moved in the tree."""
-        return action not in ("open", "close") or self.moved
+        """Leave → and ← to time until somebody has gone into the tree."""
+        return action not in ("open", "close") or self.entered
+
+    def _put(self, cursor: Hashable, at: int) -> None:
+        self.entered = True
+        super()._put(cursor, at)
 
     def action_open(self) -> None:
         """Open the branch, or go into an open one."""

@@ -186,7 +186,7 @@ async def test_a_key_goes_into_the_past_and_end_comes_back(traced, keys, row, pa
 @pytest.mark.parametrize("size", [(160, 50), (80, 24), (60, 20)])
 async def test_what_arrives_is_told_in_the_past_and_the_file_gets_it(traced, tmp_path, size):
     feed, path = feed_of(traced, held=200), tmp_path / "a.arrows"
-    async with running(feed, "2", "left", size=size, out=path) as (app, pilot):
+    async with running(feed, "left", size=size, out=path) as (app, pilot):
         before = app.view
         assert before.live.arrived == (0, 0)
         feed.release()
