@@ -253,8 +253,14 @@ async def test_g_says_why_not_and_escape_goes_nowhere(storm):
     async with running(storm, "g", *"q?", "enter") as (app, pilot):
         assert "'q?' is no place" in screen_text(app)
         assert app.view.row == 0
-        await press(app, pilot, "g", *"#5", "escape")
+        await press(app, pilot, "g")
+        assert "go to: 0.5" in screen_text(app)
+        await press(app, pilot, *"#5")
+        assert " #5 " in screen_text(app)
+        assert "/ filter" not in screen_text(app)  # what is typed is text
+        await press(app, pilot, "escape")
         assert app.view.row == 0
+        assert "#5" not in screen_text(app)
         assert not app.dashboard.query_one("#ask").display
         await press(app, pilot, "g", "enter", "n")
         assert app.view.row == 3
