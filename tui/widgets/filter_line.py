@@ -97,9 +97,11 @@ class FilterLine(Vertical):
         self.display = bool(text or error)
         state = self.query_one("#filter-state", Static)
         parts: list[str | tuple[str, str]] = [("/ ", MUTED), (printable(text), "bold $primary")]
-        if text:
-            counted = f"{words.count(matching)} of {words.calls(total)} match"
-            parts += ["  ", (counted, "bold"), ("  esc clears", MUTED)]
         if error:
             parts += ["  ", (printable(error), "$error")]
+        if text:
+            counted = f"{words.count(matching)} of {words.calls(total)} match"
+            parts += ["  ", (counted, "bold")]
+        if text and not error:  # which leaves no room for it on a narrow screen
+            parts += [("  esc clears", MUTED)]
         state.update(content(line(*parts)))

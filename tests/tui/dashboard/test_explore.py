@@ -4,10 +4,6 @@
 What must be shown is counted from the kernel's own log of the same run.
 """
 
-import lzma
-import re
-from collections import Counter
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -20,14 +16,6 @@ from tui.widgets.address_map import AddressMap
 from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import LONGEST, FilterLine
 from tui.widgets.span_tree import SpanTree
-
-
-@pytest.fixture(scope="module")
-def comms(captures):
-    """How many WARNs the kernel logged of each task."""
-    log = captures / "6.1.192-vmemlab-39bit" / "recorded.dmesg.txt.xz"
-    text = lzma.decompress(log.read_bytes()).decode()
-    return Counter(re.findall(r"WARNING: CPU.*\n(?:.*\n){0,6}?.*Comm: (\w+)", text))
 
 
 @pytest.fixture
