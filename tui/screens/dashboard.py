@@ -166,5 +166,7 @@ class Dashboard(Screen[None]):
         self.query_one(FilterLine).begin()
 
     def choose_call(self) -> None:
-        """Choose the calls table's row."""
-        self.query_one(CallsTable).action_choose()
+        """Choose the calls table's row, where the page shows it."""
+        table = self.query_one(CallsTable)
+        if table.display:
+            table.action_choose()

@@ -217,6 +217,12 @@ async def test_what_had_the_focus_gets_it_back(recorded, leave):
             assert isinstance(app.focused, widget)
 
 
+@pytest.mark.parametrize(("page", "explains"), [("2", True), ("3", False), ("4", False)])
+async def test_enter_explains_only_a_call_that_is_shown(recorded, page, explains):
+    async with running(recorded, page, "enter", size=(80, 24)) as (app, _):
+        assert isinstance(app.screen, ExplainScreen) is explains
+
+
 @pytest.mark.parametrize("widget", [SpanTree, CallsTable])
 async def test_a_first_click_only_selects_and_a_second_opens(recorded, widget):
     async with running(recorded) as (app, pilot):
