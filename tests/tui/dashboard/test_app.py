@@ -475,6 +475,16 @@ async def test_the_probes_of_a_recording_are_shown(make: Make):
         assert app.screen is app.dashboard
 
 
+@pytest.mark.parametrize("key", ["enter", "question_mark", "p", "B"])
+async def test_what_opens_is_in_the_middle_and_the_panels_stay_in_sight(storm, key):
+    async with running(storm, key) as (app, _):
+        width, height = app.size
+        box = app.screen.query_one(".modal").region
+        assert abs(box.x - (width - box.right)) <= 1
+        assert abs(box.y - (height - box.bottom)) <= 1
+        assert "OUT OF RANGE" in screen_text(app)
+
+
 async def test_a_size_that_has_changed_since_is_not_drawn(storm):
     """Two sizes at once, as when the terminal is resized meanwhile, were drawn in turn for ever."""
     async with running(storm, size=(80, 25)) as (app, _):
