@@ -2,6 +2,7 @@
 """The replay's keys; every test starts paused, so that no clock matters."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -211,6 +212,21 @@ async def test_the_lists_do_not_depend_on_the_position(storm):
         await press(app, pilot, "end", "home", "n", "n", "right")
         assert calls.chosen_row is chosen
         assert calls.index == 2
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_the_text_of_no_panel_changes_while_it_plays(storm, size):
+    """But for the bar and the marker of the timeline: colours say what has passed."""
+
+    def still(shown):
+        return [line for line in shown.splitlines()[:-2] if not re.match("[│ ]*0 s ", line)]
+
+    async with running(storm, "down", size=size) as (app, pilot):
+        begin = screen_text(app)
+        for key in ("n", "right", "end"):
+            await press(app, pilot, key)
+            assert still(screen_text(app)) == still(begin)
+            assert screen_text(app) != begin
 
 
 async def test_only_new_lines_are_drawn(storm):
