@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# 6.1: the dashboard in a terminal is driven into the past of one storm while another passes, a filter
-# typed there, and back to now; screens as text.
+# 6.1: the dashboard in a terminal while a storm passes; then it is driven into the past of that one
+# while another passes, a filter typed there, and back to now. Screens as text.
 . /lab/lib.sh
 
 keys() { tmux send-keys -t live "$@"; }
@@ -11,9 +11,11 @@ truth_on twin
 tmux new-session -d -s live -x 160 -y 50 \
 	'vmemscope live --engine tracefs -o /out/twin.arrows; echo $? >/out/twin.rc'
 wait_for 90 "LIVE"
+screen live-before
 sh -c "$(device 0x5000000000 16384)"
 wait_for 60 "256 of 256"
 sleep 2
+screen live-after
 keys Home
 wait_for 30 "+0 events, 0 hits arrived since"
 screen twin-home
@@ -52,11 +54,7 @@ wait_for 30 "512 of 512"
 sleep 2
 screen twin-now
 keys q
-i=0
-until [ -s /out/twin.rc ] || [ $i -ge 30 ]; do
-	i=$((i + 1))
-	sleep 1
-done
+ended twin
 truth_off twin
 left twin
 echo "$before $(cat /sys/kernel/warn_count)" >/out/twin.warns
