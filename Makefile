@@ -24,7 +24,7 @@ test: $(VENV)/.dev
 # LAB="-m 'not long'" leaves out what takes longest.
 test-lab: $(VENV)/.dev
 	tests/lab/rootfs >/dev/null || test $$? -eq 2 # 2: something is missing, the tests say what
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/lab $(LAB)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/lab $(LAB)
 
 lab-kernels:
 	for name in 6.1 6.1-once 6.12; do tests/lab/kernel $$name || exit; done

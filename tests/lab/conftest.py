@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lab's fixtures; ``make test-lab`` runs these tests, ``make test`` does not.
 
-Each boot is one fixture of the module that reads it, and all its scenes share it. What a machine
-lacks (QEMU, mmdebstrap, a kernel) skips what needs it, with the reason.
+Each boot is one fixture of the module that reads it, and all its scenes share it: its tests are a
+group, which one worker runs. What a machine lacks (QEMU, mmdebstrap, a kernel) skips what needs it,
+with the reason.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.harness import Kernel, Lab, Missing, kernel, stock
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make a group of each file's tests, but for those that name a boot of their own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

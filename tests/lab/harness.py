@@ -260,6 +260,8 @@ class Lab:
             [HERE / "boot", of.image, self.folder / "root", lab, out, *extra], settings, control
         )
         (work / "console").write_text(console)
+        never = out / "never"
+        assert not never.exists(), f"never shown: {never.read_text()}"
         return Boot(out, console)
 
     def _install(self) -> None:

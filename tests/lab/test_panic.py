@@ -14,7 +14,13 @@ from recordings.format.reader import open_recording
 from tests.lab.harness import TOP, Boot, Kernel, Lab, Recording, read
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["file", "stream"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(False, id="file", marks=pytest.mark.xdist_group("panic-file")),
+        pytest.param(True, id="stream", marks=pytest.mark.xdist_group("panic-stream")),
+    ],
+)
 def panic(
     request: pytest.FixtureRequest, lab: Lab, lab_kernel: Callable[[str], Kernel]
 ) -> tuple[Boot, Recording]:

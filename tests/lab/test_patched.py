@@ -18,7 +18,13 @@ from tests.lab.harness import Boot, Kernel, Lab
 METHODS = ("vmcoreinfo", "code:vmemmap_free", "code:vmemmap_populate", "btf+formula")
 
 
-@pytest.fixture(scope="module", params=["6.1", "6.12"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(series, marks=pytest.mark.xdist_group(f"patched-{series}"))
+        for series in ("6.1", "6.12")
+    ],
+)
 def patched(
     request: pytest.FixtureRequest, lab: Lab, debian: Callable[[str], Kernel]
 ) -> tuple[str, Boot]:

@@ -28,7 +28,13 @@ PLAIN: Final = Cpu("", 48, 0xFFFFFFDFBFF00000, 0xFFFFFFDFC0000000, 0)
 SIZE: Final = 0x20000
 
 
-@pytest.fixture(scope="module", params=[LVA, PLAIN], ids=["52-bit-cpu", "48-bit-cpu"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(LVA, id="52-bit-cpu", marks=pytest.mark.xdist_group("silent-52")),
+        pytest.param(PLAIN, id="48-bit-cpu", marks=pytest.mark.xdist_group("silent-48")),
+    ],
+)
 def booted(
     request: pytest.FixtureRequest, lab: Lab, lab_kernel: Callable[[str], Kernel]
 ) -> tuple[Cpu, Boot]:

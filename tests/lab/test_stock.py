@@ -13,7 +13,13 @@ from tests.lab.harness import Boot, Kernel, Lab
 SECTIONS = [((0xC0000000 >> 12) + number * SECTION_PAGES, SECTION_PAGES) for number in range(8)]
 
 
-@pytest.fixture(scope="module", params=["6.1", "6.12"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(series, marks=pytest.mark.xdist_group(f"stock-{series}"))
+        for series in ("6.1", "6.12")
+    ],
+)
 def stock(
     request: pytest.FixtureRequest, lab: Lab, debian: Callable[[str], Kernel]
 ) -> tuple[str, Boot]:
@@ -36,10 +42,17 @@ def test_hotplug_is_recorded_and_clean(stock: tuple[str, Boot], engine: str) -> 
 @pytest.mark.parametrize(
     ("qemu", "bits", "used"),
     [
-        ("", 48, 0xFFFFFDFFC0000000),
-        ("max,pauth-impdef=on", 52, 0xFFFFC1FFC0000000),
+        pytest.param(
+            *("", 48, 0xFFFFFDFFC0000000),
+            id="48-bit-cpu",
+            marks=pytest.mark.xdist_group("lockdown-48"),
+        ),
+        pytest.param(
+            *("max,pauth-impdef=on", 52, 0xFFFFC1FFC0000000),
+            id="52-bit-cpu",
+            marks=pytest.mark.xdist_group("lockdown-52"),
+        ),
     ],
-    ids=["48-bit-cpu", "52-bit-cpu"],
 )
 def test_under_lockdown_the_bits_in_use_are_found(
     lab: Lab, debian: Callable[[str], Kernel], qemu: str, bits: int, used: int

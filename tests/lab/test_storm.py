@@ -48,6 +48,7 @@ def test_every_call_is_recorded(
     left_nothing(storm, scene)
 
 
+@pytest.mark.xdist_group("storm-once")
 def test_warn_once_hits_are_more_than_warnings(
     lab: Lab, lab_kernel: Callable[[str], Kernel]
 ) -> None:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fixtures: small recordings, open during a test."""
+"""Fixtures: small recordings, open during a test, and what the kernel logged of the storm."""
 
+import lzma
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,3 +40,11 @@ def storm(make: Make) -> Recording:
 def clean(make: Make) -> Recording:
     """16 sections inside the window with entry probes, as on a kernel from 6.11 on."""
     return make(storm_rows(16, 0xFFFF_FFFE_8000_0000, warn=False, derived=False))
+
+
+@pytest.fixture(scope="session")
+def comms(captures: Path) -> Counter[str]:
+    """How many WARNs of each task the kernel logged while the bundled storm was recorded."""
+    log = captures / "6.1.192-vmemlab-39bit" / "recorded.dmesg.txt.xz"
+    text = lzma.decompress(log.read_bytes()).decode()
+    return Counter(re.findall(r"WARNING: CPU.*\n(?:.*\n){0,6}?.*Comm: (\w+)", text))

@@ -19,7 +19,7 @@ from tests.tui.processes import ROOT
 
 Size = tuple[int, int]
 #: Ours, but for the size of our own terminal, which pytest-xdist hands to what it runs.
-_ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+ENVIRONMENT = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
 
 
 class Terminal:
@@ -58,7 +58,7 @@ class Terminal:
             stderr=side,
             cwd=ROOT,
             start_new_session=True,
-            env=_ENVIRONMENT | {"TERM": "xterm-256color"} | (environment or {}),
+            env=ENVIRONMENT | {"TERM": "xterm-256color"} | (environment or {}),
             preexec_fn=prepare,  # noqa: PLW1509
         )
         os.close(side)

@@ -248,7 +248,9 @@ class Dashboard(Screen[None]):
         return calls.chosen_row
 
     def choose(self) -> None:
-        """Send the row that the detail shows, as a table does."""
+        """Send the row that the detail shows, as a table does, where one of the two is seen."""
         row = self._chosen()
-        if row is not None and self._moved is not None:
+        if row is None or self._moved is None:
+            return
+        if self._moved.display or self.query_one(CallDetail).display:
             self._moved.post_message(KeyedTable.Chosen(self._moved, row))

@@ -14,6 +14,7 @@ from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
 
 DERIVED_MARK = "†"
+TIME_WIDTH = 12
 
 
 def _row(call: Call) -> int:
@@ -39,7 +40,7 @@ class CallsTable(KeyedTable[Call]):
     def __init__(self, *, id: str) -> None:  # noqa: A002
         self._first_ns = 0
         columns: list[Column[Call]] = [
-            Column("time", 12, self._time, right=True),
+            Column("time", TIME_WIDTH, self._time, right=True),
             Column("call", 9, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
@@ -71,7 +72,10 @@ class CallsTable(KeyedTable[Call]):
     _subtitle = ""
 
     def _time(self, call: Call) -> Cell:
-        return f"{(call.ts_ns - self._first_ns) / 1e9:.6f}", "muted"
+        since = call.ts_ns - self._first_ns
+        # From 100,000 s on a digit of the fraction less for each of the seconds: none is cut.
+        places = max(0, min(6, TIME_WIDTH - 1 - len(str(abs(since) // 10**9)) - (since < 0)))
+        return f"{since / 1e9:.{places}f}", "muted"
 
     def _who(self, call: Call) -> Cell:
         return f"{printable(call.comm)}-{'?' if call.tid is None else call.tid}", ""

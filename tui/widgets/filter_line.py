@@ -99,11 +99,12 @@ class FilterLine(Vertical):
         self.display = bool(text or error)
         state = self.query_one("#filter-state", Static)
         parts: list[str | tuple[str, str]] = [("/ ", MUTED), (printable(text), "bold $primary")]
+        if error:
+            parts += ["  ", (printable(error), "$error")]
         if text:
             counted = f"{words.count(matching)} of {words.calls(total)} match"
             parts += ["  ", (counted, "bold")]
             parts += [(f"  counting {percent} %", "$primary")] if percent < 100 else []
+        if text and not error:  # which leaves no room for it on a narrow screen
             parts += [("  esc clears", MUTED)]
-        if error:
-            parts += ["  ", (printable(error), "$error")]
         state.update(content(line(*parts)))

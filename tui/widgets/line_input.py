@@ -46,6 +46,10 @@ class LineInput(Input):
         self.screen.set_focus(self._focused_before)
         self.post_message(self.Closed())
 
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Say that a slash is text, too, whose name Textual does not know: no key of ours works."""
+        return key == "slash" or super().check_consume_key(key, character)
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Give the line away."""
         event.stop()

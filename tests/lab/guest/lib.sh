@@ -94,11 +94,23 @@ memory() { # BYTES: have the host plug so much virtio-mem; wait until it is so (
 
 screen() { tmux capture-pane -p -t live >"/out/$1.screen"; }
 
-wait_for() { # SECONDS TEXT: until it is on the screen
+wait_for() { # SECONDS TEXT: until it is on the screen; one that never comes fails the boot's tests
 	i=0
-	until tmux capture-pane -p -t live | grep -q "$2" || [ $i -ge "$1" ]; do
+	until tmux capture-pane -p -t live | grep -q "$2"; do
 		i=$((i + 1))
-		sleep 1
+		[ $i -lt $(($1 * 4)) ] || {
+			echo "$2" >>/out/never
+			break
+		}
+		sleep 0.25
+	done
+}
+
+ended() { # NAME: wait until the dashboard has left its exit code
+	i=0
+	until [ -s "/out/$1.rc" ] || [ $i -ge 120 ]; do
+		i=$((i + 1))
+		sleep 0.25
 	done
 }
 
@@ -106,18 +118,14 @@ live() { # COMMAND TEXT: the dashboard in a terminal of 160 by 50 while COMMAND 
 	truth_on live
 	tmux new-session -d -s live -x 160 -y 50 \
 		'vmemscope live --engine tracefs -o /out/live.arrows; echo $? >/out/live.rc'
-	wait_for 90 "window  0x"
+	wait_for 90 "LIVE"
 	screen live-before
 	sh -c "$1"
 	wait_for 30 "$2"
 	sleep 2
 	screen live-after
 	tmux send-keys -t live q
-	i=0
-	until [ -s /out/live.rc ] || [ $i -ge 30 ]; do
-		i=$((i + 1))
-		sleep 1
-	done
+	ended live
 	truth_off live
 	left live
 }

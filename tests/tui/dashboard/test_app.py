@@ -2,6 +2,7 @@
 """The replay's keys; every test starts paused, so that no clock matters."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -213,6 +214,21 @@ async def test_the_lists_do_not_depend_on_the_position(storm):
         assert calls.index == 2
 
 
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)])
+async def test_the_text_of_no_panel_changes_while_it_plays(storm, size):
+    """But for the bar and the marker of the timeline: colours say what has passed."""
+
+    def still(shown):
+        return [line for line in shown.splitlines()[:-2] if not re.match("[│ ]*0 s ", line)]
+
+    async with running(storm, "down", size=size) as (app, pilot):
+        begin = screen_text(app)
+        for key in ("n", "right", "end"):
+            await press(app, pilot, key)
+            assert still(screen_text(app)) == still(begin)
+            assert screen_text(app) != begin
+
+
 async def test_only_new_lines_are_drawn(storm):
     async with running(storm, "end") as (app, pilot):
         calls = app.dashboard.query_one(CallsTable)
@@ -253,8 +269,14 @@ async def test_g_says_why_not_and_escape_goes_nowhere(storm):
     async with running(storm, "g", *"q?", "enter") as (app, pilot):
         assert "'q?' is no place" in screen_text(app)
         assert app.view.row == 0
-        await press(app, pilot, "g", *"#5", "escape")
+        await press(app, pilot, "g")
+        assert "go to: 0.5" in screen_text(app)
+        await press(app, pilot, *"#5")
+        assert " #5 " in screen_text(app)
+        assert "/ filter" not in screen_text(app)  # what is typed is text
+        await press(app, pilot, "escape")
         assert app.view.row == 0
+        assert "#5" not in screen_text(app)
         assert not app.dashboard.query_one("#ask").display
         await press(app, pilot, "g", "enter", "n")
         assert app.view.row == 3
@@ -468,6 +490,16 @@ async def test_the_probes_of_a_recording_are_shown(make: Make):
         assert shown.count(r"\x1b]0;x\x07[bold]") == 2
         await press(app, pilot, "escape")
         assert app.screen is app.dashboard
+
+
+@pytest.mark.parametrize("key", ["enter", "question_mark", "p", "B"])
+async def test_what_opens_is_in_the_middle_and_the_panels_stay_in_sight(storm, key):
+    async with running(storm, key) as (app, _):
+        width, height = app.size
+        box = app.screen.query_one(".modal").region
+        assert abs(box.x - (width - box.right)) <= 1
+        assert abs(box.y - (height - box.bottom)) <= 1
+        assert "OUT OF RANGE" in screen_text(app)
 
 
 async def test_a_size_that_has_changed_since_is_not_drawn(storm):

@@ -4,9 +4,6 @@
 What must be shown is counted from the kernel's own log of the same run.
 """
 
-import lzma
-import re
-from collections import Counter
 from dataclasses import replace
 
 import pyarrow as pa
@@ -23,14 +20,6 @@ from tui.widgets.call_detail import CallDetail
 from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import LONGEST, FilterLine
 from tui.widgets.span_tree import SpanTree
-
-
-@pytest.fixture(scope="module")
-def comms(captures):
-    """How many WARNs the kernel logged of each task."""
-    log = captures / "6.1.192-vmemlab-39bit" / "recorded.dmesg.txt.xz"
-    text = lzma.decompress(log.read_bytes()).decode()
-    return Counter(re.findall(r"WARNING: CPU.*\n(?:.*\n){0,6}?.*Comm: (\w+)", text))
 
 
 @pytest.fixture
@@ -230,6 +219,12 @@ async def test_what_had_the_focus_gets_it_back(recorded, leave):
             app.dashboard.query_one(widget).focus()
             await press(app, pilot, "slash", leave)
             assert isinstance(app.focused, widget)
+
+
+@pytest.mark.parametrize(("page", "explains"), [("2", True), ("3", False), ("4", False)])
+async def test_enter_explains_only_a_call_that_is_shown(recorded, page, explains):
+    async with running(recorded, page, "enter", size=(80, 24)) as (app, _):
+        assert isinstance(app.screen, ExplainScreen) is explains
 
 
 @pytest.mark.parametrize("widget", [SpanTree, CallsTable])
