@@ -138,9 +138,9 @@ def test_an_operation_opens_down_to_the_warn_and_a_call_is_explained(replay, sto
         tmux.keys("1", "Enter")
         tmux.until("▾ memremap_pages", "▸ __add_pages 0x5000000")
         tmux.keys("Down", "Enter")
-        tmux.until("▾ __add_pages", "▸ sparse_add_section 0x5000000", "section 0x5008000")
+        tmux.until("▾ __add_pages", "▸ add_section 0x5000000", "section 0x5008000")
         tmux.keys("Down", "Enter")
-        opened = tmux.until("▾ sparse_add_section", f"▸ populate {storm.starts[0]:x}")
+        opened = tmux.until("▾ add_section", f"▸ populate {storm.starts[0]:x}")
         tmux.keys("Down", "Enter")
         tmux.until("▾ populate", "WARN mmu.c:1222")
         tmux.keys("Enter")
@@ -151,7 +151,7 @@ def test_an_operation_opens_down_to_the_warn_and_a_call_is_explained(replay, sto
         screen = tmux.until("WARN mmu.c:1222", gone="esc closes")
         assert f"event     0 of {len(storm.times):,}" in screen  # nothing of this moved time
         tmux.keys("Up", "Enter")
-        tmux.until("▸ sparse_add_section 0x5000000", gone="WARN mmu.c:1222")
+        tmux.until("▸ add_section 0x5000000", gone="WARN mmu.c:1222")
         assert opened != screen
         tmux.keys("Up", "Up", "Enter")
         tmux.until("▸ memremap_pages", gone="__add_pages 0x5000000")

@@ -5,6 +5,7 @@ Promises: it reads nothing and draws nothing while neither the cursor's row nor 
 A click asks for the full explanation.
 """
 
+import re
 from collections.abc import Callable
 from textwrap import wrap
 
@@ -21,6 +22,8 @@ from tui.widgets.panel import MUTED, Line, Panel, line
 
 #: Cells of the names, and of a column that is worth having beside another.
 _NAME, _COLUMN = 9, 34
+#: The space before a unit, where no line may end.
+_UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|[KMGTPE]iB|%)(?!\w))")
 
 
 class CallDetail(Panel[tuple[CallFacts, ...]]):
@@ -72,7 +75,7 @@ class CallDetail(Panel[tuple[CallFacts, ...]]):
     def _lines(self, facts: CallFacts, width: int) -> list[Line]:
         room, lines, before = max(1, width - _NAME), list[Line](), ""
         for name, text, style in fields(self._header, facts):
-            for part in wrap(text, room, break_on_hyphens=False):
+            for part in wrap(_UNIT.sub(GLUE, text), room, break_on_hyphens=False):
                 label = f"{name if name != before else '':<{_NAME}}"
                 shown = words.clip(part.replace(GLUE, " "), room)
                 lines.append(line((label, MUTED), (shown, style)))

@@ -161,7 +161,7 @@ def _what(branch: Branch) -> Cell:
         name = f"{name} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
     elif span.pfn is not None:
         name = f"{name.removeprefix('sparse_')} 0x{span.pfn:x}"  # so that no pfn is cut
-    return "  " * branch.depth + f"{sign} {name}", style
+    return " " * branch.depth + f"{sign} {name}", style
 
 
 def _number(number: int, style: str) -> Cell:

@@ -421,8 +421,7 @@ async def test_one_key_on_the_tree_shows_an_operation_alone_and_all_again(record
 async def test_arrows_open_and_close_branches_in_the_tree_and_seek_elsewhere(recorded):
     async with running(recorded) as (app, pilot):
         tree = app.dashboard.query_one(SpanTree)
-        tree.focus()
-        await press(app, pilot, "right")
+        await press(app, pilot, "1", "right")
         assert len(tree.rows) == 3
         await press(app, pilot, "right", "right", "down")
         assert [tree.rows[at].depth for at in range(4)] == [0, 1, 2, 2]
