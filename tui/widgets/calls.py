@@ -44,7 +44,7 @@ class CallsTable(KeyedTable[Call]):
             Column("call", 9, _kind),
             Column("start", 18, lambda call: (words.address(call.start), "")),
             Column("end", 18, lambda call: (words.address(call.end), "muted"), rank=4),
-            Column("regime", 13, _regime),
+            Column("regime", 12, _regime),
             Column("lands on", 10, lambda c: (printable(c.lands_on), ""), rank=2, grows=True),
             Column("took", 8, lambda c: (words.duration(c.duration_ns), ""), rank=1, right=True),
             Column("task", 12, self._who, rank=3, grows=True),

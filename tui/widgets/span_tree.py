@@ -44,7 +44,7 @@ class SpanTree(KeyedTable[Branch]):
             calls,
             Column("hits", 7, _hits, rank=1, right=True),
             Column("WARNs", 7, _warns, rank=3, right=True),
-            Column("took", 9, _took, right=True),
+            Column("took", 8, _took, right=True),
             Column("in WARN", 9, _warn_time, rank=5, right=True),
             Column("share", 6, _share, rank=2, right=True),
         ]
@@ -209,4 +209,4 @@ def _took(branch: Branch) -> Cell:
     span = branch.span
     if span.duration_ns is not None:
         return words.duration(span.duration_ns), ""
-    return ("", "") if span.point else ("not ended", "warn")
+    return ("", "") if span.point else ("no end", "warn")
