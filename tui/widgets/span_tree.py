@@ -39,7 +39,7 @@ class SpanTree(KeyedTable[Branch]):
         self._first_ns = 0
         calls: Column[Branch] = Column("calls", 7, _calls, rank=4, right=True)
         columns: list[Column[Branch]] = [
-            Column("what", 30, _what, grows=True),
+            Column("what", 28, _what, grows=True),
             Column("time", 10, self._time, rank=6, right=True),
             calls,
             Column("hits", 7, _hits, rank=1, right=True),
