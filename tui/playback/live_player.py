@@ -221,10 +221,12 @@ class LivePlayer:
             passed = matching or Passed(*self._told.counts(moment.row))
             events, hits = capture.counts()
             arrived = events - moment.events, hits - moment.hits
+        row = shown.events if moment is None else moment.row
         return PlayerView(
             snapshot=numbers,
             read=1.0,
-            row=shown.events if moment is None else moment.row,
+            row=row,
+            followed=row,
             rows=shown.events,
             time_ns=shown.last_ns if moment is None else moment.time_ns,
             first_ns=shown.first_ns,

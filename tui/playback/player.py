@@ -21,6 +21,9 @@ __all__ = ["MAX_SPEED", "SPEEDS", "TICK_S", "Command", "Player", "PlayerView", "
 #: where only the clock moves, or more than eyes can follow.
 TICK_S: Final = 1 / 30
 SLOW_TICK_S: Final = 1 / 10
+#: Views that lists stay as they are for while it plays: whole pages of them change at once, which
+#: nobody can read as fast, and which is most of what goes to the terminal.
+LISTED: Final = 5
 
 #: What the UI may ask for: a method of ``Replay`` or anything that takes one.
 Command = Callable[[Replay], None]
@@ -68,6 +71,7 @@ class Player:
         shown = replay.view()
         publish(shown)
         last = tick = self._clock()
+        passed = 0  # views since the lists followed
         while not self.stopped:
             working = replay.work()
             command, received = self._next(working, tick)
@@ -83,7 +87,9 @@ class Player:
                 idle = not working and not replay.playing
                 if received or idle or now - tick >= self._interval(shown):
                     tick = now
-                    view = replay.view()
+                    still = not received and replay.playing and passed < LISTED
+                    passed = passed + 1 if still else 0
+                    view = replay.view(follow=not still)
                     if view != shown:
                         shown = view
                         publish(view)

@@ -50,6 +50,7 @@ class Replay:
         self.speed = speed
         self.paused = paused
         self.row = 0  # the position
+        self._followed = 0
         self._burst = burst
         self._time = self.timeline.first_ns or 0
         self._carry = 0.0  # fraction of a nanosecond of trace time not yet played
@@ -67,13 +68,16 @@ class Replay:
         """Whether ``advance`` would move."""
         return not self.paused and not self.at_end
 
-    def view(self) -> PlayerView:
-        """Return the present moment, frozen."""
+    def view(self, *, follow: bool = True) -> PlayerView:
+        """Return the present moment, frozen. ``follow``: let the lists show it, too."""
         timeline, whole = self.timeline, self.index.snapshot()
+        if follow:
+            self._followed = self.row
         return PlayerView(
             snapshot=self.explorer.snapshot(whole),
             read=self.index.read,
             row=self.row,
+            followed=self._followed,
             rows=timeline.rows,
             time_ns=None if timeline.first_ns is None else self._time,
             first_ns=timeline.first_ns,

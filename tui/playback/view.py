@@ -33,6 +33,7 @@ class PlayerView:
     snapshot: Snapshot  # of all that was read
     read: float  # how much that is, 0 to 1
     row: int  # position: rows that have happened
+    followed: int  # the position that lists show: behind it for a moment while it plays
     rows: int
     time_ns: int | None  # None: the recording holds no event
     first_ns: int | None
@@ -55,7 +56,7 @@ class PlayerView:
     @property
     def played(self) -> int | None:
         """Events before the position; ``None``: it is now, and nothing is to come."""
-        return None if self.live is not None and self.live.arrived is None else self.row
+        return None if self.live is not None and self.live.arrived is None else self.followed
 
     @property
     def elapsed_ns(self) -> int:

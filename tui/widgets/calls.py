@@ -60,7 +60,7 @@ class CallsTable(KeyedTable[Call]):
         snapshot = view.snapshot
         self._first_ns = view.first_ns or 0
         listed = view.listed
-        self.set_rows(listed.calls, listed.calls.before(view.row) or 0, view.played)
+        self.set_rows(listed.calls, listed.calls.before(view.followed) or 0, view.played)
         text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
         if snapshot.derived:
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"

@@ -144,6 +144,6 @@ def test_views_a_second(storm, monkeypatch, speed, row_moves, views):
     moved = iter(range(10**9))
     replay.advance = lambda _: setattr(replay, "row", next(moved) if row_moves else 0)
     inner = replay.view
-    replay.view = lambda: replace(inner(), time_ns=second.now)
+    replay.view = lambda **asked: replace(inner(**asked), time_ns=second.now)
     Player(replay, clock=lambda: second.now).run(lambda _: times.append(second.now))
     assert views * 0.7 <= len(times) <= views + 1  # a slow tick ends with a fast one
