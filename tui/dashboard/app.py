@@ -15,7 +15,7 @@ from recordings.explore.bookmarks import Bookmarks, MarksError
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import Recording
 from recordings.samples import SAMPLES
-from tui.dashboard.scope_app import COMMON_KEYS, EXIT_ERROR, ScopeApp
+from tui.dashboard.scope_app import COMMON_KEYS, EXIT_ERROR, ScopeApp, ViewPublished
 from tui.dashboard.terminal import (
     ending_signals_give_back,
 )
@@ -68,6 +68,7 @@ class ReplayApp(ScopeApp):
         self.recording = recording
         self._start = start
         self._replay_options = (speed, paused)
+        self._read = False  # all of the recording
         self._clock = clock
         self.player: Player | None = None
 
@@ -96,6 +97,12 @@ class ReplayApp(ScopeApp):
             self.player.send(lambda player: player.seek_time(at))
         self._open_marks()
         self.start_player(self.player)
+
+    def on_view_published(self, message: ViewPublished) -> None:
+        """Once all is read, let no collection go through what came of it: some 50 ms each."""
+        if message.view.final and not self._read:
+            self._read = True
+            gc.freeze()
 
     @property
     def table(self) -> SpanTable | None:
