@@ -159,8 +159,9 @@ def printk_offset(clock: Mapping[str, str | int | None]) -> int | None:
 
 
 def dmesg_stamp(ts_ns: int, clock: Mapping[str, str | int | None] | None) -> str | None:
-    """Return what printk writes at a moment, ``None`` where its clock is not the recording's."""
-    return f"[{_stamp(ts_ns)}]" if (clock or {}).get("name") in _PRINTK else None
+    """Return what printk writes at a moment, ``None`` where its clock is not known."""
+    offset = printk_offset(clock or {})
+    return None if offset is None else f"[{_stamp(max(0, ts_ns + offset))}]"
 
 
 def _stamp(ns: int) -> str:

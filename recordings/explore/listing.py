@@ -165,11 +165,13 @@ class Tree(Paged[Branch]):
         lock: RLock,
         by: By,
         *,
+        filtered: bool = False,
         around: Bits | None = None,
         opened: frozenset[int] = frozenset(),
         roots: tuple[I64, I64] | None = None,
     ) -> None:
         self._matches, self._lock, self._by = matches, lock, by
+        self.filtered = filtered  # whether some calls may not match
         self._around = around  # what holds a match; ``None``: whatever holds a call does
         self._opened = opened
         with lock:
@@ -187,15 +189,11 @@ class Tree(Paged[Branch]):
             self._matches,
             self._lock,
             self._by,
+            filtered=self.filtered,
             around=self._around,
             opened=opened,
             roots=self._roots,
         )
-
-    @property
-    def filtered(self) -> bool:
-        """Whether some calls may not match."""
-        return self._around is not None
 
     def find(self, key: Hashable) -> int | None:
         """Return the place of the span at this position of the table."""

@@ -130,7 +130,8 @@ class Explorer:
         if self._listed is None or self._listed.total != total:
             calls = Calls(self._matches, self._lock, self._header.machine.layout, self._by)
             around = self._tally.around if self._tally else None
-            tree = Tree(self._matches, self._lock, self._by, around=around)
+            filtered = self._tally is not None
+            tree = Tree(self._matches, self._lock, self._by, filtered=filtered, around=around)
             counted = self._tally.done if self._tally else 1.0
             self._listed = Listed(
                 calls, tree, self._by, self._filter.text, len(calls), total, counted, self._error

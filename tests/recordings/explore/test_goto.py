@@ -119,6 +119,7 @@ def test_a_stamp_of_dmesg_lies_in_the_warn_that_printed_it(storm, text, captures
     place = find(later, told, table)
     assert enters[-1] <= place.time_ns <= leaves[-1]
     assert place.note == "by where dmesg's clock stood when the capture began"
+    assert dmesg_stamp(place.time_ns, told.clock).replace(" ", "") == later.replace(" ", "")
     short = stamps[-1].replace(" ", "")
     assert find(short, extent, table) == find(stamps[-1] + " WARNING: CPU: 0", extent, table)
     assert find(short.replace("]", "][   T69]"), extent, table) == find(short, extent, table)

@@ -78,7 +78,7 @@ def tree_of(rows, window, let, block=65_536):
     table, whole = filled(rows, window, (), block)
     matches = Matches(table, let)
     around = tallied(table, let, whole, Machine(window=window)).around
-    tree = Tree(matches, RLock(), By.TIME, around=around)
+    tree = Tree(matches, RLock(), By.TIME, filtered=True, around=around)
     return table, tree.with_open(frozenset(range(len(table))))
 
 

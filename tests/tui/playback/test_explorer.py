@@ -20,6 +20,8 @@ def test_the_lists_are_there_before_the_numbers(captures):
     numbers, listed = explorer.snapshot(whole), explorer.listed(256)
     assert (listed.matching, len(listed.calls), listed.tree.roots) == (128, 128, 1)
     assert 0 < listed.counted < 1
+    assert listed.tree.filtered
+    assert [(branch.matching, branch.span.calls) for branch in listed.tree] == [(128, 128)]
     assert numbers.free < 128
     while explorer.advance(whole):
         pass
