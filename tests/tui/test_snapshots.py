@@ -22,8 +22,7 @@ from tui.dashboard.app import ReplayApp
 from tui.playback import player
 from tui.playback.replay import Replay
 
-SIZES = [(160, 50), (80, 24)]
-OTHER_SIZES = [(60, 20), (120, 30), (250, 70)]
+SIZES = [(60, 20), (80, 24), (120, 30), (160, 50), (250, 70)]
 MIDWAY = 200  # rows of storm.arrows: in the middle of the hot-add
 HOLE = 0xFFFF_FFFF_4000_0000
 
@@ -118,12 +117,6 @@ MADE: list[Callable[[Make, Path], Recording]] = [
 ]  # fmt: skip
 
 
-def in_all_sizes(scenes, everywhere):
-    return [(scene, size) for scene in scenes for size in SIZES] + [
-        (scene, size) for scene in everywhere for size in OTHER_SIZES
-    ]
-
-
 def named(value: object) -> str:
     if isinstance(value, tuple):
         return f"{value[0]}x{value[1]}"
@@ -145,17 +138,8 @@ def settled(app: ReplayApp, command: Callable[[Replay], None], keys=()):
     return settle
 
 
-@pytest.mark.parametrize(
-    ("scene", "size"),
-    in_all_sizes(
-        SAMPLES,
-        [
-            *("storm-midway", "clean-end", "tree", "call"),
-            *("filter", "no-filter", "sections", "sections-turned"),
-        ],
-    ),
-    ids=named,
-)
+@pytest.mark.parametrize("size", SIZES, ids=named)
+@pytest.mark.parametrize("scene", SAMPLES)
 def test_screen(snap_compare, samples: Path, scene, size):
     name, command, keys = SAMPLES[scene]
     with open_recording(samples / f"{name}.arrows") as recording:
@@ -163,9 +147,8 @@ def test_screen(snap_compare, samples: Path, scene, size):
         assert snap_compare(app, terminal_size=size, run_before=settled(app, command, keys))
 
 
-@pytest.mark.parametrize(
-    ("scene", "size"), in_all_sizes(MADE, [mixed, lossy, no_window, reading]), ids=named
-)
+@pytest.mark.parametrize("size", SIZES, ids=named)
+@pytest.mark.parametrize("scene", MADE, ids=named)
 def test_made(snap_compare, make: Make, tmp_path: Path, monkeypatch, *, scene, size):
     if scene is reading:
         monkeypatch.setattr(player, "PIECE", 1)

@@ -309,10 +309,12 @@ SCENES = {
     "live-paused": ("storm", {}, ("space",)),
     "live-clean": ("in-range-6.12", {}, ()),
     "live-probes": ("storm", {}, ("p",)),
+    "live-past": ("storm", {}, ("left",)),
+    "live-ended": ("storm", {}, ()),
 }
 
 
-@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", SIZES[:5], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("scene", SCENES)
 def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
     """Snapshots, as in test_snapshots; a file's size depends on when it was flushed."""
@@ -322,6 +324,8 @@ def test_screen(snap_compare, samples, tmp_path, monkeypatch, *, scene, size):
 
     async def run_before(pilot: Pilot[None]) -> None:
         await settle(app, pilot)
+        if scene == "live-ended":
+            await asyncio.to_thread(app.player.capture.stop)
         await pilot.press(*keys)
         await settle(app, pilot)
 
