@@ -2,6 +2,7 @@
 """The bar at the bottom: position and speed of the replay, or the state of the live capture."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from recordings.explore.sums import Passed
 from recordings.wording.escape import printable
@@ -10,6 +11,9 @@ from tui.playback.view import LiveStatus, PlayerView
 from tui.widgets import words
 from tui.widgets.findings import Part, fit
 from tui.widgets.panel import MUTED, Line, Panel, line
+
+#: The state of a capture whose source has ended.
+ENDED: Final = "■ ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class ReplayBar(Panel[Facts]):
     def facts(self, view: PlayerView) -> Facts:
         """Return position, time, speed and state."""
         if view.live is not None:
-            state = "‖ PAUSED" if view.paused else "■ ended" if view.at_end else "► LIVE"
+            state = "‖ PAUSED" if view.paused else ENDED if view.at_end else "► LIVE"
             past = view.live.arrived is not None
             moment = (view.elapsed_ns, view.length_ns) if past else (0, 0)
             return Facts(view.row, view.rows, *moment, 1.0, state, view.note, view.live)
@@ -111,6 +115,8 @@ def live_line(facts: Facts, live: LiveStatus, width: int) -> Line:
         state = (facts.state, "bold $primary")
     if live.file and live.failure:
         recording = (f"■ REC stopped: {printable(live.file)}", "bold $error")
+    elif live.file and facts.state == ENDED:
+        recording = (f"recorded {printable(live.file)} {words.size(live.size)}", "bold")
     elif live.file:
         recording = (f"● REC {printable(live.file)} {words.size(live.size)}", "bold $error")
     else:

@@ -35,6 +35,12 @@ def test_without_a_file_and_with_a_failure():
     assert "■ REC stopped: storm.arrows" in failed
 
 
+def test_a_source_that_has_ended_is_recorded_no_more():
+    shown = bar_text(replace(FACTS, state="■ ended"))
+    assert "REC" not in shown
+    assert "recorded storm.arrows 2 MiB" in shown
+
+
 @pytest.mark.parametrize("width", range(10, 100, 5))
 def test_what_matters_least_goes_first(width):
     shown = bar_text(FACTS, width)
