@@ -331,7 +331,7 @@ def something(chance: random.Random) -> bytes:
     """Return what may be typed: keys, mouse events, a paste, nonsense; nothing that leaves."""
     x, y = chance.randint(1, 200), chance.randint(1, 60)
     mouse = b"\x1b[<%d;%d;%d%c" % (chance.choice(BUTTONS), x, y, chance.choice(b"Mm"))
-    nonsense = chance.randbytes(3).replace(b"q", b"").replace(b"\x03", b"")
+    nonsense = chance.randbytes(3).translate(None, b"q\x03\x11")  # q, ctrl+c, ctrl+q
     paste = b"\x1b[200~q\x03q\x1b[201~"
     one = chance.choice([*KEYS, *[mouse] * len(KEYS), nonsense, paste])
     return one * chance.choice([1, 1, 1, 3, 30])
