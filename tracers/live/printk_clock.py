@@ -13,18 +13,16 @@ perf_event_comm(); include/uapi/linux/perf_event.h.
 import ctypes
 import mmap
 import os
-import platform
 import struct
 import time
 from dataclasses import dataclass
 from typing import Final
 
-_SYSCALL: Final = {"aarch64": 241, "x86_64": 298}  # perf_event_open, asm/unistd.h
+from tracers.live.perf_event import ATTR_SIZE, open_event
+
 _SOFTWARE, _DUMMY, _TIME = 1, 9, 1 << 2  # PERF_TYPE_, PERF_COUNT_SW_, PERF_SAMPLE_
 _EXCLUDE_KERNEL, _COMM, _SAMPLE_ID_ALL = 1 << 5, 1 << 9, 1 << 18
-_ATTR_SIZE: Final = 112  # PERF_ATTR_SIZE_VER5
 _HEAD: Final = 1024  # of perf_event_mmap_page, bytes
-_CLOEXEC: Final = 1 << 3
 _SET_NAME, _GET_NAME = 15, 16  # prctl(2)
 _TRIES: Final = 16
 
@@ -39,22 +37,13 @@ class Offset:
 
 def measure() -> Offset | None:
     """Return the closest of a few measurements, ``None`` where the kernel allows none."""
-    number = _SYSCALL.get(platform.machine())
-    if number is None:
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
     flags = _EXCLUDE_KERNEL | _COMM | _SAMPLE_ID_ALL
-    attribute = struct.pack("=IIQQQQQ", _SOFTWARE, _ATTR_SIZE, _DUMMY, 0, _TIME, 0, flags)
-    attribute = attribute.ljust(_ATTR_SIZE, b"\0")
-    this_thread, any_cpu, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
-    descriptor = int(
-        libc.syscall(
-            ctypes.c_long(number), attribute, this_thread, any_cpu, no_group,
-            ctypes.c_ulong(_CLOEXEC),
-        )
-    )  # fmt: skip
-    if descriptor < 0:
+    attribute = struct.pack("=IIQQQQQ", _SOFTWARE, ATTR_SIZE, _DUMMY, 0, _TIME, 0, flags)
+    try:
+        descriptor = open_event(attribute, thread=0)
+    except OSError:
         return None
+    libc = ctypes.CDLL(None)
     try:
         with mmap.mmap(descriptor, 2 * mmap.PAGESIZE) as ring:
             found = [each for _ in range(_TRIES) if (each := _once(libc, ring)) is not None]

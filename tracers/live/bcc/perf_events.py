@@ -18,21 +18,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from tracers.live.perf_event import ATTR_SIZE, open_event
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.points import ProbeAddress
 
 # include/uapi/linux/perf_event.h
 _TYPE_TRACEPOINT: Final = 2
 _TYPE_BREAKPOINT: Final = 5
-_ATTR_SIZE: Final = 112  # PERF_ATTR_SIZE_VER5
-_CLOEXEC: Final = 8  # PERF_FLAG_FD_CLOEXEC
 _IOC_ENABLE: Final = 0x2400
 _IOC_SET_BPF: Final = 0x40042408
 _BREAKPOINT_X: Final = 4  # HW_BREAKPOINT_X
 _DISABLED: Final = 1
 _STEPPING_S: Final = 3.0  # far more than a call of getppid takes
 
-_SYSCALL: Final = {"aarch64": 241, "x86_64": 298}  # perf_event_open
 #: arm64 takes the length of an instruction, x86 that of a long (hw_breakpoint.c of each)
 _BREAKPOINT_BYTES: Final = {"aarch64": 4}
 _REASONS: Final = {
@@ -164,26 +162,14 @@ def _open(
 ) -> int:
     """Open the event with its program and let it run. Raises ``OSError``."""
     attr = struct.pack(
-        "<IIQQQQQIIQQ40x",
-        *(kind, _ATTR_SIZE, config, period, 0, 0, _DISABLED, 0, bp_type, config1, config2),
+        "<IIQQQQQIIQQ",
+        *(kind, ATTR_SIZE, config, period, 0, 0, _DISABLED, 0, bp_type, config1, config2),
     )
-    number = _SYSCALL.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    fd = call(
-        ctypes.c_long(number),
-        ctypes.c_char_p(attr),
-        *map(ctypes.c_long, (pid, cpu, -1, _CLOEXEC)),
-    )
-    if fd < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    fd = open_event(attr, thread=pid, cpu=cpu)
     try:
         fcntl.ioctl(fd, _IOC_SET_BPF, program)
         fcntl.ioctl(fd, _IOC_ENABLE, 0)
     except OSError:
         os.close(fd)
         raise
-    return int(fd)
+    return fd

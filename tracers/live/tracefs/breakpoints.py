@@ -11,7 +11,6 @@ separately from its record, so ``lost`` is exact for each address and CPU. Layou
 include/uapi/linux/perf_event.h.
 """
 
-import ctypes
 import errno
 import fcntl
 import mmap
@@ -28,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.kinds import Phase
+from tracers.live.perf_event import ATTR_SIZE, open_event
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.points import REGISTERS
 from tracers.live.records import KNOWN_ARGS, KNOWN_PID, RAW
@@ -35,29 +35,26 @@ from tracers.live.records import KNOWN_ARGS, KNOWN_PID, RAW
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    syscall: int  # perf_event_open
     length: int  # of an execution breakpoint, bytes
     arguments: tuple[int, ...]  # perf's numbers of the first four argument registers,
     value: int  # of the return value's,
     frame: tuple[int, ...]  # and of those that differ between calls: stack pointer, arm64's lr
 
 
-# asm/unistd.h, asm/perf_regs.h
+# asm/perf_regs.h
 _MACHINES: Final = {
-    "aarch64": _Machine(241, 4, (0, 1, 2, 3), 0, (31, 30)),
-    "x86_64": _Machine(298, 8, (5, 4, 3, 2), 0, (7,)),
+    "aarch64": _Machine(4, (0, 1, 2, 3), 0, (31, 30)),
+    "x86_64": _Machine(8, (5, 4, 3, 2), 0, (7,)),
 }
 _BREAKPOINT, _EXECUTE = 5, 4  # PERF_TYPE_BREAKPOINT, HW_BREAKPOINT_X
 _IP, _TID, _TIME, _CPU, _REGS_INTR = 1 << 0, 1 << 1, 1 << 2, 1 << 7, 1 << 18
 _SAMPLED: Final = _IP | _TID | _TIME | _CPU | _REGS_INTR
 _DISABLED, _USE_CLOCKID = 1 << 0, 1 << 25
-_CLOEXEC: Final = 1 << 3
 _ENABLE, _DISABLE, _SET_OUTPUT = 0x2400, 0x2401, 0x2405
 _LOST, _SAMPLE = 2, 9
 _AT_IP, _AT_IDS, _AT_TIME, _FIXED = 1, 2, 3, 6  # of a sample, in u64; then registers
 _SOON_NS: Final = np.uint64(100_000_000)  # longer than an interrupt and what runs behind it
 _THREADS: Final = 1024  # last hits remembered
-_ATTR_SIZE: Final = 112  # PERF_ATTR_SIZE_VER5
 _HEAD, _TAIL, _OFFSET, _SIZE = 128, 129, 130, 131  # of perf_event_mmap_page, in u64
 
 Words = npt.NDArray[np.uint64]
@@ -70,26 +67,17 @@ def _sampled(machine: _Machine) -> list[int]:
 
 def _attribute(address: int, machine: _Machine, sample: int) -> bytes:
     mask = sum(1 << register for register in _sampled(machine))
-    fields = struct.pack(
+    return struct.pack(
         "=IIQQQQQIIQQQQIiQ",
-        *(_BREAKPOINT, _ATTR_SIZE, 0, 1, sample, 0),
+        *(_BREAKPOINT, ATTR_SIZE, 0, 1, sample, 0),
         *(_DISABLED | _USE_CLOCKID, 0, _EXECUTE, address, machine.length, 0, 0, 0),
         *(CLOCK_MONOTONIC, mask if sample & _REGS_INTR else 0),
     )
-    return fields.ljust(_ATTR_SIZE, b"\0")
 
 
 def _open(address: int, cpu: int, machine: _Machine, sample: int = _SAMPLED) -> int:
     """Return a descriptor of a breakpoint, disabled. Raises ``OSError``."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    attribute = ctypes.create_string_buffer(_attribute(address, machine, sample), _ATTR_SIZE)
-    any_process, no_group = ctypes.c_int(-1), ctypes.c_int(-1)
-    arguments = (attribute, any_process, ctypes.c_int(cpu), no_group, ctypes.c_ulong(_CLOEXEC))
-    descriptor = int(libc.syscall(ctypes.c_long(machine.syscall), *arguments))
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return descriptor
+    return open_event(_attribute(address, machine, sample), cpu=cpu)
 
 
 class _Ring:
