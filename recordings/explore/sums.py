@@ -251,16 +251,9 @@ class Sums:
         kind = columns["kind"]
         of = _by_kind(kind)
         over = {one: at[columns["end_row"][at] >= 0] for one, at in of.items()}
-        populate, free, warns, warned = (
-            each.get(one, _NO_ROWS)
-            for each, one in (
-                (of, Kind.POPULATE),
-                (of, Kind.FREE),
-                (of, Kind.WARN),
-                (over, Kind.WARN),
-            )
-        )
-        calls = np.concatenate((populate, free)) if len(free) else populate
+        populate, free = of.get(Kind.POPULATE, _NO_ROWS), of.get(Kind.FREE, _NO_ROWS)
+        calls = np.concatenate((populate, free))
+        warns, warned = of.get(Kind.WARN, _NO_ROWS), over.get(Kind.WARN, _NO_ROWS)
         begun = np.flatnonzero(columns["owner"] == positions)
         regime = columns["regime"][calls]
         out = calls[hits(regime)]

@@ -67,6 +67,7 @@ class Tally:
         self._layout = machine.layout
         self._size = 0
         self._seen: list[tuple[int, int]] = []  # as ``Matches.seen``, of what is counted here
+        self._changes = 0  # of the matches, then
         self._marked = 0  # blocks whose calls have marked what they are in
         self._around = Bits()  # spans that a matching call is inside of
         self._matched = Bits()
@@ -92,10 +93,11 @@ class Tally:
 
     def refresh(self, whole: Snapshot) -> None:
         """Take the matches as they are now. ``whole``: the numbers of everything."""
+        if self._changes == self._matches.changes:
+            return
+        self._changes = self._matches.changes
         seen, before = self._matches.seen, self._seen
         changed = [at for at in range(len(seen)) if seen[at : at + 1] != before[at : at + 1]]
-        if not changed:
-            return
         self._size, self._seen = self._matches.size, list(seen)
         first = min(self._outermost(at) for at in changed)
         self._settle = first if before else max(0, len(seen) - _UNSETTLED)
@@ -330,8 +332,7 @@ def _fold_ranges(ranges: RangeTable, columns: dict[str, NDArray[Any]]) -> None:
 
 def _distinct(positions: I64) -> I64:
     """Return the distinct positions that are some, ascending; most come in runs."""
-    heads = positions[np.flatnonzero(positions[1:] != positions[:-1])]
-    heads = np.append(heads, positions[-1:])
-    heads = np.sort(heads[heads >= 0])
-    distinct: I64 = heads[np.append(True, heads[1:] != heads[:-1])[: len(heads)]]
+    heads = positions[np.flatnonzero(np.diff(positions, prepend=-2))]
+    heads = np.sort(heads[heads >= 0])  # NumPy's unique() hashes integers: slower on so many runs
+    distinct: I64 = heads[np.flatnonzero(np.diff(heads, prepend=-1))]
     return distinct

@@ -16,8 +16,9 @@ from recordings.wording.escape import printable
 from tracers.events import Source
 from tracers.explain import explain
 from tui.widgets import words
-from tui.widgets.call_facts import BORDER, GLUE, CallFacts, fields
+from tui.widgets.call_facts import BORDER, CallFacts, fields
 from tui.widgets.panel import MUTED, Line, content, line
+from tui.widgets.words import GLUE
 
 #: How an event is known, in a sentence.
 SOURCES = {

@@ -17,13 +17,14 @@ from recordings.format.header import Header
 from recordings.ledger.snapshot import Call, Snapshot
 from tui.playback.view import PlayerView
 from tui.widgets import words
-from tui.widgets.call_facts import GLUE, CallFacts, facts_of, fields, title
+from tui.widgets.call_facts import CallFacts, facts_of, fields, title
 from tui.widgets.panel import MUTED, Line, Panel, line
+from tui.widgets.words import GLUE
 
 #: Cells of the names, and of a column that is worth having beside another.
 _NAME, _COLUMN = 9, 34
 #: The space before a unit, where no line may end.
-_UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|[KMGTPE]iB|%)(?!\w))")
+_UNIT = re.compile(r"(?<=\d) (?=(?:ns|µs|ms|s|(?:[KMGTPE]i)?B|%)(?!\w))")
 
 
 class CallDetail(Panel[tuple[CallFacts, ...]]):

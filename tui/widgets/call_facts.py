@@ -20,6 +20,7 @@ from tracers.explain import borders, judged, pfn_and_section
 from tracers.window import Window
 from tui.playback.view import PlayerView
 from tui.widgets import words
+from tui.widgets.words import GLUE
 
 #: The field that says by how much it is out of the window.
 BORDER: Final = "border"
@@ -28,10 +29,6 @@ LOST: Final = "none seen: events were lost"
 OPEN: Final = "none seen: the call has not ended"
 ONCE: Final = "none: a WARN_ON_ONCE fires only once"
 UNSEEN: Final = "none seen: not traced, or once before"
-
-
-#: Keeps what belongs together on one line; shown as a space.
-GLUE: Final = "\N{NO-BREAK SPACE}"
 
 
 class Field(NamedTuple):
@@ -121,7 +118,7 @@ def _judged(header: Header, span: Span, region: str | None) -> Iterator[Field]:
     yield Field("regime", told, words.regime_style(regime))
     if window is not None and span.start is not None and span.end is not None:
         for text, size in borders(window, span.start, span.end):
-            yield Field(BORDER, f"{text.replace(' by ', f' by{GLUE}')}{GLUE}({_glued(size)})")
+            yield Field(BORDER, f"{text.replace(' by ', f' by{GLUE}')}{GLUE}({words.size(size)})")
 
 
 def _warn(header: Header, facts: CallFacts) -> tuple[str, str]:
@@ -146,10 +143,6 @@ def _no_warn(window: Window | None, facts: CallFacts) -> str:
     if span.duration_ns is None and not span.point:
         return OPEN
     return facts.no_warn
-
-
-def _glued(size: int) -> str:
-    return words.size(size).replace(" ", GLUE)
 
 
 def _around(span: Span) -> Iterator[Field]:
@@ -178,7 +171,7 @@ def _took(facts: CallFacts) -> Iterator[Field]:
     if span.duration_ns is None:
         yield Field("took", "not ended", "$warning")
         return
-    took = words.duration(span.duration_ns).replace(" ", GLUE)
+    took = words.duration(span.duration_ns)
     if timing is None or timing.count < 2:
         yield Field("took", took, "bold")
         return

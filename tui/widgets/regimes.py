@@ -9,7 +9,6 @@ from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.panel import MUTED, Line, Panel, line
 
-_GLUE = "\N{NO-BREAK SPACE}"  # keeps a mark and its word on one line
 _NAMES = tuple(field.name for field in fields(Regimes))
 
 
@@ -65,5 +64,5 @@ class RegimesPanel(Panel[Facts]):
         if zeros:
             text = f"none {'  '.join(zeros)}"
             rows = wrap(text, width, subsequent_indent="     ")
-            lines += [line((row.replace(_GLUE, " "), MUTED)) for row in rows]
+            lines += [line((row.replace(words.GLUE, " "), MUTED)) for row in rows]
         return lines

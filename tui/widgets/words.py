@@ -15,6 +15,7 @@ from tracers.kernel_functions import name as function
 __all__ = [
     "ADDRESS_WIDTH",
     "DURATION_WIDTH",
+    "GLUE",
     "MARKS",
     "SILENT",
     "address",
@@ -33,6 +34,8 @@ __all__ = [
     "size",
 ]
 
+#: Keeps what belongs together on one line; to be shown as a space.
+GLUE: Final = "\N{NO-BREAK SPACE}"
 #: A mark per regime, readable without colour: on which side of the window a call lies.
 MARKS: Final = {
     "inside": "·",
