@@ -54,7 +54,9 @@ SCHEMA: Final = pa.schema(
         pa.field("nr_pages", pa.uint64()),
         pa.field("nid", pa.int32()),
         pa.field("ret", pa.int64()),  # pointers as the signed value of their bits
-        pa.field("site", pa.utf8()),  # WARN rows: source file as the kernel names it
+        # WARN rows: source file as the kernel names it. FAULT rows: where, and its callers:
+        # "function+0x2c <- caller <- …"; start, end, pfn are those of the one struct page.
+        pa.field("site", pa.utf8()),
         pa.field("line", pa.uint32()),  # WARN rows: line in that file
         pa.field("source", _CODE, nullable=False),
     ]

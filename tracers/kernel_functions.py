@@ -88,7 +88,9 @@ ON_THE_WAY: Final = (
     "arch_add_memory",
     "arch_remove_memory",
 )
-_NAMES: Final = {each.kind: each.name for each in TABLE}
+#: An Oops is no function: what people call it.
+OOPS: Final = "Oops"
+_NAMES: Final = {**{each.kind: each.name for each in TABLE}, Kind.FAULT: OOPS}
 
 
 def name(kind: Kind) -> str:

@@ -24,6 +24,7 @@ class Kind(IntEnum):
     POPULATE = 7  # vmemmap_populate(start, end, nid, …)
     FREE = 8  # vmemmap_free(start, end, …)
     WARN = 9  # __warn(file, line, …): a WARN that really fired
+    FAULT = 10  # an Oops: the kernel failed at a struct page, or at what should have been one
 
     @property
     def label(self) -> str:
