@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracers.events import Kind
+from tracers.families import MASK
+from tracers.logs.dmesg import riscv
+from tracers.logs.dmesg.oopses import Fault, Oops, fault_of
 from tracers.logs.dmesg.register_pairs import RangeRules, RegisterPairs
 from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range
 from tracers.logs.dmesg.rows import Row
 from tracers.logs.dmesg.splats import Splat
-from tracers.window import Window
+from tracers.window import Regime, Window
 
 _WAITING: Final = 4096
 _THREADS: Final = 4096  # whose last WARN is remembered
@@ -26,6 +29,7 @@ _CALLS: Final = {"vmemmap_populate": Kind.POPULATE, "vmemmap_free": Kind.FREE}
 _MMU_C: Final = b"arch/arm64/mm/mmu.c"
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 
+_FOREIGN_CHECK: Final = "the registers of {}'s own check: not judged"
 _CUT: Final = "the registers are not all there, or not beyond doubt its own"
 _NOTHING: Final = "neither a vmlinux nor a machine's window and sizes were given"
 _FOREIGN: Final = "the splat is of another kernel than the one given"
@@ -59,11 +63,12 @@ class ArgumentProofs:
         self._open: dict[tuple[object, ...], list[_Waiting]] = {}  # those that wait, by place
         self._oldest: deque[_Waiting] = deque()  # those that wait, and some that do no more
         self._count = 0
-        self._last: dict[int, tuple[str, int | None, int, int | None]] = {}
+        self._last: dict[int, tuple[str, int | None, object, int | None]] = {}
         self._boots = 0
         self._proven: Counter[str] = Counter()
         self._unproven: Counter[str] = Counter()
         self._second = 0
+        self._faults = [0, 0]  # Oopses whose struct page is not known, is known
 
     def boot(self) -> None:
         """Note that another kernel booted: nothing carries over."""
@@ -87,13 +92,53 @@ class ArgumentProofs:
             self._queue.append(_Waiting([warn], self._count))
             return True
         call = Row(ts_ns, kind, splat.cpu, splat.tid, splat.comm)
+        if splat.passed is not None and not doubtful:
+            call.start, call.end = splat.passed
         waiting = _Waiting([call, warn], self._count)
         self._queue.append(waiting)
-        if doubtful or splat.registers is None:
+        if splat.passed is not None and not doubtful:
+            self._proven[_FOREIGN_CHECK.format(splat.arch)] += 1
+        elif doubtful or splat.registers is None:
             self._unproven[_CUT] += 1
         else:
             self._prove(splat, splat.registers, waiting)
         return True
+
+    def fault(self, oops: Oops, ts_ns: int, *, doubtful: bool) -> bool:
+        """Take the next Oops; return False if it is not about struct pages.
+
+        ``doubtful``: lines of it may belong to another report.
+        """
+        fault = None if doubtful else self._struct_page(oops)
+        if not oops.ours and (fault is None or self._inside(fault)):
+            return False
+        thread, chain = oops.thread, oops.chain
+        row = Row(
+            ts_ns,
+            Kind.FAULT,
+            thread.cpu if thread and thread.cpu <= _U16 else None,
+            thread.tid if thread and thread.tid <= _U32 else None,
+            thread.comm if thread else None,
+            site=chain.encode() if chain else None,
+        )
+        if fault is not None:
+            row.start, row.end = fault.page, (fault.page + fault.size) & MASK
+            row.pfn, row.nr_pages = fault.pfn, 1
+        self._count += 1
+        self._queue.append(_Waiting([row], self._count))
+        self._faults[fault is not None] += 1
+        return True
+
+    def _struct_page(self, oops: Oops) -> Fault | None:
+        release = oops.thread.release if oops.thread else None
+        foreign = self._release and release and release != self._release
+        return None if self._window is None or foreign else fault_of(oops, self._window)
+
+    def _inside(self, fault: Fault) -> bool:
+        window = self._window
+        if window is None:
+            return True
+        return window.regime(fault.page, fault.page + fault.size) in (Regime.INSIDE, Regime.UNKNOWN)
 
     def rows(self, *, final: bool) -> Iterator[Row]:
         """Yield the rows that nothing later can change; ``final``: nothing comes later."""
@@ -109,6 +154,18 @@ class ArgumentProofs:
             yield f"start and end of {number} calls are known by {way}"
         for reason, number in sorted(self._unproven.items()):
             yield f"start and end of {number} calls are not known: {reason}"
+        unknown, known = self._faults
+        if known:
+            yield (
+                f"the struct page of {known} {_oopses(known)} is known: the address that failed"
+                " lies in it, its pfn is in a register, and vmemmap + pfn * sizeof(struct page) is"
+                " its address"
+            )
+        if unknown:
+            yield (
+                f"the struct page of {unknown} {_oopses(unknown)} is not known: no two registers"
+                " are a struct page of this machine and its pfn"
+            )
         if self._second:
             yield f"{self._second} WARNs are the second of one call, and no call of their own"
         if self._pairs is not None and self._pairs.contradicted:
@@ -123,13 +180,14 @@ class ArgumentProofs:
         kind = _CALLS.get(splat.function or "")
         if kind is None or splat.function is None:
             return None
-        if splat.file is not None and not splat.file.endswith(_MMU_C):
+        if splat.file is not None and not splat.file.endswith((_MMU_C, riscv.INIT_C)):
             return None
         before = self._last.get(splat.tid)
         if len(self._last) >= _THREADS:
             self._last.clear()
-        self._last[splat.tid] = (splat.function, splat.sp, splat.offset, splat.line)
-        warn = self._known.warn(splat.function, splat.offset, splat.size, site_of(splat))
+        here = (splat.offset, splat.where)
+        self._last[splat.tid] = (splat.function, splat.sp, here, splat.line)
+        warn = self._known.warn(splat)
         if warn is not None:
             other = self._known.other(warn)
         else:
@@ -139,7 +197,7 @@ class ArgumentProofs:
                 before is not None
                 and splat.sp is not None
                 and before[:2] == (splat.function, splat.sp)
-                and before[2] != splat.offset
+                and before[2] != here
                 and (before[3] or 0) < (splat.line or 0)
             )
         self._second += other
@@ -150,7 +208,7 @@ class ArgumentProofs:
         if self._release and splat.release and splat.release != self._release:
             self._unproven[_FOREIGN] += 1
             return
-        warn = self._known.warn(function, splat.offset, splat.size, site_of(splat))
+        warn = self._known.warn(splat)
         if warn is not None:
             bounds = read_range(warn, registers, self._window, self._rules)
             if bounds:
@@ -165,7 +223,7 @@ class ArgumentProofs:
         else:
             waiting.registers = registers
             self._wait(
-                (self._boots, splat.release, function, splat.offset, splat.size),
+                (self._boots, splat.release, function, splat.offset, splat.size, splat.where),
                 waiting,
                 self._pairs,
             )
@@ -221,8 +279,5 @@ class ArgumentProofs:
         self._unproven[_OPEN] += 1
 
 
-def site_of(splat: Splat) -> str | None:
-    """Return file:line of a splat, None if it does not say."""
-    if splat.file is None or splat.line is None:
-        return None
-    return f"{splat.file.decode('utf-8', 'backslashreplace')}:{splat.line}"
+def _oopses(number: int) -> str:
+    return "Oops" if number == 1 else "Oopses"

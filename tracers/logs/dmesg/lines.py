@@ -4,16 +4,17 @@ r"""Splits a kernel log's line into prefix and the kernel's own text, for all kn
 A line comes from /dev/kmsg, from dmesg in any of its formats, from syslog or the journal, from a
 serial console, or quoted in a mail. The prefix has its time and, with CONFIG_PRINTK_CALLER, the
 thread or CPU that printed it. Promises: the text behind the prefix is unchanged; an unknown prefix
-is part of the text; times are integers, of the clock that the line uses.
+is part of the text until ``learn`` has seen it before a line that it knows; times are integers, of
+the clock that the line uses.
 
-Sources: kernel/printk/printk.c (print_prefix, info_print_ext_header), util-linux dmesg(1)
-(--time-format, -x, -r), systemd src/shared/logs-show.c, rsyslog's templates, RFC 5424.
+Every form is a row of ``PRINTK``, ``VENDOR``, ``KMSG`` or ``OUTER``, with where it is from.
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -32,33 +33,118 @@ _SECOND: Final = 10**9
 
 _QUOTE: Final = re.compile(rb"(?:[ \t]{0,4}[>|])+ ?")
 _COLOUR: Final = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
-#: print_time and print_caller; dmesg -d adds "<    0.000012>", and puts a space before the caller.
-_KERNEL: Final = re.compile(
-    rb"\[ {0,5}(\d{1,10})\.(\d{6})(?:\d{3})?(?: <[ +.\d]{1,20}>)?\]"
-    rb"(?: ?\[ *([TC]\d{1,10})\])?"
-    rb"(?: [\w.:-]{1,64} kernel(?:\[\d+\])?:| kernel(?:\[\d+\])?:)?(?: |$)"
-)
-_TIME: Final = re.compile(rb"\[ {0,5}\d{1,10}\.\d{6}\]")
-_KMSG: Final = re.compile(rb"\d{1,6},(\d{1,18}),(\d{1,16}),[^;\s]{1,80};")
-_NUMBERED: Final = r"^\d{1,6},(?P<number>\d{1,18}),\d{1,16},[^;\s]{1,80};"  # as _KMSG, for RE2
-_KMSG_CALLER: Final = re.compile(rb"caller=([TC]\d{1,10})")
 _ESCAPE: Final = re.compile(rb"\\x([0-9a-f]{2})")
+_TIME: Final = re.compile(rb"\[ {0,5}\d{1,10}\.\d{6}[]@]")
+_NUMBERED: Final = (
+    r"^(?:\d[\w.+-]{1,63},)?\d{1,6},(?P<number>\d{1,18}),\d{1,16},[^;\s]{1,80};"  # of RE2
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """One form of what stands before the kernel's text.
+
+    Groups of ``pattern``, where the form has them: ``secs`` and ``micros`` since boot; ``us``, all
+    microseconds since boot; ``unix`` and ``micros`` since 1970; ``time`` with ``date``, or
+    ``month`` and ``day`` with or without ``year``, and ``fraction``, ``zone``; ``caller``
+    ("T75", "C0"), ``tid`` or ``cpu`` of who printed it.
+    """
+
+    name: str
+    source: str  # the program or kernel file that writes it
+    pattern: re.Pattern[bytes]
+
+
+def _grammar(name: str, source: str, pattern: bytes) -> Grammar:
+    return Grammar(name, source, re.compile(pattern))
+
+
 _CLOCK: Final = rb"(?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?"
 _ZONE: Final = rb"(?P<zone> ?(?:Z|UTC|[+-]\d\d:?\d\d))?(?: [A-Z]{3,5}(?= ))?"
 _DAY: Final = rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?"
 _DATE: Final = rb"(?P<month>[A-Z][a-z]{2}) +(?P<day>\d{1,2}) "
-_STAMPS: Final = (
-    rb"\[" + _DAY + _DATE + _CLOCK + rb" (?P<year>\d{4})(?: <[ +.\d]{1,20}>)?\]",  # dmesg -T
-    rb"\[?" + _DAY + rb"(?P<date>\d{4}-\d\d-\d\d)[T ]" + _CLOCK + _ZONE + rb"\]?",  # ISO 8601
-    _DATE + _CLOCK,  # RFC 3164: no year
-    rb"(?P<unix>\d{9,10})\.(?P<micros>\d{6})",
-    rb"\[(?:[<+ ]*\d{1,10}\.\d{6}>?|[A-Z][a-z]{2} ?\d{1,2} \d\d:\d\d)\]",  # time differences only
-)
+_ISO: Final = rb"(?P<date>\d{4}-\d\d-\d\d)[T ]" + _CLOCK + _ZONE
+_DELTA: Final = rb"(?: <[ +.\d]{1,20}>)?"
 _LEVEL: Final = rb"(?:<\d{1,3}>(?:1 )?|[a-z0-9]{2,8} *:[a-z]{3,6} *: )?"
-#: The tag of syslog and the journal; RFC 5424's has dashes for process, message and data.
-_TAG: Final = rb"(?:(?: [\w.:-]{1,64})? kernel(?:\[\d+\])?:| [\w.:-]{1,64} kernel(?: -){3})?(?: |$)"
-_WALL: Final = tuple(re.compile(_LEVEL + stamp + _TAG) for stamp in _STAMPS)
-_BARE: Final = re.compile(rb"(?:<\d{1,3}>|[a-z]{3,8} *:[a-z]{3,6} *: )")
+#: The tag of syslog and the journal; RFC 5424's has dashes for process, message and data; that of
+#: containers names the stream, Loki's the labels.
+_TAG: Final = (
+    rb"(?:(?: [\w.:-]{1,64})? kernel(?:\[\d+\])?:| [\w.:-]{1,64} kernel(?: -){3}"
+    rb"| std(?:out|err) [FP]| \{[^}\n]{0,120}\})?(?: |$)"
+)
+_LOGCAT: Final = rb"(?:\d\d-\d\d [\d:.]{8,18} +)?[VDIWEF]/\S{1,32} *\( *\d{1,10}\): ?"
+
+#: printk's own, wherever it stands in a line's beginning: what other programs put before it is
+#: theirs, and says no more than it does.
+PRINTK: Final = _grammar(
+    "printk",
+    "kernel/printk/printk.c: print_time, print_caller; dmesg -d; journalctl -o short-monotonic;"
+    " @CPU: Amlogic's and Rockchip's kernels",
+    rb"\[ {0,5}(?P<secs>\d{1,10})\.(?P<micros>\d{6})(?:\d{3})?(?:@(?P<cpu>\d{1,4}))?"
+    + _DELTA
+    + rb"\](?: ?\[ *(?P<caller>[TC]\d{1,10})(?:@C?\d{1,4})?\])?"
+    rb"(?: [\w.:-]{1,64} kernel(?:\[\d+\])?:| kernel(?:\[\d+\])?:)?(?: |$|(?=[-<(]))",
+)
+#: What vendors' printk puts behind its time.
+VENDOR: Final = (
+    _grammar(
+        "Samsung",
+        "Samsung's kernel/printk: CONFIG_PRINTK_PROCESS",
+        rb" {0,2}\[(?P<cpu>\d{1,3}): *[^\]\n]{1,16}: *(?P<tid>\d{1,10})\] ?",
+    ),
+    _grammar(
+        "MediaTek",
+        "MediaTek's kernel/printk: CONFIG_MTK_PRINTK_UART_CONSOLE",
+        rb" ?(?:<\d>)?[-.]? ?\((?P<cpu>\d{1,3})\)\[(?P<tid>\d{1,10}):[^\]\n]{1,16}\] ?",
+    ),
+)
+_BEGINS_VENDOR: Final = (b"[", b"(", b"-", b".", b"<")
+#: With a sequence number. netconsole may put the release first.
+KMSG: Final = _grammar(
+    "/dev/kmsg",
+    "kernel/printk/printk.c: info_print_ext_header; drivers/net/netconsole.c",
+    rb"(?:\d[\w.+-]{1,63},)?\d{1,6},\d{1,18},(?P<us>\d{1,16}),[^;\s]{1,80};",
+)
+_KMSG_CALLER: Final = re.compile(rb"caller=([TC]\d{1,10})")
+#: Without printk's time: the time is that of who wrote it down.
+OUTER: Final = (
+    _grammar(
+        "dmesg -T",
+        "util-linux sys-utils/dmesg.c: iso_8601_time, print_record",
+        _LEVEL + rb"\[" + _DAY + _DATE + _CLOCK + rb" (?P<year>\d{4})" + _DELTA + rb"\]" + _TAG,
+    ),
+    _grammar(
+        "ISO 8601",
+        "dmesg --time-format iso; systemd src/shared/logs-show.c; rsyslog; RFC 5424; containers"
+        " (CRI logging); logcli",
+        _LEVEL + rb"\[?" + _DAY + _ISO + rb"\]?" + _TAG,
+    ),
+    _grammar("RFC 3164", "syslog; journalctl", _LEVEL + _DATE + _CLOCK + _TAG),
+    _grammar(
+        "logcat -v threadtime",
+        "Android liblog: logprint.c",
+        rb"(?P<month>\d\d)-(?P<day>\d\d) "
+        + _CLOCK
+        + rb" +\d{1,10} +\d{1,10} [VDIWEF] \S{1,32} *: ",
+    ),
+    _grammar("logcat", "Android liblog: logprint.c", _LOGCAT),
+    _grammar(
+        "journalctl -o short-unix",
+        "systemd src/shared/logs-show.c",
+        _LEVEL + rb"(?P<unix>\d{9,10})\.(?P<micros>\d{6})" + _TAG,
+    ),
+    _grammar(
+        "time differences",
+        "dmesg --time-format delta, reltime",
+        _LEVEL + rb"\[(?:[<+ ]*\d{1,10}\.\d{6}>?|[A-Z][a-z]{2} ?\d{1,2} \d\d:\d\d)\]" + _TAG,
+    ),
+    _grammar("level only", "dmesg -r, -x", rb"(?:<\d{1,3}>|[a-z]{3,8} *:[a-z]{3,6} *: )"),
+)
+
+_PARTS: Final = re.compile(rb"\d+|\s+|[^\d\s]+")
+#: Seconds since boot, and a date with its time, in a prefix that is not known.
+_ANYWHERE: Final = re.compile(rb"(?<![\d.:-])(\d{1,7})\.(\d{6})(?![\d.])")
+_ISO_ANYWHERE: Final = re.compile(_ISO)
 
 
 class Clock(Enum):
@@ -82,6 +168,39 @@ class Line:
     prefixed: bool = False  # False: only text, like the rest of a line that a mailer wrapped
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A prefix of no known grammar, learned from the line of a report that begins behind it.
+
+    ``pattern`` matches it on the report's other lines: the same text with other numbers.
+    """
+
+    pattern: re.Pattern[bytes]
+    ts_ns: int | None
+    clock: Clock
+
+
+@lru_cache(256)
+def learn(prefix: bytes) -> Unknown | None:
+    """Return what can be learned of ``prefix``; None if it is but spaces."""
+    if not prefix.strip():
+        return None
+    parts = (_part(part) for part in _PARTS.findall(prefix))
+    pattern = re.compile(b"".join(parts).removesuffix(b" {0,9}") + b" ?")
+    stamp = _ANYWHERE.search(prefix)
+    if stamp:
+        ts_ns = int(stamp[1]) * _SECOND + int(stamp[2]) * _MICROSECOND
+        return Unknown(pattern, ts_ns, Clock.BOOT)
+    wall = _ISO_ANYWHERE.search(prefix)
+    return Unknown(pattern, *(_wall(wall) if wall else (None, Clock.NONE)))
+
+
+def _part(part: bytes) -> bytes:
+    if part.isdigit():
+        return rb"\d{1,20}"
+    return b" {0,9}" if part.isspace() else re.escape(part)
+
+
 def read_line(raw: bytes) -> Line:
     """Read one line, without its newline."""
     if b"\x1b" in raw:
@@ -89,25 +208,30 @@ def read_line(raw: bytes) -> Line:
     quote = _QUOTE.match(raw)
     if quote:
         raw = raw[quote.end() :]
-    prefix = _KERNEL.search(raw, 0, _PREFIX)
+    prefix = PRINTK.pattern.search(raw, 0, _PREFIX)
     if prefix and (b"<" not in raw[prefix.start() : prefix.start() + 2]):
-        ts = int(prefix[1]) * _SECOND + int(prefix[2]) * _MICROSECOND
-        return Line(raw[prefix.end() :], ts, Clock.BOOT, prefix[3] or b"", prefixed=True)
-    prefix = _KMSG.match(raw)
+        secs, micros, cpu, caller = prefix.groups()
+        ts = int(secs) * _SECOND + int(micros) * _MICROSECOND
+        at = prefix.end()
+        if raw[at : at + 3].lstrip()[:1] in _BEGINS_VENDOR:
+            vendor = next(filter(None, (row.pattern.match(raw, at) for row in VENDOR)), None)
+            if vendor:
+                at, caller = vendor.end(), b"T" + vendor["tid"]
+        return Line(raw[at:], ts, Clock.BOOT, caller or (b"C" + cpu if cpu else b""), prefixed=True)
+    prefix = KMSG.pattern.match(raw)
     if prefix:
         caller = _KMSG_CALLER.search(raw, 0, prefix.end())
         body = raw[prefix.end() :]
         if b"\\x" in body:
             body = _ESCAPE.sub(lambda code: bytes([int(code[1], 16)]), body)
-        ts = int(prefix[2]) * _MICROSECOND
+        ts = int(prefix["us"]) * _MICROSECOND
         return Line(body, ts, Clock.BOOT, caller[1] if caller else b"", prefixed=True)
-    for pattern in _WALL:
-        prefix = pattern.match(raw)
+    for row in OUTER:
+        prefix = row.pattern.match(raw)
         if prefix:
             ts_ns, clock = _wall(prefix)
             return Line(raw[prefix.end() :], ts_ns, clock, prefixed=True)
-    prefix = _BARE.match(raw)
-    return Line(raw[prefix.end() :], prefixed=True) if prefix else Line(raw)
+    return Line(raw)
 
 
 def _wall(stamp: re.Match[bytes]) -> tuple[int | None, Clock]:
@@ -122,8 +246,9 @@ def _wall(stamp: re.Match[bytes]) -> tuple[int | None, Clock]:
         if "date" in parts:
             year, month, day = (int(part) for part in parts["date"].split(b"-"))
         else:
-            year = int(parts.get("year") or 1970)
-            month, day = _MONTHS.index(parts["month"]) + 1, int(parts["day"])
+            year, name = int(parts.get("year") or 1970), parts["month"]
+            month = int(name) if name.isdigit() else _MONTHS.index(name) + 1
+            day = int(parts["day"])
         at = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
     except ValueError:  # no such day
         return None, Clock.NONE
@@ -158,6 +283,7 @@ def column_of_time(data: bytes) -> int | None:
     return None
 
 
+_ENDS_TIME: Final = np.isin(np.arange(256), list(b"]@"))
 _DIGIT: Final = np.full(256, 255, np.uint8)
 _DIGIT[list(b"0123456789")] = np.arange(10)
 _DIGIT[ord(" ")] = 0
@@ -177,7 +303,8 @@ def times_at(
     micros = np.zeros(len(fits), np.int64)
     read = np.zeros(len(fits), np.bool_)
     for width in (5, 6, 7, 8):  # "%5lu"
-        mine = (window[:, 1 + width] == ord(".")) & (window[:, 8 + width] == ord("]")) & ~read
+        closed = _ENDS_TIME[window[:, 8 + width]]
+        mine = (window[:, 1 + width] == ord(".")) & closed & ~read
         rows = np.flatnonzero(mine)
         if not len(rows):
             continue
@@ -192,7 +319,7 @@ def times_at(
 
 def begins_like_kmsg(data: bytes) -> bool:
     """Return whether ``data`` begins with a line of /dev/kmsg."""
-    return _KMSG.match(data) is not None
+    return KMSG.pattern.match(data) is not None
 
 
 def kmsg_numbers(whole: pa.BinaryArray) -> tuple[npt.NDArray[np.int64], Index]:

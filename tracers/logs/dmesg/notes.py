@@ -9,18 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from tracers.logs.dmesg.architectures import ARM64
 from tracers.logs.dmesg.lines import Clock
+from tracers.logs.dmesg.oopses import Oops
 from tracers.logs.dmesg.reports import Report
-from tracers.logs.dmesg.splats import Splat, symbol
+from tracers.logs.dmesg.splats import Splat
 
 _CHAINS: Final = 64  # counted separately
 _SHOWN: Final = 8  # of chains, Oopses
 _RELEASES: Final = 16
 _SECOND: Final = 1e6  # microseconds
-_FAULT: Final = re.compile(
-    rb"Unable to handle kernel [ -~]{1,80}? (?:at )?virtual address ([0-9a-f]{1,16})"
-)
-_ERROR: Final = re.compile(rb"Internal error: ([ -~]{1,120})")
 _OTHERS: Final = "(other chains)"
 _NO_CHAIN: Final = "(a chain that is cut short, or not beyond doubt its own)"
 
@@ -43,6 +41,8 @@ class LogStatistics:
         self._tainted_before = False
         self._oopses: list[str] = []
         self._oops_count = 0
+        self._foreign: Counter[str] = Counter()  # reports by architecture
+        self.repeated = 0  # reports that are in the log twice
         self.panics: list[bytes] = []
 
     def boot(self, release: str) -> None:
@@ -67,38 +67,62 @@ class LogStatistics:
         if chain not in self._chains and len(self._chains) >= _CHAINS:
             chain = _OTHERS
         self._chains[chain] += 1
+        self._architecture(splat.arch)
+        self._time(report)
+
+    def oops(self, oops: Oops, report: Report, *, arch: str | None, taken: bool) -> None:
+        """Count an Oops; ``taken``: it is a row of the recording."""
+        self._oops_count += 1
+        self._architecture(arch)
+        if oops.thread:
+            self._name(oops.thread.release)
+        if taken:
+            self._time(report)
+        if len(self._oopses) >= _SHOWN or arch not in (None, ARM64):
+            return
+        after = f"after {self._splats} splats " if self._splats else ""
+        place = oops.place
+        self._oopses.append(
+            f"{after}the kernel failed: {oops.error or 'an error that is cut short'}"
+            + (f", at {place.function.decode('ascii')}+0x{place.offset:x}" if place else "")
+            + (f", virtual address 0x{oops.address:016x}" if oops.address is not None else "")
+        )
+        if taken and (chain := oops.chain):
+            self._oopses.append(f"its chain: {chain}")
+        if taken and (words := ", ".join(_words(oops))):
+            self._oopses.append(f"its own words: {words}")
+
+    def _architecture(self, arch: str | None) -> None:
+        if arch not in (None, ARM64):
+            self._foreign[arch] += 1
+
+    def _time(self, report: Report) -> None:
+        """Note the clock of a report that is a row."""
         if report.ts_ns is None:
             self._untimed += 1
-        else:
-            self._clocks.add(report.clock)
-            if self.clock is Clock.NONE:
-                self.clock = report.clock
-
-    def oops(self, report: Report) -> None:
-        """Count an Oops."""
-        self._oops_count += 1
-        if len(self._oopses) >= _SHOWN:
             return
-        text = report.text
-        fault, error = _FAULT.search(text), _ERROR.search(text)
-        what = error[1].decode("ascii").strip() if error else "an error that is cut short"
-        where = symbol(text, error.end() if error else 0)
-        self._oopses.append(
-            f"after {self._splats} splats the kernel failed: {what}"
-            + (f", at {where}" if where else "")
-            + (f", virtual address 0x{int(fault[1], 16):016x}" if fault else "")
-        )
+        self._clocks.add(report.clock)
+        if self.clock is Clock.NONE:
+            self.clock = report.clock
 
     def notes(self, lines: int) -> Iterator[str]:
         """Yield the notes on a log of so many lines."""
         if not self._splats:
             yield f"no WARN splat in {lines} {'line' if lines == 1 else 'lines'}"
+        for arch, number in self._foreign.most_common():
+            what = "1 report is" if number == 1 else f"{number} reports are"
+            yield f"{what} of {arch}: that is not an arm64 log, and nothing of it is judged"
         yield from self._chain_notes()
         yield from self._oopses
         if self._oops_count > len(self._oopses):
             yield f"{self._oops_count - len(self._oopses)} more Oopses"
         for panic in self.panics[:_SHOWN]:
             yield re.sub(rb"[^ -~]", b"?", panic).decode("ascii").strip()
+        if self.repeated:
+            yield (
+                f"{self.repeated} reports are in the log twice, with the same times and registers"
+                " (a console's text and dmesg's of one boot): counted once"
+            )
         yield from self._gap_notes()
         yield from self._time_notes()
         if len(self._releases) > 1:
@@ -145,3 +169,21 @@ class LogStatistics:
                 yield f"times are {clock.value}: durations say little"
         if len(self._clocks) > 1:
             yield "times of several clocks are in this log: they cannot be compared"
+
+
+def _words(oops: Oops) -> Iterator[str]:
+    """Yield what else an Oops says, each in a few words."""
+    if oops.thread:
+        comm = re.sub(rb"[^ -~]", b"?", oops.thread.comm).decode("ascii")
+        yield f"{comm} on CPU {oops.thread.cpu}"
+        yield f"taint {oops.taint}" if oops.taint else "not tainted"
+    if oops.page_size:
+        yield f"pages of {oops.page_size >> 10}k, {oops.bits}-bit addresses"
+    if oops.between is not None:
+        yield f"0x{oops.between:016x} is between user and kernel addresses"
+    if oops.walk:
+        yield f"level walk {oops.walk}"
+    if oops.esr is not None:
+        yield f"ESR 0x{oops.esr:x}"
+    if oops.code:
+        yield f"Code: {oops.code}"

@@ -12,7 +12,8 @@ of a line: ``lines``; how lines are put together to splats: ``reports``.
 """
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from typing import Final
 
 import numpy as np
@@ -23,11 +24,15 @@ from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index
+from tracers.logs.dmesg import oopses
+from tracers.logs.dmesg.architectures import ARM64, architecture_of
 from tracers.logs.dmesg.argument_proofs import ArgumentProofs
-from tracers.logs.dmesg.lines import begins_like_kmsg, column_of_time, kmsg_numbers, times_at
+from tracers.logs.dmesg.bare_chains import BareChains
+from tracers.logs.dmesg.lines import Clock, begins_like_kmsg, column_of_time, kmsg_numbers, times_at
 from tracers.logs.dmesg.notes import LogStatistics
 from tracers.logs.dmesg.registers import Arguments
-from tracers.logs.dmesg.reports import ENDS, ReportAssembler, ReportKind
+from tracers.logs.dmesg.repeated import Repeated
+from tracers.logs.dmesg.reports import ENDS, Report, ReportAssembler, ReportKind
 from tracers.logs.dmesg.rows import batch_of
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -39,6 +44,7 @@ _JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the sa
 #: Lines that begin or end a report, or show a boot or missing lines.
 _MARKERS: Final = (
     r"WARNING:|---\[ |Internal error: |Unable to handle kernel|Kernel panic - "
+    r"|BUG: [ukU]|\[#\d{1,3}\]"
     r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
 )
 _DROPPED: Final = re.compile(
@@ -53,6 +59,8 @@ _HEAD: Final = (
     r"|\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]"
     r"|[^\n]{0,120}?(?:------------\[ cut here \]-|---\[ end trace |Linux version \d)"
     r"|[^\n]{0,120}?WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[^\s:]{1,255}:\d{1,9} at )"
+    r"|[^\n]{0,120}?Call [Tt]race:"
+    r"|[ \t]*(?:\[<[0-9a-f]{8,16}>\] )?vmemmap_(?:populate|free)(?:\+0x| \()"
     r"|(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\dT)\d\d:\d\d:\d\d[^\n]{0,80} kernel:)"
 )
 _ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
@@ -85,6 +93,10 @@ class DmesgLog:
         self._assembler = ReportAssembler()
         self._statistics = LogStatistics()
         self._proofs = ArgumentProofs(arguments, window, release)
+        self._chains = BareChains()
+        self._repeated = Repeated()
+        self._backwards = 0  # times that time ran backwards, and not yet why
+        self._archs: Counter[str] = Counter()
         self._now = 0  # time of the last splat, nanoseconds
         self._reported_losses = Losses()  # of the batches so far
         self._numbered: bool | None = None  # whether it is of /dev/kmsg; None: not known yet
@@ -106,7 +118,17 @@ class DmesgLog:
     @property
     def notes(self) -> tuple[str, ...]:
         """What else the log says, a sentence each; parts come from the log: escape them."""
-        return (*self._statistics.notes(self.lines), *self._proofs.notes())
+        return (
+            *self._statistics.notes(self.lines),
+            *self._chains.notes(),
+            *self._proofs.notes(),
+        )
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture of its reports, where it is another than arm64; else None."""
+        foreign = self._archs.most_common(1)
+        return foreign[0][0] if foreign and not self._archs[ARM64] else None
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events block by block, with what is missing around them.
@@ -142,6 +164,7 @@ class DmesgLog:
                 self._assembler.line(rest)
             elif b"WARNING:" in rest:
                 self.torn += 1
+        self._chains.look(b"", end=True)
         self._assembler.close()
 
     def _overlong(self) -> None:
@@ -171,8 +194,7 @@ class DmesgLog:
         at = 0
         for row in sorted({*markers.tolist(), *gaps, *long}):
             start, end = int(starts[row]), int(ends[row])
-            if self._assembler.busy:
-                self._assembler.body(data[at:start])
+            self._between(data[at:start], end=True)
             if row in gaps:
                 self._gap(gaps[row])
             if row in long:
@@ -180,8 +202,14 @@ class DmesgLog:
             else:
                 self._marker(data[start:end])
             at = end + 1
+        self._between(data[at:], end=False)
+
+    def _between(self, data: bytes, *, end: bool) -> None:
+        """Read lines between two that may begin or end a report."""
         if self._assembler.busy:
-            self._assembler.body(data[at:])
+            self._assembler.body(data)
+        else:
+            self._chains.look(data, end=end)
 
     def _marker(self, raw: bytes) -> None:
         """Read one line that may begin or end a report, or show a boot or a gap."""
@@ -198,11 +226,19 @@ class DmesgLog:
 
     def _gap(self, missing: int | None) -> None:
         self._assembler.gap()
-        self.lost_unknown += 1
         if missing is None:
-            self._statistics.back += 1
+            self._reports()
+            self._backwards += 1
         else:
+            self.lost_unknown += 1
             self._statistics.missing += missing
+
+    def _settle_backwards(self, *, repeated: bool) -> None:
+        """Say why time ran backwards: the log starts over, if what follows is in it already."""
+        if not repeated:
+            self.lost_unknown += self._backwards
+            self._statistics.back += self._backwards
+        self._backwards = 0
 
     def _gaps(
         self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
@@ -242,6 +278,9 @@ class DmesgLog:
     def _settled(self, *, final: bool) -> Iterator[Batch]:
         """Read the reports that are finished, and yield the rows that are final."""
         self._reports()
+        if final:
+            self._settle_backwards(repeated=False)
+            self._statistics.repeated = self._repeated.count
         rows = list(self._proofs.rows(final=final))
         self._statistics.torn, self._statistics.rejected = self.torn, self.rejected
         losses = Losses(0, self.lost_unknown, self.torn, self.rejected)
@@ -257,19 +296,50 @@ class DmesgLog:
         statistics.orphans += assembler.orphans
         assembler.orphans = 0
         for report in assembler.done:
-            if report.kind is ReportKind.OOPS:
-                statistics.oops(report)
-                continue
-            splat = parse(report.text)
             ts_ns = self._now if report.ts_ns is None else report.ts_ns
-            if splat is None or not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
-                self.rejected += 1
-                continue
-            self._now = ts_ns
-            self.torn += not report.whole
-            statistics.splat(splat, report)
+            read = self._oops if report.kind is ReportKind.OOPS else self._splat
+            if read(report, ts_ns):
+                self._now = ts_ns
         assembler.done.clear()
         statistics.panics = assembler.panics
+
+    def _splat(self, report: Report, ts_ns: int) -> bool:
+        """Take a splat; return False if it cannot be read, or was there already."""
+        splat = parse(report.text)
+        if splat is None:
+            self.rejected += 1
+            return False
+        what = (splat.cpu, splat.tid, splat.function, splat.offset, splat.where, splat.line)
+        if self._is_repeated(report, what, splat.registers):
+            return False
+        if not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
+            self.rejected += 1
+            return False
+        if splat.arch is not None:
+            self._archs[splat.arch] += 1
+        self.torn += not report.whole
+        self._statistics.splat(splat, report)
+        return True
+
+    def _oops(self, report: Report, ts_ns: int) -> bool:
+        """Take an Oops; return whether it is a row."""
+        arch = architecture_of(report.text)
+        oops = oopses.parse(report.text)
+        if self._is_repeated(report, (oops.thread, oops.address, oops.place), None):
+            return False
+        if arch is not None:
+            self._archs[arch] += 1
+        taken = arch in (None, ARM64) and self._proofs.fault(oops, ts_ns, doubtful=report.mixed)
+        self._statistics.oops(oops, report, arch=arch, taken=taken)
+        return taken
+
+    def _is_repeated(self, report: Report, what: Hashable, registers: Hashable | None) -> bool:
+        """Return whether a report is there for the second time."""
+        # Before the clock runs, all times are 0.
+        known = report.clock is Clock.BOOT and bool(report.ts_ns)
+        repeated = known and self._repeated.is_one((report.ts_ns, what), registers)
+        self._settle_backwards(repeated=repeated)
+        return repeated
 
 
 def _cut(data: bytes, /, *, first: bool = False) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 from tracers.logs.dmesg.register_pairs import RangeRules
+from tracers.logs.dmesg.splats import Splat
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -43,17 +44,24 @@ class Arguments:
         warns = {(warn.function, warn.offset): warn for warn in locations.warns}
         return cls(locations.release, warns, locations.problems)
 
-    def warn(
-        self, function: str, offset: int, size: int, site: str | None
-    ) -> "ParameterLocation | None":
+    def warn(self, splat: Splat) -> "ParameterLocation | None":
         """Return the WARN that a splat names; None if this kernel has none there.
 
-        ``size`` is what the kernel printed, up to the next symbol: never below the code's own.
+        The size that the kernel printed goes up to the next symbol: it is never below the code's
+        own. Without offset and size, as decode_stacktrace.sh leaves it, the line tells, if one
+        WARN is of that line.
         """
-        warn = self.warns.get((function, offset))
-        if warn is None or size < warn.size:
+        if splat.where is not None:
+            there = [
+                warn
+                for (function, _), warn in self.warns.items()
+                if function == splat.function and warn.site is not None and warn.site == splat.site
+            ]
+            return there[0] if len(there) == 1 else None
+        warn = self.warns.get((splat.function or "", splat.offset))
+        if warn is None or splat.size < warn.size:
             return None
-        return warn if site is None or warn.site in (None, site) else None
+        return warn if splat.site is None or warn.site in (None, splat.site) else None
 
     def other(self, warn: "ParameterLocation") -> bool:
         """Whether ``warn`` is another WARN of a function whose window check is known."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from tracers.logs.dmesg.lines import Clock, Line, read_line
+from tracers.logs.dmesg.lines import Clock, Line, Unknown, learn, read_line
 from tracers.logs.dmesg.splats import BEGINS
 
 _MOST_BYTES: Final = 256 << 10  # of the log; a splat has 2 to 3 KB, with many modules 8
@@ -23,7 +23,11 @@ _WARNING: Final = b"WARNING:"
 _CUT_HERE: Final = b"---[ cut here ]"
 #: How a report ends.
 ENDS: Final = re.compile(rb"---\[ end trace(?: [0-9a-f]{1,16})? \]---")
-_OOPS: Final = (b"Unable to handle kernel", b"Internal error: ")
+#: How an Oops begins or goes on: die() and what comes before it, of all architectures.
+_OOPS: Final = re.compile(
+    rb"Unable to handle kernel|BUG: (?:unable to handle|Unable to handle|kernel NULL)"
+    rb"|Internal error: |(?:Oops|BUG|error|fault|opcode)[ -~]{0,80}\[#\d{1,3}\]"
+)
 _PANIC: Final = b"Kernel panic - "
 _PANIC_BYTES: Final = 160
 _TRACE: Final = b"Call trace:"
@@ -52,6 +56,13 @@ class Report:
     #: or the log has a gap here.
     mixed: bool = False
     end_pending: bool = False  # the last report's end marker may still come
+    prefix: Unknown | None = None  # what stands before the text of its lines, if nothing known
+
+    def add(self, text: bytes) -> None:
+        """Take a line's text."""
+        if self.prefix is not None and (found := self.prefix.pattern.match(text)):
+            text = text[found.end() :]
+        self.lines.append(text)
 
     @property
     def text(self) -> bytes:
@@ -105,7 +116,7 @@ class ReportAssembler:
                 self._last = line.caller
             text = line.text
         if text and (report := self._open.get(self._last)) is not None:
-            report.lines.append(text)
+            report.add(text)
 
     def line(self, raw: bytes) -> Line:
         """Take a line that may begin or end a report; return it parsed."""
@@ -116,18 +127,18 @@ class ReportAssembler:
         text, caller = line.text, self._last
         at = text.find(_WARNING)
         if at >= 0 and BEGINS.match(text, at):
-            self._begin(ReportKind.WARN, line, text[at:])
+            self._begin(ReportKind.WARN, line, at)
             self._learn(raw, line)
         elif ENDS.search(text):
             self._end(caller, text)
         elif _CUT_HERE in text:
-            self._begin(ReportKind.CUT, line, b"")
-        elif any(sign in text for sign in _OOPS):
+            self._begin(ReportKind.CUT, line, len(text))
+        elif sign := _OOPS.search(text):
             report = self._open.get(caller)
             if report is not None and report.kind is ReportKind.OOPS:
                 self._add(line)
             else:
-                self._begin(ReportKind.OOPS, line, text)
+                self._begin(ReportKind.OOPS, line, sign.start())
         else:
             if _PANIC in text:
                 self._panic(caller, text[text.find(_PANIC) :])
@@ -144,7 +155,8 @@ class ReportAssembler:
         for caller in list(self._open):
             self._finish(caller)
 
-    def _begin(self, kind: ReportKind, line: Line, text: bytes) -> None:
+    def _begin(self, kind: ReportKind, line: Line, at: int) -> None:
+        """Begin a report with the text of ``line`` from ``at`` on."""
         caller = self._last
         before = self._open.get(caller)
         mixed = False
@@ -157,8 +169,19 @@ class ReportAssembler:
                 self._finish(caller)
         if len(self._open) >= _MOST_OPEN:
             self._finish(next(iter(self._open)))
+        prefix = learn(line.text[:at]) if kind is not ReportKind.CUT else None
+        ts_ns, clock = line.ts_ns, line.clock
+        if ts_ns is None and prefix is not None:
+            ts_ns, clock = prefix.ts_ns, prefix.clock
         self._open[caller] = Report(
-            kind, line.ts_ns, line.clock, [text], self._passed, mixed=mixed, end_pending=mixed
+            kind,
+            ts_ns,
+            clock,
+            [line.text[at:]],
+            self._passed,
+            mixed=mixed,
+            end_pending=mixed,
+            prefix=prefix,
         )
 
     def _end(self, caller: bytes, text: bytes) -> None:
@@ -191,7 +214,7 @@ class ReportAssembler:
             self._last = line.caller
         report = self._open.get(self._last)
         if report is not None and line.text:
-            report.lines.append(line.text)
+            report.add(line.text)
 
     def _pass(self, size: int) -> None:
         """Count bytes of the log; end a report that spans too many."""

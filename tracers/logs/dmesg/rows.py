@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Converts what splats say to rows of the event schema."""
+"""Converts what splats and Oopses say to rows of the event schema."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ _TYPES: Final = {
     "tid": np.uint32,
     "start": np.uint64,
     "end": np.uint64,
+    "pfn": np.uint64,
+    "nr_pages": np.uint64,
     "line": np.uint32,
 }
 
@@ -26,13 +28,15 @@ class Row:
 
     ts_ns: int
     kind: Kind
-    cpu: int
-    tid: int
+    cpu: int | None
+    tid: int | None
     comm: bytes | None
     start: int | None = None
     end: int | None = None
     site: bytes | None = None
     line: int | None = None
+    pfn: int | None = None
+    nr_pages: int | None = None
 
 
 def batch_of(rows: Sequence[Row]) -> pa.RecordBatch:

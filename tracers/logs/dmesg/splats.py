@@ -12,22 +12,22 @@ does not matter; if it is another splat's registers, there are none.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-_SYMBOL: Final = (
-    rb"(?P<function>[A-Za-z_.$][\w.$]{0,511})\+0x(?P<offset>[0-9a-f]{1,8})"
-    rb"/0x(?P<size>[0-9a-f]{1,8})(?:\(\))?(?P<module>\s\[[^\]\n]{1,120}\])?"
-)
-_PLACE: Final = rb"(?:(?P<file>[^\s:]{1,255}):(?P<line>\d{1,9})\s{1,9})?"
-_AT: Final = rb"(?:" + _SYMBOL + rb"|(?:0x)?[0-9a-f]{8,16}\b)"
+from tracers.logs.dmesg import riscv, symbols
+from tracers.logs.dmesg.architectures import ARM64, architecture_of
+from tracers.logs.dmesg.symbols import Place
+
+_SITE: Final = rb"(?:(?P<file>[^\s:]{1,255}):(?P<line>\d{1,9})\s{1,9})?"
+#: A place, or an address where there are no symbols: "0x0" where 6.19 on has none (__WARN_trap).
+_AT: Final = rb"(?:" + symbols.PLACE + rb"|0x[0-9a-f]{1,16}\b|[0-9a-f]{8,16}\b)"
 _OLD: Final = re.compile(
     rb"WARNING:\s{1,9}CPU:\s{1,9}(?P<cpu>\d{1,5})\s{1,9}PID:\s{1,9}(?P<tid>\d{1,10})"
-    rb"\s{1,9}at\s{1,9}" + _PLACE + _AT
+    rb"\s{1,9}at\s{1,9}" + _SITE + _AT
 )
 _NEW: Final = re.compile(
     rb"(?s:WARNING:\s{1,9}(?:\[.{1,400}?\]\s{1,9})?)"
-    + _PLACE
+    + _SITE
     + rb"at\s{1,9}"
     + _AT
     + rb",\s{1,9}CPU#(?P<cpu>\d{1,5}):\s{1,9}(?P<comm>[^\n]{0,64})/(?P<tid>\d{1,10})(?!\d)"
@@ -36,27 +36,36 @@ _NEW: Final = re.compile(
 BEGINS: Final = re.compile(
     rb"WARNING:(?: CPU:| at |\s*$| \[| [^\s:]{1,255}:\d{1,9}(?: at\b|$))", re.MULTILINE
 )
-#: dump_stack_print_info; "Kdump: loaded" and "UID:" only where there is one.
+#: dump_stack_print_info; "Kdump: loaded" and "UID:" only where there is one. Red Hat's taint has
+#: letters beyond the kernel's own, printed as dashes.
 _THREAD: Final = re.compile(
     rb"CPU:\s{1,9}(?P<cpu>\d{1,5})\s{1,9}(?:UID:\s{1,9}\d{1,10}\s{1,9})?"
     rb"PID:\s{1,9}(?P<tid>\d{1,10})\s{1,9}"
     rb"Comm:\s(?P<comm>[^\n]{0,32}?)\s{1,9}(?:Kdump:\s{1,9}loaded\s{1,9})?"
-    rb"(?:Not\s{1,9}tainted|Tainted:\s(?P<taint>[A-Z\s]{1,60}?))"
+    rb"(?:Not\s{1,9}tainted|Tainted:\s(?P<taint>[A-Z\s-]{1,90}?))"
     rb"\s{1,9}(?P<release>\d[!-~]{0,63})\s{1,9}#"
 )
-_PC: Final = re.compile(rb"pc :\s{1,9}" + _SYMBOL)
+_PC: Final = re.compile(rb"(?<!\w)pc :\s{1,9}(?=[A-Za-z_.$])")
 _SP: Final = re.compile(rb"sp :\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
 _REGISTER: Final = re.compile(rb"(?<!\w)x(\d{1,2})\s{0,4}:\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
 _NUMBERS: Final = [b"%d" % number for number in range(29, -1, -1)]
-_FRAME: Final = re.compile(
-    rb"^ *(?:\[<[0-9a-f]+>\] )?(?P<name>[A-Za-z_.$][\w.$]{0,511})\+0x[0-9a-f]+/0x[0-9a-f]+"
-    rb"(?:\(\))?(?P<module> \[[\w-]{1,64})?",
-    re.MULTILINE,
+TRACE: Final = b"Call trace:"
+#: x86 has marks between, riscv nothing before the first frame.
+_FOREIGN_TRACE: Final = re.compile(
+    rb"Call Trace:[^\n]*\n(?:\s*<TASK>\n)?|(?<=\n)(?=\s*\[<[0-9a-f]{8,16}>\] [A-Za-z_.$])"
 )
-_SUFFIX: Final = re.compile(rb"(?:\.(?:isra|constprop|part|cold|llvm|lto_priv)(?:\.\d+)?)+\Z")
-_TRACE: Final = b"Call trace:"
-_TRACE_BYTES: Final = 4096
-_FRAMES: Final = 8  # of a chain that are shown; the rest is how the kernel was entered
+_TRACE_BYTES: Final = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """Who printed a report, by its "CPU:" line."""
+
+    cpu: int
+    tid: int  # dmesg's PID
+    comm: bytes
+    release: str
+    tainted: bool  # a WARN, or something like it, came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +80,21 @@ class Splat:
     function: str | None  # without a compiler's suffix; None: a module's, or no symbols
     offset: int
     size: int
+    where: bytes | None  # the place as decode_stacktrace.sh prints it, in place of offset and size
     release: str | None
     tainted: bool  # a WARN, or something like it, came before
     sp: int | None
     registers: tuple[int, ...] | None  # x0 to x29
     chain: str | None  # "callee <- caller <- …"; None if it is not there or not this splat's
+    arch: str | None  # as uname -m says it; None where it does not show
+    passed: tuple[int, int] | None = None  # start and end, of another architecture's own check
+
+    @property
+    def site(self) -> str | None:
+        """file:line, None if it does not say."""
+        if self.file is None or self.line is None:
+            return None
+        return f"{self.file.decode('utf-8', 'backslashreplace')}:{self.line}"
 
 
 def parse(text: bytes) -> Splat | None:
@@ -83,80 +102,109 @@ def parse(text: bytes) -> Splat | None:
     head = _OLD.match(text) or _NEW.match(text)
     if head is None:
         return None
+    arch = architecture_of(text)
     fields = head.groupdict()
     cpu, tid = int(fields["cpu"]), int(fields["tid"])
-    pc, trace = text.find(b"pc :", head.end()), text.find(_TRACE, head.end())
-    thread = _THREAD.search(text, head.end(), pc if pc >= 0 else len(text))
-    if thread and (int(thread["cpu"]), int(thread["tid"])) != (cpu, tid):
+    found, trace = _PC.search(text, head.end()), text.find(TRACE, head.end())
+    pc = found.start() if found else -1
+    thread = read_thread(text, head.end(), pc if pc >= 0 else len(text))
+    if thread and (thread.cpu, thread.tid) != (cpu, tid):
         thread = None  # another splat's line: two CPUs print at once
     if thread is None:
         pc = -1  # it is not known whose registers these are
+    place = symbols.place_of(head)
     end = trace if trace >= 0 else len(text)
-    sp, registers = _registers(text, head, pc, end) if 0 <= pc < end else (None, None)
+    sp, registers = _registers(text, place, pc, end) if 0 <= pc < end else (None, None)
     comm = fields.get("comm")
     if comm is None and thread:
-        comm = thread["comm"]
+        comm = thread.comm
     return Splat(
         cpu=cpu,
         tid=tid,
         comm=comm,
         file=fields["file"],
         line=int(fields["line"]) if fields["line"] else None,
-        function=_function(head),
-        offset=int(fields["offset"] or b"0", 16),
-        size=int(fields["size"] or b"0", 16),
-        release=thread["release"].decode("ascii") if thread else None,
-        tainted=bool(thread and thread["taint"] and b"W" in thread["taint"]),
+        function=place.name if place and not place.module else None,
+        offset=place.offset if place else 0,
+        size=place.size if place else 0,
+        where=place.where if place else None,
+        release=thread.release if thread else None,
+        tainted=bool(thread and thread.tainted),
         sp=sp,
         registers=registers,
-        chain=_chain(text[trace : trace + _TRACE_BYTES], head["function"])
-        if trace >= 0 and text.count(_TRACE, trace) == 1
-        else None,
+        chain=_chain(text, _trace(text, head.end(), arch), place),
+        arch=arch,
+        passed=riscv.passed(text) if arch == riscv.ARCH else None,
     )
 
 
-@lru_cache(1024)
-def _chain(text: bytes, function: bytes | None) -> str | None:
-    """Return the call chain of ``text``, "Call trace:" and on; it must begin with ``function``."""
-    # Frames follow each other; the first other line ends them.
-    frames: list[str] = []
-    at = text.find(b"\n") + 1
-    while at and (frame := _FRAME.match(text, at)):
-        module = frame["module"]
-        frames.append((frame["name"] + (module + b"]" if module else b"")).decode("ascii"))
-        at = text.find(b"\n", frame.end()) + 1
-    if not frames or (function and frames[0].split(" ")[0] != function.decode("ascii")):
+def read_thread(text: bytes, start: int, end: int) -> Thread | None:
+    """Return what the first "CPU:" line between ``start`` and ``end`` says."""
+    found = _THREAD.search(text, start, end)
+    if found is None:
         return None
-    more = " <- …" if len(frames) > _FRAMES else ""
-    return " <- ".join(frames[:_FRAMES]) + more
+    return Thread(
+        int(found["cpu"]),
+        int(found["tid"]),
+        found["comm"],
+        found["release"].decode("ascii"),
+        b"W" in (found["taint"] or b""),
+    )
 
 
-def symbol(text: bytes, start: int = 0) -> str | None:
-    """Return the "function+0x…/0x…" at the first pc of a report, from ``start`` on."""
-    pc = _PC.search(text, start)
-    if pc is None:
+def pc_of(text: bytes, start: int = 0) -> Place | None:
+    """Return the place of the first pc of a report, from ``start`` on."""
+    found = _PC.search(text, start)
+    return symbols.place_at(text, found.end()) if found else None
+
+
+def registers_in(text: bytes, start: int, end: int) -> list[tuple[bytes, bytes]]:
+    """Return number and value of each x register printed between ``start`` and ``end``."""
+    return _REGISTER.findall(text, start, end)
+
+
+def _trace(text: bytes, start: int, arch: str | None) -> int:
+    """Return where the frames of the one call chain behind ``start`` begin; 0 if there is none."""
+    if arch in (None, ARM64):
+        begins = text.find(TRACE, start)
+        if begins < 0 or text.count(TRACE, begins) != 1:
+            return 0
+        return text.find(b"\n", begins) + 1
+    found = _FOREIGN_TRACE.search(text, start)
+    return found.end() if found else 0
+
+
+def _chain(text: bytes, start: int, place: Place | None) -> str | None:
+    """Return the call chain from ``start`` on; it must begin where the WARN is."""
+    if not start:
         return None
-    return f"{pc['function'].decode('ascii')}+0x{pc['offset'].decode('ascii')}"
-
-
-def _function(head: re.Match[bytes]) -> str | None:
-    if not head["function"] or head["module"]:
+    frames, whole = symbols.frames_of(text[start : start + _TRACE_BYTES])
+    first = next((frame.place for frame in frames if frame.place), None)
+    if first is None or (place and first.function != place.function):
         return None
-    return _SUFFIX.sub(b"", head["function"]).decode("ascii")
+    return symbols.chain_of(frames, whole=whole)
 
 
 def _registers(
-    text: bytes, head: re.Match[bytes], pc: int, end: int
+    text: bytes, place: Place | None, pc: int, end: int
 ) -> tuple[int | None, tuple[int, ...] | None]:
     """Return sp and x0 to x29, if this is this splat's own dump, complete and in order."""
-    location = _PC.match(text, pc)
+    location = pc_of(text, pc)
     at = text.find(b"sp :", pc, end)
     stack = _SP.match(text, at) if at >= 0 else None
-    dumped = _REGISTER.findall(text, pc, end)
-    own = location and location.group("function", "offset", "size") == head.group(
-        "function", "offset", "size"
-    )
+    dumped = registers_in(text, pc, end)
+    own = place is not None and location is not None and _same(place, location)
     once = text.count(b"pc :", pc, end) == text.count(b"sp :", pc, end) == 1
     if not own or not once or not stack or [number for number, _ in dumped] != _NUMBERS:
         return None, None
     return int(stack[1], 16), tuple([int(value, 16) for _, value in reversed(dumped)])
+
+
+def _same(one: Place, other: Place) -> bool:
+    """Whether two places of one report are one place: its module may be cut off."""
+    return (one.function, one.offset, one.size, one.where) == (
+        other.function,
+        other.offset,
+        other.size,
+        other.where,
+    )

@@ -19,8 +19,8 @@ RANGES = [(HOLE, HOLE + SECTION), (HOLE + SECTION, HOLE + 2 * SECTION)]
 
 def splat(values: list[int], offset: int = 0x40) -> Splat:
     return Splat(
-        0, 68, b"insmod", b"arch/arm64/mm/mmu.c", 1222, "vmemmap_populate", offset, 0x1C4,
-        "6.1.192-vmemlab", tainted=False, sp=1, registers=tuple(values), chain=None,
+        0, 68, b"insmod", b"arch/arm64/mm/mmu.c", 1222, "vmemmap_populate", offset, 0x1C4, None,
+        "6.1.192-vmemlab", tainted=False, sp=1, registers=tuple(values), chain=None, arch=None,
     )  # fmt: skip
 
 

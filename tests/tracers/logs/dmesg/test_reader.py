@@ -2,6 +2,7 @@
 """The dmesg reader on real logs cut, mixed, damaged, or of another kernel than the vmlinux."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -151,9 +152,24 @@ def test_time_running_backwards():
 
 def test_another_boot_is_no_gap():
     console = (CAPTURES / "wrap.console.txt").read_bytes()
-    rows, log = read(console + console, vmlinux=True)
+    later = re.sub(rb"\[    1\.(\d{6})\]", lambda at: b"[    1.%06d]" % (int(at[1]) + 7), console)
+    assert later != console
+    rows, log = read(console + later, vmlinux=True)
     assert len(calls(rows, "populate")) == 16
     assert log.lost_unknown == 0
+
+
+@pytest.mark.parametrize("block", [300, 1 << 20])
+@pytest.mark.parametrize("first", ["console", "its dmesg"])
+def test_a_console_and_dmesg_of_the_same_boot_count_once(first: str, block: int):
+    console = (CAPTURES / "wrap.console.txt").read_bytes()
+    dmesg = console[console.index(b"[    1.37") :].replace(b"\r", b"")  # a ring that overflowed
+    both = console + dmesg if first == "console" else dmesg + console
+    rows, log = read(both, vmlinux=True, block=block)
+    assert len(calls(rows, "populate")) == 8
+    assert [row["kind"] for row in rows].count("fault") == 1
+    assert log.lost_unknown == 0
+    assert any(note.startswith("9 reports are in the log twice") for note in log.notes)
 
 
 def test_a_damaged_first_line_is_rejected():
@@ -224,7 +240,8 @@ def test_the_other_warn_of_the_same_call():
     first = splat_texts.prefixed(SPLATS[0], "dmesg")
     second = first.replace(b"populate+0x40", b"populate+0x50").replace(b":1222", b":1224")
     for vmlinux in (True, False):
-        rows, log = read(first + second + first, vmlinux=vmlinux)
+        third = re.sub(rb"(?<=\.)(\d{6})(?=\])", lambda at: b"%06d" % (int(at[1]) + 9), first)
+        rows, log = read(first + second + third, vmlinux=vmlinux)
         kinds = [row["kind"] for row in rows]
         assert kinds == ["populate", "warn", "warn", "populate", "warn"]
         assert "1 WARNs are the second of one call, and no call of their own" in log.notes
