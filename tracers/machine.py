@@ -16,6 +16,7 @@ from tracers.families import PAGE_SIZES
 from tracers.formulas import (
     VA_BITS_RANGE,
     WindowError,
+    family_for_release,
     memstart_for,
     section_size_bits_for,
     signed,
@@ -24,10 +25,22 @@ from tracers.formulas import (
 from tracers.in_use import bits_in_use
 from tracers.layout import Layout, layout_for, marks, named
 from tracers.machine_files import Mark
+from tracers.pfn_zero import built_for, sizes_possible, window_from_vmemmap, with_vmemmap
 from tracers.window import Window, window_from_facts
 
-#: Fact beside those of ``Window``: how many bits of addresses a program of that kernel can map.
+# Facts beside those of ``Window``:
+#: how many bits of addresses a program of that kernel can map
 TASK_BITS: Final = "task_bits"
+#: the address of pfn 0's struct page
+VMEMMAP: Final = "vmemmap"
+#: a physical address of RAM that the kernel uses, such as pgdp of an Oops
+RAM: Final = "ram"
+#: a pfn that the kernel has a struct page for, of a device too
+PFN: Final = "pfn"
+#: an address that the kernel said to lie "between user and kernel address ranges"
+BETWEEN: Final = "between"
+#: Provenance of sizeof(struct page) where nothing says it.
+ASSUMED: Final = "assumed: 64 on nearly every kernel"
 
 
 class MachineError(VmemscopeError):
@@ -130,15 +143,17 @@ def assemble(
     *,
     facts: Mapping[str, Sequence[tuple[str, int]]] | None = None,
     windows: Sequence[tuple[str, int, int]] = (),
+    release: tuple[str, str] | None = None,
 ) -> Machine:
     """Return the machine that all sources together describe.
 
     ``facts``: further (origin, value) pairs by fact: ``Window``'s integer fields, the borders
-    vmcoreinfo may give ("VMALLOC_START"…) and ``TASK_BITS``. ``windows``: further (origin, start,
-    end), most trusted first; the note in ``files`` comes before both. What disagrees is in the
-    machine's problems.
+    vmcoreinfo may give ("VMALLOC_START"…), ``TASK_BITS``, ``VMEMMAP``, ``RAM``, ``PFN`` and
+    ``BETWEEN``. ``windows``: further (origin, start, end), most trusted first. ``release``:
+    (origin, release). What is in ``files`` comes before all of these, and need not be anything.
+    What disagrees is in the machine's problems.
     """
-    return _Reading(files, facts or {}, windows).machine()
+    return _Reading(files, facts or {}, windows, release).machine()
 
 
 def _address(text: str) -> int:
@@ -162,11 +177,13 @@ class _Reading:
         files: machine_files.SideFiles,
         facts: Mapping[str, Sequence[tuple[str, int]]],
         windows: Sequence[tuple[str, int, int]],
+        release: tuple[str, str] | None,
     ) -> None:
         texts = files.texts
         self.files = files
         self.facts = facts
         self.windows = windows
+        self.told_release = release
         self.agree = True
         self.problems = files.problems
         self.notes = machine_files.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
@@ -181,9 +198,7 @@ class _Reading:
             if name in texts and not found:
                 self.problems.append(f"{name}: nothing in it was understood")
         uname, arch = machine_files.read_uname(texts.get("uname", ""))
-        release = self.notes.get("OSRELEASE", uname)
-        if uname is not None and release is not None and uname != release:
-            self._contradiction(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
+        release = self._release(uname)
         if arch not in (None, "aarch64", "aarch64_be"):
             self.problems.append(f"uname says {arch}: the window is known for arm64 only")
         window = self._window(release)
@@ -199,6 +214,20 @@ class _Reading:
             problems=tuple(self.problems),
             agree=self.agree,
         )
+
+    def _release(self, uname: str | None) -> str | None:
+        """Return the release of the first source that has one, checked against the others."""
+        release = self.notes.get("OSRELEASE", uname)
+        if uname is not None and release is not None and uname != release:
+            self._contradiction(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
+        if self.told_release is not None:
+            origin, told = self.told_release
+            if release is not None and told != release:
+                self._contradiction(
+                    f"{origin} is of kernel {told}, the machine's files are of {release}"
+                )
+            release = release or told
+        return release
 
     def _note(self, key: str, prefix: str = "") -> int | None:
         """Return a number of vmcoreinfo; a problem line where it is none."""
@@ -286,8 +315,26 @@ class _Reading:
         return self._built(release, facts)
 
     def _built(self, release: str | None, facts: dict[str, int | None]) -> Window | None:
+        window = self._given(facts)
+        try:
+            if window is None:
+                window = self._by_vmemmap(release, facts) or self._by_release(release, facts)
+        except WindowError as error:
+            self.problems.append(str(error))
+            return None
+        sizes = (window.va_bits, window.page_size, window.struct_page)
+        if window.family is None and None not in sizes:
+            self.problems.append(
+                f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
+                f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
+            )
+        window = self._placed(self._in_use(window), release)
+        self._check_vmemmap(window, release)
+        return window
+
+    def _given(self, facts: dict[str, int | None]) -> Window | None:
+        """Return the window of the first source that gives it, checked against the others."""
         start, end = (self._note(f"NUMBER(VMEMMAP_{side})") for side in ("START", "END"))
-        origins = self.provenance
         windows = list(self.windows)
         if start is not None and end is not None:
             windows.insert(0, ("vmcoreinfo", start, end))
@@ -298,29 +345,123 @@ class _Reading:
             except WindowError as error:
                 self.problems.append(f"{origin}: {error}")
         window = next(iter(good.values()), None)
-        if window is not None:
-            same = (
-                name for name, w in good.items() if (w.start, w.end) == (window.start, window.end)
-            )
-            window = replace(window, provenance=origins | {"window": " + ".join(same)})
+        if window is None:
+            return None
         if len({(w.start, w.end) for w in good.values()}) > 1:
             said = ", ".join(f"{n} says 0x{w.start:016x} - 0x{w.end:016x}" for n, w in good.items())
             self._contradiction(f"the window: {said}: two kernels? The first is used")
+        same = (name for name, w in good.items() if (w.start, w.end) == (window.start, window.end))
+        return replace(window, provenance=self.provenance | {"window": " + ".join(same)})
+
+    def _by_release(self, release: str | None, facts: dict[str, int | None]) -> Window:
+        """Return the window by the formula of the release."""
+        page, actual = facts["page_size"], facts["vabits_actual"]
+        if page is None or release is None or (facts["va_bits"] is None and actual is None):
+            return window_from_facts(facts, release=release)  # says what is missing
+        self._assume(facts)
+        if facts["va_bits"] is None:
+            numbers = built_for(family_for_release(release), page, actual or 0)
+            windows = [
+                window_from_facts(facts | {"va_bits": number}, release=release)
+                for number in numbers
+            ]
+            if len({window.used for window in windows}) == 1:
+                facts["va_bits"] = self._build(numbers, actual or 0)
+        return window_from_facts(facts, release=release, provenance=self.provenance)
+
+    def _by_vmemmap(self, release: str | None, facts: dict[str, int | None]) -> Window | None:
+        """Return the window that puts pfn 0's struct page where a log shows it."""
+        told = self.facts.get(VMEMMAP, ())
+        if not told:
+            return None
+        self._assume(facts)
+        origin, vmemmap = told[0]
+        bits, page, actual = (facts[name] for name in ("va_bits", "page_size", "vabits_actual"))
+        in_use = actual if bits is None or bits > 48 else bits
+        answer = window_from_vmemmap(
+            vmemmap,
+            sizes=sizes_possible(
+                PAGE_SIZES if page is None else (page,),
+                None if in_use is None else (in_use,),
+                self._told(BETWEEN),
+            ),
+            release=release,
+            va_bits=bits,
+            struct_page=facts["struct_page"] or 0,
+            ram=self._ram(),
+            pfns=self._told(PFN),
+        )
+        window = answer.window
         if window is None:
-            try:
-                window = window_from_facts(facts, release=release, provenance=origins)
-            except WindowError as error:
-                self.problems.append(str(error))
-                return None
-        sizes = (facts["va_bits"], facts["page_size"], facts["struct_page"])
-        if window.family is None and None not in sizes:
+            raise WindowError(f"the window is not known: {origin}: {answer.reason}")
+        if bits is None:
+            self._build(answer.built_for, window.vabits_actual or 0)
+        for name in ("page_size", "vabits_actual", "memstart", "section_size_bits"):
+            if facts[name] is None:
+                self.provenance[name] = f"{origin}: vmemmap"
+        if answer.backport:
             self.problems.append(
-                f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
-                f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
+                f"{origin}: vmemmap 0x{vmemmap:016x} is impossible with the layout of {release}"
+                f" ({answer.reason}); that of {window.family.label if window.family else ''} fits"
             )
-        window = self._in_use(window)
-        self._check_vmemmap(window, release)
-        return window
+            self.provenance["window"] = f"{origin}: vmemmap+formula"
+        else:
+            self.provenance["window"] = f"release+formula, fits vmemmap of {origin}"
+        return replace(window, provenance=self.provenance)
+
+    def _build(self, numbers: tuple[int, ...], actual: int) -> int:
+        """Return what the kernel is built for, from the bits in use; say so if it may be more."""
+        self.provenance["va_bits"] = f"{actual} bits in use"
+        if len(numbers) > 1:
+            self.provenance["va_bits"] += f": built for {' or '.join(map(str, numbers))}"
+            self.problems.append(
+                f"{actual} bits in use: whether the kernel is built for {numbers[0]} or"
+                f" {numbers[-1]} is not known; the window in use is the same, but the WARN of one"
+                f" built for {numbers[-1]} does not see what lies right below it"
+            )
+        return numbers[0]
+
+    def _assume(self, facts: dict[str, int | None]) -> None:
+        """Take the struct page that nearly every kernel has, where nothing says its size."""
+        if facts["struct_page"] is None:
+            facts["struct_page"] = 64
+            self.provenance["struct_page"] = ASSUMED
+
+    def _told(self, name: str) -> tuple[int, ...]:
+        return tuple(value for _, value in self.facts.get(name, ()))
+
+    def _ram(self) -> tuple[int, ...]:
+        """Return physical addresses that are RAM's."""
+        rows = (row for row in self.iomem if row[2] == "System RAM")
+        return (*self._told(RAM), *(at for first, last, _ in rows for at in (first, last)))
+
+    def _placed(self, window: Window, release: str | None) -> Window:
+        """Return the window with memstart_addr as a log shows it: that of the log's own boot."""
+        told = self.facts.get(VMEMMAP, ())
+        if not told or window.family is None or None in (window.va_bits, window.struct_page):
+            return window
+        origin, vmemmap = told[0]
+        try:
+            if vmemmap == window.vmemmap:
+                return window
+            known = True
+        except WindowError:
+            known = False
+        # the files' RAM, and no more of them: they may be of another boot, where KASLR differs
+        answer = with_vmemmap(
+            window, vmemmap, release=release, ram=self._ram(), pfns=self._told(PFN)
+        )
+        if answer.window is None or (known and self.config.get("CONFIG_RANDOMIZE_BASE") == "n"):
+            self._contradiction(f"{origin}: {answer.reason or 'not this vmemmap'}: another kernel?")
+            return window
+        if known:
+            self.problems.append(
+                f"{origin} has vmemmap 0x{vmemmap:016x}, the machine's files"
+                f" 0x{window.vmemmap:016x}: they are of another boot, where KASLR put"
+                " memstart_addr elsewhere; the former is used"
+            )
+        provenance = {**window.provenance, "memstart": f"{origin}: vmemmap"}
+        return replace(answer.window, provenance=provenance)
 
     def _in_use(self, window: Window) -> Window:
         """Return the window with the bits in use, where something else than T1SZ tells them."""

@@ -27,7 +27,7 @@ from tracers.constants.gather import METHODS, gather
 from tracers.constants.image.kernel_image import open_kernel
 from tracers.constants.method_result import MethodResult
 from tracers.families import Family
-from tracers.machine import Machine
+from tracers.machine import ASSUMED, Machine
 
 # -- agreement ------------------------------------------------------------------------------
 
@@ -272,4 +272,5 @@ def test_damaged_btf_is_a_problem_and_gives_no_size(
     got = gather(image, config=captures / OLD / "config")
     assert "sizeof(struct page)" in got.missing["btf+formula"]
     assert "string section ends" in "\n".join(got.problems)
-    assert got.window is None
+    assert got.window is not None
+    assert got.window.provenance["struct_page"] == ASSUMED
