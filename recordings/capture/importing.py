@@ -75,6 +75,7 @@ def import_log(
     chosen = formats.named(log_format) if log_format else None
     try:
         with Input(trace) as source:
+            source.take_out()
             chosen = chosen or _recognised(source)
             try:
                 return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)

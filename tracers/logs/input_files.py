@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
+from tracers.logs.containers.table import DEEPEST, Contained, may_be_one, recognise
 from tracers.packed import (
     MAGIC_BYTES,
     PIECE,
@@ -33,6 +34,7 @@ from tracers.packed import (
 from tracers.regular_files import consumed, of_kernel, what
 
 HEAD_BYTES: Final = 64 << 10  # looked at to tell what a log is
+_CONTAINER_BYTES: Final = 4096  # looked at to tell whether a log is in a container
 STDIN: Final = Path("-")
 #: A log may have holes where a file system lost its blocks or logrotate cut it; this is no log.
 MOST_HOLES: Final = 1 << 30
@@ -65,7 +67,8 @@ class Input:
             self._raw.close()
             raise
         self._unpacked = _Unpacked(self._raw, self.packed) if self.packed else None
-        self._source: _Raw | _Unpacked = self._unpacked or self._raw
+        self._source: _Raw | _Unpacked | Contained = self._unpacked or self._raw
+        self._contained: Contained | None = None
         self.head = b""
         self._spool: BinaryIO | None = None
 
@@ -87,8 +90,19 @@ class Input:
 
     @property
     def torn(self) -> bool:
-        """Whether packed data ended in damage, or before its end."""
-        return self._unpacked is not None and self._unpacked.torn
+        """Whether packed data ended in damage, or before its end; or what it is contained in."""
+        packed = self._unpacked is not None and self._unpacked.torn
+        return packed or (self._contained is not None and self._contained.torn)
+
+    def take_out(self) -> None:
+        """Go on with what is in the container that the bytes begin with, if it is one."""
+        for _ in range(DEEPEST):
+            head = self.peek(lambda head: len(head) >= _CONTAINER_BYTES or not may_be_one(head))
+            container = recognise(head)
+            if container is None:
+                break
+            self._contained = container.open(_Rest(self.head, self._source))
+            self._source, self.head = self._contained, b""
 
     def peek(self, enough: Callable[[bytes], bool]) -> bytes:
         """Read ahead until ``enough(head)``, ``HEAD_BYTES`` or the end; return the head."""
@@ -114,12 +128,26 @@ class Input:
         Raises:
             PackedError: it would be far larger than what it was unpacked from.
         """
-        if self._raw.regular and not self.packed:
+        if self._raw.regular and not self.packed and self._contained is None:
             return self._raw.fileno()
         if self._spool is None:
             pieces = iter(lambda: self.read1(PIECE), b"")
             self._spool, _ = spool(pieces, lambda: capped(self._raw.given))
         return self._spool.fileno()
+
+
+class _Rest:
+    """Bytes that were looked at, and those that follow."""
+
+    def __init__(self, head: bytes, source: "_Raw | _Unpacked | Contained") -> None:
+        self._head = head
+        self._source = source
+
+    def read1(self, size: int) -> bytes:
+        data, self._head = self._head[:size], self._head[size:]
+        return data or self._source.read1(size)
+
+    read = read1
 
 
 class _Raw:
