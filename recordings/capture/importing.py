@@ -27,9 +27,11 @@ from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_locations
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
-from tracers.machine import Machine, MachineError, read_machine
+from tracers.machine import Machine, MachineError, assemble, side_files
+from tracers.machine_files import SideFiles
 from tracers.packed import PackedError
 from tracers.regular_files import read_regular
+from tracers.told import Told
 
 if TYPE_CHECKING:
     from tracers.constants.image.kernel_image import KernelImage
@@ -96,8 +98,9 @@ def _import(
 ) -> Imported:
     machine_dir, vmlinux = machine_files
     events = _kprobe_events(machine_dir)
+    told = log_format.told(source)
     with _image(vmlinux) as image:
-        machine, warn_sites = _machine(machine_dir, image)
+        machine, warn_sites = _machine(machine_dir, image, told)
         context = LogContext(machine.window, machine.release, image, read_probe_locations(events))
         opened = log_format.open(source, context)
     origin = {"importer": log_format.name, "file": Path(source.name).name}
@@ -123,7 +126,7 @@ def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imp
     batches = _with_damage(source, log)
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
-        machine = _with_release(opened.release, header.machine, source.name)
+        machine = _with_log(opened, header.machine, source.name)
         target = new_file(out) if isinstance(out, Path) else nullcontext(out)
         with target as file, Writer(file, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
@@ -167,8 +170,13 @@ def _recognised(source: Input) -> Format:
     return chosen
 
 
-def _with_release(release: str | None, machine: Machine, name: str) -> Machine:
-    """Return the machine with the kernel release that the log gives."""
+def _with_log(log: Log, machine: Machine, name: str) -> Machine:
+    """Return the machine with the architecture and the kernel release that the log gives."""
+    if log.arch is not None:
+        problem = f"{name} is of {log.arch}: not an arm64 log, so nothing in it is judged"
+        problems = (*machine.problems, problem)
+        return replace(machine, arch=log.arch, release=log.release, window=None, problems=problems)
+    release = log.release
     if release is None or release == machine.release:
         return machine
     if machine.release is None:
@@ -185,14 +193,19 @@ def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]"
     return open_kernel(vmlinux)
 
 
-def _machine(folder: Path | None, image: "KernelImage | None") -> tuple[Machine, tuple[str, ...]]:
+def _machine(
+    folder: Path | None, image: "KernelImage | None", told: Told
+) -> tuple[Machine, tuple[str, ...]]:
     """Return the machine, and "file:line" of the WARNs its image has where we look."""
     if image is None:
-        return read_machine(folder) if folder else Machine(), ()
+        if folder is None and told == Told():
+            return Machine(), ()
+        files = side_files(folder) if folder else SideFiles()
+        return assemble(files, facts=told.facts, release=told.release), ()
     # Only now: the code methods load a disassembler.
     from tracers.constants.gather import gather  # noqa: PLC0415
 
-    constants = gather(image, machine_dir=folder)
+    constants = gather(image, machine_dir=folder, told=told)
     return constants.machine(), tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
 
 

@@ -24,6 +24,7 @@ from tracers.constants.method_result import MethodResult
 from tracers.constants.running import RunningFiles
 from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
+from tracers.told import Told
 from tracers.window import Window
 
 #: The methods, most trusted first: the running kernel's own word, then what its WARN compares
@@ -72,6 +73,7 @@ def gather(
     release: str | None = None,
     root: Path = Path("/"),
     running: RunningFiles | None = None,
+    told: Told | None = None,
 ) -> Constants:
     """Ask every method that the given sources allow.
 
@@ -80,13 +82,16 @@ def gather(
     ``live``: the running kernel, whose files lie under ``root``; ``running``: those files, where
     some of them were read before. ``machine_dir``: the side files
     beside a trace (``tracers.machine.read_machine``). ``release``: for sources that do not name
-    theirs, such as a .BTF blob. What is given comes before what is found.
+    theirs, such as a .BTF blob. ``told``: by a log or by hand. What is given comes before what is
+    found, and what was told after that.
 
     Raises:
         ConstantsError: a file that was given cannot be read, or the running kernel is not arm64.
         MachineError: ``machine_dir`` cannot be read.
     """
     inputs = Inputs()
+    if told is not None:
+        inputs.told = told
     if release is not None:
         inputs.add("uname", release, "release given")
     if vmcoreinfo_text is not None:
@@ -157,7 +162,12 @@ class _Gathering:
             bits = arithmetic.solve_va_bits(windows[0][1:], dict(self._chosen()))
             if bits is not None:
                 self._fact("va_bits", "the only number whose formula gives this window", bits)
-        machine = assemble(self.inputs.files, facts=self.facts, windows=windows)
+        told = self.inputs.told
+        for name, values in told.facts.items():
+            self.facts.setdefault(name, []).extend(values)
+        machine = assemble(
+            self.inputs.files, facts=self.facts, windows=windows, release=told.release
+        )
         if machine.window is not None:
             self._check_halves(machine.window)
         built = machine.build_id or self.inputs.build_id

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tracers.batch import Batch
 from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
 from tracers.logs.dmesg.registers import Arguments
+from tracers.logs.dmesg.told import told_by
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace
 from tracers.logs.kprobe_text.definitions import ProbeLocation
@@ -21,6 +22,7 @@ from tracers.logs.kprobe_text.perf import PerfLog, looks_like_perf
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.kprobe_text.trace_cmd_file import TraceCmdFile, looks_like_trace_cmd_file
 from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog, looks_like_trace_cmd
+from tracers.told import Told
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ class Log(Protocol):
     @property
     def release(self) -> str | None:
         """The kernel's, once the first batch is there; None if the log does not say."""
+
+    @property
+    def arch(self) -> str | None:
+        """The kernel's, as ``release``, if it is another than arm64 and the log says so."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -72,6 +78,8 @@ class Format:
     title: str  # for people
     looks_like: Callable[[bytes], bool]
     open: Callable[[Input, LogContext], Opened]
+    #: What the log tells of its machine before it is read.
+    told: Callable[[Input], Told] = field(default=lambda _: Told())
 
 
 def _trace_cmd_file(source: Input, context: LogContext) -> Opened:
@@ -112,7 +120,9 @@ FORMATS: Final = (
         looks_like_ftrace,
         lambda source, _: Opened(FtraceLog(source)),
     ),
-    Format("dmesg", "a kernel log", looks_like_dmesg, _dmesg),
+    Format(
+        "dmesg", "a kernel log", looks_like_dmesg, _dmesg, lambda source: told_by(source.ahead())
+    ),
 )
 
 

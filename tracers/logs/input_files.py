@@ -15,10 +15,11 @@ import os
 import select
 import stat
 import time
-from collections.abc import Callable
-from io import FileIO
+from collections.abc import Callable, Iterator
+from io import BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from tempfile import SpooledTemporaryFile
+from typing import IO, BinaryIO, Final, Protocol, Self
 
 from tracers.logs.containers.table import DEEPEST, Contained, may_be_one, recognise
 from tracers.packed import (
@@ -35,6 +36,9 @@ from tracers.regular_files import consumed, of_kernel, what
 
 HEAD_BYTES: Final = 64 << 10  # looked at to tell what a log is
 _CONTAINER_BYTES: Final = 4096  # looked at to tell whether a log is in a container
+#: Bytes looked at before reading, of what cannot be read twice.
+AHEAD: Final = 64 << 20
+_IN_MEMORY: Final = 8 << 20
 STDIN: Final = Path("-")
 #: A log may have holes where a file system lost its blocks or logrotate cut it; this is no log.
 MOST_HOLES: Final = 1 << 30
@@ -67,18 +71,20 @@ class Input:
             self._raw.close()
             raise
         self._unpacked = _Unpacked(self._raw, self.packed) if self.packed else None
-        self._source: _Raw | _Unpacked | Contained = self._unpacked or self._raw
+        self._source: _Source = self._unpacked or self._raw
         self._contained: Contained | None = None
         self.head = b""
         self._spool: BinaryIO | None = None
+        self._seen: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._raw.close()
-        if self._spool is not None:
-            self._spool.close()
+        for file in (self._spool, self._seen):
+            if file is not None:
+                file.close()
 
     @property
     def sha256(self) -> str:
@@ -101,7 +107,7 @@ class Input:
             container = recognise(head)
             if container is None:
                 break
-            self._contained = container.open(_Rest(self.head, self._source))
+            self._contained = container.open(_Rest(BytesIO(self.head), self._source))
             self._source, self.head = self._contained, b""
 
     def peek(self, enough: Callable[[bytes], bool]) -> bytes:
@@ -112,6 +118,26 @@ class Input:
                 break
             self.head += more
         return self.head
+
+    def ahead(self) -> Iterator[bytes]:
+        """Yield what is to be read, which stays to be read.
+
+        Of what is no plain file the first ``AHEAD`` bytes. Raises what ``read1`` does.
+        """
+        if self._raw.regular and not self.packed and self._contained is None:
+            yield from self._raw.all()
+            return
+        if self._seen is None:
+            self._seen = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 (as long as this)
+            left = AHEAD
+            while left > 0 and (data := self.read1(min(left, PIECE))):
+                self._seen.write(data)
+                left -= len(data)
+            self._seen.seek(0)
+            self._source = _Rest(self._seen, self._source)
+        while data := self._seen.read(PIECE):
+            yield data
+        self._seen.seek(0)
 
     def read1(self, size: int) -> bytes:
         """Return up to ``size`` of the next bytes, b"" at the end."""
@@ -136,16 +162,23 @@ class Input:
         return self._spool.fileno()
 
 
+class _Source(Protocol):
+    """What bytes are read from."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Return up to ``size`` of the next bytes, b"" at the end."""
+
+
 class _Rest:
     """Bytes that were looked at, and those that follow."""
 
-    def __init__(self, head: bytes, source: "_Raw | _Unpacked | Contained") -> None:
-        self._head = head
+    def __init__(self, seen: IO[bytes], source: "_Source") -> None:
+        self._seen = seen
         self._source = source
 
-    def read1(self, size: int) -> bytes:
-        data, self._head = self._head[:size], self._head[size:]
-        return data or self._source.read1(size)
+    def read1(self, size: int, /) -> bytes:
+        """Return up to ``size`` of the next bytes, b"" at the end."""
+        return self._seen.read(size) or self._source.read1(size)
 
     read = read1
 
@@ -178,12 +211,17 @@ class _Raw:
     def sha256(self) -> str:
         """See ``Input``."""
         if self.regular and not self._sha256:
-            at = self._begin
-            while piece := os.pread(self.fileno(), PIECE, at):
+            for piece in self.all():
                 self._digest.update(piece)
-                at += len(piece)
             self._sha256 = self._digest.hexdigest()
         return self._sha256
+
+    def all(self) -> Iterator[bytes]:
+        """Yield all bytes of a regular file, wherever reading has come to."""
+        at = self._begin
+        while piece := os.pread(self.fileno(), PIECE, at):
+            yield piece
+            at += len(piece)
 
     def fileno(self) -> int:
         """Return the file's descriptor."""

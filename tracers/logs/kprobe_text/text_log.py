@@ -106,6 +106,7 @@ class TextLog:
         self._blocks = Blocks(stream, block)
         self._recognised = False
         self.release: str | None = None  # no tracer's text has it
+        self.arch: str | None = None
         self._seen: dict[str, set[str]] = {}
         self.lines = self.skipped = self.midway = self.rejected = self.torn = 0
 

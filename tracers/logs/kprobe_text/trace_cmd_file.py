@@ -119,6 +119,7 @@ class TraceCmdFile:
         clock = _CLOCK.search(self._query("dump", "--clock"))
         self.clock = clock[1].decode() if clock else None
         uname = _UNAME.search(self._query("report", "-N", "--uname"))
+        self.arch: str | None = None
         self.release = uname[1].decode("utf-8", "backslashreplace") if uname else None
         self.dropped = sum(map(int, _DROPPED.findall(self._query("report", "-N", "--stat"))))
         self._names = FunctionNames(locations, self._symbols())
