@@ -47,6 +47,7 @@ class Imported:
     derived: int
     losses: Losses
     notes: tuple[str, ...]
+    machine: Machine
 
 
 def import_log(
@@ -143,7 +144,7 @@ def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imp
             log.close()  # ends a program that it reads from
     if source.torn:
         notes += ("the packed file is damaged or cut short: what came before that is imported",)
-    return Imported(writer.rows, derived, losses, notes)
+    return Imported(writer.rows, derived, losses, notes, machine)
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:

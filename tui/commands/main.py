@@ -113,7 +113,7 @@ def import_(
     the output of vmemscope.bt (text or JSON), or a kernel log (dmesg, console, syslog, journal,
     mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. The new file
     is whole or not there, whatever ends the import. Exits with 3 when the log itself says that
-    something is missing.
+    something is missing, or is of another architecture.
     """
     from recordings.capture.importing import Imported, import_log
 
@@ -140,10 +140,14 @@ def import_(
     say(f"{name}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {note}")
-    if machine is None and vmlinux is None:
+    foreign = done.machine.arch not in (None, "aarch64", "aarch64_be", "arm64")
+    if foreign:
+        say(f"this is not an arm64 log but one of {done.machine.arch}: nothing of it is judged")
+    elif done.machine.window is None and machine is None and vmlinux is None:
         say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
     if done.losses:
         say(f"missing: {done.losses.describe()}")
+    if done.losses or foreign:
         sys.exit(EXIT_INCONCLUSIVE)
 
 

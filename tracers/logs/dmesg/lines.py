@@ -75,11 +75,11 @@ _TAG: Final = (
 _LOGCAT: Final = rb"(?:\d\d-\d\d [\d:.]{8,18} +)?[VDIWEF]/\S{1,32} *\( *\d{1,10}\): ?"
 
 #: printk's own, wherever it stands in a line's beginning: what other programs put before it is
-#: theirs, and says no more than it does.
+#: theirs, and says no more than it does. dmesg -d puts the time since the last line into it,
+#: journalctl -o short-monotonic a host behind it, and Amlogic's kernels the CPU in.
 PRINTK: Final = _grammar(
     "printk",
-    "kernel/printk/printk.c: print_time, print_caller; dmesg -d; journalctl -o short-monotonic;"
-    " @CPU: Amlogic's and Rockchip's kernels",
+    "kernel/printk/printk.c: print_time, print_caller",
     rb"\[ {0,5}(?P<secs>\d{1,10})\.(?P<micros>\d{6})(?:\d{3})?(?:@(?P<cpu>\d{1,4}))?"
     + _DELTA
     + rb"\](?: ?\[ *(?P<caller>[TC]\d{1,10})(?:@C?\d{1,4})?\])?"

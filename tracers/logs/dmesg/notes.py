@@ -84,7 +84,7 @@ class LogStatistics:
         place = oops.place
         self._oopses.append(
             f"{after}the kernel failed: {oops.error or 'an error that is cut short'}"
-            + (f", at {place.function.decode('ascii')}+0x{place.offset:x}" if place else "")
+            + (f", at {place.text}" if place else "")
             + (f", virtual address 0x{oops.address:016x}" if oops.address is not None else "")
         )
         if taken and (chain := oops.chain):
@@ -176,7 +176,7 @@ def _words(oops: Oops) -> Iterator[str]:
     if oops.thread:
         comm = re.sub(rb"[^ -~]", b"?", oops.thread.comm).decode("ascii")
         yield f"{comm} on CPU {oops.thread.cpu}"
-        yield f"taint {oops.taint}" if oops.taint else "not tainted"
+        yield f"taint {oops.thread.taint}" if oops.thread.taint else "not tainted"
     if oops.page_size:
         yield f"pages of {oops.page_size >> 10}k, {oops.bits}-bit addresses"
     if oops.between is not None:

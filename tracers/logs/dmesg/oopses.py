@@ -25,20 +25,21 @@ from tracers.logs.dmesg.symbols import Frame, Place, bare
 from tracers.window import Window
 
 _ADDRESS: Final = re.compile(
-    rb"Unable to handle kernel [ -~]{1,80}? (?:at )?virtual address ([0-9a-f]{1,16})(?![0-9a-f])"
+    rb"Unable to handle kernel\s[\s!-~]{1,90}?virtual\saddress\s{1,9}([0-9a-f]{1,16})(?![0-9a-f])"
 )
 _ERROR: Final = re.compile(rb"Internal error: ([ -~]{1,120})")
 #: show_pte; vabits_actual since 5.4, whichever of the two tables it is. pgdp is a physical address
 #: since 48caebf7e1313 (5.0); before, there was a space around "=".
 _TABLES: Final = re.compile(
-    rb"(?:user|swapper) pgtable: (?P<kib>4|16|64)k pages, (?P<bits>\d{2})-bit VAs"
-    rb"(?:, pgdp=(?P<pgdp>[0-9a-f]{16})(?![0-9a-f]))?"
+    rb"(?:user|swapper)\spgtable:\s(?P<kib>4|16|64)k\spages,\s(?P<bits>\d{2})-bit\sVAs"
+    rb"(?:,\spgdp=(?P<pgdp>[0-9a-f]{16})(?![0-9a-f]))?"
 )
 #: "[…] address between user and kernel address ranges": not below 2^bits.
-_BETWEEN: Final = re.compile(rb"\[([0-9a-f]{16})\] address between user and kernel address ranges")
+_BETWEEN: Final = re.compile(
+    rb"\[([0-9a-f]{16})\]\saddress\sbetween\suser\sand\skernel\saddress\sranges"
+)
 _WALK: Final = re.compile(rb"\[[0-9a-f]{16}\] (pgd=[0-9a-f]{16}[0-9a-z=, ]{0,160})")
 _ESR: Final = re.compile(rb"ESR = 0x([0-9a-f]{8,16})(?![0-9a-f])")
-_TAINT: Final = re.compile(rb"Tainted: ([A-Z -]{1,90}?) +\d")
 _CODE: Final = re.compile(rb"Code: ([0-9a-f() ?]{8,90})")
 #: What initialises the struct pages of a device, and the callers of it; mm/mm_init.c, mm/memremap.c
 #: (pagemap_range: 5.10; __init_zone_device_page: 5.19).
@@ -75,7 +76,6 @@ class Oops:
     ram: int | None  # a physical address that is RAM: a page table's
     esr: int | None
     walk: str | None  # the entries of the page tables on the way to the address
-    taint: str | None
     code: str | None  # the instructions around, the one that failed in brackets
 
     @property
@@ -88,16 +88,11 @@ class Oops:
     @property
     def chain(self) -> str | None:
         """Where it was, and its callers: "function+0x2c <- caller <- …"."""
-        frames = self.frames
-        place = self.place
-        if place is None:
-            return symbols.chain_of(frames, whole=self.whole)
-        here = place.function.decode("ascii")
-        if frames and frames[0].name == here:
-            frames = frames[1:]
-        here += f"+0x{place.offset:x}" if place.where is None else f" {place.where.decode()}"
-        rest = symbols.chain_of(frames, whole=self.whole)
-        return f"{here} <- {rest}" if rest else here
+        if self.place is None:
+            return symbols.chain_of(self.frames, whole=self.whole)
+        own = bool(self.frames) and self.frames[0].name == self.place.function.decode("ascii")
+        rest = symbols.chain_of(self.frames[own:], whole=self.whole)
+        return f"{self.place.text} <- {rest}" if rest else self.place.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +130,6 @@ def parse(text: bytes) -> Oops:
         ram=int(tables["pgdp"], 16) if tables and tables["pgdp"] else None,
         esr=_number(_ESR, text),
         walk=_text(_WALK, text),
-        taint=_text(_TAINT, text),
         code=_text(_CODE, text),
     )
 

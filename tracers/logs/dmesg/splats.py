@@ -65,7 +65,12 @@ class Thread:
     tid: int  # dmesg's PID
     comm: bytes
     release: str
-    tainted: bool  # a WARN, or something like it, came before
+    taint: str  # its letters; none if it is not tainted
+
+    @property
+    def tainted(self) -> bool:
+        """Whether a WARN, or something like it, came before."""
+        return "W" in self.taint
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ def read_thread(text: bytes, start: int, end: int) -> Thread | None:
         int(found["tid"]),
         found["comm"],
         found["release"].decode("ascii"),
-        b"W" in (found["taint"] or b""),
+        " ".join((found["taint"] or b"").decode("ascii").split()),
     )
 
 

@@ -67,6 +67,14 @@ class Place:
     module: bool = False
 
     @property
+    def text(self) -> str:
+        """As it is told to people: "function+0x2c", or "function (file:line)"."""
+        function = self.function.decode("ascii")
+        if self.where is None:
+            return f"{function}+0x{self.offset:x}"
+        return f"{function} {self.where.decode('utf-8', 'backslashreplace')}"
+
+    @property
     def name(self) -> str:
         """The function's name, without what a compiler adds to it."""
         return bare(self.function)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a kernel log tells of its machine before it is read: the words of its Oopses.
+
+An Oops says the release, the page size, how many bits of addresses are in use, and a physical
+address that is RAM; its registers give vmemmap (``oopses.vmemmap_told``). WARNs say none of it.
+Promises: one pass that searches and does not split; of several kernels' Oopses those of the first
+one's release; nothing is made up: what does not fit together is for ``tracers.machine`` to say.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from tracers.logs.dmesg.architectures import ARM64, architecture_of
+from tracers.logs.dmesg.oopses import Oops, parse, vmemmap_told
+from tracers.logs.dmesg.reports import ReportAssembler, ReportKind
+from tracers.machine import BETWEEN, PFN, RAM, VMEMMAP
+from tracers.told import Told
+
+ORIGIN: Final = "the log's Oops"
+_BEGINS: Final = b"Unable to handle kernel"
+_BEFORE: Final = 256  # bytes of its first line before that
+_LONGEST: Final = 32 << 10  # bytes of an Oops
+_MOST: Final = 16  # Oopses
+
+
+def told_by(pieces: Iterable[bytes]) -> Told:
+    """Return what the log that comes in ``pieces`` tells."""
+    release: str | None = None
+    facts: dict[str, list[tuple[str, int]]] = {}
+    for oops in _oopses(pieces):
+        own = oops.thread.release if oops.thread else None
+        if own is None or own != (release := release or own):
+            continue
+        for name, value in _facts(oops):
+            known = facts.setdefault(name, [])
+            if (ORIGIN, value) not in known:
+                known.append((ORIGIN, value))
+    return Told(None if release is None else (ORIGIN, release), facts)
+
+
+def _facts(oops: Oops) -> Iterator[tuple[str, int]]:
+    values = (
+        ("page_size", oops.page_size),
+        ("vabits_actual", oops.bits),
+        (RAM, oops.ram),
+        (BETWEEN, oops.between),
+    )
+    yield from ((name, value) for name, value in values if value is not None)
+    if (found := vmemmap_told(oops)) is not None:
+        yield VMEMMAP, found[0]
+        yield PFN, found[1]
+
+
+def _oopses(pieces: Iterable[bytes]) -> Iterator[Oops]:
+    """Yield the first arm64 Oopses."""
+    for _, text in zip(range(_MOST), _texts(pieces), strict=False):
+        assembler = ReportAssembler()
+        for line in text.replace(b"\r", b"\n").split(b"\n"):
+            assembler.line(line)
+            if assembler.done:
+                break
+        else:
+            assembler.close()
+        for report in assembler.done[:1]:
+            ours = architecture_of(report.text) in (None, ARM64)
+            if report.kind is ReportKind.OOPS and ours and not report.mixed:
+                yield parse(report.text)
+
+
+def _texts(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the text from the beginning of each Oops on."""
+    data = b""
+    for piece in pieces:
+        data += piece
+        at = 0
+        while (hit := data.find(_BEGINS, at)) >= 0 and hit + _LONGEST <= len(data):
+            yield _from(data, hit)
+            at = hit + len(_BEGINS)
+        data = data[max(at, (hit if hit >= 0 else len(data)) - _BEFORE) :]
+    at = 0
+    while (hit := data.find(_BEGINS, at)) >= 0:
+        yield _from(data, hit)
+        at = hit + len(_BEGINS)
+
+
+def _from(data: bytes, hit: int) -> bytes:
+    start = max(data.rfind(b"\n", max(0, hit - _BEFORE), hit) + 1, hit - _BEFORE, 0)
+    return data[start : hit + _LONGEST]
