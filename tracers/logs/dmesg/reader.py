@@ -13,7 +13,7 @@ of a line: ``lines``; how lines are put together to splats: ``reports``.
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from typing import Final
 
 import numpy as np
@@ -310,7 +310,7 @@ class DmesgLog:
             self.rejected += 1
             return False
         what = (splat.cpu, splat.tid, splat.function, splat.offset, splat.where, splat.line)
-        if self._is_repeated(report, what, splat.registers):
+        if self._is_repeated(report, [(report.ts_ns, what)], splat.registers):
             return False
         if not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
             self.rejected += 1
@@ -325,7 +325,9 @@ class DmesgLog:
         """Take an Oops; return whether it is a row."""
         arch = architecture_of(report.text)
         oops = oopses.parse(report.text)
-        if self._is_repeated(report, (oops.thread, oops.address, oops.place), None):
+        # Its first line may be lost, in one of two prints.
+        moments = {report.ts_ns, report.error_ns} - {None}
+        if self._is_repeated(report, moments):
             return False
         if arch is not None:
             self._archs[arch] += 1
@@ -333,11 +335,13 @@ class DmesgLog:
         self._statistics.oops(oops, report, arch=arch, taken=taken)
         return taken
 
-    def _is_repeated(self, report: Report, what: Hashable, registers: Hashable | None) -> bool:
+    def _is_repeated(
+        self, report: Report, names: Collection[Hashable], registers: Hashable | None = None
+    ) -> bool:
         """Return whether a report is there for the second time."""
         # Before the clock runs, all times are 0.
         known = report.clock is Clock.BOOT and bool(report.ts_ns)
-        repeated = known and self._repeated.is_one((report.ts_ns, what), registers)
+        repeated = known and self._repeated.is_one(names, registers)
         self._settle_backwards(repeated=repeated)
         return repeated
 

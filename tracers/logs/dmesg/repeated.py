@@ -6,7 +6,7 @@ place and registers of an earlier one is that one. Promises: such a report is co
 is bounded, beyond which reports are not remembered.
 """
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Final
 
 _KEPT: Final = 1 << 17  # reports
@@ -20,19 +20,23 @@ class Repeated:
         self._seen: set[int] = set()
         self._left = _KEPT
 
-    def is_one(self, what: Hashable, registers: Hashable | None) -> bool:
+    def is_one(self, names: Collection[Hashable], registers: Hashable | None = None) -> bool:
         """Return whether a report was there already; remember it.
 
-        ``what``: its time, thread and place. ``registers``: None where they cannot be read, as may
-        be of one of two prints.
+        ``names``: its time, thread and place; of a report with several, any will do.
+        ``registers``: None where they cannot be read, as may be of one of two prints.
         """
-        any_registers, some = hash((what, None)), hash((what, True))
-        exact = hash((what, registers))
-        wanted = exact if registers is not None and some in self._seen else any_registers
-        if wanted in self._seen:
+        wanted = {self._wanted(name, registers) for name in names}
+        if not wanted.isdisjoint(self._seen):
             self.count += 1
             return True
         if self._left:
             self._left -= 1
-            self._seen |= {any_registers, exact} | ({some} if registers is not None else set())
+            for name in names:
+                self._seen |= {hash((name, None)), hash((name, registers))}
+                self._seen |= {hash((name, True))} if registers is not None else set()
         return False
+
+    def _wanted(self, name: Hashable, registers: Hashable | None) -> int:
+        exact = registers is not None and hash((name, True)) in self._seen
+        return hash((name, registers if exact else None))

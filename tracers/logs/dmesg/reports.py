@@ -50,6 +50,7 @@ class Report:
     ts_ns: int | None
     clock: Clock
     lines: list[bytes] = field(default_factory=list)
+    error_ns: int | None = None  # time of an Oops' second line that shows its kind, die()'s
     began: int = 0  # bytes of the log before it
     whole: bool = False  # its end marker was there
     #: Lines may belong to another report, or be missing: the printer's last report had not ended,
@@ -136,6 +137,8 @@ class ReportAssembler:
         elif sign := _OOPS.search(text):
             report = self._open.get(caller)
             if report is not None and report.kind is ReportKind.OOPS:
+                if report.error_ns is None:
+                    report.error_ns = line.ts_ns
                 self._add(line)
             else:
                 self._begin(ReportKind.OOPS, line, sign.start())
@@ -178,7 +181,7 @@ class ReportAssembler:
             ts_ns,
             clock,
             [line.text[at:]],
-            self._passed,
+            began=self._passed,
             mixed=mixed,
             end_pending=mixed,
             prefix=prefix,

@@ -5,23 +5,22 @@
 install atheris; it is no dependency of the tests). An empty CORPUS is filled with real logs in
 every format.
 
-The first byte of an input says which of two things is tried. Text: the rest is the log; no
+The first byte of an input says what is tried. Text: the rest is the log, also in a container; no
 traceback, the same result however the stream is cut, and every start and end accepted are in the
 text as the registers that the vmlinux names, of a range the kernel can pass, outside the window.
-Made: the rest chooses calls and what the other registers hold; what arithmetic accepts must be
-the call that was made.
+Made, torn: as ``fuzz_forms`` says.
 """
 
 import io
 import re
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.tracers.logs.dmesg import splat_texts as texts
 from tracers.constants.image.kernel_image import open_kernel
+from tracers.logs.containers.table import DEEPEST, recognise
 from tracers.logs.dmesg.reader import DmesgLog
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.kprobe_text.text_log import LogError
@@ -31,7 +30,13 @@ TESTS = Path(__file__).resolve().parents[3]
 CAPTURES = TESTS / "captures/6.1.192-vmemlab-39bit"
 VMLINUX = TESTS / "kernels/lab-6.1.192-39bit-4k.elf"
 WINDOW = Window(
-    texts.START, texts.END, va_bits=39, page_size=4096, struct_page=64, section_size_bits=27
+    texts.START,
+    texts.END,
+    va_bits=39,
+    page_size=4096,
+    struct_page=64,
+    section_size_bits=27,
+    memstart=0x40000000,
 )
 #: By DWARF, read with readelf: start; end, twice.
 HELD = {"populate": (19, 1, 22), "free": (19, 1, 20)}
@@ -95,8 +100,13 @@ def check_text(raw: bytes) -> None:
             if row["start"] is None:
                 assert row["end"] is None
                 continue
-            assert row["kind"] in HELD
             start, end = row["start"], row["end"]
+            if row["kind"] == "fault":
+                assert {start, row["pfn"]} <= {v for _, _, v in values_at}
+                assert (start - 0xFFFFFFFDFF000000 - row["pfn"] * 64) % 2**64 == 0
+                assert (end, row["nr_pages"]) == ((start + 64) % 2**64, 1)
+                continue
+            assert row["kind"] in HELD
             assert possible(start, end)
             if vmlinux:
                 first, *lasts = HELD[row["kind"]]
@@ -105,52 +115,6 @@ def check_text(raw: bytes) -> None:
                 assert all((last, end) in values for last in lasts)
             else:
                 assert {start, end} <= {v for _, _, v in values_at}
-
-
-def check_made(choices: Sequence[int]) -> None:
-    """Make splats of calls chosen by ``choices`` (any integers) and read them by arithmetic."""
-    source = iter(choices)
-
-    def choose(below: int) -> int:
-        return next(source, 0) % below
-
-    calls, dumps = [], []
-    others = [_other(choose, texts.END + texts.SECTION) for _ in range(30)]
-    for _ in range(1 + choose(4)):
-        base = (texts.START - choose(3) * 2**32, texts.END, 0, texts.END + 2**30)[choose(4)]
-        start = (base + choose(6) * texts.SECTION) % 2**64
-        size = texts.SECTION
-        if choose(3) == 0:  # a part of a section
-            begin = choose(63)
-            start += begin * texts.STEP
-            size = (1 + choose(63 - begin)) * texts.STEP
-        end = (start + size) % 2**64
-        if not possible(start, end) or (start == 0 and size != texts.SECTION):
-            continue
-        for _ in range(choose(8)):
-            others[choose(30)] = _other(choose, start)
-        calls.append((start, end))
-        dumps.append(texts.registers(start, end, others))
-    rows, log = read(texts.log_of(dumps))
-    found = [(row["start"], row["end"]) for row in rows if row["kind"] == "populate"]
-    assert len(found) == len(calls)
-    assert (log.torn, log.rejected, log.lost_unknown) == (0, 0, 0)
-    for call, accepted in zip(calls, found, strict=True):
-        assert accepted in {(None, None), call}
-
-
-def _other(choose: Any, start: int) -> int:
-    """What registers hold beside start and end: mostly what no range begins with, or rivals."""
-    near = (start + (choose(9) - 4) * texts.SECTION) % 2**64
-    rivals = (
-        near,
-        near + choose(64) * texts.STEP,
-        texts.START,
-        texts.END,
-        0x8000,  # pages of a section
-        0x5000000 + choose(16) * 0x8000,
-    )
-    return (*rivals, *(0xFFFFFF80057C7980 + 16 * n for n in range(60)))[choose(66)]
 
 
 def seeds() -> dict[str, bytes]:
@@ -164,22 +128,40 @@ def seeds() -> dict[str, bytes]:
     return found
 
 
+def check_contained(raw: bytes) -> None:
+    """Read any bytes as a log in a container, in pieces of any size."""
+    texts_in = [contained(raw, size) for size in (1 << 20, 7)]
+    assert texts_in[0] == texts_in[1]
+    check_text(texts_in[0])
+
+
+def contained(raw: bytes, size: int = 1 << 20) -> bytes:
+    """Return what is in the containers that ``raw`` is in, read by pieces of ``size``."""
+    for _ in range(DEEPEST):
+        container = recognise(raw)
+        if container is None:
+            break
+        stream = container.open(io.BytesIO(raw))
+        raw = b"".join(iter(lambda stream=stream: stream.read1(size), b""))
+    return raw
+
+
 def main() -> None:
     """Run atheris."""
     import atheris  # noqa: PLC0415
+
+    from tests.tracers.logs.dmesg.fuzz_forms import CHECKS  # noqa: PLC0415 (it imports this file)
 
     corpus = Path(sys.argv[1])
     corpus.mkdir(exist_ok=True)
     if not any(corpus.iterdir()):
         for number, log in enumerate(seeds().values()):
             (corpus / f"seed-{number}").write_bytes(b"\0" + log)
-        (corpus / "seed-made").write_bytes(b"\1" + bytes(range(200)))
+        for kind in range(1, len(CHECKS)):
+            (corpus / f"seed-made-{kind}").write_bytes(bytes([kind, *range(200)]))
 
     def once(data: bytes) -> None:
-        if data[:1] == b"\1":
-            check_made(data[1:])
-        else:
-            check_text(data[1:])
+        CHECKS[(data or b"\0")[0] % len(CHECKS)](data[1:])
 
     atheris.instrument_all()
     atheris.Setup(sys.argv, once)

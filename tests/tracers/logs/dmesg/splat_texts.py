@@ -163,8 +163,8 @@ def registers(start: int, end: int, others: Sequence[int]) -> list[int]:
     return values
 
 
-def made(values: Sequence[int], us: int = 4_479_658, tid: int = 68) -> Iterator[str]:
-    """Yield the lines of a splat of vmemmap_populate with x0 to x29."""
+def made(values: Sequence[int], us: int = 4_479_658, tid: int = 68) -> Stamped:
+    """Return the lines of a splat of vmemmap_populate with x0 to x29."""
     texts = [
         "------------[ cut here ]------------",
         f"WARNING: CPU: 0 PID: {tid} at arch/arm64/mm/mmu.c:1222 vmemmap_populate+0x40/0x1c4",
@@ -175,19 +175,50 @@ def made(values: Sequence[int], us: int = 4_479_658, tid: int = 68) -> Iterator[
         "pc : vmemmap_populate+0x40/0x1c4",
         "lr : __populate_section_memmap+0x44/0x6c",
         "sp : ffffff80057c7980",
-        *(
-            " ".join(f"x{n:<2}: {values[n]:016x}" for n in range(top, top - 3, -1))
-            for top in range(29, 0, -3)
-        ),
+        *dumped(values),
         "Call trace:",
         " vmemmap_populate+0x40/0x1c4",
         " __populate_section_memmap+0x44/0x6c",
         "---[ end trace 0000000000000000 ]---",
     ]
-    yield from (_plain(us) + text for text in texts)
+    return [(us, text.encode()) for text in texts]
+
+
+def dumped(values: Sequence[int]) -> Iterator[str]:
+    """Yield x29 to x0 as show_regs prints them."""
+    for top in range(29, 0, -3):
+        yield " ".join(f"x{n:<2}: {values[n]:016x}" for n in range(top, top - 3, -1))
+
+
+def oops(address: int, values: Sequence[int], us: int, function: str, tid: int = 68) -> Stamped:
+    """Return the lines of an Oops at ``address`` with x0 to x29."""
+    texts = [
+        f"Unable to handle kernel paging request at virtual address {address:016x}",
+        "Mem abort info:",
+        "  ESR = 0x0000000096000044",
+        "swapper pgtable: 4k pages, 39-bit VAs, pgdp=0000000041234000",
+        f"[{address:016x}] pgd=0000000000000000, p4d=0000000000000000, pud=0000000000000000",
+        "Internal error: Oops: 0000000096000044 [#1] SMP",
+        "Modules linked in: devpriv(O+)",
+        f"CPU: 0 PID: {tid} Comm: insmod Tainted: G        W  O       6.1.192-vmemlab #1 ",
+        "Hardware name: linux,dummy-virt (DT)",
+        "pstate: 80000005 (Nzcv daif -PAN -UAO -TCO -DIT -SSBS BTYPE=--)",
+        f"pc : {function}+0x4/0x34",
+        "lr : memmap_init_zone_device+0x110/0x1c0",
+        "sp : ffffff800256fa40",
+        *dumped(values),
+        "Call trace:",
+        f" {function}+0x4/0x34",
+        " memmap_init_zone_device+0x110/0x1c0",
+        " memremap_pages+0x238/0x5f4",
+        " devpriv_init+0xdc/0x1000 [devpriv]",
+        "Code: f9401bf7 a8c47bfd d65f03c0 52800024 (b9003404) ",
+        "---[ end trace 0000000000000000 ]---",
+    ]
+    return [(us, text.encode()) for text in texts]
 
 
 def log_of(splats: Sequence[Sequence[int]]) -> bytes:
     """Return a log of one splat for each x0 to x29."""
-    lines = (line for n, values in enumerate(splats) for line in made(values, 4_000_000 + n * 100))
-    return "".join(f"{line}\n" for line in lines).encode()
+    lines = [line for n, values in enumerate(splats) for line in made(values, 4_000_000 + n * 100)]
+    return prefixed(lines, "dmesg")

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracers.logs.dmesg import fuzz_dmesg, splat_texts
-from tests.tracers.logs.dmesg.fuzz_dmesg import CAPTURES, check_made, check_text, read, seeds
+from tests.tracers.logs.dmesg.forms import path_of
+from tests.tracers.logs.dmesg.fuzz_dmesg import (
+    CAPTURES,
+    check_contained,
+    check_text,
+    read,
+    seeds,
+)
+from tests.tracers.logs.dmesg.fuzz_forms import check_made, check_torn
 from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, RANGE, ROWS, without_nulls
 from tracers.logs.dmesg.reader import looks_like_dmesg
 from tracers.logs.kprobe_text.text_log import LogError
@@ -65,9 +73,27 @@ def test_mutated_logs(data):
     check_text(bytes(raw))
 
 
-@given(st.lists(st.integers(0, 2**16), min_size=40, max_size=250))
-def test_arithmetic_accepts_nothing_but_the_call(choices: list[int]):
+CHOICES = st.lists(st.integers(0, 2**16), min_size=40, max_size=250)
+
+
+@given(CHOICES)
+def test_in_every_form_nothing_is_accepted_but_the_truth(choices: list[int]):
     check_made(choices)
+
+
+@given(CHOICES)
+def test_of_a_torn_log_nothing_is_accepted_but_the_truth(choices: list[int]):
+    check_torn(choices)
+
+
+@pytest.mark.parametrize("name", ["dmesg", "Samsung", "dmesg --json", "mail, quoted-printable"])
+@given(st.data())
+def test_mutated_containers(name: str, data):
+    raw = bytearray(path_of(name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(raw)))
+        raw[at : at + data.draw(st.integers(0, 90))] = data.draw(st.binary(max_size=4))
+    check_contained(bytes(raw))
 
 
 @given(st.integers(1, 5000))
