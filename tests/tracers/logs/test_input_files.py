@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a log is read from: files, pipes, packed or not, whole or not."""
 
+import codecs
 import gzip
 import hashlib
 import lzma
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import TESTS
 from tests.kernels.files import zstd
+from tracers.logs import input_files
 from tracers.logs.input_files import HEAD_BYTES, STDIN, Input
 from tracers.packed import PackedError
 
@@ -360,3 +363,52 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     finally:
         os.dup2(saved, 0)
     assert read(path)[0] == b"a file of that name\n"
+
+
+@pytest.mark.parametrize("how", ["file", "packed", "pipe"])
+def test_a_container_is_opened_whatever_it_comes_in(tmp_path: Path, how: str):
+    raw = b'{"dmesg": [' + b",".join(b'{"time": 1.5, "msg": "%d"}' % n for n in range(9999)) + b"]}"
+    path = tmp_path / "log"
+    path.write_bytes(gzip.compress(raw) if how == "packed" else raw)
+    with ExitStack() as stack:
+        if how == "pipe":
+            path = piped(stack, tmp_path, raw)
+        source = stack.enter_context(Input(path))
+        source.take_out()
+        text = b"".join(iter(lambda: source.read1(1000), b""))
+        assert text == b"".join(b"[    1.500000] %d\n" % n for n in range(9999))
+        assert not source.torn
+        assert (
+            source.sha256 == hashlib.sha256(path.read_bytes() if how != "pipe" else raw).hexdigest()
+        )
+
+
+@pytest.mark.parametrize("how", ["file", "packed", "pipe", "container"])
+def test_what_was_looked_at_ahead_is_read_all_the_same(tmp_path: Path, how: str, monkeypatch):
+    monkeypatch.setattr(input_files, "AHEAD", 300_000)
+    raw = b"".join(b"[    1.%06d] x\n" % n for n in range(40_000))
+    path = tmp_path / "log"
+    path.write_bytes(
+        {"packed": gzip.compress(raw), "container": codecs.BOM_UTF8 + raw}.get(how, raw)
+    )
+    with ExitStack() as stack:
+        if how == "pipe":
+            path = piped(stack, tmp_path, raw)
+        source = stack.enter_context(Input(path))
+        source.take_out()
+        source.peek(lambda _: True)
+        seen = b"".join(source.ahead())
+        assert seen == (raw if how == "file" else raw[: len(seen)])
+        assert len(seen) >= 300_000
+        assert b"".join(source.ahead()) == seen
+        assert b"".join(iter(lambda: source.read1(777), b"")) == raw
+
+
+def piped(stack: ExitStack, folder: Path, raw: bytes) -> Path:
+    """A pipe that a thread writes ``raw`` to."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(raw,))
+    writer.start()
+    stack.callback(writer.join)
+    return path

@@ -2,10 +2,10 @@
 """Reads the text of HTML: a mail archive's page, a bug tracker's, a mail's.
 
 Promises: what stands in <pre> keeps its line ends; elsewhere a block or <br> ends a line; what
-scripts and styles say is left out; any bytes can be read.
+scripts and styles say is left out; any bytes can be read, up to ``MOST``, beyond which it is
+``torn``.
 """
 
-import codecs
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,6 +13,7 @@ from typing import Final
 
 from tracers.logs.containers.pieces import Pieces
 
+MOST: Final = 64 << 20  # bytes of a page
 _BEGINS: Final = re.compile(
     rb"\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,400}?-->\s*)?"
     rb"<(?:!doctype html|html|head|body|pre|div)\b",
@@ -55,29 +56,22 @@ class _Text(HTMLParser):
             self.pieces.append(data.replace("\xa0", " "))
 
 
-def text_of(page: str) -> str:
-    """Return the text of a whole page."""
+def text_of(page: str) -> tuple[str, bool]:
+    """Return the text of a whole page, and whether all of it could be read."""
     parser = _Text()
-    parser.feed(page)
-    parser.close()
-    return "".join(parser.pieces)
+    try:
+        parser.feed(page)
+        parser.close()
+    except AssertionError:  # of a declaration that is none, such as "<![\0"
+        return "".join(parser.pieces), False
+    return "".join(parser.pieces), True
 
 
 class HtmlText(Pieces):
     """The text of a page, as UTF-8."""
 
     def _pieces(self) -> Iterator[bytes]:
-        parser = _Text()
-        decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        while more := self._more():
-            parser.feed(decoder.decode(more))
-            yield _taken(parser)
-        parser.feed(decoder.decode(b"", final=True))
-        parser.close()
-        yield _taken(parser)
-
-
-def _taken(parser: _Text) -> bytes:
-    text = "".join(parser.pieces)
-    parser.pieces.clear()
-    return text.encode("utf-8", "surrogateescape")
+        data = self._all(MOST)
+        text, whole = text_of(data.decode("utf-8", "surrogateescape"))
+        self.torn = self.torn or not whole
+        yield text.encode("utf-8", "surrogateescape")

@@ -119,11 +119,8 @@ class LokiAnswer(Pieces):
     """The lines of Loki's answer to a query, in the order of time."""
 
     def _pieces(self) -> Iterator[bytes]:
-        data = bytearray()
-        while len(data) <= MOST and (more := self._more()):
-            data += more
         try:
-            streams = json.loads(data)["data"]["result"]
+            streams = json.loads(self._all(MOST))["data"]["result"]
             values = [(int(ts), str(line)) for each in streams for ts, line, *_ in each["values"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             self.torn = True

@@ -26,6 +26,14 @@ class Pieces:
         data: bytes = self._next(READ)
         return data
 
+    def _all(self, most: int) -> bytes:
+        """Return what is read, up to ``most`` bytes; ``torn`` if there is more."""
+        data = bytearray()
+        while len(data) <= most and (more := self._more()):
+            data += more
+        self.torn = len(data) > most
+        return bytes(data[:most])
+
     def read1(self, size: int, /) -> bytes:
         """Return up to ``size`` of the next bytes, b"" at the end."""
         while not self._rest:

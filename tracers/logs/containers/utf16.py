@@ -38,5 +38,6 @@ class Utf8(Pieces):
         while head:
             yield decoder.decode(head).encode("utf-8", "replace")
             head = self._more()
-        rest = decoder.decode(b"", final=True)
-        self.torn = bool(rest)
+        if rest := decoder.decode(b"", final=True):
+            self.torn = True
+            yield rest.encode()

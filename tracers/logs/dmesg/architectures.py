@@ -37,7 +37,7 @@ _TABLE: Final = (
     Architecture(
         "riscv64",
         "arch/riscv/kernel/process.c, traps.c",
-        re.compile(rb"(?<!\w)epc : |badaddr: [0-9a-f]{8}|arch/riscv/"),
+        re.compile(rb"(?<!\w)epc ?: [\w.]{8}|badaddr: [0-9a-f]{8}|arch/riscv/"),
     ),
     Architecture(
         "ppc64le",
@@ -48,7 +48,7 @@ _TABLE: Final = (
         "loongarch64",
         "arch/loongarch/kernel/traps.c",
         re.compile(
-            rb"(?<!\w)pc [0-9a-f]{16} ra [0-9a-f]{16}|(?<!\w)(?:ERA: |era *[:=] |CRMD: |BADV: )"
+            rb"(?<!\w)pc [0-9a-f]{16} ra [0-9a-f]{16}|(?<!\w)(?:ERA: |era *[:=]+ |CRMD: |BADV: )"
             rb"|arch/loongarch/"
         ),
     ),
@@ -60,7 +60,7 @@ _TABLE: Final = (
     Architecture(
         "mips64",
         "arch/mips/kernel/traps.c",
-        re.compile(rb"(?<!\w)epc   : |(?<!\w)Cause : [0-9a-f]{8}|arch/mips/"),
+        re.compile(rb"(?<!\w)epc   : |(?<!\w)(?:Cause|Stack) : [0-9a-f]{8}|\$ 0   : |arch/mips/"),
     ),
     Architecture(
         "armv7l",

@@ -119,6 +119,11 @@ OUTER: Final = (
         " (CRI logging); logcli",
         _LEVEL + rb"\[?" + _DAY + _ISO + rb"\]?" + _TAG,
     ),
+    _grammar(
+        "logread",
+        "OpenWrt ubox log/logread.c",
+        _DAY + _DATE + _CLOCK + rb" (?P<year>\d{4}) [a-z0-9]{2,8}\.[a-z]{3,6} [\w.-]{1,32}: ",
+    ),
     _grammar("RFC 3164", "syslog; journalctl", _LEVEL + _DATE + _CLOCK + _TAG),
     _grammar(
         "logcat -v threadtime",

@@ -219,7 +219,7 @@ class DmesgLog:
             self._reports()
             self._proofs.boot()
             self._statistics.boot(banner[1].decode("ascii"))
-        elif dropped := _DROPPED.search(line.text):
+        elif dropped := _DROPPED.search(raw):  # on some consoles it stands before a line
             self._assembler.gap()
             self.lost_unknown += 1
             self._statistics.dropped += int(dropped[1] or dropped[2])

@@ -68,6 +68,8 @@ PREFIXES: dict[str, tuple[Callable[[int, int], str], int]] = {
     "journalctl -o short-monotonic": (lambda us, _: _plain(us) + "host kernel: ", 1000),
     "journalctl --no-hostname": (_at("%b %d %H:%M:%S kernel: "), 10**9),
     "a terminal's own times": (_at("[%Y-%m-%d %H:%M:%S.%f] ", _plain), 1000),
+    "OpenWrt logread": (_at("%a %b %e %H:%M:%S %Y kern.warn kernel: "), 10**9),
+    "OpenWrt logread, kernel times": (_at("%a %b %e %H:%M:%S %Y kern.warn kernel: ", _plain), 1000),
     "Amlogic": (lambda us, _: _plain(us).replace("] ", "@1] "), 1000),
     "Samsung": (lambda us, _: f"<4>{_plain(us)} [1:         insmod:   76] ", 1000),
     "MediaTek": (lambda us, _: f"<4>{_plain(us).rstrip()}-(1)[76:insmod]", 1000),
