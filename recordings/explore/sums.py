@@ -191,6 +191,7 @@ class Sums:
     derived: int
     silent: int
     regimes: I64  # by code
+    faults: I64  # Oopses, likewise
     timings: dict[Kind, Histogram]
     sites: I64  # WARNs by place
     timed: I64  # of these, those that ended
@@ -215,6 +216,7 @@ class Sums:
             derived=0,
             silent=0,
             regimes=np.zeros(len(REGIMES), np.int64),
+            faults=np.zeros(len(REGIMES), np.int64),
             timings={},
             sites=counts,
             timed=counts,
@@ -254,6 +256,7 @@ class Sums:
         populate, free = of.get(Kind.POPULATE, _NO_ROWS), of.get(Kind.FREE, _NO_ROWS)
         calls = np.concatenate((populate, free))
         warns, warned = of.get(Kind.WARN, _NO_ROWS), over.get(Kind.WARN, _NO_ROWS)
+        faults = of.get(Kind.FAULT, _NO_ROWS)
         begun = np.flatnonzero(columns["owner"] == positions)
         regime = columns["regime"][calls]
         out = calls[hits(regime)]
@@ -268,12 +271,13 @@ class Sums:
             + int(np.count_nonzero(columns["source"][calls] == Source.DERIVED)),
             silent=self.silent + int(np.count_nonzero(columns["flags"][out] & Flag.SILENT)),
             regimes=self.regimes + np.bincount(regime, minlength=len(REGIMES)),
+            faults=self.faults + np.bincount(columns["regime"][faults], minlength=len(REGIMES)),
             timings=self._timed(columns["duration"], over),
             sites=self.sites + np.bincount(site, minlength=_PLACES),
             timed=self.timed + np.bincount(over_site, minlength=_PLACES),
             time_low=self.time_low + low,
             time_high=self.time_high + high,
-            series=self._over_time(columns, (out, warns, begun), over),
+            series=self._over_time(columns, (out, warns, faults, begun), over),
             operations=self.operations.joined(positions[begun]).added(columns, calls, warns),
             operations_total=self.operations_total + len(begun),
             kinds=self.kinds.added(columns, begun, warns, over),
@@ -302,15 +306,17 @@ class Sums:
         return timings
 
     def _over_time(
-        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, I64, I64], over: dict[Kind, I64]
+        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, ...], over: dict[Kind, I64]
     ) -> TimeBins:
-        out, warns, begun = rows
+        out, warns, faults, begun = rows
         series = self.series.copy()
         ts, duration = columns["ts"], columns["duration"]
         if len(out):
             series.add_hits(ts[out])
         if len(warns):
             series.add_warnings(ts[warns])
+        if len(faults):
+            series.add_faults(ts[faults])
         for one in TIMED:
             if one in over:
                 at = over[one]
