@@ -277,7 +277,7 @@ class Sums:
             timed=self.timed + np.bincount(over_site, minlength=_PLACES),
             time_low=self.time_low + low,
             time_high=self.time_high + high,
-            series=self._over_time(columns, (out, warns, faults, begun), over),
+            series=self._over_time(columns, (out, warns, begun), over),
             operations=self.operations.joined(positions[begun]).added(columns, calls, warns),
             operations_total=self.operations_total + len(begun),
             kinds=self.kinds.added(columns, begun, warns, over),
@@ -306,17 +306,15 @@ class Sums:
         return timings
 
     def _over_time(
-        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, ...], over: dict[Kind, I64]
+        self, columns: dict[str, NDArray[Any]], rows: tuple[I64, I64, I64], over: dict[Kind, I64]
     ) -> TimeBins:
-        out, warns, faults, begun = rows
+        out, warns, begun = rows
         series = self.series.copy()
         ts, duration = columns["ts"], columns["duration"]
         if len(out):
             series.add_hits(ts[out])
         if len(warns):
             series.add_warnings(ts[warns])
-        if len(faults):
-            series.add_faults(ts[faults])
         for one in TIMED:
             if one in over:
                 at = over[one]

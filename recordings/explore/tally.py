@@ -34,6 +34,7 @@ from recordings.ledger.columns import I64, Bool
 from recordings.ledger.newest_calls import lands_on
 from recordings.ledger.ranges import RangeTable
 from recordings.ledger.snapshot import Call, Fault, Operation, Regimes, Snapshot, Task
+from recordings.ledger.verdict import is_arm64, judging
 from tracers.events import Kind
 from tracers.machine import Machine
 from tracers.regimes import REGIMES, hits
@@ -63,8 +64,8 @@ class Tally:
     def __init__(self, matches: Matches, machine: Machine) -> None:
         self._matches = matches
         self._table = matches.table
-        self._window = machine.window
-        self._layout = machine.layout
+        self._window = judging(machine)
+        self._layout = machine.layout if is_arm64(machine.arch) else None
         self._size = 0
         self._seen: list[tuple[int, int]] = []  # as ``Matches.seen``, of what is counted here
         self._changes = 0  # of the matches, then

@@ -31,6 +31,8 @@ def verdict_summary(snapshot: Snapshot) -> str:
             if out := snapshot.fault_regimes.hits:
                 pages = "a struct page" if out == 1 else "struct pages"
                 told.append(f"{oopses(out)} at {pages} outside{'' if told else ' the window'}")
+            if rest := snapshot.faults_total - out:
+                told.append(f"{oopses(rest)} not known to be outside")
             return "; ".join((*told, _cost(snapshot)))
         case Verdict.CLEAN:
             return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"

@@ -64,7 +64,8 @@ class Ledger:
         arch: str | None = None,
     ) -> None:
         self._arch = arch
-        window = window if is_arm64(arch) else None
+        if not is_arm64(arch):
+            window = layout = None
         self._window = window
         self._layout = layout
         self._probes = dict(probes or {})
@@ -272,7 +273,6 @@ class Ledger:
         whole = faults.known == 3
         faults.regime[whole] = classify(faults.start[whole], faults.end[whole], self._window)
         self._faults.fold(chunk, faults)
-        self._timeline.add_faults(chunk.ts[faults.rows])
 
     def _count_failures(self, chunk: Chunk) -> None:
         for kind in _ADDS:

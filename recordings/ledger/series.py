@@ -21,9 +21,9 @@ BINS: Final = 256
 TIMED: Final = (Kind.SECTION_ADD, Kind.ADD_PAGES, Kind.POPULATE, Kind.FREE)
 
 _MIN_SHIFT: Final = 10  # 1.024 µs: finer bins than the clock's own grain say nothing
-#: Rows of the table: hits, WARNs, Oopses, operations' begins and ends (adds, then removes); then
-#: count, low and high of each kind.
-_HITS, _WARNINGS, _FAULTS, _OPERATIONS, _FIRST_KIND = 0, 1, 2, 3, 7
+#: Rows of the table: hits, WARNs, operations' begins and ends (adds, then removes); then count, low
+#: and high of each kind.
+_HITS, _WARNINGS, _OPERATIONS, _FIRST_KIND = 0, 1, 2, 6
 
 
 class TimeBins:
@@ -68,10 +68,6 @@ class TimeBins:
         """Count warnings at these times."""
         self._table[_WARNINGS] += self._count(ts)
 
-    def add_faults(self, ts: U64) -> None:
-        """Count Oopses at these times."""
-        self._table[_FAULTS] += self._count(ts)
-
     def add_operations(self, ts: U64, removes: Bool, *, ended: bool) -> None:
         """Count operations that began (or ``ended``) at these times; ``removes`` tells the side."""
         if len(ts):
@@ -109,7 +105,6 @@ class TimeBins:
             timing_ns=tuple(low + (high << 32) for low, high in sums),
             adds=tuple(zip(*rows[_OPERATIONS : _OPERATIONS + 2], strict=True)),
             removes=tuple(zip(*rows[_OPERATIONS + 2 : _OPERATIONS + 4], strict=True)),
-            faults=tuple(rows[_FAULTS]),
         )
 
     def _bins(self, ts: U64) -> I64:

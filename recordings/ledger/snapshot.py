@@ -171,6 +171,11 @@ class Fault:
     chain: str | None  # "function+0x2c <- caller <- …"; unescaped
     operation: Kind | None  # the innermost watched function of the chain
 
+    @property
+    def outside(self) -> bool:
+        """Whether the struct page is known to be out of the window."""
+        return self.regime not in ("inside", "unknown")
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -239,7 +244,6 @@ class Series:
     #: Operations that begin and end in the bin: those that add memory, and those that remove it.
     adds: tuple[tuple[int, int], ...] = ()
     removes: tuple[tuple[int, int], ...] = ()
-    faults: tuple[int, ...] = ()  # Oopses
 
 
 @dataclass(frozen=True, slots=True)

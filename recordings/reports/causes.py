@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Explains in sentences why calls lie outside the window, and what their WARNs cost.
+"""Explains in sentences why calls and Oopses lie outside the window, and what the WARNs cost.
 
 Promises: the sentences hold no text of a kernel or a file, only numbers; a cause is only named
 where memstart_addr and the sizes are known.
@@ -31,7 +31,7 @@ _NAMED: Final = 3
 
 
 def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
-    """Yield, for each regime that has hits, how many ranges lie there and why.
+    """Yield, for each regime that has hits, how many ranges lie there and why; then of Oopses.
 
     Silent hits get sentences of their own, and the reason why the kernel's check lets them pass.
     """
@@ -54,6 +54,8 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
             why = why_silent(window, extents[0].start, extents[0].end)
             about = "it" if ranges == 1 else "them"
             yield f"The kernel says nothing about {about}. {why}"
+    if window is not None:
+        yield from _failures(window, snapshot)
 
 
 def cost(snapshot: Snapshot) -> str | None:
@@ -90,12 +92,39 @@ def _because(window: Window, snapshot: Snapshot, extents: Sequence[Extent], regi
     beyond = "" if all(_out(window, pfn) for pfn in starts) else ", and reaches out of it"
     reach = f" because the {word} {verb} at {named}{more}{beyond}"
     lowest = starts[0] << shift
+    return reach + _limits(lowest, (first, end), regime)
+
+
+def _limits(lowest: int, limits: tuple[int, int], regime: Regime) -> str:
+    """Return how a physical address stands to those whose struct pages the window has."""
+    first, end = limits
     if regime in (Regime.ABOVE, Regime.WRAPPED) and lowest >= end:
         gap = size(lowest - end) if lowest > end else "right behind"
-        return f"{reach}, and the window has pages up to {size(end)} only: {gap} too high."
+        return f", and the window has pages up to {size(end)} only: {gap} too high."
     if regime is Regime.BELOW and lowest < first:
-        return f"{reach}, and the window has pages from {size(first)} on only."
-    return f"{reach}; the window has pages from {size(first)} to {size(end)}."
+        return f", and the window has pages from {size(first)} on only."
+    return f"; the window has pages from {size(first)} to {size(end)}."
+
+
+def _failures(window: Window, snapshot: Snapshot) -> Iterator[str]:
+    """Yield, for each regime out of the window, why the struct pages of Oopses lie there."""
+    for regime, where in _WHERE.items():
+        pages = sorted({f.pfn for f in snapshot.faults if f.regime == regime and f.pfn is not None})
+        if not pages:
+            continue
+        many = len(pages) > 1
+        subject = f"{count(len(pages))} struct pages of Oopses lie" if many else "The Oops was at a"
+        subject = subject if many else f"{subject} struct page"
+        try:
+            limits, shift = window.phys_range, window.page_shift
+        except WindowError:
+            yield f"{subject} {where.removesuffix(',')}."
+            continue
+        named = ", ".join(f"{size(pfn << shift)} (pfn 0x{pfn:x})" for pfn in pages[:_NAMED])
+        more = f" and {count(len(pages) - _NAMED)} more" if len(pages) > _NAMED else ""
+        because = "because the pages are at" if many else "because the page is at"
+        rest = _limits(pages[0] << shift, limits, regime)
+        yield f"{subject} {where} {because} {named}{more}{rest}"
 
 
 def _out(window: Window, pfn: int) -> bool:

@@ -21,8 +21,8 @@ from tui.widgets import words
 from tui.widgets.findings import (
     WAITING,
     Part,
+    answer,
     cost,
-    counted,
     fit,
     where,
     who,
@@ -152,7 +152,7 @@ class Headline(Panel[Facts]):
         elif self._matchless(facts):
             told = [Part(0, ("no call matches the filter", "no call matches"), "bold")]
         else:
-            told = [counted(snapshot, final=facts.final), *who(snapshot)]
+            told = [*answer(snapshot, final=facts.final), *who(snapshot)]
         kernel = machine_facts(self._header)
         window_told = window_facts(window) if window is not None else []
         lines = []
@@ -186,7 +186,8 @@ class Headline(Panel[Facts]):
 
     @staticmethod
     def _matchless(facts: Facts) -> bool:
-        return facts.filtered and not facts.snapshot.populate + facts.snapshot.free
+        snapshot = facts.snapshot
+        return facts.filtered and not snapshot.populate + snapshot.free + snapshot.faults_total
 
     def _cost(self, facts: Facts) -> list[Part]:
         return [Part(0, ("-",), MUTED)] if self._matchless(facts) else cost(facts.snapshot)
