@@ -135,8 +135,8 @@ def _failures(evidence: Evidence) -> Iterator[str]:
     """Yield why Oopses could not be judged, or prove nothing."""
     faults, unproven = evidence.faults, evidence.unproven
     if unproven:
-        several = "" if unproven == 1 else f" {count(unproven)} times"
-        yield f"The kernel failed (Oops){several}, and at which struct page could not be proven."
+        several = "" if unproven == 1 else f", {count(unproven)} times"
+        yield f"At which struct page the kernel failed (Oops{several}) is not known."
     if evidence.window and (undecided := faults.unknown - unproven):
         yield (
             f"{_oopses(undecided)} would be inside only with as many address bits in use as the"

@@ -35,10 +35,12 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
 
     Silent hits get sentences of their own, and the reason why the kernel's check lets them pass.
     """
+    told: set[Regime] = set()
     for (regime, where), silent in product(_WHERE.items(), (False, True)):
         extents = [e for e in snapshot.extents if e.regime == regime and e.silent is silent]
         if not extents or window is None:
             continue
+        told.add(regime)
         ranges = sum(extent.ranges for extent in extents)
         partly = snapshot.extents_total > len(snapshot.extents) or snapshot.calls_beyond
         least = "At least " if partly else ""
@@ -55,7 +57,7 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
             about = "it" if ranges == 1 else "them"
             yield f"The kernel says nothing about {about}. {why}"
     if window is not None:
-        yield from _failures(window, snapshot)
+        yield from _failures(window, snapshot, told)
 
 
 def cost(snapshot: Snapshot) -> str | None:
@@ -106,25 +108,28 @@ def _limits(lowest: int, limits: tuple[int, int], regime: Regime) -> str:
     return f"; the window has pages from {size(first)} to {size(end)}."
 
 
-def _failures(window: Window, snapshot: Snapshot) -> Iterator[str]:
-    """Yield, for each regime out of the window, why the struct pages of Oopses lie there."""
+def _failures(window: Window, snapshot: Snapshot, told: set[Regime]) -> Iterator[str]:
+    """Yield, for each regime out of the window, why the struct pages of Oopses lie there.
+
+    ``told``: regimes for which that was said of calls.
+    """
     for regime, where in _WHERE.items():
         pages = sorted({f.pfn for f in snapshot.faults if f.regime == regime and f.pfn is not None})
         if not pages:
             continue
-        many = len(pages) > 1
-        subject = f"{count(len(pages))} struct pages of Oopses lie" if many else "The Oops was at a"
-        subject = subject if many else f"{subject} struct page"
+        page = "a struct page" if len(pages) == 1 else f"{count(len(pages))} struct pages"
+        place = "there, too" if regime in told else where.removesuffix(",")
+        failed = f"The kernel failed (Oops) at {page} {place}"
         try:
             limits, shift = window.phys_range, window.page_shift
         except WindowError:
-            yield f"{subject} {where.removesuffix(',')}."
+            yield f"{failed}."
             continue
         named = ", ".join(f"{size(pfn << shift)} (pfn 0x{pfn:x})" for pfn in pages[:_NAMED])
         more = f" and {count(len(pages) - _NAMED)} more" if len(pages) > _NAMED else ""
-        because = "because the pages are at" if many else "because the page is at"
-        rest = _limits(pages[0] << shift, limits, regime)
-        yield f"{subject} {where} {because} {named}{more}{rest}"
+        of = "that of the page at" if len(pages) == 1 else "those of the pages at"
+        rest = "." if regime in told else _limits(pages[0] << shift, limits, regime)
+        yield f"{failed}: {of} {named}{more}{rest}"
 
 
 def _out(window: Window, pfn: int) -> bool:

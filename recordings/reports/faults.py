@@ -75,7 +75,6 @@ def faults_dict(snapshot: Snapshot) -> dict[str, Any]:
                 "source": fault.source.label,
                 "start": None if fault.start is None else address(fault.start),
                 "end": None if fault.end is None else address(fault.end),
-                "pfn": None if fault.pfn is None else f"0x{fault.pfn:x}",
                 "phys": None if fault.phys is None else f"0x{fault.phys:x}",
                 "operation": None if fault.operation is None else name(fault.operation),
             }

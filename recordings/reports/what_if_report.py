@@ -54,12 +54,10 @@ def headline(result: WhatIfResult) -> str:
         silent = silent if refused is None else ", as the check lets them pass"
         outside = f"{count(hits)} of {calls(number)} would still lie outside the window"
         failed = result.fault_regimes.hits
+        pages = "struct page of the Oops" if failed == 1 else f"struct pages of {oopses(failed)}"
         if failed and not hits:
-            pages = (
-                "struct page of the Oops" if failed == 1 else f"struct pages of {oopses(failed)}"
-            )
             return f"{word}: the {pages} would still lie outside the window"
-        also = f", and the {oopses(failed)}" if failed and refused is None else ""
+        also = f", and so would the {pages}" if failed and refused is None else ""
         return f"{word}: {outside}{silent}{also}"
     if result.verdict is Verdict.INCONCLUSIVE:
         return f"{word}: {result.reasons[0].removesuffix('.')}"

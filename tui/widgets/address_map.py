@@ -274,13 +274,13 @@ class AddressMap(Panel[Facts]):
     def facts(self, view: PlayerView) -> Facts:
         """Return the extents of the hits and how many calls lie inside."""
         snapshot = view.snapshot
+        rows = [extent.row for extent in snapshot.extents]
+        rows += [fault.row for fault in snapshot.faults]
         return Facts(
             snapshot.extents,
             snapshot.extents_total,
             snapshot.regimes.inside,
-            frozenset(
-                each.row for each in (*snapshot.extents, *snapshot.faults) if each.row < view.row
-            ),
+            frozenset(row for row in rows if row < view.row),
             snapshot.faults,
         )
 
