@@ -330,13 +330,16 @@ def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, pla
         assert not regimes.unknown
         assert not regimes.hits or refused or found.refused.free_not_made
     if found.verdict is Verdict.OUT_OF_RANGE:
-        assert regimes.hits
+        assert regimes.hits or found.fault_regimes.hits
         # an error in place of the WARN refuses what the check sees: silent hits happen as before
         assert found.refused is None or found.refused.silent_made
     assert found.reasons
     # nothing supposed of layout or place: the calls are judged as they were
+    assert found.fault_regimes.total == own.faults_total
+    if found.fault_regimes.total:
+        assert found.verdict is not Verdict.CLEAN
     if asked.window is None and asked.physmem_end is None:
-        assert regimes == own.regimes
+        assert (regimes, found.fault_regimes) == (own.regimes, own.fault_regimes)
     if found.fired is not None and found.fired.saved_ns is not None:
         assert found.fired.saved_ns <= own.warn_ns
 
