@@ -23,6 +23,7 @@ from tui.widgets.findings import (
     Part,
     answer,
     cost,
+    failed,
     fit,
     where,
     who,
@@ -150,7 +151,8 @@ class Headline(Panel[Facts]):
         if facts.live and not facts.final and not snapshot.events:
             told = [Part(0, (WAITING,), "bold")]
         elif self._matchless(facts):
-            told = [Part(0, ("no call matches the filter", "no call matches"), "bold")]
+            none = Part(0, ("no call matches the filter", "no call matches"), "bold")
+            told = [*failed(snapshot), none]
         else:
             told = [*answer(snapshot, final=facts.final), *who(snapshot)]
         kernel = machine_facts(self._header)
@@ -186,14 +188,13 @@ class Headline(Panel[Facts]):
 
     @staticmethod
     def _matchless(facts: Facts) -> bool:
-        snapshot = facts.snapshot
-        return facts.filtered and not snapshot.populate + snapshot.free + snapshot.faults_total
+        return facts.filtered and not facts.snapshot.populate + facts.snapshot.free
 
     def _cost(self, facts: Facts) -> list[Part]:
         return [Part(0, ("-",), MUTED)] if self._matchless(facts) else cost(facts.snapshot)
 
     def _where(self, facts: Facts) -> list[Part]:
-        if self._matchless(facts):
+        if self._matchless(facts) and not facts.snapshot.faults_total:
             return [Part(0, ("-",), MUTED)]
         return where(
             facts.snapshot,
