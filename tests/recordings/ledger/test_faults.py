@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from recordings.ledger.faults import CHAIN, LISTED, operation
@@ -11,7 +12,7 @@ from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Regimes, Verdict
 from tests.recordings import oops, plain
 from tracers.batch import Losses
-from tracers.events import Kind, Source
+from tracers.events import KIND_NAMES, Kind, Source
 from tracers.window import Window
 
 INSIDE = oops.WINDOW.start + 64 * 1000
@@ -196,3 +197,20 @@ def test_nothing_else_is(arch):
     assert (snapshot.hits, snapshot.regimes.unknown) == (0, 9)
     assert (snapshot.fault_regimes, snapshot.would_warn) == (Regimes(unknown=1), 0)
     assert {call.lands_on for call in snapshot.newest} == {None}
+
+
+@pytest.mark.parametrize("phase", ["entry", "exit", "point"])
+def test_a_kind_of_a_newer_writer_is_an_event_and_nothing_else(phase):
+    """As readers of formats 1.0 to 1.2 take an Oops."""
+    batch = plain.batch([*oops.rows(2)[:-1], oops.fault(phase=phase)]).events
+    at, kinds = batch.schema.get_field_index("kind"), batch.column("kind")
+    names = pa.array([f"{name}?" if name == "fault" else name for name in KIND_NAMES.to_pylist()])
+    renamed = pa.DictionaryArray.from_arrays(kinds.indices, names)
+    ledger = Ledger.of(oops.HEADER)
+    ledger.fold(batch.set_column(at, "kind", renamed))
+    without = Ledger.of(oops.HEADER)
+    without.fold(plain.batch(oops.rows(2)[:-1]))
+    told, before = ledger.snapshot(final=True), without.snapshot(final=True)
+    assert told.events == before.events + 1
+    same = {"events": before.events, "last_ns": before.last_ns, "series": before.series}
+    assert replace(told, **same) == before
