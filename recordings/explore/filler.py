@@ -78,8 +78,9 @@ class Filler:
 
     def _chained(self, chunk: Chunk, new: dict[str, NDArray[Any]], rows: I64) -> None:
         """Enter where the kernel failed, and its callers."""
-        at = np.flatnonzero(new["kind"] == Kind.FAULT)
-        if len(at):
+        faults = np.flatnonzero(new["kind"] == Kind.FAULT)
+        for first in range(0, len(faults), CHAINS):  # one piece, but for a forged file's
+            at = faults[first : first + CHAINS]
             new["site"][at] = self._chains.codes(chunk.column("site").take(arrow.column(rows[at])))
 
     def _end(self, chunk: Chunk, ended: Finished, position: I64, counted: "_Counted") -> None:
