@@ -73,7 +73,8 @@ WORDS: Final = tuple(
         "warning": """a WARN that really fired. Fewer than hits is normal: WARN_ON_ONCE fires
             once, and logs lose events""",
         "Oops": """the kernel failed at a struct page (X on map and timeline, kind:fault in a
-            filter): no call, but a row beside them; outside of the window it is proof as a hit is""",
+            filter): no call, but a row beside them; outside of the window it is proof as a hit
+            is""",
         "derived": """a call (marked †) not observed itself, as kernels before 6.11 refuse the
             probe, but computed from the arguments of __add_pages / __remove_pages""",
         "sparse_add_section": "maps the struct pages of one section",
