@@ -30,9 +30,9 @@ EXIT_UNREADABLE = 2
 
 @click.command(
     short_help="Gate for CI: one line a capture, and an exit code.",
-    epilog="Exit codes: 0 clean and within the thresholds; 1 calls or an Oops out of range, or "
-    "a threshold is broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be told. Of "
-    "several files the worst: 2, then 1, then 3.",
+    epilog="Exit codes: 0 clean and within the thresholds; 1 calls or an Oops out of range, or a"
+    " threshold is broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be"
+    " told. Of several files the worst: 2, then 1, then 3.",
 )
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, shell_complete=files_or_samples
