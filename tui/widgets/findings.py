@@ -147,10 +147,12 @@ def failed(snapshot: Snapshot) -> list[Part]:
         style = "bold $warning"
         where = "inside the window" if regimes.inside == total else "where is not known"
         return [Part(0, (f"{told}, {where}", told), style)]
-    number = "" if regimes.hits == total else f"{words.count(regimes.hits)} "
     one = "at a struct page" if total == 1 else "at struct pages"
-    texts = (f"{told} {one}, {number}{_where(regimes)}", f"{told}, {_marks(regimes)}", told)
-    return [Part(0, texts, style)]
+    where, marks = _where(regimes), _marks(regimes)
+    if regimes.hits < total:
+        marks = f"{words.count(regimes.hits)} outside"
+        where = f"{marks} the window"
+    return [Part(0, (f"{told} {one}, {where}", f"{told}, {marks}", told), style)]
 
 
 def _silent(snapshot: Snapshot) -> str:

@@ -290,7 +290,7 @@ def test_an_oops_is_told_with_its_place(make):
     ]  # fmt: skip
     both = seen(make([*oops.rows(0), oops.fault(9, oops.WINDOW.start)], header=oops.HEADER))
     assert full(answer(both.snapshot, final=True))[0] == (
-        "2 Oopses at struct pages, 1 wrapped into the user half"
+        "2 Oopses at struct pages, 1 outside the window"
     )
     inside = seen(make([oops.fault(9, oops.WINDOW.start)], header=oops.HEADER))
     assert full(answer(inside.snapshot, final=True))[0] == "1 Oops, inside the window"
