@@ -24,6 +24,7 @@ from recordings.analysis.confidence import (
 )
 from recordings.analysis.durations import CALLS, Durations, durations
 from recordings.format.header import HITS_ONLY, Header
+from recordings.ledger.headline import oopses
 from recordings.ledger.histogram import exact_sum
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot
@@ -296,6 +297,13 @@ def _differences(a: Side, b: Side) -> Iterator[str]:
         yield (
             f"The windows in use differ (A {in_use[0]}, B {in_use[1]}): hits are counted against"
             " each one's own."
+        )
+    failed = [s.snapshot.faults_total for s in (a, b)]
+    if failed[0] != failed[1]:
+        words = [oopses(number) if number else "none" for number in failed]
+        yield (
+            f"Oopses differ: {words[0]} in A, {words[1]} in B. What the task would have done after"
+            " one did not happen."
         )
     calls = [s.snapshot.populate + s.snapshot.free for s in (a, b)]
     if calls[0] != calls[1]:

@@ -24,7 +24,8 @@ from tracers.formulas import WindowError
 from tracers.regimes import page_to_pfn, pfn_to_page
 from tracers.window import Window
 
-_CALLS: Final = (Kind.POPULATE, Kind.FREE)
+#: What has the addresses of struct pages; an Oops of one.
+_PLACED: Final = (Kind.POPULATE, Kind.FREE, Kind.FAULT)
 _HOTPLUGS: Final = (Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 _MOST: Final = np.uint64(1 << 52)  # pages: far above 52-bit physical addresses
 NO_RANGES: Final[U64] = np.zeros((0, 2), np.uint64)
@@ -76,9 +77,9 @@ class Relocator:
         self._placed = np.append(np.array(known, np.bool_), np.zeros(len(lost), np.bool_))[order]
 
     def relocate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the batch with its calls relocated and without WARNs."""
+        """Return the batch with its calls and Oopses relocated, and without WARNs."""
         kind = codes(batch.column("kind"), Kind)
-        calls = np.flatnonzero((kind == Kind.POPULATE) | (kind == Kind.FREE))
+        calls = np.flatnonzero(np.isin(kind, _PLACED))
         columns = {name: batch.column(name) for name in batch.schema.names}
         if len(calls):
             first, end, known = pages(batch, calls, self._own)
@@ -116,7 +117,7 @@ def _scaled(pfn: U64, by: int) -> U64:
 
 
 def pages(batch: pa.RecordBatch, rows: I64, own: Window | None) -> tuple[U64, U64, Bool]:
-    """Return the pfns [first, end) of populate and free rows, and which of them are known.
+    """Return the pfns [first, end) of populate, free and fault rows, and which of them are known.
 
     A row's own pfn and nr_pages if it has them, else what its addresses are the struct pages of.
     """
@@ -166,7 +167,7 @@ class Regions:
         known &= (pfn <= _MOST) & (nr_pages > 0) & (nr_pages <= _MOST)
         self._plugged.add(pfn[known], (pfn + nr_pages)[known])
         if not self._plugged.any:
-            rows = np.flatnonzero(np.isin(kind, _CALLS))
+            rows = np.flatnonzero(np.isin(kind, _PLACED))
             first, end, known = pages(batch, rows, self._own)
             known &= (first <= _MOST) & (first < end) & (end <= _MOST)
             self._called.add(first[known], end[known])

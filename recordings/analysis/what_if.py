@@ -7,6 +7,7 @@ of the recording make this verdict inconclusive as well. Times saved are lower b
 that were timed; no time is predicted for what was not measured.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from recordings.format.parts import Readable
 
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), (Phase.ENTRY, Phase.POINT))
+_STILL: Final = "Whether the kernel would still have failed (Oops) is not known."
 _PARTIAL: Final = (
     "Calls inside the recording's own window are not in it: where they would lie is not known."
 )
@@ -103,6 +105,7 @@ class WhatIfResult:
     populate: int
     free: int
     regimes: Regimes
+    fault_regimes: Regimes  # of the Oopses, wherever their pages' struct pages would lie
     extents: tuple[Extent, ...]
     extents_total: int
     would_warn: int
@@ -137,7 +140,7 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
         if asked.window or placements.listed or len(placements.lost)
         else None
     )
-    ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree)
+    ledger = Ledger(window, layout, probes=header.probes, agree=machine.agree, arch=machine.arch)
     refused_counter = (
         RefusedCounter(window) if asked.warn is Warn.ERROR and window is not None else None
     )
@@ -168,6 +171,7 @@ def judge_what_if(recording: "Readable", asked: WhatIf, own: Snapshot) -> WhatIf
         populate=snapshot.populate,
         free=snapshot.free,
         regimes=snapshot.regimes,
+        fault_regimes=snapshot.fault_regimes,
         extents=snapshot.extents,
         extents_total=snapshot.extents_total,
         would_warn=snapshot.would_warn,
@@ -234,28 +238,9 @@ def _verdict(
     partial: bool,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """Return the hypothetical verdict and its reasons."""
-    facts = [_PARTIAL] if partial else []
-    if full := placements.full:
-        regions = "1 region has" if full == 1 else f"{count(full)} regions have"
-        facts.append(f"{regions} no place below that end: the driver's request would fail.")
-    if unknown := placements.unknown:
-        where = "1 region is" if unknown == 1 else f"{count(unknown)} regions are"
-        why = "no /proc/iomem is recorded"
-        if has_iomem(machine):
-            why = f"more than {count(SEARCHED)} regions or busy ranges are not searched"
-        facts.append(f"Where {where} placed instead is not known: {why}.")
-    if placements.beyond is not None:
-        first = placements.beyond << (machine.window.page_shift if machine.window else 0)
-        facts.append(
-            f"Only the {count(KEPT)} lowest regions are kept: where those from physical"
-            f" 0x{first:x} on are placed instead is not known."
-        )
-    if refused is not None and refused.unsure:
-        calls = "1 call" if refused.unsure == 1 else f"{count(refused.unsure)} calls"
-        facts.append(
-            f"Whether {calls} would happen is not known, beyond the {count(KEPT)} ranges and"
-            f" {count(OPEN)} threads that are kept: what is refused is a lower bound."
-        )
+    facts = [*([_PARTIAL] if partial else []), *_unknown(refused, placements, machine)]
+    if refused is not None and snapshot.faults_total:
+        facts.append(_STILL)
     if snapshot.verdict is not Verdict.OUT_OF_RANGE:
         verdict = Verdict.INCONCLUSIVE if facts else snapshot.verdict
         return verdict, (*facts, *snapshot.verdict_reasons)
@@ -270,6 +255,33 @@ def _verdict(
     if facts or doubts:
         return Verdict.INCONCLUSIVE, (*facts, *doubts, fact)
     return Verdict.CLEAN, (fact,)
+
+
+def _unknown(
+    refused: RefusedCalls | None, placements: Placements, machine: Machine
+) -> Iterator[str]:
+    """Yield what is not known of placements, and of calls that would be refused."""
+    if full := placements.full:
+        regions = "1 region has" if full == 1 else f"{count(full)} regions have"
+        yield f"{regions} no place below that end: the driver's request would fail."
+    if unknown := placements.unknown:
+        where = "1 region is" if unknown == 1 else f"{count(unknown)} regions are"
+        why = "no /proc/iomem is recorded"
+        if has_iomem(machine):
+            why = f"more than {count(SEARCHED)} regions or busy ranges are not searched"
+        yield f"Where {where} placed instead is not known: {why}."
+    if placements.beyond is not None:
+        first = placements.beyond << (machine.window.page_shift if machine.window else 0)
+        yield (
+            f"Only the {count(KEPT)} lowest regions are kept: where those from physical"
+            f" 0x{first:x} on are placed instead is not known."
+        )
+    if refused is not None and refused.unsure:
+        calls = "1 call" if refused.unsure == 1 else f"{count(refused.unsure)} calls"
+        yield (
+            f"Whether {calls} would happen is not known, beyond the {count(KEPT)} ranges and"
+            f" {count(OPEN)} threads that are kept: what is refused is a lower bound."
+        )
 
 
 def _fired(asked: WhatIf, own: Snapshot, warning_calls: tuple[int, int]) -> Fired | None:

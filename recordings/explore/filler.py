@@ -17,15 +17,21 @@ from recordings.explore.nesting import CALL, LEVEL, WARN, Nesting
 from recordings.explore.span_table import NONE, NOT_JUDGED, Flag, SpanTable
 from recordings.explore.texts import NO_TEXT, Texts
 from recordings.ledger.columns import I64, U8, U64, Chunk, codeset, integers
+from recordings.ledger.faults import CHAIN
 from recordings.ledger.histogram import exact_sums
 from recordings.ledger.sink import Found
 from recordings.ledger.spans import Finished
+from tracers import arrow
 from tracers.arrow import numbers
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.regimes import hits
 
-_BEGINS: Final = codeset(tuple(LEVEL), (Phase.ENTRY, Phase.POINT))
+#: Chains of callers that are told apart.
+CHAINS: Final = 1024
+_BEGINS: Final = codeset(tuple(LEVEL), (Phase.ENTRY, Phase.POINT)) | codeset(
+    (Kind.FAULT,), (Phase.POINT,)
+)
 
 
 class Filler:
@@ -35,6 +41,7 @@ class Filler:
         self._table = table
         self._nesting = Nesting()
         self._comms = Texts()
+        self._chains = Texts(most=CHAINS, longest=CHAIN)
 
     def take_in(self, chunk: Chunk, found: Found) -> None:
         """Add a chunk's calls, and what it says of earlier ones."""
@@ -53,6 +60,7 @@ class Filler:
         new["comm"] = self._comms.codes(chunk.column("comm"))[rows]
         new["owner"] = owner
         _judge(new, found, rows)
+        self._chained(chunk, new, rows)
         counted = _Counted(base, new)
         _nest(counted, found.tags[rows], inside, owner)
         in_order = ending == self._positions(chunk, warned.entry, position)
@@ -64,8 +72,16 @@ class Filler:
                 self._end(chunk, ended, self._positions(chunk, ended.entry, position), counted)
             counted.apply(table)
             table.comms, table.sites = self._comms.texts, tuple(found.sites)
+            table.chains = self._chains.texts
             if not full:
                 table.columns.append(new)
+
+    def _chained(self, chunk: Chunk, new: dict[str, NDArray[Any]], rows: I64) -> None:
+        """Enter where the kernel failed, and its callers."""
+        faults = np.flatnonzero(new["kind"] == Kind.FAULT)
+        for first in range(0, len(faults), CHAINS):  # one piece, but for a forged file's
+            at = faults[first : first + CHAINS]
+            new["site"][at] = self._chains.codes(chunk.column("site").take(arrow.column(rows[at])))
 
     def _end(self, chunk: Chunk, ended: Finished, position: I64, counted: "_Counted") -> None:
         """Note when calls ended, and what they returned."""
@@ -193,6 +209,7 @@ def _columns(chunk: Chunk, rows: I64) -> dict[str, NDArray[Any]]:
         "ret": np.zeros(size, np.int64),
         "calls": np.zeros(size, np.uint32),
         "hits": np.zeros(size, np.uint32),
+        "faults": np.zeros(size, np.uint32),
         "warns": np.zeros(size, np.uint32),
         "warn_ns": np.zeros(size, np.uint64),
     }
@@ -210,8 +227,8 @@ def _unsigned(column: pa.Array, rows: I64, flags: U8, flag: Flag) -> U64:
 
 
 def _judge(new: dict[str, NDArray[Any]], found: Found, rows: I64) -> None:
-    """Enter what the ledger knows of the calls."""
-    calls = found.calls
+    """Enter what the ledger knows of the calls and Oopses."""
+    calls = found.judged
     if calls is None:
         return
     at = np.flatnonzero(_LEVEL.take(new["kind"]) == CALL)  # all of ``calls``, in their order
@@ -231,11 +248,17 @@ def _nest(counted: _Counted, tags: I64, inside: I64, owner: I64) -> None:
     for number, opened in enumerate(inside):
         np.copyto(parent, opened, where=(opened >= 0) & (level > number))
     new["parent"] = parent
-    call, warn = np.flatnonzero(level == CALL), np.flatnonzero(level == WARN)
+    fault = new["kind"] == Kind.FAULT
+    call, warn = np.flatnonzero((level == CALL) & ~fault), np.flatnonzero(level == WARN)
     out = call[hits(new["regime"][call])]
     new["site"][warn] = tags[warn]
     counted.warn_sites(inside[CALL][warn], new["site"][warn])
-    for name, which, depth in (("calls", call, CALL), ("hits", out, CALL), ("warns", warn, WARN)):
+    for name, which, depth in (
+        ("calls", call, CALL),
+        ("hits", out, CALL),
+        ("warns", warn, WARN),
+        ("faults", np.flatnonzero(fault), CALL),
+    ):
         own = owner[which]
         counted.add(name, own)
         for opened in inside[:depth]:
@@ -244,7 +267,7 @@ def _nest(counted: _Counted, tags: I64, inside: I64, owner: I64) -> None:
 
 def _level_by_kind() -> NDArray[np.uint8]:
     table = np.zeros(16, np.uint8)
-    for kind, level in LEVEL.items():
+    for kind, level in (*LEVEL.items(), (Kind.FAULT, CALL)):
         table[kind] = level
     return table
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The filter: one line that says which populate and free calls are meant, as people type it.
+"""The filter: one line that says which calls and Oopses are meant, as people type it.
 
     comm:rmmod regime:above,below !site:mmu.c took>1ms time:0.5..0.9
 
@@ -20,6 +20,7 @@ from typing import Final, Self
 import numpy as np
 
 from recordings.explore.filter_terms import (
+    LISTED,
     NAMED,
     OUTSIDE,
     RANGED,
@@ -33,7 +34,7 @@ from recordings.explore.filter_terms import (
 )
 from recordings.wording.escape import printable
 from tracers import regimes
-from tracers.events import Kind, Source
+from tracers.events import Source
 
 __all__ = ["KEYS", "Facts", "Filter", "FilterError", "Names"]
 
@@ -43,10 +44,10 @@ KEYS: Final = {
     "pid": ("pid:68", "process; the thread where only that is known"),
     "tid": ("tid:68", "thread"),
     "cpu": ("cpu:0", "CPU"),
-    "kind": ("kind:free", "populate or free"),
+    "kind": ("kind:free", "populate, free, or fault: an Oops"),
     "regime": ("regime:above", "where it lies; also outside, silent"),
     "lands": ("lands:vmalloc", "region it lands on"),
-    "site": ("site:mmu.c:1268", "place of the WARN inside it; none, any"),
+    "site": ("site:mmu.c:1268", "place of the WARN inside it, or a function of an Oops; none, any"),
     "known": ("known:derived", "how the call is known"),
     "op": ("op:1", "inside one operation, by the number of its first event"),
     "took": ("took>1ms", "how long it took; ns, us, ms, s"),
@@ -59,7 +60,7 @@ KEYS: Final = {
 #: The values that a key can have in any recording.
 _VALUES: Final = {
     "regime": (*regimes.REGIMES, OUTSIDE, SILENT),
-    "kind": (Kind.POPULATE.label, Kind.FREE.label),
+    "kind": tuple(kind.label for kind in LISTED),
     "known": tuple(source.label for source in Source if source),
 }
 _TERM: Final = re.compile(r"(!?)([a-z]+)(:|=|>=|<=|>|<)(.*)", re.DOTALL)

@@ -19,6 +19,7 @@ from recordings.explore import overlap
 from recordings.explore.quantities import DECIMAL, SIZES, TIME_UNITS, integer, scaled
 from recordings.explore.span_table import Flag
 from recordings.ledger.columns import I64
+from recordings.ledger.faults import CALLED_BY
 from recordings.wording.escape import printable
 from tracers import regimes
 from tracers.events import Kind, Source
@@ -34,6 +35,8 @@ Test = Callable[[Columns, "Names"], Mask]
 #: What a term is made into: the names of the columns it needs, and its test.
 Made = tuple[tuple[str, ...], Test]
 
+#: Kinds that lists have.
+LISTED: Final = (Kind.POPULATE, Kind.FREE, Kind.FAULT)
 #: Regimes beside the kernel's: any but inside; hits that the kernel's own check lets pass.
 OUTSIDE: Final = "outside"
 SILENT: Final = "silent"
@@ -55,6 +58,11 @@ class Names(Protocol):
     @property
     def sites(self) -> Sequence[str | None]:
         """Places of WARNs ("file:line") by code, unescaped."""
+        ...
+
+    @property
+    def chains(self) -> Sequence[str | None]:
+        """Chains of callers of Oopses by code, unescaped."""
         ...
 
     def positions(self, rows: I64) -> I64:
@@ -92,11 +100,21 @@ def _site(values: tuple[str, ...], _: Facts) -> Made:
         ways += [way.rpartition(":")[0] for way in ways]
         return "any" in values or any(_like(way, values) for way in ways)
 
+    def passes(chain: str) -> bool:
+        frames = chain.split(CALLED_BY)
+        ways = [*frames, *(frame.partition("+")[0] for frame in frames)]
+        return any(_like(way, values) for way in ways)
+
     def test(columns: Columns, names: Names) -> Mask:
         mask = _coded(columns["site"], names.sites, fits)
-        return mask | (columns["warns"] == 0) if "none" in values else mask
+        if "none" in values:
+            mask |= columns["warns"] == 0
+        fault = columns["kind"] == Kind.FAULT
+        if fault.any():
+            mask[fault] = _coded(columns["site"][fault], names.chains, passes)
+        return mask
 
-    return ("site", "warns"), test
+    return ("site", "warns", "kind"), test
 
 
 def _regime(values: tuple[str, ...], _: Facts) -> Made:
@@ -121,11 +139,11 @@ def _regime(values: tuple[str, ...], _: Facts) -> Made:
 
 
 def _kind(values: tuple[str, ...], _: Facts) -> Made:
-    kinds = {kind.label: kind for kind in (Kind.POPULATE, Kind.FREE)}
-    kinds |= {function(kind): kind for kind in (Kind.POPULATE, Kind.FREE)}
+    kinds = {kind.label: kind for kind in LISTED} | {function(kind): kind for kind in LISTED}
     for value in values:
         if value not in kinds:
-            raise TermError(f"{printable(value)} is neither populate nor free")
+            known = ", ".join(kind.label for kind in LISTED)
+            raise TermError(f"{printable(value)} is none of {known}")
     wanted = [int(kinds[value]) for value in values]
     return ("kind",), lambda columns, _: np.isin(columns["kind"], wanted)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The calls that match and the operations they are in, as sequences that are read page by page.
+"""The calls and Oopses that match, and the operations they are in: sequences read page by page.
 
 Each is a frozen look at a table: its length and order do not change while the table grows. Only the
 pages that somebody looks at are read, so that a list costs the same however long it is. Two are
@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar, overload
 import numpy as np
 
 from recordings.explore.bits import Bits
-from recordings.explore.matches import By, Matches, is_call, ordered
+from recordings.explore.matches import By, Matches, holds, is_listed, ordered
 from recordings.explore.span import Span
 from recordings.explore.span_table import Flag
 from recordings.explore.tally import call_of
@@ -80,7 +80,7 @@ class Paged(Sequence[ItemT], Generic[ItemT]):
 
 
 class Calls(Paged[Call]):
-    """The calls that match: the newest first, or the greatest first. A key is an event's number."""
+    """What matches: the newest first, or the greatest first. A key is an event's number."""
 
     def __init__(self, matches: Matches, lock: RLock, layout: Layout | None, by: By) -> None:
         with lock:
@@ -96,7 +96,7 @@ class Calls(Paged[Call]):
             return None
         with self._lock:
             position = self._matches.table.position_of(key)
-            if position is None or not self._matches.calls.has(np.array([position]))[0]:
+            if position is None or not self._matches.listed.has(np.array([position]))[0]:
                 return None
             if self._order is not None:
                 return int(np.flatnonzero(self._order == position)[0])
@@ -148,7 +148,8 @@ class Branch:
     holds: bool
     opened: bool
     silent: bool  # a populate or free call in it is a silent hit
-    matching: int | None = None  # of its calls; None: all do, as there is no filter, or it has none
+    #: Of what is listed of it. None: all does, as there is no filter, or it has none.
+    matching: int | None = None
 
 
 class Tree(Paged[Branch]):
@@ -229,10 +230,10 @@ class Tree(Paged[Branch]):
     def _inside(self, position: int) -> I64:
         with self._lock:
             inside = self._matches.table.children(position)
-            columns = self._matches.table.take(inside, ("kind", "calls"))
-            left_out = is_call(columns["kind"]) & ~self._matches.calls.has(inside)
+            columns = self._matches.table.take(inside, ("kind", "calls", "faults"))
+            left_out = is_listed(columns["kind"]) & ~self._matches.listed.has(inside)
             if self._around is not None:
-                left_out |= (columns["calls"] > 0) & ~self._around.has(inside)
+                left_out |= holds(columns) & ~self._around.has(inside)
             return inside[~left_out]
 
     def _load(self, start: int, stop: int) -> list[Branch]:
@@ -250,9 +251,9 @@ class Tree(Paged[Branch]):
         return branches
 
     def _branch(self, span: Span, depth: int, matching: int | None) -> Branch:
-        holds = bool(span.calls or span.warns) and span.kind is not Kind.WARN
+        some = bool(span.listed or span.warns) and span.kind is not Kind.WARN
         opened = span.position in self._opened
-        return Branch(span, depth, holds, opened, self._silent(span), matching)
+        return Branch(span, depth, some, opened, self._silent(span), matching)
 
     def _matching(self, spans: list[Span]) -> dict[int, int]:
         """Return how many calls match in each span that holds calls.
@@ -261,14 +262,15 @@ class Tree(Paged[Branch]):
         the same number; only for the others, sections as a rule, are calls looked at.
         """
         table, (roots, counts) = self._matches.table, self._roots
-        spans = [span for span in spans if span.calls]
-        owners = {span.owner for span in spans if span.owner is not None}
-        calls = table.take(np.array(sorted(owners), np.int64), ("calls",))["calls"].tolist()
-        whole = dict(zip(sorted(owners), calls, strict=True))
+        spans = [span for span in spans if span.listed]
+        owners = sorted({span.owner for span in spans if span.owner is not None})
+        columns = table.take(np.array(owners, np.int64), ("calls", "faults"))
+        both = columns["calls"].astype(np.int64) + columns["faults"]
+        whole = dict(zip(owners, both.tolist(), strict=True))
         found: dict[int, int] = {}
         rest: list[Span] = []
         for span in spans:
-            if span.owner is not None and span.calls == whole[span.owner]:
+            if span.owner is not None and span.listed == whole[span.owner]:
                 at = int(roots.searchsorted(span.owner))
                 known = at < len(roots) and int(roots[at]) == span.owner
                 found[span.position] = int(counts[at]) if known else 0

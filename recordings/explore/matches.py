@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The populate and free calls of a table that a filter lets through, in any order.
+"""The calls and Oopses of a table that a filter lets through, in any order: what is listed.
 
 Promises: only the columns that the filter names are read, block by block; memory is two bits for
 each call of the table, and eight bytes for each match while it is listed in an order that is not
 the table's. ``update`` looks only at blocks that changed, so it is cheap while a table grows.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -63,7 +64,7 @@ class Matches:
         self.table = table
         self.filter = let
         self.let = Bits()  # every span that the filter lets through
-        self.calls = Bits()  # of these, the populate and free calls: the matches
+        self.listed = Bits()  # of these, the calls and Oopses: the matches
         self.size = 0  # of the table when it was last looked at
         self.changes = 0  # how often that was something new
         #: By block: its version when it was last looked at, and its end then.
@@ -80,7 +81,7 @@ class Matches:
         table, names = self.table, tuple({*self.filter.names, "kind"})
         size, counts = len(table), np.diff(self._before).tolist()
         self.let.grow(size)
-        self.calls.grow(size)
+        self.listed.grow(size)
         changed = False
         for number in range(-(-size // table.block)):
             first = number * table.block
@@ -93,10 +94,10 @@ class Matches:
                 continue
             columns = table.read(first, stop, names)
             let = self.filter.mask(columns, table)
-            calls = let & is_call(columns["kind"])
+            listed = let & is_listed(columns["kind"])
             self.let.put(first, let)
-            self.calls.put(first, calls)
-            self.seen[number], counts[number] = seen, int(np.count_nonzero(calls))
+            self.listed.put(first, listed)
+            self.seen[number], counts[number] = seen, int(np.count_nonzero(listed))
             changed = True
         self.size = size
         if changed:
@@ -138,7 +139,7 @@ class Matches:
             return len(self)
         first = block * self.table.block
         return int(self._before[block]) + int(
-            np.count_nonzero(self.calls.between(first, first + rest))
+            np.count_nonzero(self.listed.between(first, first + rest))
         )
 
     def following(self, row: int) -> int | None:
@@ -177,7 +178,7 @@ class Matches:
         """Return the positions of a block's matches."""
         first = number * self.table.block
         stop = min(first + self.table.block, self.size)
-        return np.flatnonzero(self.calls.between(first, stop)) + first
+        return np.flatnonzero(self.listed.between(first, stop)) + first
 
 
 def ordered(table: SpanTable, positions: I64, by: By) -> I64:
@@ -206,6 +207,18 @@ def is_call(kind: NDArray[np.uint8]) -> Bool:
     """Return which kinds are populate or free."""
     calls: Bool = (kind == Kind.POPULATE) | (kind == Kind.FREE)
     return calls
+
+
+def is_listed(kind: NDArray[np.uint8]) -> Bool:
+    """Return which kinds lists have: populate, free and Oopses."""
+    listed: Bool = is_call(kind) | (kind == Kind.FAULT)
+    return listed
+
+
+def holds(columns: Mapping[str, NDArray[Any]]) -> Bool:
+    """Return which spans have something inside that lists have; columns calls and faults."""
+    some: Bool = (columns["calls"] > 0) | (columns["faults"] > 0)
+    return some
 
 
 def _columns(table: SpanTable, positions: I64, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:

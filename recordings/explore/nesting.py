@@ -5,7 +5,8 @@ The kernel nests what we watch in this order: memremap_pages > memunmap_pages (i
 __add_pages, __remove_pages > a section > vmemmap_populate, vmemmap_free > __warn. The rule: an
 entry opens its level; every entry and every exit ends what its thread still has open at its own
 level and inside of it, for a kernel cannot have left that open. So a lost exit costs the calls that
-come until the next row of its level, and nothing after it. Points open and end nothing.
+come until the next row of its level, and nothing after it. Points open and end nothing. An Oops is
+a point at the level of populate and free: it is listed beside them.
 
 Memory is bounded: at every ``CHUNK`` rows the ``OPEN`` threads are kept that entered a call last.
 """
@@ -30,7 +31,7 @@ LEVEL: Final = {
     Kind.FREE: 4,
     Kind.WARN: 5,
 }
-#: Level of populate and free, and of a WARN.
+#: Level of populate and free (and of an Oops beside them), and of a WARN.
 CALL: Final = LEVEL[Kind.POPULATE]
 WARN: Final = LEVEL[Kind.WARN]
 

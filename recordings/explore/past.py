@@ -7,6 +7,8 @@ others. Promises: the counts are the ledger's own of the events before a positio
 are new are looked at, and one more for each question.
 """
 
+from typing import Final
+
 import numpy as np
 
 from recordings.explore.matches import is_call
@@ -16,6 +18,9 @@ from tracers.events import Kind
 from tracers.families import MASK
 from tracers.regimes import hits
 
+#: What ``next_hit`` and ``previous_hit`` stop at, in ``_flags``.
+_STOPS: Final = 3
+
 
 class Past:
     """The past of one table. For one thread; another may fill the table."""
@@ -23,7 +28,7 @@ class Past:
     def __init__(self, table: SpanTable) -> None:
         self._table = table
         self._size = 0  # of the table when it was last looked at
-        self._before: I64 = np.zeros((1, 3), np.int64)  # each block, and behind all
+        self._before: I64 = np.zeros((1, 4), np.int64)  # each block, and behind all
 
     def counts(self, row: int) -> tuple[int, int, int]:
         """Return how many calls, hits and WARNs began before an event."""
@@ -33,7 +38,7 @@ class Past:
         if rest:
             first = block * self._table.block
             told = told + self._flags(first, first + rest).sum(axis=1)
-        calls, out, warnings = told.tolist()
+        calls, out, warnings, _ = told.tolist()
         return calls, out, warnings
 
     def row_at(self, time_ns: int) -> int:
@@ -62,19 +67,19 @@ class Past:
         return int(self._table.read(at - 1, at, ("ts",))["ts"][0]) if at else None
 
     def next_hit(self, row: int) -> int | None:
-        """Return the event with which the first hit at or after an event begins."""
+        """Return the event with which the first hit or Oops at or after an event begins."""
         self._update()
         return self._first(self._table.before(row))
 
     def previous_hit(self, row: int) -> int | None:
-        """Return the event with which the last hit before an event begins."""
+        """Return the event with which the last hit or Oops before an event begins."""
         self._update()
         at = min(self._table.before(row), self._size)
         for number in range((at - 1) // self._table.block, -1, -1):
-            if self._before[number + 1][1] > self._before[number][1]:
+            if self._before[number + 1][_STOPS] > self._before[number][_STOPS]:
                 first = number * self._table.block
                 stop = min(at, first + self._table.block)
-                found = np.flatnonzero(self._flags(first, stop)[1])
+                found = np.flatnonzero(self._flags(first, stop)[_STOPS])
                 if len(found):
                     return self._row(first + int(found[-1]))
         return None
@@ -82,10 +87,10 @@ class Past:
     def _first(self, at: int) -> int | None:
         block = self._table.block
         for number in range(at // block, len(self._before) - 1):
-            if self._before[number + 1][1] > self._before[number][1]:
+            if self._before[number + 1][_STOPS] > self._before[number][_STOPS]:
                 first = max(at, number * block)
                 stop = min((number + 1) * block, self._size)
-                found = np.flatnonzero(self._flags(first, stop)[1])
+                found = np.flatnonzero(self._flags(first, stop)[_STOPS])
                 if len(found):
                     return self._row(first + int(found[0]))
         return None
@@ -102,11 +107,13 @@ class Past:
         self._before, self._size = np.array(sums, np.int64), size
 
     def _flags(self, start: int, stop: int) -> Bool:
-        """Return which of the spans are calls, hits and WARNs: bool[3, n]."""
+        """Return which of the spans are calls, hits, WARNs, and hits or Oopses: bool[4, n]."""
         columns = self._table.read(start, stop, ("kind", "regime"))
         call = is_call(columns["kind"])
         out = call & hits(columns["regime"])
-        return np.array((call, out, columns["kind"] == Kind.WARN), np.bool_)
+        kind = columns["kind"]
+        stops = out | (kind == Kind.FAULT)
+        return np.array((call, out, kind == Kind.WARN, stops), np.bool_)
 
     def _behind(self, position: int) -> int:
         return self._row(position - 1) + 1 if position else 0

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.explore.bits import Bits
-from recordings.explore.matches import Matches
+from recordings.explore.matches import Matches, is_call
 from recordings.explore.span_table import Flag
 from recordings.ledger.columns import I64, U64, Bool
 from tracers.families import HALF, MASK, TOP
@@ -155,7 +155,8 @@ class Sections:
             if number == len(self._seen):
                 self._seen.append((-1, 0))
             if self._seen[number] != seen:
-                now = self._matches.calls.between(first, stop)
+                now = self._matches.listed.between(first, stop)
+                now &= is_call(table.read(first, stop, ("kind",))["kind"])
                 if (self._in.between(first, stop) & ~now).any():  # one matches no longer
                     self._clear()
                     self._in.grow(self._matches.size)

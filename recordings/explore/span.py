@@ -17,14 +17,15 @@ class Span:
     duration_ns: int | None  # None: no end was seen, or a point
     kind: Kind
     source: Source
-    regime: str | None  # of tracers.regimes; None: no populate or free call
+    regime: str | None  # of tracers.regimes; None: neither a populate nor free call nor an Oops
     silent: bool  # a hit that the kernel's own check lets pass
     point: bool
     cpu: int | None
     pid: int | None
     tid: int | None
     comm: str | None  # unescaped, as site
-    site: str | None  # "file:line" of a WARN; of a call, that of the first WARN inside
+    #: "file:line" of a WARN; of a call, that of the first WARN inside; of an Oops the chain.
+    site: str | None
     start: int | None
     end: int | None
     pfn: int | None
@@ -34,6 +35,7 @@ class Span:
     owner: int | None  # position of its operation; an operation is its own
     calls: int  # populate and free calls inside, at any depth
     hits: int  # of these, those out of the window
+    faults: int  # Oopses inside
     warns: int  # WARNs inside
     warn_ns: int  # time in those that ended
 
@@ -41,6 +43,11 @@ class Span:
     def operation(self) -> bool:
         """Whether it is an operation (see ``recordings.ledger.operations``)."""
         return self.owner == self.position
+
+    @property
+    def listed(self) -> int:
+        """Calls and Oopses inside: what lists can show of it."""
+        return self.calls + self.faults
 
     @property
     def warn_share(self) -> float | None:

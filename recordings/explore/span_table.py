@@ -6,8 +6,9 @@ Promises: the same table for any cut of the events into batches; one thread fill
 calls (``recordings.explore.blocks``). What has no room is counted (``beyond``), never dropped in
 silence.
 
-A *position* is the number of a call in the table. ``calls``, ``hits``, ``warns`` and ``warn_ns``
-count what is inside a call at any depth; of an operation they are the ledger's own numbers.
+An Oops is a row, too. A *position* is the number of a call in the table. ``calls``, ``hits``,
+``faults``, ``warns`` and ``warn_ns`` count what is inside a call at any depth; of an operation they
+are the ledger's own numbers.
 """
 
 from enum import IntFlag
@@ -26,7 +27,7 @@ from tracers.regimes import REGIMES
 #: What stands where a duration, pfn or number of pages is not known. A forged file can hold this
 #: very number, so whether it is known say ``end_row`` and ``flags``.
 NONE: Final = (1 << 64) - 1
-#: Regime of what is no populate or free call.
+#: Regime of what is neither a populate nor free call nor an Oops.
 NOT_JUDGED: Final = 255
 
 #: The columns. -1 in a signed one is "none".
@@ -38,12 +39,14 @@ DTYPES: Final[dict[str, type[np.integer[Any]]]] = {
     "kind": np.uint8,
     "source": np.uint8,
     "flags": np.uint8,  # Flag
-    "regime": np.uint8,  # code of tracers.regimes, or NOT_JUDGED
+    "regime": np.uint8,  # code of tracers.regimes, of calls and Oopses; or NOT_JUDGED
     "cpu": np.int32,
     "pid": np.int64,
     "tid": np.int64,
     "comm": np.uint32,  # code into ``comms``, or NO_TEXT
-    "site": np.uint32,  # code into ``sites``, or NO_TEXT; of a call that of the first WARN inside
+    #: Code into ``sites``, or NO_TEXT; of a call that of the first WARN inside. Of an Oops into
+    #: ``chains``.
+    "site": np.uint32,
     "start": np.uint64,
     "end": np.uint64,
     "pfn": np.uint64,
@@ -53,13 +56,15 @@ DTYPES: Final[dict[str, type[np.integer[Any]]]] = {
     "owner": np.int64,  # position of its operation; an operation is its own
     "calls": np.uint32,  # populate and free calls inside
     "hits": np.uint32,  # of these, those out of the window
+    "faults": np.uint32,  # Oopses inside
     "warns": np.uint32,  # WARNs inside
     "warn_ns": np.uint64,  # time in those that ended, modulo 2^64
 }
 NAMES: Final = tuple(DTYPES)
 #: Those that change after a call has begun.
 LATE: Final = (
-    "end_row", "duration", "flags", "site", "ret", "calls", "hits", "warns", "warn_ns",
+    "end_row", "duration", "flags", "site", "ret", "calls", "hits", "faults", "warns",
+    "warn_ns",
 )  # fmt: skip
 
 
@@ -82,6 +87,7 @@ class SpanTable:
         self.columns = Blocks(DTYPES, LATE) if columns is None else columns
         self.comms: tuple[str, ...] = ()  # names of tasks by code; unescaped, as sites
         self.sites: tuple[str, ...] = ()  # "file:line" by code
+        self.chains: tuple[str, ...] = ()  # of Oopses, "function+0x2c <- caller <- …" by code
         self.beyond = 0  # calls that there was no room for
 
     def __len__(self) -> int:
@@ -206,14 +212,14 @@ class SpanTable:
         return int(self.read(first, first + 1, ("row",))["row"][0])
 
     def _span(self, position: int, row: dict[str, int]) -> Span:
-        flags, regime = Flag(row["flags"]), row["regime"]
+        flags, regime, kind = Flag(row["flags"]), row["regime"], Kind(row["kind"])
         return Span(
             position=position,
             row=row["row"],
             end_row=_signed(row["end_row"]),
             ts_ns=row["ts"],
             duration_ns=row["duration"] if row["end_row"] >= 0 else None,
-            kind=Kind(row["kind"]),
+            kind=kind,
             source=Source(row["source"]),
             regime=None if regime == NOT_JUDGED else REGIMES[regime],
             silent=Flag.SILENT in flags,
@@ -222,7 +228,7 @@ class SpanTable:
             pid=_signed(row["pid"]),
             tid=_signed(row["tid"]),
             comm=_text(self.comms, row["comm"]),
-            site=_text(self.sites, row["site"]),
+            site=_text(self.chains if kind is Kind.FAULT else self.sites, row["site"]),
             start=row["start"] if Flag.START_KNOWN in flags else None,
             end=row["end"] if Flag.END_KNOWN in flags else None,
             pfn=row["pfn"] if Flag.PFN_KNOWN in flags else None,
@@ -232,6 +238,7 @@ class SpanTable:
             owner=_signed(row["owner"]),
             calls=row["calls"],
             hits=row["hits"],
+            faults=row["faults"],
             warns=row["warns"],
             warn_ns=row["warn_ns"],
         )

@@ -191,6 +191,7 @@ class Sums:
     derived: int
     silent: int
     regimes: I64  # by code
+    faults: I64  # Oopses, likewise
     timings: dict[Kind, Histogram]
     sites: I64  # WARNs by place
     timed: I64  # of these, those that ended
@@ -215,6 +216,7 @@ class Sums:
             derived=0,
             silent=0,
             regimes=np.zeros(len(REGIMES), np.int64),
+            faults=np.zeros(len(REGIMES), np.int64),
             timings={},
             sites=counts,
             timed=counts,
@@ -254,6 +256,7 @@ class Sums:
         populate, free = of.get(Kind.POPULATE, _NO_ROWS), of.get(Kind.FREE, _NO_ROWS)
         calls = np.concatenate((populate, free))
         warns, warned = of.get(Kind.WARN, _NO_ROWS), over.get(Kind.WARN, _NO_ROWS)
+        faults = of.get(Kind.FAULT, _NO_ROWS)
         begun = np.flatnonzero(columns["owner"] == positions)
         regime = columns["regime"][calls]
         out = calls[hits(regime)]
@@ -268,6 +271,7 @@ class Sums:
             + int(np.count_nonzero(columns["source"][calls] == Source.DERIVED)),
             silent=self.silent + int(np.count_nonzero(columns["flags"][out] & Flag.SILENT)),
             regimes=self.regimes + np.bincount(regime, minlength=len(REGIMES)),
+            faults=self.faults + np.bincount(columns["regime"][faults], minlength=len(REGIMES)),
             timings=self._timed(columns["duration"], over),
             sites=self.sites + np.bincount(site, minlength=_PLACES),
             timed=self.timed + np.bincount(over_site, minlength=_PLACES),

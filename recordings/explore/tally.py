@@ -5,7 +5,7 @@ Promises: without a filter they are the ledger's own; while a table grows only i
 changed, is counted anew; memory is bounded. What a filter does not concern stays: events, losses,
 calls without an end, the verdict and its reasons.
 
-What matches besides calls: what a call is inside of, if one of the calls inside matches (an
+What matches besides calls and Oopses: what they are inside of, if one of those inside matches (an
 operation, a section); a WARN inside a call, if that call does; one outside of any call, if what it
 is right inside of does. Where no call is to be asked, the filter decides on the span itself.
 
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recordings.explore.bits import Bits
-from recordings.explore.matches import Matches, is_call
+from recordings.explore.matches import Matches, holds, is_call
 from recordings.explore.span import Span
 from recordings.explore.span_table import Flag
 from recordings.explore.sums import COLUMNS, OperationSums, Passed, Sums
@@ -33,13 +33,14 @@ from recordings.ledger import newest_calls
 from recordings.ledger.columns import I64, Bool
 from recordings.ledger.newest_calls import lands_on
 from recordings.ledger.ranges import RangeTable
-from recordings.ledger.snapshot import Call, Operation, Regimes, Snapshot, Task
+from recordings.ledger.snapshot import Call, Fault, Operation, Regimes, Snapshot, Task
+from recordings.ledger.verdict import is_arm64, judging
 from tracers.events import Kind
 from tracers.machine import Machine
 from tracers.regimes import REGIMES, hits
 
 _RANGES: Final = ("kind", "start", "end", "flags", "row")
-_ALL: Final = tuple(dict.fromkeys((*COLUMNS, *_RANGES, "parent", "calls")))
+_ALL: Final = tuple(dict.fromkeys((*COLUMNS, *_RANGES, "parent", "calls", "faults")))
 _BOTH: Final = np.uint8(Flag.START_KNOWN | Flag.END_KNOWN)
 #: Blocks at the end that are not expected to stay as they are when more comes.
 _UNSETTLED: Final = 2
@@ -63,8 +64,8 @@ class Tally:
     def __init__(self, matches: Matches, machine: Machine) -> None:
         self._matches = matches
         self._table = matches.table
-        self._window = machine.window
-        self._layout = machine.layout
+        self._window = judging(machine)
+        self._layout = machine.layout if is_arm64(machine.arch) else None
         self._size = 0
         self._seen: list[tuple[int, int]] = []  # as ``Matches.seen``, of what is counted here
         self._changes = 0  # of the matches, then
@@ -148,7 +149,7 @@ class Tally:
             for kind in Kind
             if (histogram := sums.timings.get(kind)) and (timing := histogram.timing())
         }
-        regimes = Regimes(**dict(zip(REGIMES, sums.regimes.tolist(), strict=True)))
+        regimes = _regimes(sums.regimes)
         sites = sums.site_counts(self._table.sites)
         extents, extents_total = ranges.extents()
         reason = whole.section_add_reason or "no sparse_add_section call matches"
@@ -185,6 +186,8 @@ class Tally:
             series=sums.series.series(),
             sections=len(ranges),
             calls_beyond=ranges.beyond,
+            fault_regimes=_regimes(sums.faults),
+            faults=self._faults(whole),
         )
 
     # -- counting ----------------------------------------------------------------------------
@@ -211,13 +214,13 @@ class Tally:
         return lowest // self._table.block
 
     def _mark(self, first: int, stop: int) -> None:
-        """Mark what the matching calls of a block are inside of."""
-        calls = np.flatnonzero(self._matches.calls.between(first, stop))
-        if not len(calls):
+        """Mark what the matching calls and Oopses of a block are inside of."""
+        listed = np.flatnonzero(self._matches.listed.between(first, stop))
+        if not len(listed):
             return
         columns = self._table.read(first, stop, ("parent", "owner"))
-        self._around.add(_distinct(columns["owner"][calls]))
-        inside = _distinct(columns["parent"][calls])
+        self._around.add(_distinct(columns["owner"][listed]))
+        inside = _distinct(columns["parent"][listed])
         while len(inside):  # once for each level of nesting at most
             self._around.add(inside)
             inside = _distinct(self._of(inside, first, columns, "parent"))
@@ -242,13 +245,14 @@ class Tally:
     def _judge(self, columns: dict[str, NDArray[Any]], first: int, stop: int) -> Bool:
         """Return which spans of a block match."""
         matched = self._matches.let.between(first, stop).copy()
-        around = columns["calls"] > 0
+        around = holds(columns)
         matched[around] = self._around.between(first, stop)[around]
         warns = np.flatnonzero((columns["kind"] == Kind.WARN) & (columns["parent"] >= 0))
         parent = columns["parent"][warns]
         call = is_call(self._of(parent, first, columns, "kind"))
-        matched[warns[call]] = self._matches.calls.has(parent[call])
-        around = self._of(parent, first, columns, "calls") > 0
+        matched[warns[call]] = self._matches.listed.has(parent[call])
+        of = {name: self._of(parent, first, columns, name) for name in ("calls", "faults")}
+        around = holds(of)
         matched[warns[around]] = self._around.has(parent[around])
         return matched
 
@@ -292,6 +296,14 @@ class Tally:
             )
         )
 
+    def _faults(self, whole: Snapshot) -> tuple[Fault, ...]:
+        """Return those Oopses of the listed that match and are counted."""
+        at = self._table.positions(np.array([fault.row for fault in whole.faults], np.int64))
+        end = min(self._counted * self._table.block, self._size)
+        here = (at >= 0) & (at < end)
+        here[here] = self._matched.has(at[here])
+        return tuple(fault for fault, one in zip(whole.faults, here, strict=True) if one)
+
     def _newest(self) -> tuple[Call, ...]:
         last = self._matches.number(self._counted * self._table.block)
         at = self._matches.positions(max(0, last - newest_calls.LISTED), last)
@@ -300,8 +312,12 @@ class Tally:
         return tuple(map(call_of, self._table.spans(at), regions))
 
 
+def _regimes(counts: I64) -> Regimes:
+    return Regimes(**dict(zip(REGIMES, counts.tolist(), strict=True)))
+
+
 def call_of(span: Span, region: str | None) -> Call:
-    """Return a populate or free call as snapshots have it; ``region``: where its range lies."""
+    """Return a call or an Oops as snapshots have it; ``region``: where its range lies."""
     return Call(
         row=span.row,
         ts_ns=span.ts_ns,

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recordings.ledger.columns import texts
+from recordings.ledger.columns import TEXT, texts
 from tracers.arrow import numbers
 
 #: Texts numbered separately.
@@ -22,17 +22,20 @@ NO_TEXT: Final = (1 << 32) - 1
 
 
 class Texts:
-    """The texts so far, unescaped."""
+    """The texts so far, unescaped. ``most``: of them; ``longest``: bytes of each."""
 
-    def __init__(self, *, most: int = MOST) -> None:
+    def __init__(self, *, most: int = MOST, longest: int = TEXT) -> None:
         self._most = most
+        self._longest = longest
         self._codes: dict[str, int] = {}
         self.texts: tuple[str, ...] = ()
 
     def codes(self, column: pa.Array) -> NDArray[np.uint32]:
         """Return the code of each row, ``NO_TEXT`` for null, numbering what is new."""
         encoded = column.dictionary_encode()
-        names = texts(encoded.dictionary, np.arange(len(encoded.dictionary))).tolist()
+        names = texts(
+            encoded.dictionary, np.arange(len(encoded.dictionary)), most=self._longest
+        ).tolist()
         table = np.array([*map(self._code, names), NO_TEXT], np.uint32)
         if len(self._codes) > len(self.texts):
             self.texts = tuple(self._codes)

@@ -17,6 +17,7 @@ from pyarrow import csv
 from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
 from recordings.format.output_files import Output
+from recordings.ledger.verdict import judging
 
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
@@ -42,7 +43,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
     columns, left_out = texts.split_columns(whole)
-    window = recording.header.machine.window
+    window = judging(recording.header.machine)
     kept = pa.schema([whole.field(name) for name in columns])
     fields = [*kept, *judged.fields(kept)]
     schema = pa.schema([(guarded(field.name), _type(field)) for field in fields])

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from recordings.export import judged, texts
 from recordings.export.groups import Sink, groups
 from recordings.format.output_files import Output
+from recordings.ledger.verdict import judging
 
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
@@ -30,7 +31,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
     whole = pa.schema([recording.schema.field(name) for name in recording.select()])
     columns, left_out = texts.split_columns(whole)
-    out, window = Sink(sink), recording.header.machine.window
+    out, window = Sink(sink), judging(recording.header.machine)
     for events in groups(recording, _ROWS, columns=columns):
         for piece in texts.pieces(events):
             _write_lines(judged.with_judgement(piece, window), out)

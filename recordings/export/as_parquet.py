@@ -19,6 +19,7 @@ from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.verdict import judging
 from recordings.wording.escape import printable
 from tracers.events import SCHEMA
 
@@ -40,7 +41,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     names = recording.select()
     columns = tuple(name for name in names if _supported(recording.schema.field(name)))
     own = [_field(recording.schema.field(name)) for name in columns]
-    window = recording.header.machine.window
+    window = judging(recording.header.machine)
     schema = pa.schema([*own, *judged.fields(pa.schema(own))], recording.metadata)
     ledger = Ledger.of(recording.header)
     with parquet.ParquetWriter(
@@ -73,6 +74,7 @@ def summary(recording: "Recording", snapshot: Snapshot) -> dict[str, Any]:
         "verdict_reasons": list(snapshot.verdict_reasons),
         "hits": snapshot.hits,
         "silent": snapshot.silent,
+        "faults": snapshot.faults_total,
         "warnings": snapshot.warnings,
         "losses": {
             "lost": losses.lost,

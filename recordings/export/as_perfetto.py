@@ -6,7 +6,7 @@ What is drawn where:
 - a track for each thread: the watched functions and WARNs as nested
   slices, with their arguments; what has no exit is marked ``unfinished``
 - on it, each hit as an instant ``hit: REGIME``, or ``silent hit: REGIME`` where the kernel's own
-  check lets it pass; each derived call as an instant of its own
+  check lets it pass; each derived call and each Oops as an instant of its own
 - counters: hits, silent hits, WARNs, nanoseconds in finished WARNs
 - a track ``vmemscope``: one slice over all, its arguments the verdict, losses and window
 
@@ -21,15 +21,18 @@ from recordings.export.groups import Sink, groups
 from recordings.export.slices import LATEST, Open, Row, Slices, rows
 from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
+from recordings.ledger.faults import physical
 from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.verdict import judging
 from recordings.wording.escape import printable
 from recordings.wording.units import address
 from tracers.batch import Losses
 from tracers.events import SCHEMA, Kind, Phase, Source
 from tracers.kernel_functions import name
 from tracers.regimes import REGIMES
+from tracers.window import Window
 
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
@@ -66,7 +69,7 @@ _NAMES: Final = (
 _FIRST_HIT: Final = len(Kind)
 _ANNOTATIONS: Final = (
     "start", "end", "pfn", "nr_pages", "nid", "ret", "cpu", "source", "regime", "comm", "silent",
-    "unfinished", "exit_without_entry", "recorded_ts_ns",
+    "unfinished", "exit_without_entry", "recorded_ts_ns", "physical", "callers",
 )  # fmt: skip
 _KEY: Final = {name: number + 1 for number, name in enumerate(_ANNOTATIONS)}
 _VALUES: Final = (*(source.label for source in Source), *REGIMES)
@@ -75,8 +78,8 @@ _FIRST_REGIME: Final = len(Source)
 
 def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     """Write all events to ``sink``; return the columns left out. Raises ``OSError``."""
-    window, ledger = recording.header.machine.window, Ledger.of(recording.header)
-    packets = _Packets()
+    window, ledger = judging(recording.header.machine), Ledger.of(recording.header)
+    packets = _Packets(window)
     packets.open(recording)
     slices, out = Slices(packets), Sink(sink)
     for events in groups(recording, _ROWS, columns=tuple(SCHEMA.names), ledger=ledger):
@@ -93,7 +96,8 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
 class _Packets:
     """Builds the trace's packets; ``serialize`` hands them over."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: Window | None) -> None:
+        self._window = window
         self._builder = TraceProtoBuilder()
         self._comms: dict[int, str | None] = {}  # by thread, what its track is called
         self._hits = self._silent = self._warns = self._warn_ns = 0
@@ -164,6 +168,8 @@ class _Packets:
             self._note(event, "exit_without_entry").bool_value = True
         elif row.kind == Kind.WARN and row.phase == Phase.POINT:
             self._warned(event)
+        elif row.kind == Kind.FAULT:
+            self._failed(event, row)
         if row.hit:
             self._hit(ts, row)
 
@@ -288,6 +294,14 @@ class _Packets:
             self._note(event, "silent").bool_value = True
         self._note(event, "source").string_value_iid = row.source + 1
 
+    def _failed(self, event: _Message, row: Row) -> None:
+        """Say of an Oops what its columns do not, and who called where it failed."""
+        phys = physical(self._window, row.pfn)
+        if phys is not None:
+            self._note(event, "physical").pointer_value = phys
+        if row.site is not None:
+            self._note(event, "callers").string_value = row.site
+
     def _hit(self, ts: int, row: Row) -> None:
         self._hits += 1
         event = self._event(ts, row.thread, pb.TrackEvent.TYPE_INSTANT, row)
@@ -332,6 +346,7 @@ def _annotations(recording: "Recording", snapshot: Snapshot) -> dict[str, int | 
         "hits": snapshot.hits,
         "silent": snapshot.silent,
         "warnings": snapshot.warnings,
+        "oopses": snapshot.faults_total,
     }
     values |= {name: getattr(losses, name) for name in Losses.__slots__}
     if recording.problems:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Judges each call of a batch; exports have the result as two columns.
+"""Judges each call and Oops of a batch; exports have the result as two columns.
 
-Promises: ``regime`` and ``silent`` are null in every row that is no entry or point of a populate
-or free call; ``regime`` is "unknown" where the call's range or the window is not known. A
+Promises: ``regime`` is null in every row that is neither an entry or point of a populate or free
+call nor an Oops, and ``silent`` in an Oops as well, since no WARN compares it; ``regime`` is
+"unknown" where the addresses or the window are not known. A
 recording that has columns of these names already keeps its own, if the format can hold them.
 """
 
@@ -28,8 +29,9 @@ _NAMES: Final = arrow.strings([name.encode() for name in REGIMES])
 
 
 class Judged(NamedTuple):
-    """Per row: whether it is a call, whether its range is known, regime code, silent hit."""
+    """Per row: whether it is judged, a call, of known range; regime code, silent hit."""
 
+    judged: Bool  # a call or an Oops
     call: Bool
     known: Bool
     regime: U8
@@ -37,11 +39,12 @@ class Judged(NamedTuple):
 
 
 def judged(events: pa.RecordBatch, window: Window | None) -> Judged:
-    """Judge the calls among ``events``; columns kind, phase, start and end are needed."""
+    """Judge calls and Oopses among ``events``; columns kind, phase, start and end are needed."""
     kind, phase = codes(events.column("kind"), Kind), codes(events.column("phase"), Phase)
     call = np.isin(kind, (Kind.POPULATE, Kind.FREE))
     call &= np.isin(phase, (Phase.ENTRY, Phase.POINT))
-    known = call.copy()
+    rows = call | ((kind == Kind.FAULT) & (phase == Phase.POINT))
+    known = rows.copy()
     columns = [events.column(name) for name in ("start", "end")]
     for column in columns:
         known &= arrow.valid(column)
@@ -50,7 +53,7 @@ def judged(events: pa.RecordBatch, window: Window | None) -> Judged:
     quiet = np.zeros(len(call), np.bool_)
     regime[known] = classify(start, end, window)
     quiet[known] = silent(regime[known], start, end, window)
-    return Judged(call, known, regime, quiet)
+    return Judged(rows, call, known, regime, quiet & call)
 
 
 def fields(schema: pa.Schema) -> tuple[pa.Field, ...]:
@@ -63,7 +66,7 @@ def with_judgement(events: pa.RecordBatch, window: Window | None) -> pa.RecordBa
     result = judged(events, window)
     values = {
         "regime": pa.DictionaryArray.from_arrays(
-            arrow.masked(result.regime.astype(np.int8), result.call), _NAMES
+            arrow.masked(result.regime.astype(np.int8), result.judged), _NAMES
         ),
         "silent": arrow.flags(result.silent, result.call),
     }

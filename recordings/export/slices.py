@@ -28,7 +28,7 @@ LATEST: Final = (1 << 63) - 1
 
 
 class Row(NamedTuple):
-    """One event, ``None`` where a column is null. ``regime``: of a call's entry or point."""
+    """One event, ``None`` where a column is null. ``regime``: of a call's begin, or of an Oops."""
 
     ts: int
     kind: int
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     @property
     def hit(self) -> bool:
         """Whether it is a call known to be outside the window."""
-        return self.regime is not None and self.regime not in (INSIDE, UNKNOWN)
+        return self.silent is not None and self.regime not in (INSIDE, UNKNOWN)
 
 
 class Open(NamedTuple):
@@ -151,14 +151,15 @@ def rows(events: pa.RecordBatch, window: Window | None) -> Iterator[Row]:
 def _placed(
     chunk: Chunk, window: Window | None
 ) -> tuple[list[int | None], list[bool | None], list[int | None]]:
-    """Return each call's regime, whether it is silent, and the pfn of its first struct page.
+    """Return each regime, whether a call is silent, and the pfn of its first struct page.
 
     Where that pfn is not known, and for other rows, it is the row's own.
     """
-    call, known, codes, quiet = judged(chunk.batch, window)
+    rows, call, known, codes, quiet = judged(chunk.batch, window)
+    known &= call
     regime: Objects = np.full(len(chunk), None, np.object_)
     silent = regime.copy()
-    regime[call], silent[call] = codes[call].tolist(), quiet[call].tolist()
+    regime[rows], silent[call] = codes[rows].tolist(), quiet[call].tolist()
     pfn: Objects = np.array([*_integers(chunk.column("pfn")), None], np.object_)[:-1]
     if window is not None and known.any():
         start = arrow.filled(chunk.column("start"), 0).astype(np.uint64)

@@ -2,8 +2,8 @@
 """One chunk of a batch as NumPy columns, the input of every part of the ledger.
 
 Promises: no value is widened or copied unless necessary, validity is kept beside the values (the
-content of a null slot is never used), and text that is not UTF-8 is kept, not rejected. Of a text
-longer than ``TEXT`` only its beginning is copied.
+content of a null slot is never used), and text that is not UTF-8 is kept, not rejected. Of a long
+text only its beginning is copied.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ Objects = NDArray[np.object_]
 
 #: Rows folded at once: few enough that 16-bit codes number anything in a chunk (radix sorts).
 CHUNK: Final = 65_536
-#: Bytes kept of a name; the kernel's own are below 16 (comm) and about 50 (a source file). What is
-#: cut ends in ``CUT``.
+#: Bytes kept of a text, as a rule; the kernel's own names are below 16 (comm) and about 50 (a
+#: source file). What is cut ends in ``CUT``.
 TEXT: Final = 256
 CUT: Final = "…"
 #: What the ledger reads; a reader may leave the rest on disk.
@@ -156,9 +156,12 @@ def ranges(batch: pa.RecordBatch, rows: I64) -> tuple[U64, U64, Bool]:
     return sides[0], sides[1], known
 
 
-def texts(column: pa.Array, rows: I64) -> Objects:
-    """Return a string column at ``rows`` as Python strings, ``None`` where it is null."""
-    taken = shortened(column, rows)
+def texts(column: pa.Array, rows: I64, *, most: int = TEXT) -> Objects:
+    """Return a string column at ``rows`` as Python strings, ``None`` where it is null.
+
+    ``most``: bytes of each.
+    """
+    taken = shortened(column, rows, most=most)
     try:
         values = taken.to_pylist()
     except UnicodeDecodeError:  # an Arrow file can claim UTF-8 and hold anything
@@ -171,30 +174,30 @@ def texts(column: pa.Array, rows: I64) -> Objects:
     return result
 
 
-def shortened(column: pa.Array, rows: I64) -> pa.Array:
-    """Return a string column at ``rows``, without the end of what is longer than ``TEXT``."""
+def shortened(column: pa.Array, rows: I64, *, most: int = TEXT) -> pa.Array:
+    """Return a string column at ``rows``, without the end of what is longer than ``most`` bytes."""
     _, offsets_buffer, data = column.buffers()
     if not len(rows) or data is None:
         return column.take(arrow.column(rows))
     offsets = np.frombuffer(offsets_buffer, np.int32, len(column) + 1, column.offset * 4)
     first, last = offsets[rows], offsets[rows + 1]
-    if (last - first).max() <= TEXT:
+    if (last - first).max() <= most:
         return column.take(arrow.column(rows))
     # No text of a kernel comes here, so a loop may.
     known = column.is_valid().to_numpy(zero_copy_only=False)[rows]
     view = memoryview(data)
     values = [
-        _cut(bytes(view[begin : min(end, begin + TEXT + 1)])) if valid else None
+        _cut(bytes(view[begin : min(end, begin + most + 1)]), most) if valid else None
         for begin, end, valid in zip(first.tolist(), last.tolist(), known.tolist(), strict=True)
     ]
     return pa.array(values, pa.binary()).view(pa.utf8())
 
 
-def _cut(text: bytes) -> bytes:
-    if len(text) <= TEXT:
+def _cut(text: bytes, most: int) -> bytes:
+    if len(text) <= most:
         return text
-    end = TEXT
-    while end > TEXT - 4 and text[end] & 0xC0 == 0x80:  # not inside a character
+    end = most
+    while end > most - 4 and text[end] & 0xC0 == 0x80:  # not inside a character
         end -= 1
     return text[:end] + CUT.encode()
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.wording.units import count, duration
+from tracers.kernel_functions import OOPS
 
 #: The verdict in words.
 WORDS: Final = {
@@ -22,9 +23,17 @@ def verdict_summary(snapshot: Snapshot) -> str:
     number = snapshot.populate + snapshot.free
     match snapshot.verdict:
         case Verdict.OUT_OF_RANGE:
-            outside = f"{count(snapshot.hits)} of {calls(number)} outside the window"
-            silent = f", {count(snapshot.silent)} silent" if snapshot.silent else ""
-            return f"{outside}{silent}; {_cost(snapshot)}"
+            told = []
+            if snapshot.hits:
+                outside = f"{count(snapshot.hits)} of {calls(number)} outside the window"
+                silent = f", {count(snapshot.silent)} silent" if snapshot.silent else ""
+                told.append(f"{outside}{silent}")
+            if out := snapshot.fault_regimes.hits:
+                pages = "a struct page" if out == 1 else "struct pages"
+                told.append(f"{oopses(out)} at {pages} outside{'' if told else ' the window'}")
+            if rest := snapshot.faults_total - out:
+                told.append(f"{oopses(rest)} not known to be outside")
+            return "; ".join((*told, _cost(snapshot)))
         case Verdict.CLEAN:
             return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"
         case _:
@@ -34,6 +43,11 @@ def verdict_summary(snapshot: Snapshot) -> str:
 def calls(number: int) -> str:
     """Return "1 call", "2 calls"."""
     return f"{count(number)} call" + ("" if number == 1 else "s")
+
+
+def oopses(number: int) -> str:
+    """Return "1 Oops", "2 Oopses"."""
+    return f"{count(number)} {OOPS}" + ("" if number == 1 else "es")
 
 
 def _cost(snapshot: Snapshot) -> str:

@@ -14,22 +14,23 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.ledger.columns import CHUNK, COLUMNS, Chunk, chunks, codeset
+from recordings.ledger.faults import Faults
 from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
 from recordings.ledger.ranges import RangeTable
 from recordings.ledger.series import TimeBins
-from recordings.ledger.sink import Calls, Found, Sink
+from recordings.ledger.sink import Found, Judged, Sink
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
-from recordings.ledger.verdict import Evidence, judge, section_add_reason
+from recordings.ledger.verdict import Evidence, is_arm64, judge, section_add_reason
 from recordings.ledger.warn_sites import Sites
 from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.layout import Layout
-from tracers.regimes import UNKNOWN, hits
+from tracers.regimes import UNKNOWN, classify, hits
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from recordings.format.parts import Readable
 
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
-_CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
+_FAULT: Final = Kind.FAULT * 4 + Phase.POINT
+_JUDGED: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
+_JUDGED[_FAULT] = True
 _ADDS: Final = (Kind.ADD_PAGES, Kind.SECTION_ADD)
 _WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
 
@@ -47,7 +50,8 @@ class Ledger:
 
     ``window``: ``None`` leaves every regime unknown. ``layout``: names the regions, may be
     ``None``. ``probes``: the header's, to tell "not probed" from
-    "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive.
+    "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive. ``arch``:
+    the machine's; of another than arm64 nothing is judged.
     """
 
     def __init__(
@@ -57,7 +61,11 @@ class Ledger:
         *,
         probes: Mapping[str, str] | None = None,
         agree: bool = True,
+        arch: str | None = None,
     ) -> None:
+        self._arch = arch
+        if not is_arm64(arch):
+            window = layout = None
         self._window = window
         self._layout = layout
         self._probes = dict(probes or {})
@@ -74,6 +82,7 @@ class Ledger:
         self._sections = RangeTable(window, layout)
         self._operations = Operations()
         self._sites = Sites()
+        self._faults = Faults(window, layout)
         self._newest = NewestCalls()
         self._timeline = TimeBins()
 
@@ -81,7 +90,13 @@ class Ledger:
     def of(cls, header: "Header") -> "Ledger":
         """Return an empty ledger for the events of a recording with this header."""
         machine = header.machine
-        return cls(machine.window, machine.layout, probes=header.probes, agree=machine.agree)
+        return cls(
+            machine.window,
+            machine.layout,
+            probes=header.probes,
+            agree=machine.agree,
+            arch=machine.arch,
+        )
 
     def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
         """Take in the next batch; of a ``Batch`` also the losses that its source reports.
@@ -135,6 +150,9 @@ class Ledger:
             orphans=self._spans.orphans,
             given_up=self._spans.given_up,
             beyond=self._sections.beyond,
+            arch=self._arch,
+            faults=self._faults.regimes,
+            unproven=self._faults.unproven,
         )
         verdict, reasons = judge(evidence)
         return Snapshot(
@@ -176,6 +194,8 @@ class Ledger:
             sections=len(self._sections),
             calls_beyond=self._sections.beyond,
             given_up=self._spans.given_up,
+            fault_regimes=self._faults.regimes,
+            faults=self._faults.newest(),
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:
@@ -186,7 +206,7 @@ class Ledger:
         self._timeline.cover(first, last)
         self._codes += chunk.counts
         self._count_failures(chunk)
-        calls, events = self._fold_calls(chunk)
+        judged, events = self._judge(chunk)
         warnings = np.flatnonzero(_WARNINGS.take(chunk.code))
         self._timeline.add_warnings(chunk.ts[warnings])
         tags = self._sites.begin(chunk, warnings)
@@ -199,44 +219,60 @@ class Ledger:
         if sink is not None:
             owner = None if owners is None else owners.entries()
             sites = self._sites.names
-            sink.take_in(chunk, Found(calls, warnings, tags, sites, finished, owner))
+            sink.take_in(chunk, Found(judged, warnings, tags, sites, finished, owner))
         if self._events % CHUNK == 0:  # at the same rows however batches were cut
             self._spans.prune()
             self._operations.prune()
 
-    def _fold_calls(self, chunk: Chunk) -> tuple[Calls | None, Events]:
-        """Take in populate and free calls; return them, also as ``Events`` without the WARNs."""
-        calls = np.flatnonzero(_CALLS.take(chunk.code))
-        if not len(calls):
+    def _judge(self, chunk: Chunk) -> tuple[Judged | None, Events]:
+        """Judge what is to be judged; return it, and its calls as ``Events`` without the WARNs."""
+        rows = np.flatnonzero(_JUDGED.take(chunk.code))
+        if not len(rows):
             none = np.zeros(0, np.bool_)
-            return None, Events(calls, none, none, none)
-        known = np.full(len(calls), 3, np.uint8)
-        addresses = []
+            return None, Events(rows, none, none, none)
+        known = np.full(len(rows), 3, np.uint8)
+        addresses = {}
         for bit, name in ((1, "start"), (2, "end")):
             values, valid = numbers(chunk.column(name))
-            addresses.append(values.take(calls).astype(np.uint64, copy=False))
+            addresses[name] = values.take(rows).astype(np.uint64, copy=False)
             if valid is not None:
-                known[~valid[calls]] &= ~np.uint8(bit)
-        start, end = addresses
-        free = chunk.code[calls] >> 2 == Kind.FREE
-        regime = np.full(len(calls), UNKNOWN, np.uint8)
-        silent = np.zeros(len(calls), np.bool_)
-        whole = known == 3
-        if whole.all():
-            regime, silent = self._sections.fold(start, end, free, calls + chunk.row)
+                known[~valid[rows]] &= ~np.uint8(bit)
+        regime, silent = np.full(len(rows), UNKNOWN, np.uint8), np.zeros(len(rows), np.bool_)
+        source = codes(chunk.column("source"), Source)[rows]
+        start, end = addresses["start"], addresses["end"]
+        judged = Judged(rows, source, start, end, known, regime, silent)
+        calls = judged
+        if chunk.counts[_FAULT]:
+            fault = chunk.code[rows] == _FAULT
+            faults, calls = judged.pick(fault), judged.pick(~fault)
+            self._fold_faults(chunk, faults)
+            regime[fault] = faults.regime
+            self._fold_calls(chunk, calls)
+            regime[~fault], silent[~fault] = calls.regime, calls.silent
         else:
-            rows = calls[whole] + chunk.row
-            judged = self._sections.fold(start[whole], end[whole], free[whole], rows)
-            regime[whole], silent[whole] = judged
-            self._sections.add_unknown(int(np.count_nonzero(~whole)))
-        source = codes(chunk.column("source"), Source)[calls]
-        derived = source == Source.DERIVED
+            self._fold_calls(chunk, calls)
+        self._newest.fold(chunk, judged)
+        derived = calls.source == Source.DERIVED
         self._derived += int(np.count_nonzero(derived))
-        hit = hits(regime)
-        self._timeline.add_hits(chunk.ts[calls[hit]])
-        taken = Calls(calls, source, start, end, known, regime, silent)
-        self._newest.fold(chunk, taken)
-        return taken, Events(calls, derived, hit, silent)
+        hit = hits(calls.regime)
+        self._timeline.add_hits(chunk.ts[calls.rows[hit]])
+        return judged, Events(calls.rows, derived, hit, calls.silent)
+
+    def _fold_calls(self, chunk: Chunk, calls: Judged) -> None:
+        """Judge populate and free calls, in place, and count them by their ranges."""
+        known = calls.known == 3
+        whole = slice(None) if known.all() else known
+        some = calls.pick(whole)
+        self._sections.add_unknown(len(calls) - len(some))
+        free = chunk.code[some.rows] >> 2 == Kind.FREE
+        judged = self._sections.fold(some.start, some.end, free, some.rows + chunk.row)
+        calls.regime[whole], calls.silent[whole] = judged
+
+    def _fold_faults(self, chunk: Chunk, faults: Judged) -> None:
+        """Judge Oopses, in place."""
+        whole = faults.known == 3
+        faults.regime[whole] = classify(faults.start[whole], faults.end[whole], self._window)
+        self._faults.fold(chunk, faults)
 
     def _count_failures(self, chunk: Chunk) -> None:
         for kind in _ADDS:

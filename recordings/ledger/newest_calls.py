@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Keeps the newest populate and free calls as columns; makes ``Call`` values only on request."""
+"""Keeps the newest calls and Oopses as columns; makes ``Call`` values only on request."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from recordings.ledger.columns import I64, U8, U64, Bool, Chunk, Columns, Objects, integers, texts
-from recordings.ledger.sink import Calls
+from recordings.ledger.sink import Judged
 from recordings.ledger.snapshot import Call
 from recordings.ledger.spans import Finished
 from tracers.events import Kind, Source
@@ -45,8 +45,8 @@ class NewestCalls:
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
 
-    def fold(self, chunk: Chunk, calls: Calls) -> None:
-        """Take in the calls of a chunk."""
+    def fold(self, chunk: Chunk, calls: Judged) -> None:
+        """Take in the calls and Oopses of a chunk."""
         newest = slice(-LISTED, None)
         calls = calls.pick(newest)
         rows = calls.rows

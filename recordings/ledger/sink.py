@@ -14,8 +14,8 @@ from recordings.ledger.spans import Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Calls(Columns):
-    """The populate and free calls that begin in a chunk."""
+class Judged(Columns):
+    """The populate and free calls that begin in a chunk, and its Oopses: what has a regime."""
 
     rows: I64  # rows of the chunk
     source: U8
@@ -29,7 +29,7 @@ class Calls(Columns):
 class Found(NamedTuple):
     """All that the ledger found in a chunk."""
 
-    calls: Calls | None  # None: there are none
+    judged: Judged | None  # None: there is nothing to judge
     warnings: I64  # rows of the chunk where a WARN begins
     tags: I64  # per row of the chunk, meaningful at ``warnings``: place in ``sites``
     sites: Sequence[str]  # the places of WARNs so far, "file:line"

@@ -28,9 +28,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Regimes:
-    """Number of populate and free calls in each regime, judged by the window in use.
+    """Number of populate and free calls, or of Oopses, in each regime, by the window in use.
 
-    ``unknown`` counts calls whose arguments or whose window are not known, and those
+    ``unknown`` counts those whose addresses or whose window are not known, and those
     that are inside or not depending on the bits in use, where these are not known.
     """
 
@@ -43,8 +43,13 @@ class Regimes:
 
     @property
     def hits(self) -> int:
-        """Calls known not to be inside."""
+        """Those known not to be inside."""
         return self.below + self.above + self.wrapped + self.straddling
+
+    @property
+    def total(self) -> int:
+        """All, in whatever regime."""
+        return self.inside + self.hits + self.unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One populate or free call, for the list of the newest."""
+    """One populate or free call, or one Oops, for lists."""
 
     row: int  # number of its entry (or point) event in the recording, from 0
     ts_ns: int
@@ -144,6 +149,32 @@ class Call:
     lands_on: str | None  # region name, None where no layout is known
     duration_ns: int | None
     silent: bool = False  # a hit that the kernel's own check lets pass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One Oops: the kernel failed at a struct page. What could not be proven is ``None``."""
+
+    row: int  # number of its event in the recording, from 0
+    ts_ns: int
+    source: Source
+    cpu: int | None
+    pid: int | None
+    tid: int | None
+    comm: str | None  # unescaped
+    start: int | None  # of the one struct page
+    end: int | None
+    regime: str  # of tracers.regimes
+    lands_on: str | None  # region name, None where no layout is known
+    pfn: int | None
+    phys: int | None  # None also where the page size is not known
+    chain: str | None  # "function+0x2c <- caller <- …"; unescaped
+    operation: Kind | None  # the innermost watched function of the chain
+
+    @property
+    def outside(self) -> bool:
+        """Whether the struct page is known to be out of the window."""
+        return self.regime not in ("inside", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +275,7 @@ class Snapshot:
     unfinished: tuple[Unfinished, ...]  # the newest 100
     unfinished_total: int
     orphan_exits: int  # exits whose entry is not in the recording
-    newest: tuple[Call, ...]  # in order of occurrence, the newest 500
+    newest: tuple[Call, ...]  # in order of occurrence, the newest 500, Oopses among them
     extents: tuple[Extent, ...]  # by start address, the 64 with most calls
     extents_total: int
     series: Series | None
@@ -256,6 +287,13 @@ class Snapshot:
     calls_beyond: int = 0
     #: Calls open beyond ``spans.OPEN`` and no longer followed: their ends are orphan exits.
     given_up: int = 0
+    fault_regimes: Regimes = field(default_factory=Regimes)  # of all Oopses, by their struct page
+    faults: tuple[Fault, ...] = ()  # in order of occurrence, the newest 100
+
+    @property
+    def faults_total(self) -> int:
+        """Oopses: they are no calls, and no hits."""
+        return self.fault_regimes.total
 
     @property
     def hits(self) -> int:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Derives the verdict from the numbers: clean, out of range or inconclusive.
 
-A hit is proof whatever else is missing, as long as all sources agree on the window. "Clean" needs
-every call seen with its arguments and no known losses; everything else is inconclusive. Reasons are
-plain sentences. Calls on ranges that the ledger has no row for are judged like all others, so they
-are a remark and no doubt.
+A hit is proof whatever else is missing, as long as all sources agree on the window, and so is an
+Oops at a struct page outside of it. "Clean" needs every call seen with its arguments, no Oops and
+no known losses; everything else is inconclusive. What is not arm64 is not judged. Reasons are plain
+sentences. Calls on ranges that the ledger has no row for are judged like all others, so they are a
+remark and no doubt.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
@@ -17,7 +19,11 @@ from recordings.ledger.spans import OPEN
 from recordings.wording.units import count
 from tracers.batch import Losses
 from tracers.events import Kind
-from tracers.kernel_functions import name
+from tracers.kernel_functions import OOPS, name
+
+if TYPE_CHECKING:
+    from tracers.machine import Machine
+    from tracers.window import Window
 
 #: The file of the window's WARNs (arm64 since 4.14).
 MMU_C: Final = "arch/arm64/mm/mmu.c:"
@@ -28,6 +34,10 @@ HOW_TO_FIND_BITS: Final = (
     " that machine, run by anybody; pass the bits in use as --vabits-actual."
 )
 
+#: What uname and kernel logs call arm64.
+ARM64: Final = frozenset({"aarch64", "aarch64_be", "arm64"})
+
+_NO_CALL: Final = "No populate or free call is in this recording."
 _CONTRADICTION: Final = (
     "The sources of the window or its machine contradict each other: see the problems."
 )
@@ -51,21 +61,35 @@ class Evidence:
     orphans: Mapping[Kind, int]  # exits without entry
     given_up: int = 0  # calls open beyond the budget
     beyond: int = 0  # calls on ranges beyond the budget
+    arch: str | None = None
+    faults: Regimes = field(default_factory=Regimes)  # Oopses
+    unproven: int = 0  # of those unknown: which struct page it was could not be proven
+
+
+def is_arm64(arch: str | None) -> bool:
+    """Return whether a machine's ``arch`` is arm64, or not known."""
+    return arch is None or arch in ARM64
+
+
+def judging(machine: "Machine") -> "Window | None":
+    """Return the window that a machine's calls are judged by; None: none is known, or not arm64."""
+    return machine.window if is_arm64(machine.arch) else None
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
     calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
-    doubts = tuple(_doubts(evidence, calls))
-    remarks = (beyond_remark(evidence.beyond),) if evidence.beyond else ()
+    if not is_arm64(evidence.arch):
+        return Verdict.INCONCLUSIVE, (_foreign(evidence.arch or ""), *_missing(evidence))
+    doubts = (*_missing(evidence), *_unjudged(evidence, calls), *_doubts(evidence, calls))
+    remarks: tuple[str, ...] = (beyond_remark(evidence.beyond),) if evidence.beyond else ()
+    if evidence.faults.total and not calls:
+        remarks += (_NO_CALL,)
     if not evidence.agree:
         return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts, *remarks)
-    if hits := evidence.regimes.hits:
-        lie = "lies" if hits == 1 else "lie"
-        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
-        if evidence.silent:
-            fact += f", {_silent(evidence.silent, hits)}: the kernel's own check lets them pass"
-        return Verdict.OUT_OF_RANGE, (f"{fact}.", *doubts, *remarks)
+    if facts := tuple(_proof(evidence, calls)):
+        fact = ", and ".join(facts)
+        return Verdict.OUT_OF_RANGE, (f"{fact[0].upper()}{fact[1:]}.", *doubts, *remarks)
     if doubts:
         return Verdict.INCONCLUSIVE, (*doubts, *remarks)
     fact = (
@@ -83,6 +107,51 @@ def beyond_remark(calls: int) -> str:
         f"{_number(calls, 'call')} {lie} in ranges beyond those kept ({count(KEPT)} inside the"
         " window, as many outside): judged, but neither paired nor in a stretch."
     )
+
+
+def _foreign(arch: str) -> str:
+    """Say that there is nothing to judge."""
+    known = arch if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", arch) else "another machine"
+    return (
+        f"This is a log of {known}, not an arm64 log: the window and its WARN are arm64's, so"
+        " nothing is judged."
+    )
+
+
+def _proof(evidence: Evidence, calls: int) -> Iterator[str]:
+    """Yield what is known to lie outside of the window, as parts of one sentence."""
+    if hits := evidence.regimes.hits:
+        lie = "lies" if hits == 1 else "lie"
+        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
+        if evidence.silent:
+            fact += f", {_silent(evidence.silent, hits)}: the kernel's own check lets them pass"
+        yield fact
+    if out := evidence.faults.hits:
+        pages = "a struct page" if out == 1 else f"{count(out)} struct pages"
+        yield f"the kernel failed (Oops) at {pages} outside the window"
+
+
+def _failures(evidence: Evidence) -> Iterator[str]:
+    """Yield why Oopses could not be judged, or prove nothing."""
+    faults, unproven = evidence.faults, evidence.unproven
+    if unproven:
+        several = "" if unproven == 1 else f", {count(unproven)} times"
+        yield f"At which struct page the kernel failed (Oops{several}) is not known."
+    if evidence.window and (undecided := faults.unknown - unproven):
+        yield (
+            f"{_oopses(undecided)} would be inside only with as many address bits in use as the"
+            f" kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
+        )
+    if faults.inside:
+        lies = "lies" if faults.inside == 1 else "lie"
+        yield (
+            f"{_oopses(faults.inside)} {lies} inside the window: why the kernel failed there, the"
+            " window does not tell."
+        )
+
+
+def _oopses(number: int) -> str:
+    return "The struct page of 1 Oops" if number == 1 else f"The struct pages of {number:,} Oopses"
 
 
 def _silent(silent: int, hits: int) -> str:
@@ -109,21 +178,24 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
     return f"{known} in this recording: kernels before 6.11 refuse a kprobe there{instead}"
 
 
-def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
-    """Yield the reasons against "clean"."""
+def _missing(evidence: Evidence) -> Iterator[str]:
+    """Yield what is known to be missing."""
     if evidence.losses.without_end:
         yield "The recording is unfinished: what came after its last event is not in it."
     if rest := replace(evidence.losses, without_end=0):
         yield f"Something is missing ({rest.describe()}), so counts are lower bounds."
-    yield from _unjudged(evidence)
+
+
+def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
+    """Yield other reasons against "clean"."""
     if evidence.given_up:
         number = _number(evidence.given_up, "call")
         yield (
             f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
             " followed, and their ends count as ends without a beginning."
         )
-    if not calls:
-        yield "No populate or free call is in this recording."
+    if not calls and not evidence.faults.total:
+        yield _NO_CALL
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
         number = _number(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
         yield f"{number} but no populate call, neither observed nor derived: they were missed."
@@ -142,10 +214,14 @@ def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
         )
 
 
-def _unjudged(evidence: Evidence) -> Iterator[str]:
-    """Yield the reasons why calls could not be judged."""
+def _unjudged(evidence: Evidence, calls: int) -> Iterator[str]:
+    """Yield the reasons why calls and Oopses could not be judged."""
+    yield from _failures(evidence)
     if not evidence.window:
-        yield "The window is not known, so no call can be judged."
+        what = [OOPS] if evidence.faults.unknown > evidence.unproven else []
+        what = ["call", *what] if calls or not evidence.faults.total else what
+        if what:
+            yield f"The window is not known, so no {' and no '.join(what)} can be judged."
     elif unknown := evidence.regimes.unknown - evidence.undecided:
         yield f"The arguments of {_number(unknown, 'call')} are not known."
     if evidence.undecided:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Explains in sentences why calls lie outside the window, and what their WARNs cost.
+"""Explains in sentences why calls and Oopses lie outside the window, and what the WARNs cost.
 
 Promises: the sentences hold no text of a kernel or a file, only numbers; a cause is only named
 where memstart_addr and the sizes are known.
@@ -31,14 +31,16 @@ _NAMED: Final = 3
 
 
 def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
-    """Yield, for each regime that has hits, how many ranges lie there and why.
+    """Yield, for each regime that has hits, how many ranges lie there and why; then of Oopses.
 
     Silent hits get sentences of their own, and the reason why the kernel's check lets them pass.
     """
+    told: set[Regime] = set()
     for (regime, where), silent in product(_WHERE.items(), (False, True)):
         extents = [e for e in snapshot.extents if e.regime == regime and e.silent is silent]
         if not extents or window is None:
             continue
+        told.add(regime)
         ranges = sum(extent.ranges for extent in extents)
         partly = snapshot.extents_total > len(snapshot.extents) or snapshot.calls_beyond
         least = "At least " if partly else ""
@@ -54,6 +56,8 @@ def causes(window: Window | None, snapshot: Snapshot) -> Iterator[str]:
             why = why_silent(window, extents[0].start, extents[0].end)
             about = "it" if ranges == 1 else "them"
             yield f"The kernel says nothing about {about}. {why}"
+    if window is not None:
+        yield from _failures(window, snapshot, told)
 
 
 def cost(snapshot: Snapshot) -> str | None:
@@ -90,12 +94,42 @@ def _because(window: Window, snapshot: Snapshot, extents: Sequence[Extent], regi
     beyond = "" if all(_out(window, pfn) for pfn in starts) else ", and reaches out of it"
     reach = f" because the {word} {verb} at {named}{more}{beyond}"
     lowest = starts[0] << shift
+    return reach + _limits(lowest, (first, end), regime)
+
+
+def _limits(lowest: int, limits: tuple[int, int], regime: Regime) -> str:
+    """Return how a physical address stands to those whose struct pages the window has."""
+    first, end = limits
     if regime in (Regime.ABOVE, Regime.WRAPPED) and lowest >= end:
         gap = size(lowest - end) if lowest > end else "right behind"
-        return f"{reach}, and the window has pages up to {size(end)} only: {gap} too high."
+        return f", and the window has pages up to {size(end)} only: {gap} too high."
     if regime is Regime.BELOW and lowest < first:
-        return f"{reach}, and the window has pages from {size(first)} on only."
-    return f"{reach}; the window has pages from {size(first)} to {size(end)}."
+        return f", and the window has pages from {size(first)} on only."
+    return f"; the window has pages from {size(first)} to {size(end)}."
+
+
+def _failures(window: Window, snapshot: Snapshot, told: set[Regime]) -> Iterator[str]:
+    """Yield, for each regime out of the window, why the struct pages of Oopses lie there.
+
+    ``told``: regimes for which that was said of calls.
+    """
+    for regime, where in _WHERE.items():
+        pages = sorted({f.pfn for f in snapshot.faults if f.regime == regime and f.pfn is not None})
+        if not pages:
+            continue
+        page = "a struct page" if len(pages) == 1 else f"{count(len(pages))} struct pages"
+        place = "there, too" if regime in told else where.removesuffix(",")
+        failed = f"The kernel failed (Oops) at {page} {place}"
+        try:
+            limits, shift = window.phys_range, window.page_shift
+        except WindowError:
+            yield f"{failed}."
+            continue
+        named = ", ".join(f"{size(pfn << shift)} (pfn 0x{pfn:x})" for pfn in pages[:_NAMED])
+        more = f" and {count(len(pages) - _NAMED)} more" if len(pages) > _NAMED else ""
+        of = "that of the page at" if len(pages) == 1 else "those of the pages at"
+        rest = "." if regime in told else _limits(pages[0] << shift, limits, regime)
+        yield f"{failed}: {of} {named}{more}{rest}"
 
 
 def _out(window: Window, pfn: int) -> bool:

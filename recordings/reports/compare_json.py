@@ -47,6 +47,7 @@ def _side(side: Side) -> dict[str, Any]:
         "derived": snapshot.derived,
         "hits": snapshot.hits,
         "silent": snapshot.silent,
+        "faults": snapshot.faults_total,
         "warnings": {"total": snapshot.warnings, "total_ns": snapshot.warn_ns},
         "warn_shares": {what: part.share for what, part in side.shares.items()},
         "sources": {

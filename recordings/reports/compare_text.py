@@ -128,6 +128,8 @@ def _facts(a: Side, b: Side) -> Iterator[tuple[str, tuple[str, str]]]:
     yield row("hits", *(count(s.snapshot.hits) for s in (a, b)))
     if a.snapshot.silent or b.snapshot.silent:
         yield row("silent", *(count(s.snapshot.silent) for s in (a, b)))
+    if a.snapshot.faults_total or b.snapshot.faults_total:
+        yield row("Oopses", *(count(s.snapshot.faults_total) for s in (a, b)))
     yield row("WARNs", *(_warnings(s) for s in (a, b)))
     for what in ("hot-add", "hot-remove"):
         shares = [s.shares.get(what) for s in (a, b)]

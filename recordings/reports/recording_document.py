@@ -10,8 +10,9 @@ from typing import Final
 
 from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
-from recordings.ledger.headline import WORDS, calls, verdict_summary
+from recordings.ledger.headline import WORDS, calls, oopses, verdict_summary
 from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
+from recordings.reports import faults
 from recordings.reports.causes import causes, cost
 from recordings.reports.document import (
     Block,
@@ -39,7 +40,7 @@ from tracers.cover import PA_BITS, pfn_spans
 from tracers.explain import bits_in_use, blindness, explain, judged
 from tracers.families import TOP
 from tracers.formulas import WindowError, signed_hex
-from tracers.kernel_functions import name
+from tracers.kernel_functions import OOPS, name
 from tracers.layout import Layout
 from tracers.machine import Machine
 from tracers.window import Window
@@ -73,6 +74,7 @@ def document_of(
         yield from _what_if(what_if)
     yield from _kernel(machine)
     yield from _layout(machine, snapshot)
+    yield from _oopses(snapshot)
     yield from _example(machine, snapshot)
     yield from _calls(snapshot)
     yield from _costs(machine, snapshot)
@@ -130,8 +132,14 @@ def _layout(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
     for region in layout.regions:
         part = " in use" if window.used[0] != window.start else ""
         mark = f" <- the window{part}" if region.name == "vmemmap" else ""
-        if number := _landed(layout, snapshot, region.start):
-            mark = f" <- {calls(number)}"
+        landed = [calls(number)] if (number := _landed(layout, snapshot, region.start)) else []
+        failed = sum(
+            1
+            for f in snapshot.faults
+            if f.start is not None and f.outside and layout.region_at(f.start) is region
+        )
+        if landed := [*landed, *([oopses(failed)] if failed else [])]:
+            mark = f" <- {', '.join(landed)}"
         elif region.name in _FAR:
             continue
         end = "2^64" if region.end == TOP else address(region.end)
@@ -159,6 +167,19 @@ def _pages_by_regime(window: Window, layout: Layout) -> Iterator[Block]:
     yield Table(("pfn", "regime", "lands on"), rows, wide=2)
 
 
+def _oopses(snapshot: Snapshot) -> Iterator[Block]:
+    """Say where the kernel failed, and who called that."""
+    if not snapshot.faults_total:
+        return
+    yield Heading(OOPS if snapshot.faults_total == 1 else f"{OOPS}es")
+    for fault in faults.shown(snapshot):
+        yield Facts(tuple((label, Foreign(text)) for label, text in faults.facts(fault)))
+        if frames := faults.callers(fault):
+            yield Lines(tuple(frames))
+    if more := faults.rest(snapshot):
+        yield Paragraph(f"And {oopses(more)} before.")
+
+
 def _landed(layout: Layout, snapshot: Snapshot, start: int) -> int:
     """Count the calls of listed extents that begin in the region that starts at ``start``."""
     return sum(
@@ -171,7 +192,7 @@ def _landed(layout: Layout, snapshot: Snapshot, start: int) -> int:
 def _example(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
     """Explain the first range of each regime, up to the end of its first section."""
     window = machine.window
-    if window is None or not snapshot.extents:
+    if window is None:
         return
     seen: set[str] = set()
     for extent in snapshot.extents:
@@ -182,6 +203,11 @@ def _example(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
         end = _section_end(window, extent.start, extent.end)
         yield Heading(f"Example: the first range that is {regime}")
         yield Lines(explain(window, machine.layout, extent.start, end))
+    for fault in snapshot.faults:
+        if fault.start is not None and fault.regime not in seen:
+            seen.add(fault.regime)
+            yield Heading(f"Example: the first struct page of an {OOPS} that is {fault.regime}")
+            yield Lines(explain(window, machine.layout, fault.start, fault.end))
 
 
 def _section_end(window: Window, start: int, end: int) -> int:
@@ -203,6 +229,9 @@ def _calls(snapshot: Snapshot) -> Iterator[Block]:
         ("regimes", regime_counts(snapshot.regimes)),
         ("WARNs", count(snapshot.warnings)),
     ]
+    if snapshot.faults_total:
+        number = f"{count(snapshot.faults_total)}: {regime_counts(snapshot.fault_regimes)}"
+        rows.append((f"{OOPS}es", number))
     if snapshot.silent:
         text = f"{count(snapshot.silent)} hits that the kernel's own check lets pass"
         rows.insert(3, ("silent", text))

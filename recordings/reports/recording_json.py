@@ -14,6 +14,7 @@ from recordings.format.header import Header
 from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Extent, Operation, Series, Snapshot, Timing
 from recordings.ledger.warn_shares import warn_shares
+from recordings.reports.faults import faults_dict
 from recordings.wording.units import address
 from tracers.events import Kind
 from tracers.kernel_functions import name
@@ -50,6 +51,7 @@ def report_dict(
         "would_warn": snapshot.would_warn,
         "suppressed": snapshot.suppressed,
         "regimes": asdict(snapshot.regimes),
+        "faults": faults_dict(snapshot),
         "extents": extents_list(snapshot.extents),
         "extents_total": snapshot.extents_total,
         "sections": snapshot.sections,

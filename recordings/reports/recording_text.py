@@ -20,6 +20,7 @@ from recordings.ledger.headline import WORDS, calls, verdict_summary
 from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Operation, Snapshot, Verdict
 from recordings.ledger.warn_shares import warn_shares
+from recordings.reports import faults
 from recordings.reports.report_rows import (
     SITE_HEADS,
     TIMING_HEADS,
@@ -35,7 +36,7 @@ from recordings.reports.what_if_report import LABEL, conditions, headline, sente
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, duration, share
 from tracers.explain import bits_in_use, blindness, judged, why_silent
-from tracers.kernel_functions import name
+from tracers.kernel_functions import OOPS, name
 from tracers.machine import Machine
 from tracers.window import Window
 
@@ -109,6 +110,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         regime = judged(extent.regime, silent=extent.silent)
         yield "" if at else "hits lie", f"{where} {regime}{on}, {number}"
     yield from _more("", len(snapshot.extents[:ROWS]), snapshot.extents_total, "stretch")
+    yield from _oopses(snapshot)
     pairing = snapshot.pairing
     rest = (
         (pairing.never_freed, "never freed"),
@@ -132,6 +134,21 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
         yield "timing", printable(snapshot.section_add_reason)
+
+
+def _oopses(snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
+    """Yield where the kernel failed."""
+    if snapshot.faults_total > 1:
+        yield "Oopses", regime_counts(snapshot.fault_regimes)
+    for fault in faults.shown(snapshot):
+        style = _STYLES[Verdict.OUT_OF_RANGE if fault.outside else Verdict.INCONCLUSIVE]
+        text = f"{faults.page(fault)}, at {_since(fault.ts_ns, snapshot)}"
+        yield OOPS, Text(printable(text), style)
+        of = faults.frame(fault)
+        yield "", printable(f"{of}, {faults.task(fault)}" if of else faults.task(fault))
+        if fault.chain:
+            yield "", printable(fault.chain)
+    yield from _more("", 0, faults.rest(snapshot), OOPS)
 
 
 def _silent(window: Window | None, snapshot: Snapshot) -> str:
@@ -227,7 +244,7 @@ def _rest(shown: int, total: int, what: str) -> Iterator[ConsoleRenderable]:
 
 
 def _and_more(number: int, what: str) -> str:
-    ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
+    ending = "" if number == 1 else "es" if what.endswith(("ch", "s")) else "s"
     return f"and {count(number)} more {what}{ending}"
 
 

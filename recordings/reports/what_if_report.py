@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from recordings.analysis.what_if import Fired, Warn, WhatIf, WhatIfResult
-from recordings.ledger.headline import WORDS, calls
+from recordings.ledger.headline import WORDS, calls, oopses
 from recordings.ledger.snapshot import Verdict
 from recordings.reports.recording_json import extents_list
 from recordings.wording.units import address, count, duration, share, size
@@ -53,7 +53,12 @@ def headline(result: WhatIfResult) -> str:
         silent = f", {count(result.silent)} of them silent" if result.silent else ""
         silent = silent if refused is None else ", as the check lets them pass"
         outside = f"{count(hits)} of {calls(number)} would still lie outside the window"
-        return f"{word}: {outside}{silent}"
+        failed = result.fault_regimes.hits
+        pages = "struct page of the Oops" if failed == 1 else f"struct pages of {oopses(failed)}"
+        if failed and not hits:
+            return f"{word}: the {pages} would still lie outside the window"
+        also = f", and so would the {pages}" if failed and refused is None else ""
+        return f"{word}: {outside}{silent}{also}"
     if result.verdict is Verdict.INCONCLUSIVE:
         return f"{word}: {result.reasons[0].removesuffix('.')}"
     if result.refused is not None and result.refused.populate_refused:
@@ -179,6 +184,7 @@ def what_if_dict(result: WhatIfResult) -> dict[str, Any]:
         "would_warn": result.would_warn,
         "silent": result.silent,
         "regimes": asdict(result.regimes),
+        "fault_regimes": asdict(result.fault_regimes),
         "extents": extents_list(result.extents),
         "extents_total": result.extents_total,
         "calls_beyond": result.calls_beyond,

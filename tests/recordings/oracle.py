@@ -35,6 +35,7 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
     sites = {}
     operations, inside = [], {}
     held, pairing = {}, Counter()
+    faults, unproven = Counter(), 0
 
     def operation_of(thread):
         return inside.get(thread)
@@ -91,6 +92,11 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
                 owner["sections"] += 1
                 owner["derived"] += derived
                 owner["hits"] += hit
+        if kind == "fault" and phase == "point":
+            where = regime(row.get("start"), row.get("end"), window)
+            calls.append({"row": number, "kind": kind, "regime": where, "duration": None})
+            faults[where] += 1
+            unproven += None in (row.get("start"), row.get("end"))
         if kind == "warn" and begins:
             said["warnings"] += 1
             name = ":".join("?" if row.get(k) is None else str(row[k]) for k in ("site", "line"))
@@ -129,7 +135,9 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
     unfinished = sorted([*dropped, *open_calls.values()], key=lambda call: call["row"])
     return {
         "said": said,
-        "calls": calls,
+        "calls": calls,  # and Oopses
+        "faults": faults,
+        "unproven": unproven,
         "durations": durations,
         "ended": ended,
         "sites": sites,

@@ -10,6 +10,11 @@ WINDOW = (0xFFFF_FFFE_0000_0000, 0xFFFF_FFFF_0000_0000)
 _EDGES = (0, 2**63, *WINDOW, 2**64)
 _NEAR = [(edge + step * 2**21) % 2**64 for edge in _EDGES for step in (-2, -1, 0, 1, 2)]
 ADDRESSES = st.one_of(st.sampled_from(_NEAR), st.none())
+#: Where the kernel failed in the log of an Oops, and its callers.
+CHAIN = (
+    "__init_zone_device_page+0x2c <- memmap_init_zone_device <- pagemap_range <- memremap_pages"
+    " <- devm_memremap_pages <- demo_probe [demo]"
+)
 _TIMES = st.one_of(st.integers(0, 5000), st.integers(0, 10**9), st.integers(0, 2**64 - 1))
 _PAGES = st.one_of(st.none(), st.integers(0, 2**20), st.integers(0, 2**64 - 1))
 
@@ -34,6 +39,10 @@ def _row(draw):
     elif kind == "warn":
         row |= {"site": draw(st.sampled_from(["mm/a.c", "mm/b.c", None]))}
         row |= {"line": draw(st.sampled_from([1222, 1268, None]))}
+    elif kind == "fault":
+        row |= {"phase": draw(st.sampled_from(["point", "point", "point", "entry", "exit"]))}
+        row |= {"start": draw(ADDRESSES), "end": draw(ADDRESSES), "pfn": draw(_PAGES)}
+        row |= {"site": draw(st.sampled_from([CHAIN, "die+0x1 <- \x1b]0;x\x07", None]))}
     return row
 
 

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 from recordings.format.header import Header
 from recordings.format.reader import Recording, open_recording
+from tests.recordings import oops as oops_log
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tracers.machine import Machine
@@ -102,6 +103,20 @@ def x86(make: Make, _: Path) -> Recording:
     return make(rows, header=Header(machine=machine))
 
 
+def oops(make: Make, _: Path) -> Recording:
+    """Eight WARNs, and then the kernel fails at the first struct page."""
+    return make(oops_log.rows(), header=oops_log.HEADER)
+
+
+def oops_alone(make: Make, _: Path) -> Recording:
+    """All that is left of the log is the Oops."""
+    return make(oops_log.rows(0), header=oops_log.HEADER)
+
+
+def oops_unproven(make: Make, _: Path) -> Recording:
+    return make(oops_log.rows(0, None), header=oops_log.HEADER)
+
+
 def empty(make: Make, _: Path) -> Recording:
     return make()
 
@@ -114,6 +129,7 @@ def reading(make: Make, _: Path) -> Recording:
 
 MADE: list[Callable[[Make, Path], Recording]] = [
     wrapped, straddling, mixed, lossy, torn, no_window, contradiction, x86, empty, reading,
+    oops, oops_alone, oops_unproven,
 ]  # fmt: skip
 
 

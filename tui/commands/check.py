@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``vmemscope check``: judges recordings for CI, one line a capture on stdout, and an exit code.
 
-Exit codes: 0 every file is clean and within every threshold; 1 a file has calls out of range, or
-broke a threshold; 3 otherwise, if a verdict or a threshold is inconclusive; 2 usage, or a file
-that cannot be read. Files that one capture was rotated into are judged as one. Of several the worst
-code counts, 2 before 1 before 3 before 0: see
-``recordings.analysis.thresholds.worst``. ``tui.commands.main`` registers it.
+Exit codes: 0 every file is clean and within every threshold; 1 a file has calls or an Oops out of
+range, or broke a threshold; 3 otherwise, if a verdict or a threshold is inconclusive; 2 usage, or a
+file that cannot be read. Files that one capture was rotated into are judged as one. Of several the
+worst code counts, 2 before 1 before 3 before 0: see ``recordings.analysis.thresholds.worst``.
+``tui.commands.main`` registers it.
 """
 
 # ruff: noqa: PLC0415
@@ -30,9 +30,9 @@ EXIT_UNREADABLE = 2
 
 @click.command(
     short_help="Gate for CI: one line a capture, and an exit code.",
-    epilog="Exit codes: 0 clean and within the thresholds; 1 out-of-range calls, or a threshold is "
-    "broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be told. Of "
-    "several files the worst: 2, then 1, then 3.",
+    epilog="Exit codes: 0 clean and within the thresholds; 1 calls or an Oops out of range, or a"
+    " threshold is broken; 2 usage or unreadable input; 3 inconclusive, or a threshold cannot be"
+    " told. Of several files the worst: 2, then 1, then 3.",
 )
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, shell_complete=files_or_samples

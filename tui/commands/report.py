@@ -29,7 +29,7 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
 
 @click.command(
     short_help="Print what FILE says: hits, warnings, costs.",
-    epilog="Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
+    epilog="Exit codes: 0 clean, 1 calls or an Oops out of range, 2 usage or unreadable input, "
     "3 inconclusive; with a what-if, those of the hypothetical verdict.",
 )
 @click.argument("file", shell_complete=files_or_samples)

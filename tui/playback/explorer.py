@@ -33,8 +33,9 @@ class Listed:
     tree: Tree
     by: By
     filter: str = ""  # as typed; "": all is listed
-    matching: int = 0  # calls
+    matching: int = 0  # calls and Oopses
     total: int = 0
+    faults: int = 0  # of the total, Oopses
     counted: float = 1.0  # how much of them the numbers are of, 0 to 1
     error: str = ""  # why what was typed last is no filter
 
@@ -125,8 +126,10 @@ class Explorer:
         """Return what matches and begins before an event; ``None``: without a filter."""
         return None if self._tally is None else self._tally.passed(row)
 
-    def listed(self, total: int) -> Listed:
-        """Return what is listed; ``total``: calls there are."""
+    def listed(self, whole: Snapshot) -> Listed:
+        """Return what is listed; ``whole``: the numbers of everything."""
+        faults = whole.faults_total
+        total = whole.populate + whole.free + faults
         if self._listed is None or self._listed.total != total:
             calls = Calls(self._matches, self._lock, self._header.machine.layout, self._by)
             around = self._tally.around if self._tally else None
@@ -134,6 +137,14 @@ class Explorer:
             tree = Tree(self._matches, self._lock, self._by, filtered=filtered, around=around)
             counted = self._tally.done if self._tally else 1.0
             self._listed = Listed(
-                calls, tree, self._by, self._filter.text, len(calls), total, counted, self._error
+                calls,
+                tree,
+                self._by,
+                self._filter.text,
+                len(calls),
+                total,
+                faults,
+                counted,
+                self._error,
             )
         return self._listed

@@ -135,14 +135,14 @@ class LivePlayer:
         self._moment, self._note = None, ""
 
     def next_hit(self) -> None:
-        """Go to just after the next hit began."""
+        """Go to just after the next hit or Oops began."""
         if self._moment is not None:
             self._to("next", self._told.next_hit(self._moment.row))
         else:
             self._note = "no next hit yet"
 
     def previous_hit(self) -> None:
-        """Go to just after the previous hit began."""
+        """Go to just after the previous hit or Oops began."""
         row = self._now().events if self._moment is None else max(0, self._moment.row - 1)
         self._to("previous", self._told.previous_hit(row))
 
@@ -236,7 +236,7 @@ class LivePlayer:
             at_end=not capture.running,
             passed=passed,
             note=self._note,
-            listed=self._explorer.listed(shown.populate + shown.free),
+            listed=self._explorer.listed(shown),
             strip=self._explorer.strip(),
             live=LiveStatus(
                 engine=capture.header.origin.get("live", ""),

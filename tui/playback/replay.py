@@ -15,6 +15,7 @@ from recordings.explore.goto import Extent, GotoError, find
 from recordings.explore.index import Index
 from recordings.explore.sums import Passed
 from recordings.format.reader import Recording
+from recordings.ledger.verdict import judging
 from tracers.events import Kind
 from tui.playback.explorer import Explorer
 from tui.playback.timeline import Timeline
@@ -88,7 +89,7 @@ class Replay:
             passed=self._count(),
             gaps=timeline.gaps,
             note=self._note,
-            listed=self.explorer.listed(whole.populate + whole.free),
+            listed=self.explorer.listed(whole),
             strip=self.explorer.strip(),
         )
 
@@ -163,11 +164,11 @@ class Replay:
         self.seek_row(self.timeline.rows)
 
     def next_hit(self) -> None:
-        """Go to just after the next out-of-window call began, and stay there."""
+        """Go to just after the next out-of-window call or Oops began, and stay there."""
         self._to_hit("next", self.row)
 
     def previous_hit(self) -> None:
-        """Go to just after the previous out-of-window call began, and stay there."""
+        """Go to just after the previous out-of-window call or Oops began, and stay there."""
         self._to_hit("previous", max(0, self.row - 1))
 
     def next_operation(self) -> None:
@@ -253,12 +254,13 @@ class Replay:
             at = matches.following(position) if which == "next" else matches.preceding(position)
             self._to(f"{which} match", None if at is None else matches.table.span(at).row)
             return
-        if self._header.machine.window is None:
-            self._note = "no window known: no call can be judged"
-            return
         timeline = self.timeline
         find = timeline.next_hit if which == "next" else timeline.previous_hit
-        self._to(f"{which} hit", find(position))
+        row = find(position)
+        if row is None and judging(self._header.machine) is None:
+            self._note = "no window known: no call can be judged"
+            return
+        self._to(f"{which} hit", row)
 
     def _to(self, what: str, row: int | None) -> None:
         self.paused = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Maps time to rows and rows to time in a recording, and finds and counts calls, hits and WARNs.
+"""Maps time to rows and rows to time; finds and counts calls, hits, WARNs and Oopses.
 
 A *position* is a number of rows, 0 to ``rows``: that many have happened. Time is the running
 maximum of the rows' clocks, so positions are monotonic in time even where CPUs' buffers were
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from recordings.explore.sums import Passed
 from recordings.format.reader import BatchInfo, Recording
 from recordings.ledger.columns import codeset
+from recordings.ledger.verdict import judging
 from tracers import regimes
 from tracers.codes import codes
 from tracers.events import Kind, Phase
@@ -33,6 +34,7 @@ _COLUMNS: Final = ("ts_ns", "kind", "phase", "start", "end")
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
 _CALLS: Final = codeset((Kind.POPULATE, Kind.FREE), _BEGINS)
 _WARNINGS: Final = codeset((Kind.WARN,), _BEGINS)
+_FAULT: Final = Kind.FAULT * 4 + Phase.POINT
 _OPERATIONS: Final = (Kind.MEMREMAP, Kind.MEMUNMAP, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 _ENTRIES: Final = codeset(_OPERATIONS, (Phase.ENTRY,))
 
@@ -46,6 +48,7 @@ class _Places:
     clock: npt.NDArray[np.uint64]  # of every row: running maximum, over all batches before it, too
     calls: Offsets
     hits: Offsets
+    stops: Offsets  # hits and Oopses
     warnings: Offsets
     entries: Offsets  # of calls that can be operations
     entry_kinds: npt.NDArray[np.uint8]
@@ -56,9 +59,9 @@ class Timeline:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._window = recording.header.machine.window
+        self._window = judging(recording.header.machine)
         self._cache: OrderedDict[int, _Places] = OrderedDict()
-        self._hitless: set[int] = set()  # batches known to hold no hit
+        self._stopless: set[int] = set()  # batches known to hold neither hit nor Oops
         index = recording.index
         self._ends: npt.NDArray[np.int64] = np.cumsum(
             np.array([info.rows for info in index], np.int64)
@@ -107,12 +110,12 @@ class Timeline:
         return Passed(calls, hits, warnings)
 
     def next_hit(self, position: int) -> int | None:
-        """Return the row of the first out-of-window call at or after ``position``."""
-        return self._next(position, self._hits)
+        """Return the row of the first out-of-window call or Oops at or after ``position``."""
+        return self._next(position, self._stops)
 
     def previous_hit(self, position: int) -> int | None:
-        """Return the row of the last out-of-window call before ``position``."""
-        return self._previous(position, self._hits)
+        """Return the row of the last out-of-window call or Oops before ``position``."""
+        return self._previous(position, self._stops)
 
     def next_entry(self, position: int, kinds: Collection[Kind]) -> int | None:
         """Return the row of the first entry of one of ``kinds`` at or after ``position``."""
@@ -144,10 +147,10 @@ class Timeline:
     def _batch_of(self, row: int) -> int:
         return int(np.searchsorted(self._ends, row, side="right"))
 
-    def _hits(self, number: int) -> Offsets:
-        if number in self._hitless:
+    def _stops(self, number: int) -> Offsets:
+        if number in self._stopless:
             return np.empty(0, np.uint32)
-        return self._places(number).hits
+        return self._places(number).stops
 
     def _entries(self, number: int, kinds: Collection[Kind]) -> Offsets:
         places = self._places(number)
@@ -159,8 +162,8 @@ class Timeline:
             while len(self._cache) >= CACHED_BATCHES:
                 self._cache.popitem(last=False)
             places = self._find(self._recording.read(number, _COLUMNS), number)
-            if not len(places.hits):
-                self._hitless.add(number)
+            if not len(places.stops):
+                self._stopless.add(number)
         self._cache[number] = places
         return places
 
@@ -177,10 +180,13 @@ class Timeline:
         for column in (start, end):
             if column.null_count:
                 out &= column.is_valid().to_numpy(zero_copy_only=False)[calls]
+        hits, faults = calls[out], np.flatnonzero(code == _FAULT)
+        stops = np.sort(np.concatenate((hits, faults))) if len(faults) else hits
         return _Places(
             clock=clock,
             calls=calls.astype(np.uint32),
-            hits=calls[out].astype(np.uint32),
+            hits=hits.astype(np.uint32),
+            stops=stops.astype(np.uint32),
             warnings=np.flatnonzero(_WARNINGS[code]).astype(np.uint32),
             entries=entries.astype(np.uint32),
             entry_kinds=kind[entries],

@@ -28,7 +28,7 @@ from tui.widgets.address_map import AddressMap
 from tui.widgets.call_detail import CallDetail
 from tui.widgets.calls import CallsTable
 from tui.widgets.filter_line import FilterLine
-from tui.widgets.findings import cost, counted, fit, word
+from tui.widgets.findings import answer, cost, fit, word
 from tui.widgets.headline import Headline
 from tui.widgets.line_input import LineInput
 from tui.widgets.panel import MUTED, Panel, content, line
@@ -60,7 +60,7 @@ class Tiny(Static):
         self.update(
             content(
                 line((f" {name} ", f"bold reverse {colour}")),
-                fit([counted(snapshot, final=view.final)], width),
+                fit(answer(snapshot, final=view.final), width),
                 fit(cost(snapshot), width),
                 line(f"{state} {words.seconds(view.elapsed_ns)} {speed}"),
                 line(("the panels need 60x20; q quits", MUTED)),

@@ -11,9 +11,10 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from recordings.explore.span import Span
 from recordings.format.header import Header
 from recordings.wording.escape import printable
-from tracers.events import Source
+from tracers.events import Kind, Source
 from tracers.explain import explain
 from tui.widgets import words
 from tui.widgets.call_facts import BORDER, CallFacts, fields
@@ -31,7 +32,7 @@ SOURCES = {
         "derived, not observed: no probe was on the function (kernels before 6.11 refuse it); "
         "its range follows from the arguments of __add_pages / __remove_pages"
     ),
-    Source.DMESG: "read off a WARN in the kernel's log",
+    Source.DMESG: "read off a WARN or an Oops in the kernel's log",
 }
 
 
@@ -39,13 +40,7 @@ def explanation_lines(header: Header, facts: CallFacts) -> Iterator[Line]:
     """Yield the lines of the screen."""
     window, call = header.machine.window, facts.span
     yield line(("The arithmetic", "bold $primary"))
-    if window is None:
-        yield line("The machine's window is not known, so this call cannot be judged.")
-    elif call.start is None or call.end is None:
-        yield line("The call's range is not in the recording, so it cannot be judged.")
-    else:
-        for text in explain(window, header.machine.layout, call.start, call.end):
-            yield line(printable(text))
+    yield from _arithmetic(header, call)
     yield line("")
     yield line(("The event", "bold $primary"))
     for name, text, style in fields(header, facts):
@@ -63,6 +58,20 @@ def explanation_lines(header: Header, facts: CallFacts) -> Iterator[Line]:
             origins.setdefault(printable(origin), []).append(printable(name))
         for origin, names in origins.items():
             yield line((f"{', '.join(names)}: ", MUTED), origin)
+
+
+def _arithmetic(header: Header, call: Span) -> Iterator[Line]:
+    """Yield each step from the addresses to the regime, or why there is none."""
+    window = header.machine.window
+    if window is None:
+        yield line("The machine's window is not known, so this cannot be judged.")
+    elif call.start is not None and call.end is not None:
+        for text in explain(window, header.machine.layout, call.start, call.end):
+            yield line(printable(text))
+    elif call.kind is Kind.FAULT:
+        yield line("Which struct page it was could not be proven, so it cannot be judged.")
+    else:
+        yield line("The call's range is not in the recording, so it cannot be judged.")
 
 
 class ExplainScreen(ModalScreen[None]):

@@ -21,7 +21,7 @@ KEYS: Final = (
     ("shift+← →", "back and forward by 1/200"),
     (", .", "back and forward by one event, and pause there"),
     ("home end", "before the first event, after the last"),
-    ("n N", "next and previous hit, or match of the filter, and pause there"),
+    ("n N", "next and previous hit or Oops, or match of the filter, and pause there"),
     ("o O", "next and previous operation, and pause there"),
     ("g", "go to a time, an event (#898), a stamp of dmesg, a pfn, an address"),
     ("b B", "set a bookmark here, list them; ' lists them, too"),
@@ -46,7 +46,7 @@ LIVE_KEYS: Final = (
     ("space", "freeze the view and let it go on; the capture never stops"),
     ("← →", "into the past and back, by 1/20 of the time so far; shift: by 1/200"),
     ("home end", "before the first event; back to now"),
-    ("n N", "next and previous hit"),
+    ("n N", "next and previous hit or Oops"),
     *(key for key in KEYS if key[0] in ("g", "b B", "click")),
     *(key for key in KEYS if key[0] in ("tab", "enter", "→ ←", "f", "[ ]", "y", "s", "/")),
     *KEYS[-5:-1],
@@ -72,6 +72,9 @@ WORDS: Final = tuple(
         "lands on": "the kernel region that owns the address: vmalloc, fixmap, PCI I/O, ...",
         "warning": """a WARN that really fired. Fewer than hits is normal: WARN_ON_ONCE fires
             once, and logs lose events""",
+        "Oops": """the kernel failed at a struct page (X on map and timeline, kind:fault in a
+            filter): no call, but a row beside them; outside of the window it is proof as a hit
+            is""",
         "derived": """a call (marked †) not observed itself, as kernels before 6.11 refuse the
             probe, but computed from the arguments of __add_pages / __remove_pages""",
         "sparse_add_section": "maps the struct pages of one section",

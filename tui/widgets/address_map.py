@@ -4,8 +4,8 @@
 The whole 64-bit space cannot be drawn to scale (a user half is 2^31 times a PCI I/O area), so
 the map is schematic: regions in address order, each with its own linear scale. Addresses
 wrap at 2^64, so the user half stands after the end of the kernel half, where a call that
-runs past the end really goes. It is made for all hits of the recording, so that nothing moves
-while playing: those that have passed are coloured.
+runs past the end really goes. It is made for all hits and Oopses of the recording, so that nothing
+moves while playing: those that have passed are coloured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from itertools import groupby
 
 from textual import events
 
-from recordings.ledger.snapshot import Extent
+from recordings.ledger.snapshot import Extent, Fault
 from recordings.wording.escape import printable
 from tracers.explain import judged
 from tracers.layout import Layout, Region
@@ -51,18 +51,24 @@ class Segment:
     role: str
     width: int = 0
     hits: int = 0
+    faults: int = 0
 
     @property
     def minimum(self) -> int:
         """The narrowest it can be drawn, its separator not counted."""
-        if self.role == "gap" and not self.hits:
+        if self.role == "gap" and not self.struck:
             return _GAP_WIDTH
-        return max(len(self.name) + 2, 10 if self.hits else 0)
+        return max(len(self.name) + 2, 10 if self.struck else 0)
+
+    @property
+    def struck(self) -> bool:
+        """Whether a hit or an Oops is there."""
+        return bool(self.hits or self.faults)
 
     @property
     def weight(self) -> int:
         """How much of the space left it gets."""
-        return 5 if self.hits else _WEIGHTS[self.role]
+        return 5 if self.struck else _WEIGHTS[self.role]
 
 
 def regions(window: Window, layout: Layout | None) -> list[Segment]:
@@ -119,13 +125,16 @@ def pieces(extent: Extent) -> list[tuple[int, int]]:
     return [(extent.start, _TOP), (0, end)]
 
 
-def choose(segments: Sequence[Segment], extents: Iterable[Extent], width: int) -> list[Segment]:
-    """Pick the segments that fit, mark the hits on them and give them widths.
+def choose(
+    segments: Sequence[Segment], extents: Iterable[Extent], width: int, faults: Iterable[Fault] = ()
+) -> list[Segment]:
+    """Pick the segments that fit, mark the hits and Oopses on them and give them widths.
 
     The window, what was hit and the way up to the user half come first, then the neighbours
     below, nearest first. Left-out regions between chosen ones become one "…" gap.
     """
     ranges = [(piece, extent) for extent in extents for piece in pieces(extent)]
+    pages = [fault.start for fault in faults if fault.start is not None]
     marked = [
         replace(
             segment,
@@ -134,12 +143,13 @@ def choose(segments: Sequence[Segment], extents: Iterable[Extent], width: int) -
                 for (low, high), extent in ranges
                 if low < segment.end and high > segment.start
             ),
+            faults=sum(segment.start <= at < segment.end for at in pages),
         )
         for segment in segments
     ]
     at = next((i for i, segment in enumerate(marked) if segment.role == "window"), 0)
     user = [i for i, segment in enumerate(marked) if segment.name == "user half"]
-    hit = [i for i, segment in enumerate(marked) if segment.hits]
+    hit = [i for i, segment in enumerate(marked) if segment.struck]
     blind = [i for i in range(at - 1, -1, -1) if marked[i].role == "blind"]
     upper = [i for i in range(at + 1, len(marked)) if marked[i].role != "user"]
     order = list(dict.fromkeys([at, *hit, *blind, *upper, *user, *range(at - 1, -1, -1)]))
@@ -151,7 +161,7 @@ def choose(segments: Sequence[Segment], extents: Iterable[Extent], width: int) -
         elif index not in hit:
             break
     # A gap at the outer edge says nothing.
-    while chosen and marked[chosen[0]].role == "gap" and not marked[chosen[0]].hits:
+    while chosen and marked[chosen[0]].role == "gap" and not marked[chosen[0]].struck:
         chosen.pop(0)
     return _spread(_elide(marked, chosen), width)
 
@@ -181,12 +191,14 @@ def _spread(shown: Sequence[Segment], width: int) -> list[Segment]:
     return [replace(segment, width=w) for segment, w in zip(shown, widths, strict=True)]
 
 
-def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, Extent | None]]:
+def marks(
+    segment: Segment, extents: Iterable[Extent], faults: Iterable[Fault] = ()
+) -> list[tuple[str, Extent | Fault | None]]:
     """Return the cells of a segment: marks where hits land and of what, else blanks.
 
-    A silent hit has a mark of its own, in the colour of its regime.
+    A silent hit has a mark of its own, in the colour of its regime, and so has an Oops.
     """
-    cells: list[tuple[str, Extent | None]] = [(" ", None)] * segment.width
+    cells: list[tuple[str, Extent | Fault | None]] = [(" ", None)] * segment.width
     span = segment.end - segment.start
     for extent in extents:
         for low, high in pieces(extent):
@@ -198,6 +210,9 @@ def marks(segment: Segment, extents: Iterable[Extent]) -> list[tuple[str, Extent
             for cell in range(first, last + 1):
                 mark = words.SILENT if extent.silent else words.mark(extent.regime)
                 cells[cell] = (mark, extent)
+    for fault in faults:
+        if fault.start is not None and segment.start <= fault.start < segment.end:
+            cells[(fault.start - segment.start) * segment.width // span] = (words.FAULT, fault)
     return cells
 
 
@@ -212,7 +227,7 @@ def labels(shown: Sequence[Segment], width: int, lines: int) -> list[str]:
     for index, segment in enumerate(shown):
         before = shown[index - 1] if index else None
         near = {segment.role} | ({before.role} if before else set())
-        hit = bool(segment.hits or (before and before.hits))
+        hit = segment.struck or (before is not None and before.struck)
         rank = 0 if "window" in near else 1 if hit or "blind" in near else 2
         if rank == 2 and segment.role == "gap":
             rank = 3
@@ -241,7 +256,8 @@ class Facts:
     extents: tuple[Extent, ...]
     extents_total: int
     inside: int
-    passed: frozenset[int]  # rows of the extents whose first call has passed
+    passed: frozenset[int]  # rows of the extents whose first call has passed, and of Oopses
+    faults: tuple[Fault, ...] = ()
 
 
 class AddressMap(Panel[Facts]):
@@ -258,18 +274,21 @@ class AddressMap(Panel[Facts]):
     def facts(self, view: PlayerView) -> Facts:
         """Return the extents of the hits and how many calls lie inside."""
         snapshot = view.snapshot
+        rows = [extent.row for extent in snapshot.extents]
+        rows += [fault.row for fault in snapshot.faults]
         return Facts(
             snapshot.extents,
             snapshot.extents_total,
             snapshot.regimes.inside,
-            frozenset(extent.row for extent in snapshot.extents if extent.row < view.row),
+            frozenset(row for row in rows if row < view.row),
+            snapshot.faults,
         )
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return names, marks, addresses, and the extents in words."""
         if self._window is None:
             return [line(("the window is not known, so no address can be placed", "$text-warning"))]
-        shown = choose(self._segments, facts.extents, width)
+        shown = choose(self._segments, facts.extents, width, facts.faults)
         # Hits of one kind are in the headline; of several, each where there is height.
         listed = max(0, min(len(facts.extents), height - 4)) if len(facts.extents) > 1 else 0
         hanging = max(1, min(2, height - 2 - listed))
@@ -290,7 +309,10 @@ class AddressMap(Panel[Facts]):
             if segment.role in ("window", "gap", "hole") and len(sized) + 2 <= segment.width:
                 name = sized
             counted = f"{name} · {words.calls(segment.hits, 'hit')}"
-            if segment.hits and len(counted) + 2 <= segment.width:
+            if segment.faults:
+                told = words.oopses(segment.faults)
+                counted = f"{counted}, {told}" if segment.hits else f"{name} · {told}"
+            if segment.struck and len(counted) + 2 <= segment.width:
                 name = counted
             style = {"window": "bold", "gap": MUTED, "hole": MUTED}.get(segment.role, "")
             parts += [("│", MUTED), (f"{name:^{segment.width}}", _styled(segment, style))]
@@ -300,20 +322,21 @@ class AddressMap(Panel[Facts]):
         parts: list[str | tuple[str, str]] = []
         for segment in shown:
             parts.append(("│", MUTED))
-            if segment.role == "window" and facts.inside and not segment.hits:
+            if segment.role == "window" and facts.inside and not segment.struck:
                 mark = f"{words.mark('inside')} {words.count(facts.inside)}"
                 fitting = [text for text in (f"{mark} inside", mark) if len(text) <= segment.width]
                 text = fitting[0] if fitting else words.mark("inside")
                 parts.append((f"{text:^{segment.width}}", _styled(segment, "$regime-inside")))
                 continue
-            for (mark, style), group in groupby(marks(segment, facts.extents), self._cell(facts)):
+            cells = marks(segment, facts.extents, facts.faults)
+            for (mark, style), group in groupby(cells, self._cell(facts)):
                 parts.append((mark * len(list(group)), _styled(segment, style)))
         return line(*parts, ("│", MUTED))
 
-    def _cell(self, facts: Facts) -> Callable[[tuple[str, Extent | None]], tuple[str, str]]:
+    def _cell(self, facts: Facts) -> Callable[[tuple[str, Extent | Fault | None]], tuple[str, str]]:
         """Return what tells the mark and the style of a cell."""
 
-        def cell(mark: tuple[str, Extent | None]) -> tuple[str, str]:
+        def cell(mark: tuple[str, Extent | Fault | None]) -> tuple[str, str]:
             text, extent = mark
             if extent is None:
                 return text, ""
@@ -328,7 +351,7 @@ class AddressMap(Panel[Facts]):
         if self._window is None or self._facts is None or offset is None or self.text_selection:
             return
         text = wanted(
-            choose(self._segments, self._facts.extents, self.size.width),
+            choose(self._segments, self._facts.extents, self.size.width, self._facts.faults),
             self._facts.extents,
             offset.x,
             hits=offset.y > 0,
@@ -368,7 +391,7 @@ def wanted(shown: Sequence[Segment], extents: Sequence[Extent], x: int, *, hits:
         cell = x - left - 1
         if 0 <= cell < segment.width:
             extent = marks(segment, extents)[cell][1] if hits else None
-            if extent is not None:
+            if isinstance(extent, Extent):
                 return f"addr:0x{extent.start:x}..0x{extent.end or _TOP:x}"
             if segment.role == "window":
                 return "regime:inside"

@@ -13,6 +13,7 @@ from recordings.explore.goto import dmesg_stamp
 from recordings.explore.listing import Branch
 from recordings.explore.span import Span
 from recordings.format.header import Header
+from recordings.ledger.faults import operation, physical
 from recordings.ledger.snapshot import Call, Timing
 from recordings.wording.escape import printable
 from tracers.events import Kind, Source
@@ -75,7 +76,8 @@ def title(facts: CallFacts) -> str:
     """Return what it is, and the number of its event."""
     span = facts.span
     what = "Operation" if span.operation else words.function(span.kind)
-    return f"{'Call' if span.regime is not None else what} #{span.row}"
+    call = span.kind in (Kind.POPULATE, Kind.FREE)
+    return f"{'Call' if call else what} #{span.row}"
 
 
 def fields(header: Header, facts: CallFacts) -> Iterator[Field]:
@@ -83,14 +85,17 @@ def fields(header: Header, facts: CallFacts) -> Iterator[Field]:
     span = facts.span
     derived = " †, derived" if span.source is Source.DERIVED else ""
     yield Field("function", words.function(span.kind) + derived, "bold")
-    if span.regime is not None:
+    if span.kind is Kind.FAULT:
+        yield from _failed(header, span, facts.region)
+    elif span.regime is not None:
         yield from _judged(header, span, facts.region)
         yield Field("WARN", *_warn(header, facts))
     elif span.kind is Kind.WARN:
         yield Field("site", printable(span.site or "not known"), "bold $warning")
     else:
         yield from _around(span)
-    yield from _took(facts)
+    if span.kind is not Kind.FAULT:
+        yield from _took(facts)
     task = f"{printable(span.comm)}-{'?' if span.tid is None else span.tid}"
     yield Field("task", task if span.cpu is None else f"{task} · cpu {span.cpu}")
     yield Field("known by", span.source.label)
@@ -103,8 +108,24 @@ def fields(header: Header, facts: CallFacts) -> Iterator[Field]:
     yield Field("clock", f"{span.ts_ns} ns")
 
 
+def _failed(header: Header, span: Span, region: str | None) -> Iterator[Field]:
+    """Yield at which struct page the kernel failed, and who called that."""
+    proven = span.start is not None and span.end is not None
+    judged = list(_judged(header, span, region)) if proven else []
+    borders = [field for field in judged if field.name == BORDER]
+    yield from (field for field in judged if field.name != BORDER)
+    if not proven:
+        yield Field("page", "which struct page it was could not be proven", "$warning")
+    if (phys := physical(header.machine.window, span.pfn)) is not None:
+        yield Field("physical", f"0x{phys:x}")
+    if (watched := operation(span.site)) is not None:
+        yield Field("in", words.function(watched), "bold")
+    yield Field("failed", printable(span.site or "where is not known"))
+    yield from borders
+
+
 def _judged(header: Header, span: Span, region: str | None) -> Iterator[Field]:
-    """Yield where a populate or free call lies."""
+    """Yield where the struct pages of a call or an Oops lie."""
     window, known = header.machine.window, span.start is not None and span.end is not None
     if window is not None and span.start is not None:
         pfn, section = pfn_and_section(window, span.start)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Lists the newest populate and free calls, one line each, newest first."""
+"""Lists populate and free calls, and Oopses among them, one line each, newest first."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from textual.content import Content
 
 from recordings.ledger.snapshot import Call
 from recordings.wording.escape import printable
-from tracers.events import Source
+from tracers.events import Kind, Source
 from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.table import Cell, Column, KeyedTable
@@ -24,7 +24,7 @@ def _row(call: Call) -> int:
 def _kind(call: Call) -> Cell:
     derived = call.source is Source.DERIVED
     name = words.function(call.kind).removeprefix("vmemmap_")
-    return name + (DERIVED_MARK if derived else ""), ""
+    return name + (DERIVED_MARK if derived else ""), "warn" if call.kind is Kind.FAULT else ""
 
 
 def _regime(call: Call) -> Cell:
@@ -62,6 +62,8 @@ class CallsTable(KeyedTable[Call]):
         listed = view.listed
         self.set_rows(listed.calls, listed.calls.before(view.followed) or 0, view.played)
         text = f"{words.count(snapshot.populate)} populate, {words.count(snapshot.free)} free"
+        if snapshot.faults_total:
+            text += f", {words.oopses(snapshot.faults_total)}"
         if snapshot.derived:
             text += f" · {DERIVED_MARK} {words.count(snapshot.derived)} derived"
         text += f" · by {listed.by.value}"

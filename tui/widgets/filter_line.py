@@ -49,8 +49,8 @@ class FilterLine(Vertical):
     def __init__(self, complete: Callable[[str], list[str]], *, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._complete = complete
-        #: The filter, calls that match, all, percent of these that are counted, why it is none.
-        self._shown = ("", 0, 0, 100, "")
+        #: The filter, what matches, all, percent of these that are counted, why it is none.
+        self._shown = ("", 0, "", 100, "")
         self._typed = ""  # last, whether it was a filter or not
 
     def compose(self) -> ComposeResult:
@@ -88,7 +88,11 @@ class FilterLine(Vertical):
         """Take a view: its filter."""
         listed = view.listed
         counted = int(100 * listed.counted)
-        shown = (listed.filter, listed.matching, listed.total, counted, listed.error)
+        total = words.calls(listed.total)
+        if listed.faults:
+            total = words.calls(listed.total - listed.faults)
+            total += f" and {words.oopses(listed.faults)}"
+        shown = (listed.filter, listed.matching, total, counted, listed.error)
         if shown != self._shown:
             self._shown = shown
             if not self.typing:
@@ -102,7 +106,7 @@ class FilterLine(Vertical):
         if error:
             parts += ["  ", (printable(error), "$error")]
         if text:
-            counted = f"{words.count(matching)} of {words.calls(total)} match"
+            counted = f"{words.count(matching)} of {total} match"
             parts += ["  ", (counted, "bold")]
             parts += [(f"  counting {percent} %", "$primary")] if percent < 100 else []
         if text and not error:  # which leaves no room for it on a narrow screen

@@ -16,6 +16,7 @@ from recordings.ledger.snapshot import Reach, Regimes, Snapshot, Task, Verdict
 from recordings.ledger.warn_shares import around, warn_shares
 from recordings.reports.probe_summary import NOT_SEEN, rung
 from recordings.wording.escape import printable
+from tracers.events import Kind
 from tracers.window import Window
 from tui.playback.view import PlayerView
 from tui.widgets import words
@@ -94,7 +95,7 @@ def word(view: PlayerView) -> tuple[str, str]:
         return WORDS[snapshot.verdict]
     if view.live is None:
         return f"READING {int(100 * view.read)} %", "$primary"
-    if not snapshot.populate + snapshot.free:
+    if not snapshot.populate + snapshot.free + snapshot.faults_total:
         return "NOTHING YET", "$primary"
     return (
         WORDS[snapshot.verdict]
@@ -104,6 +105,12 @@ def word(view: PlayerView) -> tuple[str, str]:
             "$success",
         )
     )
+
+
+def answer(snapshot: Snapshot, *, final: bool) -> list[Part]:
+    """Return how many calls are where, and that the kernel failed; without calls that first."""
+    parts = [counted(snapshot, final=final), *failed(snapshot)]
+    return parts if snapshot.populate + snapshot.free else parts[::-1]
 
 
 def counted(snapshot: Snapshot, *, final: bool) -> Part:
@@ -120,12 +127,32 @@ def counted(snapshot: Snapshot, *, final: bool) -> Part:
             "bold",
         )
     if not total:
-        return Part(0, (f"no populate or free call{so_far}",), "bold")
+        none = f"no populate or free call{so_far}"
+        short = (none,) if not snapshot.faults_total else (none, "no call")
+        return Part(0, short, "bold")
     if regimes.unknown:
         unknown = words.count(regimes.unknown)
         return Part(0, (f"{unknown} of {words.calls(total)}{so_far} cannot be judged",), "bold")
     text = f"all {words.calls(total)}{so_far} inside"
     return Part(0, (f"{text} the window", text), "bold")
+
+
+def failed(snapshot: Snapshot) -> list[Part]:
+    """Return that the kernel failed, and where; nothing if it did not."""
+    total, regimes = snapshot.faults_total, snapshot.fault_regimes
+    if not total:
+        return []
+    told, style = words.oopses(total), "bold $error"
+    if not regimes.hits:
+        style = "bold $warning"
+        where = "inside the window" if regimes.inside == total else "where is not known"
+        return [Part(0, (f"{told}, {where}", told), style)]
+    one = "at a struct page" if total == 1 else "at struct pages"
+    where, marks = _where(regimes), _marks(regimes)
+    if regimes.hits < total:
+        marks = f"{words.count(regimes.hits)} outside"
+        where = f"{marks} the window"
+    return [Part(0, (f"{told} {one}, {where}", f"{told}, {marks}", told), style)]
 
 
 def _silent(snapshot: Snapshot) -> str:
@@ -265,12 +292,29 @@ def where(
         parts.append(Part(4, (f"{words.count(inside) if inside else 'none'} inside",)))
     elif "inside" in reaches:
         parts += _room(reaches["inside"], window)
-    else:
+    elif not snapshot.faults_total:
         parts.append(Part(0, ("no call has been placed",), MUTED))
+    parts += _failed_at(snapshot, alone=not reaches)
     if snapshot.derived:
         number = words.count(snapshot.derived)
         parts.append(Part(3, (f"† {number} derived", f"† {number}"), MUTED))
     return parts
+
+
+def _failed_at(snapshot: Snapshot, *, alone: bool) -> list[Part]:
+    """Return the struct page of the newest Oops; ``alone``: no call has been placed."""
+    if not snapshot.faults:
+        return []
+    fault, rank = snapshot.faults[-1], 0 if alone else 1
+    if fault.start is None:
+        text = f"{words.function(Kind.FAULT)} at a struct page that is not proven"
+        return [Part(rank, (text, text.removesuffix(" that is not proven") + "?"), "$warning")]
+    at = f"{words.function(Kind.FAULT)} at {words.address(fault.start)}"
+    frame = "" if fault.pfn is None else f", pfn 0x{fault.pfn:x}"
+    lands = f" on {printable(fault.lands_on)}" if fault.lands_on else ""
+    return [
+        Part(rank, (f"{at}{lands}{frame}", f"{at}{frame}", at), words.regime_style(fault.regime))
+    ]
 
 
 def _distances(

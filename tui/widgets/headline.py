@@ -21,8 +21,9 @@ from tui.widgets import words
 from tui.widgets.findings import (
     WAITING,
     Part,
+    answer,
     cost,
-    counted,
+    failed,
     fit,
     where,
     who,
@@ -150,9 +151,10 @@ class Headline(Panel[Facts]):
         if facts.live and not facts.final and not snapshot.events:
             told = [Part(0, (WAITING,), "bold")]
         elif self._matchless(facts):
-            told = [Part(0, ("no call matches the filter", "no call matches"), "bold")]
+            none = Part(0, ("no call matches the filter", "no call matches"), "bold")
+            told = [*failed(snapshot), none]
         else:
-            told = [counted(snapshot, final=facts.final), *who(snapshot)]
+            told = [*answer(snapshot, final=facts.final), *who(snapshot)]
         kernel = machine_facts(self._header)
         window_told = window_facts(window) if window is not None else []
         lines = []
@@ -192,7 +194,7 @@ class Headline(Panel[Facts]):
         return [Part(0, ("-",), MUTED)] if self._matchless(facts) else cost(facts.snapshot)
 
     def _where(self, facts: Facts) -> list[Part]:
-        if self._matchless(facts):
+        if self._matchless(facts) and not facts.snapshot.faults_total:
             return [Part(0, ("-",), MUTED)]
         return where(
             facts.snapshot,

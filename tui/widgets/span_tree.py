@@ -20,7 +20,9 @@ from tui.widgets.asked import FilterWanted
 from tui.widgets.table import Cell, Column, KeyedTable
 
 _BRANCH_KEYS = Binding.Group("branch", compact=True)
-_CALLS = (Kind.POPULATE, Kind.FREE)
+_CALLS = (Kind.POPULATE, Kind.FREE, Kind.FAULT)
+#: What stands beside the name of an operation that the kernel failed in.
+_OOPS = f" {words.function(Kind.FAULT)}!"
 #: Width of "120 of 128": with a filter it tells most, and so it is never left out.
 _MATCH = 11
 
@@ -158,7 +160,8 @@ def _what(branch: Branch) -> Cell:
     elif span.kind is Kind.WARN:
         name, style = f"WARN {printable((span.site or '?').rsplit('/', 1)[-1])}", "warn"
     elif span.operation:
-        name = f"{name} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
+        oops = _OOPS if span.faults else ""
+        name = f"{name}{oops} {printable(span.comm)}-{'?' if span.tid is None else span.tid}"
     elif span.pfn is not None:
         name = f"{name.removeprefix('sparse_')} 0x{span.pfn:x}"  # so that no pfn is cut
     return " " * branch.depth + f"{sign} {name}", style
@@ -173,17 +176,17 @@ def _calls(branch: Branch) -> Cell:
 
 
 def _matching(branch: Branch) -> Cell:
-    """Return how many calls match, and of how many if that has room: no number is cut."""
+    """Return how much matches, and of how much if that has room: no number is cut."""
     if branch.matching is None:
         return "", ""
-    some, of = words.count(branch.matching), words.count(branch.span.calls)
+    some, of = words.count(branch.matching), words.count(branch.span.listed)
     ways = (f"{some} of {of}", f"{some}/{of}", some)
     return next((text for text in ways if len(text) <= _MATCH), some), "strong"
 
 
 def _own(branch: Branch, style: str) -> str:
     """Return the style of a number of the whole span: muted where not all of its calls match."""
-    return "muted" if branch.matching not in (None, branch.span.calls) else style
+    return "muted" if branch.matching not in (None, branch.span.listed) else style
 
 
 def _hits(branch: Branch) -> Cell:

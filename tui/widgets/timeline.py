@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The timeline: the whole recording's hits, WARNs and operations, and where in it the replay is.
+"""The timeline: the whole recording's hits, WARNs, operations and Oopses, and where the replay is.
 
 What has passed is coloured, what is to come is grey. Promises: the picture is of the whole
 recording as far as it was read, and does not change while playing; a click or a drag asks for that
@@ -15,6 +15,7 @@ from textual import events
 from recordings.ledger.operation_totals import REMOVES
 from recordings.ledger.snapshot import Operation, Series
 from recordings.wording.escape import printable
+from tracers.kernel_functions import OOPS
 from tui.playback.view import PlayerView
 from tui.widgets import words
 from tui.widgets.asked import SeekWanted
@@ -44,6 +45,7 @@ class Facts:
     begun: bool  # something has happened
     reading: bool
     marks: tuple[int, ...] = ()  # times of bookmarks
+    faults: tuple[int, ...] = ()  # times of Oopses
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,10 @@ class Timeline(Panel[Facts]):
             self.redraw()
 
     def titles(self, facts: Facts) -> None:
-        """Say what the mark of a gap means, if there is one."""
-        self.border_subtitle = f"{GAP} events are missing" if facts.gaps else ""
+        """Say what the marks of gaps and of Oopses mean, if there are any."""
+        told = [f"{words.FAULT} {OOPS}"] if facts.faults else []
+        told += [f"{GAP} events are missing"] if facts.gaps else []
+        self.border_subtitle = " · ".join(told)
 
     def facts(self, view: PlayerView) -> Facts:
         """Return the whole recording's picture, and how far of it has passed."""
@@ -97,6 +101,7 @@ class Timeline(Panel[Facts]):
             view.row > 0,
             view.read < 1,
             self._marks,
+            tuple(fault.ts_ns for fault in snapshot.faults),
         )
 
     def show(self, view: PlayerView) -> None:
@@ -171,6 +176,7 @@ def _rows(facts: Facts, series: Series, cells: int, height: int) -> list[Row]:
     tall = max(1, left - sides - warns)
     axis = (series, facts.first_ns, facts.length_ns, cells)
     rows = _graph("hits", spread(series.hits, *axis), "$error", tall)
+    rows[-1] = _failed(rows[-1], facts, cells)
     if warns:
         rows += _graph("WARNs", spread(series.warnings, *axis), "$warning", 1)
     if sides == 1:
@@ -189,6 +195,13 @@ def _graph(label: str, values: list[float], style: str, tall: int) -> list[Row]:
         Row("" if at else label, tuple((cell, style) for cell in bar), "" if at else told)
         for at, bar in enumerate(words.columns(values, peak, tall))
     ]
+
+
+def _failed(row: Row, facts: Facts, cells: int) -> Row:
+    """Return a row with the marks of Oopses on it."""
+    marked = {column_of(at - facts.first_ns, facts.length_ns, cells) for at in facts.faults}
+    mark = words.FAULT, "bold $error"
+    return replace(row, cells=tuple(mark if at in marked else c for at, c in enumerate(row.cells)))
 
 
 def _bars(facts: Facts, series: Series, cells: int, sides: Sequence[bool]) -> tuple[Cell, ...]:

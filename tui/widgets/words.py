@@ -9,12 +9,14 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from recordings.ledger.headline import oopses
 from recordings.wording.units import address, count, duration, share, size
 from tracers.kernel_functions import name as function
 
 __all__ = [
     "ADDRESS_WIDTH",
     "DURATION_WIDTH",
+    "FAULT",
     "GLUE",
     "MARKS",
     "SILENT",
@@ -27,6 +29,7 @@ __all__ = [
     "duration",
     "function",
     "mark",
+    "oopses",
     "pad",
     "regime_style",
     "seconds",
@@ -48,6 +51,9 @@ MARKS: Final = {
 
 #: Beside the mark of a hit that the kernel's own check lets pass.
 SILENT: Final = "○"
+
+#: Where the kernel failed, on a map or a line of time.
+FAULT: Final = "X"
 
 #: Width of ``duration``'s longest result, for aligned columns.
 DURATION_WIDTH: Final = 8

@@ -4,6 +4,7 @@
 import io
 import json
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.reports.compare_json import comparison_dict
 from recordings.reports.compare_text import headline, render
-from tests.recordings import made, plain
+from tests.recordings import made, oops, plain
 from tracers.events import Kind
 from tracers.machine import read_machine
 
@@ -314,3 +315,19 @@ def test_json_is_whole(traced):
     (populate,) = [m for m in found["measures"] if m["kind"] == "vmemmap_populate"]
     assert (populate["ratio"], populate["not_compared"]) == (None, "A has it derived: not timed")
     assert found["a"]["sources"]["vmemmap_populate"] == ["derived"]
+
+
+def test_oopses_are_compared(tmp_path):
+    sides = []
+    for name, rows in (("a", oops.rows()), ("b", oops.rows()[:-1])):
+        path = tmp_path / f"{name}.arrows"
+        made.record(path, [plain.batch(rows)], oops.HEADER)
+        with open_recording(path) as recording:
+            sides.append(load_side(name, recording))
+    found = compare(*sides)
+    assert found.differences[0].startswith("Oopses differ: 1 Oops in A, none in B.")
+    assert re.search(r"Oopses +1 +0$", shown(found), re.MULTILINE)
+    told = comparison_dict(found)
+    assert (told["a"]["faults"], told["b"]["faults"]) == (1, 0)
+    assert not any("Oops" in difference for difference in compare(sides[0], sides[0]).differences)
+    assert "Oopses" not in shown(compare(sides[1], sides[1]))

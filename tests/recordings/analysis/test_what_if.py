@@ -13,8 +13,8 @@ from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
-from recordings.reports.what_if_report import what_if_dict
-from tests.recordings import made, plain
+from recordings.reports.what_if_report import headline, what_if_dict
+from tests.recordings import made, oops, plain
 from tests.recordings.traces import ROWS, WINDOW
 from tracers import placement
 from tracers.formulas import WindowError
@@ -330,13 +330,16 @@ def test_any_trace_has_an_answer_that_adds_up(tmp_path_factory, rows, asked, pla
         assert not regimes.unknown
         assert not regimes.hits or refused or found.refused.free_not_made
     if found.verdict is Verdict.OUT_OF_RANGE:
-        assert regimes.hits
+        assert regimes.hits or found.fault_regimes.hits
         # an error in place of the WARN refuses what the check sees: silent hits happen as before
         assert found.refused is None or found.refused.silent_made
     assert found.reasons
     # nothing supposed of layout or place: the calls are judged as they were
+    assert found.fault_regimes.total == own.faults_total
+    if found.fault_regimes.total:
+        assert found.verdict is not Verdict.CLEAN
     if asked.window is None and asked.physmem_end is None:
-        assert regimes == own.regimes
+        assert (regimes, found.fault_regimes) == (own.regimes, own.fault_regimes)
     if found.fired is not None and found.fired.saved_ns is not None:
         assert found.fired.saved_ns <= own.warn_ns
 
@@ -356,3 +359,46 @@ def test_with_calls_that_are_unsure_an_error_is_no_clean_verdict(samples, monkey
         " that are kept: what is refused is a lower bound."
     )
     assert what_if_dict(found)["refused"]["unsure"] == 7
+
+
+# -- an Oops ------------------------------------------------------------------------------------
+
+
+def oopsed(tmp_path, rows):
+    path = tmp_path / "oops.arrows"
+    made.record(path, [plain.batch(rows)], oops.HEADER)
+    return path
+
+
+def test_an_oops_lies_where_its_page_has_its_struct_page_in_the_other_window(tmp_path):
+    """A 52-bit kernel with all bits in use has a window for 2^51 bytes from memstart_addr on."""
+    path = oopsed(tmp_path, oops.rows(0))
+    wide = window_from_facts(
+        {"va_bits": 52, "page_size": 4096, "struct_page": 64, "memstart": 0x8000_0000,
+         "vabits_actual": 52}, release="6.12",
+    )  # fmt: skip
+    found = what_if_result(path, WhatIf(window=wide))
+    assert wide.regime(*(wide.pfn_to_page(oops.PFN + n) for n in (0, 1))) == "inside"
+    assert (found.fault_regimes.inside, found.fault_regimes.hits) == (1, 0)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    low = replace(wide, start=oops.WINDOW.start, end=oops.WINDOW.end, va_bits=48, vabits_actual=48,
+                  memstart=0x4000_0000)  # fmt: skip
+    lower = what_if_result(path, WhatIf(window=low))
+    assert lower.verdict is Verdict.OUT_OF_RANGE
+    assert what_if_dict(lower)["fault_regimes"]["wrapped"] == 1
+    assert headline(lower).endswith(
+        "the struct page of the Oops would still lie outside the window"
+    )
+
+
+def test_whether_it_would_have_failed_under_a_patch_is_not_known(tmp_path):
+    path = oopsed(tmp_path, oops.rows())
+    once = what_if_result(path, WhatIf(warn=Warn.ONCE))
+    assert once.verdict is Verdict.OUT_OF_RANGE
+    assert "and so would the struct page of the Oops" in headline(once)
+    error = what_if_result(path, WhatIf(warn=Warn.ERROR))
+    assert error.verdict is Verdict.INCONCLUSIVE
+    assert error.reasons[0] == "Whether the kernel would still have failed (Oops) is not known."
+    lower = what_if_result(path, WhatIf(physmem_end=(1 << 47) - 1))
+    assert lower.verdict is Verdict.INCONCLUSIVE  # without /proc/iomem no place is known
+    assert lower.fault_regimes.unknown == 1

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.explore.filler import Filler
 from recordings.explore.filter import KEYS, Facts, Filter, FilterError, complete, toggled
 from recordings.explore.index import Index
 from recordings.explore.matches import Matches
-from recordings.explore.span_table import NAMES
+from recordings.explore.span_table import NAMES, SpanTable
 from recordings.format.reader import open_recording
-from tests.recordings.plain import read_trace
+from recordings.ledger.ledger import Ledger
+from tests.recordings import oops
+from tests.recordings.plain import batch, read_trace
 from tests.tui.small_recordings import WINDOW
 from tracers.families import MASK
 
@@ -229,3 +232,26 @@ def test_a_term_is_toggled():
     assert toggled("comm:rmmod regime:above", "regime:above") == "comm:rmmod"
     assert toggled("comm:rmmod regime:above", "regime:below") == "comm:rmmod regime:below"
     assert toggled("!regime:above", "regime:above") == "!regime:above regime:above"
+
+
+@pytest.fixture(scope="module")
+def failed():
+    """The table of eight populate calls and an Oops, another one that is not proven, its facts."""
+    table, ledger = SpanTable(), Ledger.of(oops.HEADER)
+    ledger.fold(batch([*oops.rows(), oops.fault(80_000_000, None, site="die+0x1")]), Filler(table))
+    return table, Facts(oops.WINDOW, oops.MACHINE.layout, oops.FIRST)
+
+
+def test_an_oops_is_found_by_what_it_is(failed):
+    for text, number in (
+        ("kind:fault", 2), ("kind:Oops", 2), ("kind:populate", 8), ("kind:free,fault", 2), ("", 10),
+        ("site:memremap_pages", 1), ("site:__init_zone_device_page", 1), ("site:demo*", 1),
+        ("site:__init_zone_device_page+0x2c", 1), ("kind:fault !site:die", 1), ("site:any", 0),
+        ("site:mmu.c:1187", 0), ("kind:fault regime:unknown", 1), ("kind:fault regime:outside", 1),
+        (f"kind:fault pfn:{oops.PFN:#x}", 1), (f"addr:{oops.PAGE:#x}", 2), ("lands:user*", 9),
+        (f"phys:{oops.PFN << 12:#x} kind:fault", 1), ("time:0.077..", 2), ("comm:kworker*", 10),
+    ):  # fmt: skip
+        assert count(failed, text) == number, text
+    assert "kind:fault" in complete("kind:f", failed[0])
+    with pytest.raises(FilterError, match="none of populate, free, fault"):
+        Filter.parse("kind:warn", failed[1])

@@ -13,7 +13,7 @@ from recordings.explore.index import Index
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
 from recordings.wording.escape import printable
-from tests.recordings import plain
+from tests.recordings import oops, plain
 from tests.recordings.explore.test_span_table import filled
 from tracers.events import Kind
 
@@ -218,3 +218,11 @@ def test_any_text_is_a_place_or_one_line(typed):
         assert printable(why) == why
     else:
         assert (place.row is None) != (place.time_ns is None)
+
+
+def test_an_oops_is_a_place():
+    """By its page frame, and by the address that the log says, 52 bytes into its struct page."""
+    table, _ = filled(oops.rows(0), oops.WINDOW)
+    extent = Extent(oops.FIRST, oops.FIRST + 10**9, 1, window=oops.WINDOW)
+    for text in (f"pfn {oops.PFN:#x}", f"{oops.PAGE + 0x34:016x}", f"phys {oops.PFN << 12:#x}"):
+        assert find(text, extent, table) == Place(row=0), text

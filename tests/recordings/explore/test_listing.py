@@ -12,11 +12,13 @@ from recordings.explore.listing import Calls, Tree
 from recordings.explore.matches import By, Everything, Matches
 from recordings.explore.span_table import SpanTable
 from recordings.ledger.ledger import Ledger
-from tests.recordings import plain, traces
+from tests.recordings import oops, plain, traces
 from tests.recordings.explore.test_matches import Comm, Longer, plainly
 from tests.recordings.explore.test_span_table import LAB, filled
 from tests.recordings.explore.test_tally import tallied
 from tests.recordings.ledger.test_ledger import read
+from tests.tui.small_recordings import storm_rows
+from tracers.events import Kind
 from tracers.machine import Machine
 
 
@@ -132,3 +134,36 @@ def test_the_storms_slow_calls(captures, shortest):
     told = {branch.span.kind.label: branch for branch in tree if branch.span.calls}
     assert set(told) == {"memunmap", "remove_pages"}
     assert {(branch.matching, branch.span.calls) for branch in told.values()} == {(slow, 128)}
+
+
+# -- an Oops ------------------------------------------------------------------------------------
+
+
+def opened_tree(rows, let):
+    table, tree = tree_of([row | {"ts_ns": at} for at, row in enumerate(rows)], oops.WINDOW, let)
+    return table, [(branch.span.kind, branch.depth, branch.matching) for branch in tree], tree
+
+
+def test_an_oops_is_beside_the_calls_of_what_it_failed_in():
+    """In the tree a row of the innermost section or operation, in the list one in time."""
+    rows = [*storm_rows(1, 0xFFFF_FFFF_C000_0000, warn=False)[:3], oops.fault() | {"tid": 68}]
+    table, told, tree = opened_tree(rows, Everything())
+    assert told == [
+        (Kind.MEMREMAP, 0, 2), (Kind.ADD_PAGES, 1, 2), (Kind.POPULATE, 2, None),
+        (Kind.FAULT, 2, None),
+    ]  # fmt: skip
+    assert (tree[0].span.calls, tree[0].span.faults, tree[0].span.listed) == (1, 1, 2)
+    calls = Calls(Matches(table, Everything()), RLock(), oops.MACHINE.layout, By.TIME)
+    assert [(call.kind, call.regime, call.lands_on) for call in calls] == [
+        (Kind.FAULT, "wrapped", "user half"), (Kind.POPULATE, "above", "unused"),
+    ]  # fmt: skip
+    _, told, _ = opened_tree(rows, Comm(rows[3]["comm"]))
+    assert told == [(Kind.MEMREMAP, 0, 1), (Kind.ADD_PAGES, 1, 1), (Kind.FAULT, 2, None)]
+
+
+def test_an_operation_with_an_oops_alone_can_be_opened():
+    rows = [storm_rows(1, 0)[0], oops.fault() | {"tid": 68}]
+    _, told, tree = opened_tree(rows, Everything())
+    assert told == [(Kind.MEMREMAP, 0, 1), (Kind.FAULT, 1, None)]
+    assert tree[0].holds
+    assert not tree[1].holds

@@ -48,10 +48,10 @@ FILTERS = st.sampled_from([Everything(), Comm("insmod"), Longer(1000)])
 
 
 def plainly(table, let):
-    """The calls that a filter lets through, one by one."""
+    """The calls and Oopses that a filter lets through, one by one."""
     calls = []
     for span in table.spans(np.arange(len(table))):
-        if span.kind.label not in ("populate", "free"):
+        if span.kind.label not in ("populate", "free", "fault"):
             continue
         if isinstance(let, Comm) and span.comm != let.name:
             continue

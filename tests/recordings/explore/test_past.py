@@ -21,7 +21,8 @@ def begins(rows):
     return [
         at
         for at, row in enumerate(rows)
-        if row["kind"] in known and row["phase"] in ("entry", "point")
+        if (row["kind"] in known and row["phase"] in ("entry", "point"))
+        or (row["kind"], row["phase"]) == ("fault", "point")
     ]
 
 
@@ -41,12 +42,13 @@ def check(rows, window, table):
     calls, out = hits_of(rows, (window.start, window.end))
     began = begins(rows)
     warns = [at for at in began if rows[at]["kind"] == "warn"]
+    stops = sorted([*out, *(at for at in began if rows[at]["kind"] == "fault")])
     clock = list(accumulate((rows[at]["ts_ns"] for at in began), max))
     for row in range(len(rows) + 1):
         told = tuple(sum(at < row for at in found) for found in (calls, out, warns))
         assert past.counts(row) == told
-        assert past.next_hit(row) == next((at for at in out if at >= row), None)
-        assert past.previous_hit(row) == next((at for at in reversed(out) if at < row), None)
+        assert past.next_hit(row) == next((at for at in stops if at >= row), None)
+        assert past.previous_hit(row) == next((at for at in reversed(stops) if at < row), None)
         before = [at for at in began if at < row]
         assert past.time_of(row) == (rows[before[-1]]["ts_ns"] if before else None)
     for moment in {0, 2**64 - 2, *(ts + by for ts in clock for by in (-1, 0, 1) if ts + by >= 0)}:

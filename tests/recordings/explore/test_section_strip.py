@@ -20,6 +20,7 @@ from tests.recordings.explore.test_matches import FILTERS, Longer, plainly
 from tests.recordings.explore.test_span_table import LAB, filled
 from tests.recordings.ledger.test_ledger import read
 from tests.tui.small_recordings import WINDOW
+from tracers.events import Kind
 from tracers.window import Window
 
 HALF, TOP = 1 << 63, 1 << 64
@@ -70,6 +71,11 @@ def joined(sections, most):
     return level, groups
 
 
+def calls_of(table, let):
+    """What matches, but for Oopses: they are no calls of a section."""
+    return [span for span in plainly(table, let) if span.kind is not Kind.FAULT]
+
+
 def shown(strip):
     """What a strip says of each place."""
     columns = (
@@ -96,7 +102,7 @@ def test_has_what_a_loop_over_the_calls_has(rows, let, window, block, most):
     sections = Sections(Matches(table, let), window, most=most)
     sections.update()
     strip = sections.strip()
-    each, unplaced = told(plainly(table, let), window)
+    each, unplaced = told(calls_of(table, let), window)
     level, groups = joined(each, most)
     assert (strip.unplaced, strip.level, len(strip)) == (unplaced, level, len(groups))
     assert shown(strip) == groups
@@ -136,7 +142,7 @@ def test_growing_with_the_table_is_the_same(data, rows, let, block):
         said = shown(before)
         sections.update()
         assert shown(before) == said  # a strip is frozen
-    calls = plainly(table, Everything() if isinstance(let, Shorter) else let)
+    calls = calls_of(table, Everything() if isinstance(let, Shorter) else let)
     if isinstance(let, Shorter):
         calls = [call for call in calls if (call.duration_ns or 0) <= 1000]
     each, _ = told(calls, LAB)

@@ -14,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recordings.explore.blocks import Blocks
-from recordings.explore.filler import Filler
+from recordings.explore.filler import CHAINS, Filler
 from recordings.explore.span_table import DTYPES, LATE, NONE, SpanTable
+from recordings.explore.texts import OTHER
+from recordings.ledger.columns import CUT
+from recordings.ledger.faults import CHAIN
 from recordings.ledger.ledger import Ledger
-from tests.recordings import made, plain, traces
+from tests.recordings import made, oops, plain, traces
 from tests.recordings.explore import told
 from tests.recordings.ledger.test_ledger import SCENES, read
 from tracers.events import Kind, Phase
@@ -276,3 +279,14 @@ def test_half_of_the_free_room(captures, monkeypatch):
     assert 64 < len(table) < 516
     assert len(table) + table.beyond == 516
     assert table.columns.size <= 8192
+
+
+def test_chains_of_oopses_are_bounded():
+    """A forged file has as many as it likes, as long as it likes."""
+    long = "x" * (CHAIN + 9)
+    rows = [oops.fault(at, site=f"{at} <- {long}") for at in range(CHAINS + 20)]
+    table, _ = filled(rows, LAB, [7, 900])
+    sites = [span.site for span in table.spans(np.arange(len(table)))]
+    assert sites[:CHAINS] == [f"{at} <- {long}"[:CHAIN] + CUT for at in range(CHAINS)]
+    assert set(sites[CHAINS:]) == {OTHER}
+    assert table.sites == ()

@@ -169,7 +169,7 @@ def test_whatever_matches(rows, let, block, at):
     compare(tally.snapshot(whole), matched)
     for row in [*at, len(rows)]:
         count = [span for span in matched if span.row < row]
-        calls = [span for span in count if span.regime is not None]
+        calls = [span for span in count if span.kind in (Kind.POPULATE, Kind.FREE)]
         assert tally.passed(row) == Passed(
             len(calls),
             sum(hit(span) for span in calls),
@@ -241,7 +241,13 @@ def compare(snapshot, spans):
     kinds = Counter(span.kind for span in spans)
     assert (snapshot.populate, snapshot.free) == (kinds[Kind.POPULATE], kinds[Kind.FREE])
     assert snapshot.warnings == kinds[Kind.WARN]
-    calls = [span for span in spans if span.regime is not None]
+    judged = [span for span in spans if span.regime is not None]
+    calls = [span for span in judged if span.kind is not Kind.FAULT]
+    failed = [span for span in judged if span.kind is Kind.FAULT]
+    assert snapshot.faults_total == len(failed)
+    assert [(f.row, f.regime, f.chain) for f in snapshot.faults] == [
+        (span.row, span.regime, span.site) for span in failed
+    ]
     regimes = Counter(span.regime for span in calls)
     for name in ("inside", "below", "above", "wrapped", "straddling", "unknown"):
         assert getattr(snapshot.regimes, name) == regimes[name]
@@ -271,7 +277,7 @@ def compare(snapshot, spans):
         )
         for op in operations
     ]
-    assert [call.row for call in snapshot.newest] == [call.row for call in calls]
+    assert [call.row for call in snapshot.newest] == [call.row for call in judged]
     assert sum(e.populate + e.free for e in snapshot.extents) == sum(map(hit, calls))
     assert sum(snapshot.series.hits if snapshot.series else ()) == sum(map(hit, calls))
 
@@ -293,15 +299,15 @@ def matching(table, let):
             above = spans[above].parent
 
     def matches(span):
-        if span.kind in (Kind.POPULATE, Kind.FREE):
+        if span.kind in (Kind.POPULATE, Kind.FREE, Kind.FAULT):
             return span.position in calls
-        if span.calls:
+        if span.listed:
             return span.position in around
         if span.kind is Kind.WARN and span.parent is not None:
             above = spans[span.parent]
             if above.kind in (Kind.POPULATE, Kind.FREE):
                 return above.position in calls
-            if above.calls:
+            if above.listed:
                 return above.position in around
         if isinstance(let, Comm):
             return span.comm == let.name

@@ -9,7 +9,7 @@ from tests.recordings.oracle import INNER, OUTER, note_outer, regime, row_open
 
 DEPTH = {
     "memremap": 0, "memunmap": 1, "add_pages": 2, "remove_pages": 2, "section_add": 3,
-    "section_remove": 3, "populate": 4, "free": 4, "warn": 5,
+    "section_remove": 3, "populate": 4, "free": 4, "fault": 4, "warn": 5,
 }  # fmt: skip
 
 
@@ -18,7 +18,8 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
     spans, stacks, waiting, inside = [], {}, {}, {}
     for number, row in enumerate(rows):
         kind, phase, ts = row["kind"], row["phase"], row["ts_ns"]
-        if kind not in DEPTH or phase == "unknown":
+        fault = kind == "fault"
+        if kind not in DEPTH or phase == "unknown" or (fault and phase != "point"):
             continue
         thread = row.get("tid") or ("cpu", row.get("cpu"))
         owner = own(inside, thread, row, len(spans))
@@ -40,8 +41,9 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
                     spans[at]["warn_ns"] += lasted
             continue
         call = kind in ("populate", "free")
-        where = regime(row.get("start"), row.get("end"), window) if call else None
-        hit = where not in (None, "inside", "unknown")
+        judged = call or fault
+        where = regime(row.get("start"), row.get("end"), window) if judged else None
+        hit = call and where not in ("inside", "unknown")
         parent = around[-1] if around else None
         if parent is None and owner != len(spans):
             parent = owner
@@ -50,7 +52,8 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
                 spans[at]["calls"] += call
                 spans[at]["hits"] += hit
                 spans[at]["warns"] += kind == "warn"
-        site = None
+                spans[at]["faults"] += fault
+        site = row.get("site") if fault else None
         if kind == "warn":
             site = ":".join("?" if row.get(k) is None else str(row[k]) for k in ("site", "line"))
             callers = [at for at in around if DEPTH[spans[at]["kind"]] == 4]
@@ -62,7 +65,7 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
         said = ("cpu", "pid", "tid", "comm", "pfn", "nr_pages")
         spans.append(
             {name: row.get(name) for name in said}
-            | {name: row.get(name) if call else None for name in ("start", "end")}
+            | {name: row.get(name) if judged else None for name in ("start", "end")}
             | {
                 "row": number,
                 "end_row": None,
@@ -78,6 +81,7 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
                 "owner": owner,
                 "calls": 0,
                 "hits": 0,
+                "faults": 0,
                 "warns": 0,
                 "warn_ns": 0,
             }

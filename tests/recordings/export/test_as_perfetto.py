@@ -14,6 +14,7 @@ from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.samples import sample_path
 from recordings.samples.make import SCENES
+from tests.recordings import oops
 from tests.recordings.export.cases import CASES, exported, path_of
 from tests.recordings.export.trace_processor import ask, missing
 from tests.recordings.made import foreign, record, rows
@@ -347,3 +348,30 @@ def expected_depth(rows: list[dict]) -> Counter[int]:
         now[row["tid"]] += 1 if row["phase"] == "entry" else -1
         most[row["tid"]] = max(most[row["tid"]], now[row["tid"]])
     return most
+
+
+def test_an_oops_is_an_instant_with_its_facts(tmp_path: Path) -> None:
+    path = tmp_path / "oops.arrows"
+    record(path, [batch(oops.rows())], oops.HEADER)
+    data, _ = exported(path, "perfetto")
+    packets = pb.Trace.FromString(data).packet
+    names, keys, texts = {}, {}, {}
+    for packet in packets:
+        data = packet.interned_data
+        names |= {entry.iid: entry.name for entry in data.event_names}
+        keys |= {entry.iid: entry.name for entry in data.debug_annotation_names}
+        texts |= {entry.iid: entry.str for entry in data.debug_annotation_string_values}
+    (event,) = [
+        packet.track_event for packet in packets
+        if names.get(packet.track_event.name_iid) == "Oops"
+    ]  # fmt: skip
+    assert event.type == pb.TrackEvent.TYPE_INSTANT
+    notes = {keys[note.name_iid]: note for note in event.debug_annotations}
+    assert notes["start"].pointer_value == oops.PAGE
+    assert notes["pfn"].uint_value == oops.PFN
+    assert notes["physical"].pointer_value == oops.PFN << 12
+    assert notes["callers"].string_value == oops.CHAIN
+    assert texts[notes["regime"].string_value_iid] == b"wrapped"
+    hits = [names.get(p.track_event.name_iid) for p in packets]
+    assert hits.count("hit: wrapped") == 8  # the calls alone
+    assert notes_of_the_whole(pb.Trace.SerializeToString(pb.Trace(packet=packets)))["oopses"] == 1

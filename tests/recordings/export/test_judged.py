@@ -3,6 +3,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +12,10 @@ from pyarrow import csv, parquet
 
 from recordings.export.judged import fields, judged, with_judgement
 from recordings.samples import sample_names, sample_path
+from tests.recordings import oops
 from tests.recordings import plain as trace
 from tests.recordings.export.cases import exported, plain
-from tests.recordings.made import foreign, metas, rows
+from tests.recordings.made import foreign, metas, record, rows
 from tests.recordings.oracle import regime
 from tracers.events import SCHEMA
 
@@ -98,3 +100,28 @@ def test_one_that_a_format_cannot_hold_makes_room_for_ours(
         assert tuple(json.loads(line)[name] for line in data.splitlines()) == expected
     elif to == "csv":
         assert name in data.decode().splitlines()[0]
+
+
+def test_an_oops_has_a_regime_but_is_never_silent(tmp_path: Path) -> None:
+    """No WARN compares the address of an Oops, so none can let it pass."""
+    path = tmp_path / "oops.arrows"
+    pages = (oops.PAGE, None, oops.WINDOW.start)
+    record(path, [trace.batch([*oops.rows(1)[:2], *(oops.fault(page=page) for page in pages)])],
+           oops.HEADER)  # fmt: skip
+    told = [(None, None), ("wrapped", False)]
+    told += [("wrapped", None), ("unknown", None), ("inside", None)]
+    lines = [json.loads(line) for line in exported(path, "jsonl")[0].splitlines()]
+    assert [(line["regime"], line["silent"]) for line in lines] == told
+    assert [line["kind"] for line in lines[2:]] == ["fault"] * 3
+    assert (lines[2]["pfn"], lines[2]["site"]) == (oops.PFN, oops.CHAIN)
+    file = parquet.ParquetFile(io.BytesIO(exported(path, "parquet")[0]))
+    assert [(row["regime"], row["silent"]) for row in file.read().to_pylist()] == told
+    assert json.loads(file.metadata.metadata[b"vmemscope:export"])["faults"] == 3
+
+
+def test_nothing_of_another_machine_is_judged(tmp_path: Path) -> None:
+    path = tmp_path / "oops.arrows"
+    header = replace(oops.HEADER, machine=replace(oops.MACHINE, arch="riscv64"))
+    record(path, [trace.batch(oops.rows(1))], header)
+    lines = [json.loads(line) for line in exported(path, "jsonl")[0].splitlines()]
+    assert [line["regime"] for line in lines] == [None, "unknown", "unknown"]

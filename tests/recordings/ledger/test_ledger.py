@@ -2,7 +2,7 @@
 """The ledger compared with the kernels' own text, a reference implementation, and itself."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 import pytest
@@ -56,6 +56,8 @@ def compare(snapshot, told):
     regimes = {name: said[name] for name in ("inside", "below", "above", "wrapped", "straddling")}
     assert {name: getattr(snapshot.regimes, name) for name in regimes} == regimes
     assert snapshot.regimes.unknown == said["unknown"]
+    assert {n: v for n, v in asdict(snapshot.fault_regimes).items() if v} == told["faults"]
+    assert len(snapshot.faults) == min(snapshot.faults_total, 100)
     assert (snapshot.populate, snapshot.free) == (said["populate"], said["free"])
     assert (snapshot.derived, snapshot.would_warn) == (said["derived"], said["would_warn"])
     assert snapshot.warnings == said["warnings"]

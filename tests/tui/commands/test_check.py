@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``check`` as CI runs it: one line a file, and the exit code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.recordings import oops
 from tests.recordings.format import test_parts as parts
+from tests.recordings.made import record
+from tests.recordings.plain import batch
 from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
 
 
@@ -126,3 +130,28 @@ def test_lines_keep_the_order_of_the_command_line(tmp_path: Path) -> None:
         "sample:nope",
         "sample:storm",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "code"),
+    [
+        (oops.rows(0), "OUT OF RANGE, 1 Oops at a struct page outside the window; no WARN seen", 1),
+        (oops.rows(0, None), "INCONCLUSIVE, At which struct page the kernel failed (Oops) is", 3),
+        (oops.rows(0, oops.WINDOW.start), "INCONCLUSIVE, The struct page of 1 Oops lies inside", 3),
+    ],
+)
+def test_an_oops_is_judged(rows: list, line: str, code: int, tmp_path: Path) -> None:
+    path = tmp_path / "oops.arrows"
+    record(path, [batch(rows)], oops.HEADER)
+    done = vmemscope("check", path)
+    assert done.stdout.startswith(f"{path}: {line}")
+    assert done.returncode == vmemscope("report", path).returncode == code
+
+
+def test_what_is_not_arm64_is_not_judged(tmp_path: Path) -> None:
+    path = tmp_path / "riscv.arrows"
+    header = replace(oops.HEADER, machine=replace(oops.MACHINE, arch="riscv64"))
+    record(path, [batch(oops.rows())], header)
+    done = vmemscope("check", path)
+    assert done.returncode == 3
+    assert "INCONCLUSIVE, This is a log of riscv64, not an arm64 log: " in done.stdout

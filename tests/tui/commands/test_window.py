@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from recordings.format.header import Header
+from recordings.format.reader import open_recording
 from recordings.format.writer import Writer
+from recordings.ledger.ledger import fold
 from tests.kernels.files import LAB, kernel
+from tests.recordings import oops
+from tests.recordings.made import record
+from tests.recordings.plain import batch
 from tests.tui.commands.test_main import loaded_by
 from tests.tui.in_process import as_json, error_of, run, stdout_of
 from tui.commands.window import explain, window
@@ -251,3 +256,14 @@ def test_a_kernel_s_window_loads_no_more_than_it_needs() -> None:
     loaded = loaded_by("window", str(kernel(LAB)))
     assert "capstone" in loaded  # it did look into the kernel
     assert not {"textual", "pandas", "pyarrow"} & loaded
+
+
+def test_the_address_of_an_oops_gives_the_page_that_its_register_holds(tmp_path: Path) -> None:
+    """The log says 0x1ffb2000034: 52 bytes into a struct page; x1 is the page frame number."""
+    path = tmp_path / "oops.arrows"
+    record(path, [batch(oops.rows(0))], oops.HEADER)
+    text = stdout_of(explain, f"{oops.PAGE + 0x34:016x}", "--window", str(path))
+    assert "0x000001ffb2000034 is 52 bytes into a struct page" in text
+    assert f"pfn of start = (start - vmemmap) / 64 = 0x{oops.PFN:x}" in text
+    with open_recording(path) as recording:
+        assert [fault.pfn for fault in fold(recording).faults] == [oops.PFN]

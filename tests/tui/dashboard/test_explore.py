@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from recordings.format.reader import open_recording
+from tests.recordings import oops
 from tests.tui.dashboard.test_app import HOSTILE, press, running, screen_text, settle
 from tests.tui.small_recordings import WINDOW, storm_rows
 from tui.screens.explain import ExplainScreen
@@ -488,3 +489,36 @@ async def test_what_flips_off_the_screen_is_not_drawn(recorded):
         app.dashboard.show(replace(app.view, row=last))  # the newest call is to come again
         app.dashboard.show(replace(app.view, row=last + 1))
         assert (table.drawn, refreshed) == (drawn, [])
+
+
+async def test_an_oops_is_a_row_that_n_finds_a_filter_lists_and_enter_explains(make):
+    async with running(make(oops.rows(), header=oops.HEADER)) as (app, pilot):
+        assert "1 Oops" in screen_text(app)
+        await press(app, pilot, "home", *["n"] * 9)
+        assert app.view.row == 17  # behind the Oops: the eight before it are populate calls
+        await press(app, pilot, "n")
+        assert app.view.note == "no next hit"
+        await press(app, pilot, *typed("kind:fault"))
+        await settle(app, pilot)
+        shown = screen_text(app)
+        assert "/ kind:fault" in shown
+        assert "1 of 8 calls and 1 Oops match" in shown
+        assert "1 Oops at a struct page, wrapped into the user half" in shown
+        assert "no call matches the filter" in shown
+        table = app.dashboard.query_one(CallsTable)
+        assert [words.function(call.kind) for call in table.rows] == ["Oops"]
+        assert "memmap_init_zone_device" in screen_text(app)
+        await press(app, pilot, "enter")
+        assert isinstance(app.screen, ExplainScreen)
+        shown = screen_text(app)
+        assert f"pfn of start = (start - vmemmap) / 64 = {oops.PFN:#x}" in shown
+        assert oops.FAILED in shown
+
+
+async def test_without_a_window_n_still_finds_an_oops(make):
+    header = replace(oops.HEADER, machine=replace(oops.MACHINE, window=None, layout=None))
+    async with running(make(oops.rows(), header=header)) as (app, pilot):
+        await press(app, pilot, "home", "n")
+        assert app.view.row == 17
+        await press(app, pilot, "n")
+        assert app.view.note.startswith("no window known")

@@ -17,7 +17,7 @@ def test_the_lists_are_there_before_the_numbers(captures):
     table, whole = filled(rows, window, block=16)
     explorer = Explorer(SimpleNamespace(machine=Machine(window=window)), table)
     explorer.let("comm:rmmod", 0)
-    numbers, listed = explorer.snapshot(whole), explorer.listed(256)
+    numbers, listed = explorer.snapshot(whole), explorer.listed(whole)
     assert (listed.matching, len(listed.calls), listed.tree.roots) == (128, 128, 1)
     assert 0 < listed.counted < 1
     assert listed.tree.filtered
@@ -25,13 +25,13 @@ def test_the_lists_are_there_before_the_numbers(captures):
     assert numbers.free < 128
     while explorer.advance(whole):
         pass
-    numbers, listed = explorer.snapshot(whole), explorer.listed(256)
+    numbers, listed = explorer.snapshot(whole), explorer.listed(whole)
     assert (listed.counted, numbers.populate, numbers.free) == (1, 0, 128)
     assert not explorer.advance(whole)
     assert explorer.snapshot(whole) is numbers  # nothing is counted twice
     explorer.let("", 0)
     assert explorer.snapshot(whole) is whole
-    assert explorer.listed(256).counted == 1
+    assert explorer.listed(whole).counted == 1
 
 
 def test_an_empty_table_is_counted(captures):
@@ -40,4 +40,4 @@ def test_an_empty_table_is_counted(captures):
     explorer = Explorer(SimpleNamespace(machine=Machine(window=window)), SpanTable())
     explorer.let("comm:rmmod", None)
     assert explorer.snapshot(whole).hits == 0
-    assert explorer.listed(0).counted == 1
+    assert explorer.listed(whole).counted == 1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The line of rows: which batches are read, and how often."""
 
+from tests.recordings import oops
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import row
 from tui.playback.timeline import CACHED_BATCHES, Timeline
@@ -36,3 +37,20 @@ def test_counting_reads_no_batch_that_is_not_between(make: Make, monkeypatch):
     assert line.between(4, 8).calls == 4
     assert line.between(6, 7).calls == 1
     assert decoded == [1, 2]
+
+
+def test_the_next_hit_may_be_an_oops(make: Make):
+    """Counted as a hit it is not: stopped at it is, whatever is known of it."""
+    inside = {"start": oops.WINDOW.start, "end": oops.WINDOW.start + oops.SECTION}
+    rows = [
+        oops.rows(1)[1] | inside, oops.rows(1)[1], oops.fault(), oops.rows(1)[1] | inside,
+        oops.fault(page=None), oops.fault(phase="entry"),
+    ]  # fmt: skip
+    line = Timeline(make(rows[:2], rows[2:], header=oops.HEADER))
+    stops = [1, 2, 4]
+    for position in range(len(rows) + 1):
+        assert line.next_hit(position) == next((at for at in stops if at >= position), None)
+        before = [at for at in stops if at < position]
+        assert line.previous_hit(position) == (before[-1] if before else None)
+    passed = line.between(0, len(rows))
+    assert (passed.calls, passed.hits, passed.warnings) == (3, 1, 0)

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
+from tests.recordings import oops
 from tests.tui.dashboard.test_app import HOSTILE
 from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tracers.events import Kind
@@ -115,3 +116,23 @@ def test_no_line_is_wider_than_the_pane(make, width, height):
         texts = ["".join(text for text, _ in line) for line in lines]
         assert all(cell_len(text) <= width and text.isprintable() for text in texts)
         assert all(any(name in text for text in texts) for name in ("function", "range", "WARN"))
+
+
+def test_an_oops_says_its_page_and_who_called(make):
+    found = told(make(oops.rows(), header=oops.HEADER), Kind.FAULT)
+    assert found["function"] == "Oops"
+    assert found["pfn"].startswith("0xfffd00000 · section")
+    assert (found["physical"], found["in"]) == ("0xfffd00000000", "memremap_pages")
+    assert found["range"] == "0x000001ffb2000000 - 0x000001ffb2000040"
+    assert found["regime"] == "» wrapped, lands on user half"
+    assert found["failed"] == oops.CHAIN
+    assert not {"WARN", "took"} & set(found)
+
+
+def test_an_oops_that_is_not_proven_says_so(make):
+    found = told(make([oops.fault(page=None, site=None)], header=oops.HEADER))
+    assert found["page"] == "which struct page it was could not be proven"
+    assert found["failed"] == "where is not known"
+    assert not {"pfn", "physical", "range", "regime", "in"} & set(found)
+    hostile = told(make([oops.fault(site=HOSTILE)], header=oops.HEADER))
+    assert "\x1b" not in hostile["failed"]

@@ -9,12 +9,13 @@ from rich.cells import cell_len
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.ledger.snapshot import Pairing, Regimes, SiteCount, Task, Verdict
+from tests.recordings import oops
 from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tests.tui.widgets.test_panels import seen, text
 from tracers.batch import Losses
 from tracers.machine import read_machine
 from tui.playback.replay import Replay
-from tui.widgets.findings import Part, cost, counted, fit, where, who, word
+from tui.widgets.findings import Part, answer, cost, counted, fit, where, who, word
 from tui.widgets.headline import Headline, blind_line, labelled, window_facts
 
 
@@ -265,3 +266,33 @@ def test_every_line_fits(request, what, width):
 
 def test_storm_rows_have_one_task_a_side():
     assert {r["comm"] for r in storm_rows(1, WINDOW.end)} == {"insmod", "rmmod"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_an_oops_is_in_the_first_line_of_any_width(make, width):
+    for rows in (oops.rows(), oops.rows(0), oops.rows(0, None)):
+        lines = headline(seen(make(rows, header=oops.HEADER)), width, header=oops.HEADER)
+        assert "1 Oops" in lines[0]
+        assert all(cell_len(line) <= width for line in lines)
+
+
+def test_an_oops_is_told_with_its_place(make):
+    view = seen(make(oops.rows(), header=oops.HEADER))
+    first, second = answer(view.snapshot, final=True)
+    assert first.texts[0] == "8 of 8 calls outside the window, all wrapped into the user half"
+    assert second.texts[0] == "1 Oops at a struct page, wrapped into the user half"
+    assert full(where(view.snapshot, oops.WINDOW, {}))[-1] == (
+        "Oops at 0x000001ffb2000000 on user half, pfn 0xfffd00000"
+    )
+    alone = seen(make(oops.rows(0), header=oops.HEADER))
+    assert full(answer(alone.snapshot, final=True)) == [
+        second.texts[0], "no populate or free call",
+    ]  # fmt: skip
+    both = seen(make([*oops.rows(0), oops.fault(9, oops.WINDOW.start)], header=oops.HEADER))
+    assert full(answer(both.snapshot, final=True))[0] == (
+        "2 Oopses at struct pages, 1 outside the window"
+    )
+    inside = seen(make([oops.fault(9, oops.WINDOW.start)], header=oops.HEADER))
+    assert full(answer(inside.snapshot, final=True))[0] == "1 Oops, inside the window"
+    unproven = seen(make(oops.rows(0, None), header=oops.HEADER))
+    assert full(answer(unproven.snapshot, final=True))[0] == "1 Oops, where is not known"

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Extent
+from tests.recordings import oops
 from tests.tui.small_recordings import MACHINE, WINDOW, storm_rows
 from tracers.events import Kind
 from tracers.machine import read_machine
@@ -227,3 +228,20 @@ def test_a_click_names_the_hit_the_window_or_the_region(width):
         "addr:0xffffffff00000000..0x10000000000000000",
         "addr:0x0..0x8000000000000000",
     } <= told
+
+
+@pytest.mark.parametrize("width", [60, 78, 158])
+def test_an_oops_is_marked_on_the_map_without_any_call(make, width):
+    view = seen(make(oops.rows(0), header=oops.HEADER))
+    panel = address_map.AddressMap(oops.WINDOW, oops.MACHINE.layout, id="map")
+    names, marks = panel.draw(panel.facts(view), width, 3)[:2]
+    assert sum(part.count(words.FAULT) for part, _ in marks) == 1
+    at = "".join(part for part, _ in marks).index(words.FAULT)
+    shown = "".join(part for part, _ in names)
+    assert shown.rindex("│", 0, at) < shown.index("user half") < shown.index("│", at + 1)
+    begun = replace(view, row=0)
+    styles = [
+        style for v in (view, begun) for part, style in panel.draw(panel.facts(v), width, 3)[1]
+        if words.FAULT in part
+    ]  # fmt: skip
+    assert styles[0] != styles[1]  # what is still to come is muted

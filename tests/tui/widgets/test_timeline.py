@@ -7,10 +7,12 @@ import pytest
 from rich.cells import cell_len
 
 from recordings.ledger.snapshot import Series
+from tests.recordings import oops
 from tests.tui.small_recordings import FIRST, MS, batch, row, storm_rows
 from tests.tui.widgets.test_panels import seen, text
 from tracers.events import Kind
 from tui.playback.replay import Replay
+from tui.widgets import words
 from tui.widgets.time_axis import column_of, covered, spread
 from tui.widgets.timeline import GAP, LABEL, MARKER, Timeline, room, time_at
 
@@ -158,3 +160,17 @@ def test_the_end_of_the_axis_is_that_of_the_last_event():
     rows = storm_rows(2, 0xFFFF_FFFF_4000_0000)
     assert batch(rows).num_rows == len(rows)
     assert [column_of(at, 10, 5) for at in (-1, 0, 1, 2, 9, 10, 99)] == [0, 0, 0, 1, 4, 4, 4]
+
+
+@pytest.mark.parametrize("width", [60, 160, 250])
+def test_an_oops_has_a_mark_at_its_time(make, width):
+    """Also at the very end, where the marker is, and beside a hit of the same moment."""
+    faults = [oops.fault(at) for at in (0, 27_000_000, 77_085_000)]
+    rows = sorted([*oops.rows()[:-1], *faults], key=lambda each: each["ts_ns"])
+    view = seen(make(rows, header=oops.HEADER))
+    panel = Timeline(id="timeline")
+    marks = part_of(drawn(view, width, 3), "hits")[: room(width)]
+    places = [column_of(at, 77_085_000, room(width)) for at in (0, 27_000_000, 77_085_000)]
+    assert [at for at, mark in enumerate(marks) if mark == words.FAULT] == places
+    panel.titles(panel.facts(view))
+    assert panel.border_subtitle == "X Oops"
