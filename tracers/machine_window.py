@@ -209,9 +209,9 @@ def _by_page_tables(known: Evidence, facts: Facts) -> Window | None:
     if not _later(known, window, "kernel_page_tables"):
         return None
     for name in sizes:
-        if facts[name] is None:
+        if facts[name] is None and getattr(window, name) is not None:
             known.provenance[name] = "kernel_page_tables"
-    if facts["struct_page"] is None and not found.only_size:
+    if facts["struct_page"] is None and window.struct_page is not None and not found.only_size:
         known.provenance["struct_page"] = ASSUMED
     if facts["va_bits"] is None and len(found.built_for) > 1:
         _build(known, found.built_for, window.vabits_actual or 0)

@@ -16,7 +16,7 @@ arch/arm64/include/asm/pgtable-hwdef.h. "vmemmap start" is that of the part in u
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -196,7 +196,7 @@ class Found:
     window: Window | None
     reason: str = ""
     built_for: tuple[int, ...] = ()  # CONFIG_ARM64_VA_BITS as it can be; the window's is the first
-    only_size: bool = False  # no other sizeof(struct page) fits
+    only_size: bool = False  # no other sizeof(struct page) fits; without a size: several do
 
 
 def window_of_dump(
@@ -239,18 +239,21 @@ def window_of_dump(
     alike = _alike(chosen)
     if len(alike) > 1:
         alike = _alike(window for window in chosen if window.family is family) or alike
+    if len(alike) > 1:  # built alike: only the bits in use are not known
+        alike = _alike(replace(made[0], vabits_actual=None) for made in alike.values())
     if len(alike) == 1:
         windows = next(iter(alike.values()))
+        one_size = len({window.struct_page for window in windows}) == 1
         return Found(
-            windows[0],
+            windows[0] if one_size else replace(windows[0], struct_page=None),
             "",
             tuple(dict.fromkeys(window.va_bits or 0 for window in windows)),
-            not (fitting and rest),
+            one_size and not (fitting and rest),
         )
     if alike:
         said = ", ".join(
             f"{made[0].family.label if made[0].family else ''} with {made[0].page_size} byte pages,"
-            f" {made[0].vabits_actual} bits in use, struct pages of {made[0].struct_page}"
+            f" {made[0].vabits_actual} bits in use"
             for made in alike.values()
         )
         return Found(None, f"its markers fit more than one kernel: {said}")
@@ -301,9 +304,10 @@ def _fits(dump: Dump, window: Window) -> bool:
 
 
 def _alike(windows: Iterable[Window]) -> dict[tuple[object, ...], list[Window]]:
-    """Group windows whose struct pages lie alike: only what the kernel was built for differs."""
+    """Group windows in use that are the same, whatever the kernel was built for."""
     found: dict[tuple[object, ...], list[Window]] = {}
     for window in windows:
-        key = (window.used, window.family, window.page_size, window.struct_page)
-        found.setdefault((*key, window.vabits_actual), []).append(window)
+        where = window.used if window.use_known else (window.start, window.end)
+        key = (where, window.family, window.page_size, window.vabits_actual)
+        found.setdefault(key, []).append(window)
     return found

@@ -578,3 +578,168 @@ def test_a_log_beside_another_machines_files(
     machine = assemble(side_files(tmp_path), facts=facts, release=release)
     assert said in "\n".join(machine.problems)
     assert not machine.agree
+
+
+# -- less than a note ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        "6.1.192-vmemlab-39bit",
+        "6.12.117-vmemlab-48bit",
+        "7.3.4-vmemlab-64k-52bit",
+        "7.3.4-vmemlab-64k-52bit-on-48bit",
+    ],
+)
+@pytest.mark.parametrize(
+    "names",
+    [("kernel_page_tables",), ("config", "uname"), ("config",), ("config", "uname", "iomem")],
+)
+def test_a_few_files_give_the_window_that_the_note_gives(
+    captures: Path, tmp_path: Path, kernel: str, names: tuple[str, ...]
+) -> None:
+    known = read_machine(captures / kernel).window
+    assert known is not None
+    for name in names:
+        (tmp_path / name).write_text((captures / kernel / name).read_text())
+    machine = read_machine(tmp_path)
+    window = machine.window
+    assert machine.agree
+    assert window is not None
+    assert (window.end, window.family, window.struct_page) == (known.end, known.family, 64)
+    if "config" in names:
+        assert window.provenance["struct_page"] == ASSUMED
+        assert (machine.problems, window.start) == ((), known.start)
+        assert machine.release is not None
+    else:
+        assert window.used == known.used
+        assert window.provenance["window"] == "kernel_page_tables+formula"
+        assert bool(machine.problems) is (known.va_bits == 52 != known.vabits_actual)
+
+
+def test_page_tables_tell_the_layout_where_the_release_is_older(
+    captures: Path, tmp_path: Path
+) -> None:
+    """As vendors backport: 6.9's layout in a 6.1. The other way round there are two kernels."""
+    new, old = "6.12.117-vmemlab-48bit", "6.1.192-vmemlab-39bit"
+    for tables, release, good in ((new, "6.1.192", True), (old, "6.12.117", False)):
+        text = (captures / tables / "kernel_page_tables").read_text()
+        machine = read(tmp_path, {"kernel_page_tables": text, "uname": f"{release}-vendor\n"})
+        assert machine.agree is good
+        assert f"which {release}-vendor does not have" in "\n".join(machine.problems)
+        assert (machine.window is not None) is good
+        if machine.window is not None:
+            assert (machine.window.start, machine.window.family) == (
+                0xFFFFFDFFC0000000,
+                Family.V6_9,
+            )
+
+
+def test_page_tables_of_another_kernel_are_a_contradiction(captures: Path, tmp_path: Path) -> None:
+    text = (captures / "6.12.117-vmemlab-48bit" / "kernel_page_tables").read_text()
+    for files, said in (
+        ({"kcore-vmcoreinfo": NOTES}, "shows VMEMMAP_START at 0xfffffe0000000000"),
+        ({"config": CONFIG, "uname": UNAME}, "a kernel with 4096 byte pages and 48 bits in use"),
+    ):
+        for old in tmp_path.iterdir():
+            old.unlink()
+        machine = read(tmp_path, files | {"kernel_page_tables": text})
+        assert not machine.agree
+        assert said in "\n".join(machine.problems)
+        assert machine.window is not None
+        assert machine.window.start == 0xFFFF_FFFE_0000_0000
+
+
+NUMA = "CONFIG_NUMA_BALANCING=y\nCONFIG_LRU_GEN=y\nCONFIG_MEMCG=y\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("CONFIG_KMSAN=y\n", "CONFIG_KMSAN"),
+        ("# CONFIG_MEMCG is not set\n# CONFIG_SLUB is not set\n", "neither CONFIG_MEMCG nor"),
+        ("# CONFIG_MEMCG is not set\nCONFIG_SLUB=y\n", ""),
+        ("CONFIG_MEMCG=y\n# CONFIG_SLUB is not set\n", ""),
+        # page->flags: 3 + 3 + 8 + 12 + 10 bits and some 28 flags are more than 64
+        (f"{NUMA}CONFIG_NR_CPUS=4096\nCONFIG_NODES_SHIFT=10\n", "CONFIG_NUMA_BALANCING"),
+        # as distributions have it
+        (f"{NUMA}CONFIG_NR_CPUS=4096\nCONFIG_NODES_SHIFT=6\n", ""),
+        (f"{NUMA}CONFIG_NR_CPUS=256\nCONFIG_NODES_SHIFT=4\nCONFIG_KASAN_HW_TAGS=y\n", ""),
+    ],
+)
+def test_64_bytes_are_not_assumed_where_they_may_be_wrong(
+    tmp_path: Path, options: str, why: str
+) -> None:
+    machine = read(tmp_path, {"config": CONFIG + options, "uname": UNAME})
+    assert (machine.window is None) is bool(why)
+    if why:
+        assert f"no struct_page, and with {why}" in machine.problems[-1]
+    # a size that is known is not assumed
+    told = assemble(side_files(tmp_path), facts={"struct_page": [("BTF", 80)]}).window
+    assert told is not None
+    assert (told.struct_page, told.provenance["struct_page"]) == (80, "BTF")
+
+
+# -- a log and a folder of two kernels ------------------------------------------------------------
+
+HEADER = (
+    "#\n# Automatically generated file; DO NOT EDIT.\n# Linux/arm64 {} Kernel Configuration\n#\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "uname", "release", "agree"),
+    [
+        ("6.6.20", None, "6.6.20-demo", True),
+        ("6.6.20", None, "6.1.1-demo", False),
+        ("6.6.20", UNAME, None, False),
+        ("6.1.192", UNAME, "6.1.192-vmemlab", True),
+        ("6.1.192", UNAME, "6.1.193-vmemlab", False),
+        (None, UNAME, "6.1.193-vmemlab", False),
+        ("6.1.90", None, "6.1.0-21-arm64", True),  # Debian; the sublevel is in its version only
+        ("6.12.0-rc3", None, "6.12.0-rc3-next", True),
+    ],
+)
+def test_the_release_of_a_log_is_compared_with_whatever_the_folder_has(
+    tmp_path: Path, config: str | None, uname: str | None, release: str | None, agree: bool
+) -> None:
+    if config:
+        (tmp_path / "config").write_text(HEADER.format(config) + CONFIG)
+    if uname:
+        (tmp_path / "uname").write_text(uname)
+    told = ("the log", release) if release else None
+    machine = assemble(side_files(tmp_path), release=told)
+    assert machine.agree is agree
+    assert bool(machine.problems) is not agree
+    assert machine.release == (uname.split()[2] if uname else release)
+    assert (machine.window is None) is (config is None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"vabits_actual": [(OOPS, 48)]}, "the log's Oops says 48, but a kernel built for 39 bits"),
+        ({"page_size": [(OOPS, 65536)]}, "page_size: config says 4096, the log's Oops says 65536"),
+    ],
+)
+def test_the_sizes_of_a_log_are_compared_with_the_folders_config(
+    tmp_path: Path, facts: dict[str, list[tuple[str, int]]], said: str
+) -> None:
+    (tmp_path / "config").write_text(CONFIG)
+    (tmp_path / "uname").write_text(UNAME)
+    machine = assemble(side_files(tmp_path), facts=facts)
+    assert said in "\n".join(machine.problems)
+    assert not machine.agree
+
+
+def test_a_pfn_0_that_the_folders_kernel_cannot_have_leaves_no_window(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(CONFIG)
+    (tmp_path / "uname").write_text(UNAME)
+    good, bad = 0xFFFF_FFFD_FF00_0000, 0xFFFF_FFFD_FF00_0040
+    machine = assemble(side_files(tmp_path), facts={VMEMMAP: [(OOPS, good)]})
+    assert machine.window is not None
+    assert (machine.window.memstart, machine.problems) == (0x4000_0000, ())
+    machine = assemble(side_files(tmp_path), facts={VMEMMAP: [(OOPS, bad)]})
+    assert machine.window is None
+    assert "not a multiple of 0x40000000" in machine.problems[-1]
