@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Final
 
 from tracers import machine_files
+from tracers.families import PAGE_SIZES
+from tracers.formulas import VA_BITS_RANGE
 from tracers.page_tables import Dump, read_dump
 
 # Facts beside those of ``Window``:
@@ -24,6 +26,21 @@ RAM: Final = "ram"
 PFN: Final = "pfn"
 #: an address that the kernel said to lie "between user and kernel address ranges"
 BETWEEN: Final = "between"
+#: where RAM begins, with which memstart_addr is computed as without KASLR
+RAM_START: Final = "ram_start"
+
+#: Origin of what somebody says by hand. A release such as "6.1" then stands for all of its kind.
+GIVEN: Final = "given"
+
+#: The numbers that arm64 kernels can have for a fact of ``Window``.
+SANE: Final[Mapping[str, Collection[int]]] = {
+    "va_bits": VA_BITS_RANGE,
+    "page_size": PAGE_SIZES,
+    "struct_page": range(8, 1025),
+    "section_size_bits": range(17, 48),
+    "vabits_actual": VA_BITS_RANGE,
+    "memstart": range(1 << 64),
+}
 
 Told = Sequence[tuple[str, int]]  # origin, value
 
@@ -35,12 +52,12 @@ class Evidence:
         self,
         files: machine_files.SideFiles,
         facts: Mapping[str, Told],
-        release: tuple[str, str] | None,
+        releases: Sequence[tuple[str, str]],  # origin, release
     ) -> None:
         self.files = files
         self.facts = facts
         self.agree = True
-        self.problems = files.problems
+        self.problems = [*files.problems]
         self.provenance: dict[str, str] = {}
         texts = files.texts
         self.notes = machine_files.read_notes(texts.get("kcore-vmcoreinfo", ""), self.problems)
@@ -49,7 +66,7 @@ class Evidence:
             if name in texts and not found:
                 self.problems.append(f"{name}: nothing in it was understood")
         uname, self.arch = machine_files.read_uname(texts.get("uname", ""))
-        self.release = self._release(uname, release)
+        self.release = self._release(uname, releases)
         if self.arch not in (None, "aarch64", "aarch64_be"):
             self.problems.append(f"uname says {self.arch}: the window is known for arm64 only")
         self.iomem = machine_files.read_iomem(texts.get("iomem", ""), self.problems)
@@ -95,11 +112,15 @@ class Evidence:
         self,
         name: str,
         noted: int | None,
-        config: int | None,
-        sane: Collection[int],
+        config: int | None = None,
+        sane: Collection[int] | None = None,
         others: Told = (),
     ) -> int | None:
-        """Return a fact of the first source that has it, checked and against the others."""
+        """Return a fact of the first source that has it, checked and against the others.
+
+        ``sane``: the numbers that it can have, if not those of ``SANE``.
+        """
+        sane = SANE[name] if sane is None else sane
         found = (("vmcoreinfo", noted), ("config", config), *self.facts.get(name, ()), *others)
         known = [(origin, value) for origin, value in found if value is not None]
         good = [(origin, value) for origin, value in known if value in sane]
@@ -119,21 +140,27 @@ class Evidence:
         self.provenance[name], value = good[0]
         return value
 
-    def _release(self, uname: str | None, told: tuple[str, str] | None) -> str | None:
+    def _release(self, uname: str | None, others: Sequence[tuple[str, str]]) -> str | None:
         """Return the release of the first source that has one, checked against the others."""
         release = self.notes.get("OSRELEASE", uname)
         if uname is not None and release is not None and uname != release:
             self.contradiction(f"uname says {uname}, vmcoreinfo says {release}: another boot?")
-        if told is not None and release is not None and told[1] != release:
-            self.contradiction(
-                f"{told[0]} is of kernel {told[1]}, the machine's files are of {release}"
-            )
-        if release is None and told is not None:
-            release = told[1]
+        first = "the machine's files are"
+        # what somebody says by hand may be less than a release's name
+        for origin, told in sorted(others, key=lambda other: other[0] == GIVEN):
+            if release is None:
+                release, first = told, f"{origin} is"
+            elif told != release and not (origin == GIVEN and _begins(release, told)):
+                self.contradiction(f"{origin} is of kernel {told}, {first} of {release}")
         configured = machine_files.config_release(self.files.texts.get("config", ""))
         if configured is None or release is None:
             return release or configured
-        own, other = release.split("."), configured.split(".")
-        if own[:2] != other[:2]:  # beyond that: many distributions call every one of them .0
+        # beyond its first two numbers: many distributions call every one of them .0
+        if release.split(".")[:2] != configured.split(".")[:2]:
             self.contradiction(f"config is of {configured}, the kernel is {release}: two kernels?")
         return release
+
+
+def _begins(release: str, version: str) -> bool:
+    """Say whether ``version``, such as 6.1, is what ``release`` begins with."""
+    return release.startswith(version) and not release[len(version) : len(version) + 1].isdigit()

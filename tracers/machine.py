@@ -12,25 +12,11 @@ from typing import Any, Self
 
 from tracers import machine_files
 from tracers.errors import VmemscopeError
-from tracers.evidence import BETWEEN, PFN, RAM, TASK_BITS, VMEMMAP, Evidence, Told
+from tracers.evidence import Evidence, Told
 from tracers.layout import Layout, layout_for, marks, named
-from tracers.machine_window import ASSUMED, find_window
+from tracers.machine_window import find_window
 from tracers.page_tables import Mark
 from tracers.window import Window
-
-__all__ = [
-    "ASSUMED",
-    "BETWEEN",
-    "PFN",
-    "RAM",
-    "TASK_BITS",
-    "VMEMMAP",
-    "Machine",
-    "MachineError",
-    "assemble",
-    "read_machine",
-    "side_files",
-]
 
 
 class MachineError(VmemscopeError):
@@ -134,16 +120,17 @@ def assemble(
     facts: Mapping[str, Told] | None = None,
     windows: Sequence[tuple[str, int, int]] = (),
     release: tuple[str, str] | None = None,
+    releases: Sequence[tuple[str, str]] = (),
 ) -> Machine:
     """Return the machine that all sources together describe.
 
     ``facts``: further (origin, value) pairs by fact: ``Window``'s integer fields, the borders
-    vmcoreinfo may give ("VMALLOC_START"…), ``TASK_BITS``, ``VMEMMAP``, ``RAM``, ``PFN`` and
-    ``BETWEEN``. ``windows``: further (origin, start, end), most trusted first. ``release``:
-    (origin, release). What is in ``files`` comes before all of these; there need not be any.
-    What disagrees is in the machine's problems.
+    vmcoreinfo may give ("VMALLOC_START"…), and those that ``tracers.evidence`` names. ``windows``:
+    further (origin, start, end), most trusted first. ``release``: (origin, release);
+    ``releases``: further ones, where more than one is said. What is in ``files`` comes before all
+    of these; there need not be any. What disagrees is in the machine's problems.
     """
-    known = Evidence(files, facts or {}, release)
+    known = Evidence(files, facts or {}, [*([release] if release else ()), *releases])
     window = find_window(known, windows)
     layout = _layout(known, window) if window else None
     return Machine(

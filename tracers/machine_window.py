@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from tracers import machine_files
-from tracers.evidence import BETWEEN, PFN, TASK_BITS, VMEMMAP, Evidence
+from tracers.evidence import BETWEEN, PFN, RAM_START, SANE, TASK_BITS, VMEMMAP, Evidence
 from tracers.families import PAGE_SIZES, Family
 from tracers.formulas import (
     VA_BITS_RANGE,
@@ -28,6 +28,7 @@ from tracers.formulas import (
     vmemmap_set_early,
 )
 from tracers.in_use import bits_in_use
+from tracers.memstart import memstart_from_ram
 from tracers.page_tables import window_of_dump
 from tracers.pfn_zero import built_for, sizes_possible, window_from_vmemmap, with_vmemmap
 from tracers.window import Window, window_from_facts
@@ -58,7 +59,7 @@ def find_window(known: Evidence, windows: Sequence[tuple[str, int, int]]) -> Win
             f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
             f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
         )
-    window = _placed(known, _with_bits_in_use(known, window))
+    window = _with_ram(known, _placed(known, _with_bits_in_use(known, window)))
     _check_vmemmap(known, window)
     return window
 
@@ -71,17 +72,14 @@ def _facts(known: Evidence) -> Facts:
         "va_bits",
         known.note("NUMBER(VA_BITS)"),
         machine_files.config_va_bits(known.config),
-        VA_BITS_RANGE,
     )
     page = known.agreed(
         "page_size",
         known.note("PAGESIZE"),
         machine_files.config_page_size(known.config),
-        PAGE_SIZES,
     )
-    struct_page = known.agreed("struct_page", known.note("SIZE(page)"), None, range(8, 1025))
-    noted = known.note("NUMBER(SECTION_SIZE_BITS)")
-    section = known.agreed("section_size_bits", noted, None, range(17, 48))
+    struct_page = known.agreed("struct_page", known.note("SIZE(page)"))
+    section = known.agreed("section_size_bits", known.note("NUMBER(SECTION_SIZE_BITS)"))
     actual = _bits_in_use(known, bits)
     if section is None and page is not None and known.release is not None:
         try:
@@ -105,12 +103,12 @@ def _bits_in_use(known: Evidence, bits: int | None) -> int | None:
     if noted is not None and noted not in VA_BITS_RANGE:
         known.problems.append(f"vmcoreinfo: TCR_EL1_T1SZ {t1sz} gives impossible {noted} bits")
         noted = None
-    sane, others = VA_BITS_RANGE, known.facts.get(TASK_BITS, ())
+    sane, others = SANE["vabits_actual"], known.facts.get(TASK_BITS, ())
     if bits is None or bits <= 48:
         others = ()  # nothing to find out; 5.0 to 5.3 gave programs more bits than the kernel
     else:
         sane = range(47, bits + 1)
-    actual = known.agreed("vabits_actual", noted, None, sane, others)
+    actual = known.agreed("vabits_actual", noted, sane=sane, others=others)
     if actual is not None and bits is not None and bits <= 48 and actual != bits:
         known.contradiction(
             f"vabits_actual: {known.provenance['vabits_actual']} says {actual}, but a kernel built"
@@ -123,8 +121,7 @@ def _bits_in_use(known: Evidence, bits: int | None) -> int | None:
 def _memstart(
     known: Evidence, bits: int | None, page: int | None, section: int | None
 ) -> int | None:
-    noted = known.note("NUMBER(PHYS_OFFSET)")
-    memstart = known.agreed("memstart", noted, None, range(1 << 64))
+    memstart = known.agreed("memstart", known.note("NUMBER(PHYS_OFFSET)"))
     if memstart is not None:
         return memstart
     ram = known.ram_start
@@ -336,6 +333,21 @@ def _placed(known: Evidence, window: Window) -> Window:
         )
     provenance = {**window.provenance, "memstart": f"{origin}: vmemmap"}
     return replace(answer.window, provenance=provenance)
+
+
+def _with_ram(known: Evidence, window: Window) -> Window:
+    """Return the window with memstart_addr by where RAM is told to begin."""
+    told = known.facts.get(RAM_START, ())
+    if not told:
+        return window
+    origin, ram = told[0]
+    if known.ram_start not in (None, ram):
+        known.contradiction(f"RAM: {origin} from 0x{ram:x}, iomem from 0x{known.ram_start:x}")
+    if window.memstart is not None or window.page_size is None:
+        return window
+    provenance = {**window.provenance, "memstart": f"RAM {origin}, formula without KASLR"}
+    memstart = memstart_from_ram(window, ram, release=known.release)
+    return replace(window, memstart=memstart, provenance=provenance)
 
 
 def _with_bits_in_use(known: Evidence, window: Window) -> Window:

@@ -290,7 +290,7 @@ def _fitting(
 
 def _fits(dump: Dump, window: Window) -> bool:
     made = marks(window)
-    borders = {name: (made[name],) for name in _FIXED if name in made}
+    borders: dict[str, tuple[int, ...]] = {n: (made[n],) for n in _FIXED if n in made}
     borders["VMEMMAP_END"] = (window.end,)
     borders["VMEMMAP_START"] = (window.used[0],)
     if not window.vmalloc_takes_unused:

@@ -6,7 +6,7 @@ the recording; the output is whole or not there, whatever ends the import; it is
 file.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,6 +19,7 @@ from recordings.format.output_files import Output
 from recordings.format.sniff import describe_log
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
+from tracers.evidence import Told
 from tracers.formulas import WindowError
 from tracers.logs import formats
 from tracers.logs.derive import Deriver
@@ -27,7 +28,8 @@ from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_locations
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
-from tracers.machine import Machine, MachineError, read_machine
+from tracers.machine import Machine, MachineError, assemble, side_files
+from tracers.machine_files import SideFiles
 from tracers.packed import PackedError
 from tracers.regular_files import read_regular
 
@@ -45,6 +47,7 @@ class Imported:
     derived: int
     losses: Losses
     notes: tuple[str, ...]
+    machine: Machine
 
 
 def import_log(
@@ -54,17 +57,20 @@ def import_log(
     machine_dir: Path | None = None,
     vmlinux: Path | None = None,
     log_format: str | None = None,
+    facts: Mapping[str, Told] | None = None,
+    release: tuple[str, str] | None = None,
     created_ns: int = 0,
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
     ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
     its format's name, None: recognised by its first lines.
-    ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
-    it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
-    known and the recording's verdict is inconclusive. With both, they are compared, and
-    what they disagree on is in the recording. ``created_ns``: realtime for the header (0: unknown),
-    so that equal inputs give equal files.
+    ``machine_dir`` holds the side files of the traced machine, ``vmlinux`` is its kernel's image
+    (see ``tracers.constants``); ``facts`` and ``release`` are what else is known of it (see
+    ``tracers.machine.assemble``). Without all of them no window is known and the recording's
+    verdict is inconclusive. What they, and the log, disagree on is in the recording, whose verdict
+    is inconclusive then. ``created_ns``: realtime for the header (0: unknown), so that equal inputs
+    give equal files.
 
     Raises:
         LogError: ``trace`` cannot be read or is no log we know.
@@ -77,7 +83,9 @@ def import_log(
         with Input(trace) as source:
             chosen = chosen or _recognised(source)
             try:
-                return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
+                with _image(vmlinux) as image:
+                    sources = _Sources(machine_dir, image, facts or {}, release)
+                    return _import(source, chosen, out, sources, created_ns)
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
     except PackedError as error:
@@ -87,18 +95,14 @@ def import_log(
 
 
 def _import(
-    source: Input,
-    log_format: Format,
-    out: Path | Output,
-    machine_files: tuple[Path | None, Path | None],  # the machine's folder and kernel image
-    created_ns: int,
+    source: Input, log_format: Format, out: Path | Output, sources: "_Sources", created_ns: int
 ) -> Imported:
-    machine_dir, vmlinux = machine_files
-    events = _kprobe_events(machine_dir)
-    with _image(vmlinux) as image:
-        machine, warn_sites = _machine(machine_dir, image)
-        context = LogContext(machine.window, machine.release, image, read_probe_locations(events))
-        opened = log_format.open(source, context)
+    events = _kprobe_events(sources.folder)
+    machine = sources.machine()
+    context = LogContext(
+        machine.window, machine.release, sources.image, read_probe_locations(events)
+    )
+    opened = log_format.open(source, context)
     origin = {"importer": log_format.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256
@@ -108,21 +112,23 @@ def _import(
         # Most logs do not say which trace_clock they were taken with.
         clock={"name": opened.clock or "unknown", "offset_ns": None},
         origin=origin,
-        warn_sites=warn_sites,
+        warn_sites=sources.warn_sites,
         created_ns=created_ns,
     )
-    return _copy(source, opened.log, out, header)
+    return _copy(source, opened.log, out, header, sources)
 
 
-def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imported:
-    deriver = Deriver(header.machine.window, _section_pages(header.machine))
+def _copy(
+    source: Input, opened: Log, out: Path | Output, header: Header, sources: "_Sources"
+) -> Imported:
     derived = 0
     losses = Losses()
     log = opened.batches()
     batches = _with_damage(source, log)
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
-        machine = _with_release(opened.release, header.machine, source.name)
+        machine = sources.machine(source.name, opened.release)
+        deriver = Deriver(machine.window, _section_pages(machine))
         target = new_file(out) if isinstance(out, Path) else nullcontext(out)
         with target as file, Writer(file, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
@@ -139,7 +145,7 @@ def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imp
             log.close()  # ends a program that it reads from
     if source.torn:
         notes += ("the packed file is damaged or cut short: what came before that is imported",)
-    return Imported(writer.rows, derived, losses, notes)
+    return Imported(writer.rows, derived, losses, notes, machine)
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
@@ -166,16 +172,6 @@ def _recognised(source: Input) -> Format:
     return chosen
 
 
-def _with_release(release: str | None, machine: Machine, name: str) -> Machine:
-    """Return the machine with the kernel release that the log gives."""
-    if release is None or release == machine.release:
-        return machine
-    if machine.release is None:
-        return replace(machine, release=release)
-    problem = f"{name} is of kernel {release}, the machine's files are of {machine.release}"
-    return replace(machine, problems=(*machine.problems, problem), agree=False)
-
-
 def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]":
     if vmlinux is None:
         return nullcontext()
@@ -184,15 +180,43 @@ def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]"
     return open_kernel(vmlinux)
 
 
-def _machine(folder: Path | None, image: "KernelImage | None") -> tuple[Machine, tuple[str, ...]]:
-    """Return the machine, and "file:line" of the WARNs its image has where we look."""
-    if image is None:
-        return read_machine(folder) if folder else Machine(), ()
-    # Only now: the code methods load a disassembler.
-    from tracers.constants.gather import gather  # noqa: PLC0415
+class _Sources:
+    """All that describes the machine besides the log, and with it."""
 
-    constants = gather(image, machine_dir=folder)
-    return constants.machine(), tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
+    def __init__(
+        self,
+        folder: Path | None,
+        image: "KernelImage | None",
+        facts: Mapping[str, Told],
+        release: tuple[str, str] | None,
+    ) -> None:
+        self.folder = folder
+        self.image = image
+        self.warn_sites: tuple[str, ...] = ()  # "file:line" of the WARNs where we look
+        self._facts = facts
+        self._releases = [] if release is None else [release]
+        self._files = SideFiles()
+        if folder is not None and image is None:
+            self._files = side_files(folder)
+        self._known: Machine | None = None
+
+    def machine(self, log: str = "", release: str | None = None) -> Machine:
+        """Return the machine; ``release``: of the log of that name, once it is known."""
+        if self._known is not None and release in (None, self._known.release):
+            return self._known
+        releases = [*self._releases, *([] if release is None else [(log, release)])]
+        if self.image is None:
+            self._known = assemble(self._files, facts=self._facts, releases=releases)
+            return self._known
+        # Only now: the code methods load a disassembler.
+        from tracers.constants.gather import gather  # noqa: PLC0415
+
+        constants = gather(
+            self.image, machine_dir=self.folder, facts=self._facts, releases=releases
+        )
+        self.warn_sites = tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
+        self._known = constants.machine()
+        return self._known
 
 
 def _section_pages(machine: Machine) -> int | None:

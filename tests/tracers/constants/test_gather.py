@@ -27,7 +27,8 @@ from tracers.constants.gather import METHODS, gather
 from tracers.constants.image.kernel_image import open_kernel
 from tracers.constants.method_result import MethodResult
 from tracers.families import Family
-from tracers.machine import ASSUMED, Machine
+from tracers.machine import Machine
+from tracers.machine_window import ASSUMED
 
 # -- agreement ------------------------------------------------------------------------------
 
