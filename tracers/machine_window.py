@@ -270,9 +270,10 @@ def _by_release(known: Evidence, facts: Facts) -> Window:
         WindowError: something is missing for that.
     """
     page, actual, release = facts["page_size"], facts["vabits_actual"], known.release
+    if page is not None or facts["va_bits"] is not None:
+        _assume(known, facts)
     if page is None or release is None or (facts["va_bits"] is None and actual is None):
         return window_from_facts(facts, release=release)  # says what is missing
-    _assume(known, facts)
     if facts["va_bits"] is None:
         numbers = built_for(family_for_release(release), page, actual or 0)
         windows = [

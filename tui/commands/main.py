@@ -155,10 +155,11 @@ def import_(
     say(f"{name}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {note}")
-    for problem in done.machine.problems:
-        say(f"problem: {problem}")
-    if done.machine.window is None and machine is None and vmlinux is None:
-        say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
+    if machine or vmlinux or facts or done.machine.window is not None:
+        for problem in done.machine.problems:
+            say(f"problem: {problem}")
+    else:
+        say("note: no --machine, --vmlinux or numbers: the window is unknown, so is where calls fall")
     if done.losses:
         say(f"missing: {done.losses.describe()}")
         sys.exit(EXIT_INCONCLUSIVE)

@@ -210,5 +210,6 @@ def _of_machine(source: str, machine: Machine) -> WindowReport:
         machine.layout,
         machine.release,
         machine.build_id,
+        agree=machine.agree,
         problems=machine.problems,
     )
