@@ -31,7 +31,7 @@ from tracers.in_use import bits_in_use
 from tracers.memstart import memstart_from_ram
 from tracers.page_tables import window_of_dump
 from tracers.pfn_zero import built_for, sizes_possible, window_from_vmemmap, with_vmemmap
-from tracers.window import Window, window_from_facts
+from tracers.window import OR_MORE, Window, window_from_facts
 
 #: Provenance of sizeof(struct page) where nothing says it.
 ASSUMED: Final = "assumed: 64 on nearly every kernel"
@@ -150,13 +150,14 @@ def _assume(known: Evidence, facts: Facts) -> None:
 
 def _build(known: Evidence, numbers: tuple[int, ...], actual: int) -> int:
     """Return what the kernel is built for, from the bits in use; say so if it may be more."""
-    known.provenance["va_bits"] = f"{actual} bits in use"
+    known.provenance["va_bits"] = "the bits in use"
     if len(numbers) > 1:
-        known.provenance["va_bits"] += f": built for {' or '.join(map(str, numbers))}"
+        known.provenance["va_bits"] = OR_MORE
         known.problems.append(
             f"{actual} bits in use: whether the kernel is built for {numbers[0]} or"
             f" {numbers[-1]} is not known; the window in use is the same, but the WARN of one"
-            f" built for {numbers[-1]} does not see what lies right below it"
+            f" built for {numbers[-1]} does not see what lies right below it, and here it is taken"
+            " to see that"
         )
     return numbers[0]
 

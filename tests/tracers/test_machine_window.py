@@ -7,10 +7,12 @@ import pytest
 
 from tests.tracers.side_files import CONFIG, NOTES, UNAME, read
 from tracers.evidence import BETWEEN, GIVEN, PFN, RAM, RAM_START, VMEMMAP
+from tracers.explain import blindness, explain
 from tracers.families import Family
 from tracers.machine import assemble, read_machine, side_files
 from tracers.machine_files import SideFiles
 from tracers.machine_window import ASSUMED
+from tracers.window import OR_MORE
 
 # -- what a log tells, with or without files ----------------------------------------------------
 
@@ -35,7 +37,7 @@ def test_an_oops_alone_gives_the_window() -> None:
     assert (window.memstart, window.family) == (0x8000_0000, Family.V6_9)
     assert (window.va_bits, window.vabits_actual, window.use_known) == (48, 48, True)
     assert window.provenance["window"] == f"{OOPS}: vmemmap+formula"
-    assert window.provenance["va_bits"] == "48 bits in use: built for 48 or 52"
+    assert window.provenance["va_bits"] == OR_MORE
     assert window.provenance["struct_page"] == ASSUMED
     said = "\n".join(machine.problems)
     assert "is of the layout of 6.9+, which 6.8.7-demo does not have" in said
@@ -84,6 +86,12 @@ def test_48_bits_in_use_are_one_window_in_use_whatever_it_was_built_for(built: i
     assert (told.used, told.use_known) == (real.used, True)
     for start in (real.used[0], real.used[0] - 64, real.start - 64, real.end, 0x1FF_B200_0000):
         assert told.regime(start, start + 64) is real.regime(start, start + 64)
+    # what the WARN compares with is the one of the two or the other
+    assert told.lowest_start <= real.start <= told.start
+    below = told.start - 64
+    text = "\n".join(explain(told, None, below, below + 64))
+    assert "it warns if it is built for 48 bits, not if for 52: not known" in text
+    assert f"0x{0xFFFFC1FFC0000000:016x}, if it is built for 52 bits" in blindness(told)
 
 
 def test_a_log_of_another_boot_has_another_memstart(captures: Path) -> None:
