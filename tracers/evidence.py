@@ -66,7 +66,9 @@ class Evidence:
             if name in texts and not found:
                 self.problems.append(f"{name}: nothing in it was understood")
         uname, self.arch = machine_files.read_uname(texts.get("uname", ""))
-        self.release = self._release(uname, releases)
+        self.named = self._named(uname, releases)
+        #: The version at least: a configuration has no more than that of the kernel's name.
+        self.release = self.named or machine_files.config_release(texts.get("config", ""))
         if self.arch not in (None, "aarch64", "aarch64_be"):
             self.problems.append(f"uname says {self.arch}: the window is known for arm64 only")
         self.iomem = machine_files.read_iomem(texts.get("iomem", ""), self.problems)
@@ -140,7 +142,7 @@ class Evidence:
         self.provenance[name], value = good[0]
         return value
 
-    def _release(self, uname: str | None, others: Sequence[tuple[str, str]]) -> str | None:
+    def _named(self, uname: str | None, others: Sequence[tuple[str, str]]) -> str | None:
         """Return the release of the first source that has one, checked against the others."""
         release = self.notes.get("OSRELEASE", uname)
         if uname is not None and release is not None and uname != release:
@@ -153,10 +155,8 @@ class Evidence:
             elif told != release and not (origin == GIVEN and _begins(release, told)):
                 self.contradiction(f"{origin} is of kernel {told}, {first} of {release}")
         configured = machine_files.config_release(self.files.texts.get("config", ""))
-        if configured is None or release is None:
-            return release or configured
         # beyond its first two numbers: many distributions call every one of them .0
-        if release.split(".")[:2] != configured.split(".")[:2]:
+        if configured and release and release.split(".")[:2] != configured.split(".")[:2]:
             self.contradiction(f"config is of {configured}, the kernel is {release}: two kernels?")
         return release
 

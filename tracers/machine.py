@@ -134,7 +134,7 @@ def assemble(
     window = find_window(known, windows)
     layout = _layout(known, window) if window else None
     return Machine(
-        release=known.release,
+        release=known.named,
         build_id=known.notes.get("BUILD-ID"),
         arch=known.arch,
         window=window,

@@ -155,9 +155,9 @@ def _build(known: Evidence, numbers: tuple[int, ...], actual: int) -> int:
         known.provenance["va_bits"] = OR_MORE
         known.problems.append(
             f"{actual} bits in use: whether the kernel is built for {numbers[0]} or"
-            f" {numbers[-1]} is not known; the window in use is the same, but the WARN of one"
-            f" built for {numbers[-1]} does not see what lies right below it, and here it is taken"
-            " to see that"
+            f" {numbers[-1]} is not known. The window in use is the same, but the WARN of one"
+            f" built for {numbers[-1]} does not see hits right below it; taken for one built for"
+            f" {numbers[0]}"
         )
     return numbers[0]
 
@@ -282,7 +282,10 @@ def _by_release(known: Evidence, facts: Facts) -> Window:
         ]
         if len({window.used for window in windows}) == 1:
             facts["va_bits"] = _build(known, numbers, actual or 0)
-    return window_from_facts(facts, release=release, provenance=known.provenance)
+    window = window_from_facts(facts, release=release, provenance=known.provenance)
+    if known.named is not None:
+        return window
+    return replace(window, provenance={**window.provenance, "window": "config's release+formula"})
 
 
 def _family(release: str | None) -> Family | None:

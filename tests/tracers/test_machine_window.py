@@ -151,6 +151,10 @@ def test_a_log_beside_another_machines_files(
 # -- less than a note ---------------------------------------------------------------------------
 
 
+def known_release(captures: Path, kernel: str) -> str:
+    return (captures / kernel / "uname").read_text().split()[2]
+
+
 @pytest.mark.parametrize(
     "kernel",
     [
@@ -179,7 +183,10 @@ def test_a_few_files_give_the_window_that_the_note_gives(
     if "config" in names:
         assert window.provenance["struct_page"] == ASSUMED
         assert (machine.problems, window.start) == ((), known.start)
-        assert machine.release is not None
+        named = "uname" in names
+        assert machine.release == (known_release(captures, kernel) if named else None)
+        origin = "release+formula" if named else "config's release+formula"
+        assert window.provenance["window"] == origin
     else:
         assert window.used == known.used
         assert window.provenance["window"] == "kernel_page_tables+formula"
