@@ -159,9 +159,7 @@ def import_(
         for problem in done.machine.problems:
             say(f"problem: {problem}")
     else:
-        say(
-            "note: no --machine, --vmlinux or numbers: the window is unknown, so is where calls fall"
-        )
+        say("note: no --machine, --vmlinux or numbers: the window and where calls fall are unknown")
     if done.losses:
         say(f"missing: {done.losses.describe()}")
         sys.exit(EXIT_INCONCLUSIVE)
