@@ -72,6 +72,11 @@ def blindness(window: Window) -> str:
     That is what lies in ``window.blind``: the struct pages below the first one of the linear map.
     """
     start, end = window.blind
+    if window.lowest_start < window.start:
+        return (
+            f"The kernel's WARN does not see hits below 0x{end:016x}, down to"
+            f" 0x{window.lowest_start:016x}, if it is built for 52 bits: that is not known."
+        )
     if start == end:
         return ""
     may = "cannot" if window.use_known else "may not"
@@ -186,6 +191,8 @@ def _warning(window: Window, start: int, end: int) -> list[str]:
     warns = window.warns(start, end)
     low, high = ("true" if is_so else "false" for is_so in (start < window.start, end > window.end))
     verdict = "it warns (a WARN_ON_ONCE only the first time)" if warns else "no warning"
+    if warns and window.lowest_start <= start < end <= window.end:
+        verdict = f"it warns if it is built for {window.va_bits} bits, not if for 52: not known"
     lines = [f"WARN_ON(start < VMEMMAP_START || end > VMEMMAP_END): {low} || {high} -> {verdict}"]
     if window.silent(start, end):
         why = why_silent(window, start, end)

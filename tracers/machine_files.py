@@ -8,7 +8,7 @@ in the file, undecodable bytes as "\xNN"; escape it before showing.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -33,9 +33,19 @@ _NOTE = re.compile(r"^([A-Z][A-Za-z_-]*(?:\([\w.]{1,100}\))?)=([ -~]{1,200})$")
 _NUMBER = re.compile(r"0x[0-9a-fA-F]{1,16}|[0-9]{1,20}")
 _IOMEM = re.compile(r"^( *)([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.{1,200})$")
 _CONFIG = re.compile(r"^(?:# )?(CONFIG_\w+)(?:=(.{0,200})| is not set)$")
-_MARK = re.compile(r"^---\[ (.{1,40}) \]---$")
-_SPAN = re.compile(r"^0x[0-9a-f]{16}-0x([0-9a-f]{16})\s+\d+[KMGTPE] (PGD|P4D|PUD|PMD|PTE)\b")
+_VERSION = re.compile(r"^# Linux/arm64 (\d{1,3}\.\d{1,3}\.\d{1,5}\S{0,60}) Kernel", re.MULTILINE)
 
+#: Options that decide sizeof(struct page), or whether what it has room for lies elsewhere.
+_STRUCT_PAGE: Final = (
+    "CONFIG_MEMCG",
+    "CONFIG_SLUB",
+    "CONFIG_KMSAN",
+    "CONFIG_NUMA_BALANCING",
+    "CONFIG_NODES_SHIFT",
+    "CONFIG_NR_CPUS",
+    "CONFIG_LRU_GEN",
+    "CONFIG_KASAN_HW_TAGS",
+)
 #: Options that decide the window, its neighbours, or whether it is used at all.
 CONFIG_KEPT: Final = frozenset(
     {
@@ -53,27 +63,9 @@ CONFIG_KEPT: Final = frozenset(
         "CONFIG_MEMORY_HOTREMOVE",
         "CONFIG_ZONE_DEVICE",
         "CONFIG_DEVICE_PRIVATE",
+        *_STRUCT_PAGE,
     }
 )
-
-#: ptdump's markers, lower case (their case changed over the releases) -> the kernel's macro.
-MARKERS: Final[Mapping[str, str]] = {
-    "linear mapping start": "PAGE_OFFSET",
-    "linear mapping": "PAGE_OFFSET",  # until 5.3, when it was the last region
-    "linear mapping end": "PAGE_END",
-    "kasan shadow start": "KASAN_SHADOW_START",
-    "kasan shadow end": "KASAN_SHADOW_END",
-    "modules start": "MODULES_VADDR",
-    "modules end": "MODULES_END",
-    "vmalloc() area": "VMALLOC_START",
-    "vmalloc() end": "VMALLOC_END",
-    "fixmap start": "FIXADDR_START",
-    "fixmap end": "FIXADDR_TOP",
-    "pci i/o start": "PCI_IO_START",
-    "pci i/o end": "PCI_IO_END",
-    "vmemmap start": "VMEMMAP_START",
-    "vmemmap end": "VMEMMAP_END",
-}
 
 
 @dataclass(slots=True)
@@ -150,6 +142,37 @@ def config_page_size(config: Mapping[str, str]) -> int | None:
     return next(sizes, None)
 
 
+def config_release(text: str) -> str | None:
+    """Return the version in a configuration's first lines, as "6.6.20": no more than that."""
+    match = _VERSION.search(text, 0, 4096)
+    return match[1] if match else None
+
+
+def not_64_bytes(config: Mapping[str, str]) -> str | None:
+    """Say which of ``read_config``'s options may make sizeof(struct page) another than 64.
+
+    It has 56 bytes, 64 with CONFIG_MEMCG; SLUB wants it a multiple of 16 (arch/arm64/Kconfig).
+    KMSAN adds two pointers, and NUMA balancing an int where it finds no room in page->flags
+    (include/linux/mm_types.h, page-flags-layout.h). Options not given do not count.
+    """
+    on = {name for name, value in config.items() if value == "y"}
+    if "CONFIG_KMSAN" in on:
+        return "CONFIG_KMSAN"
+    if config.get("CONFIG_MEMCG") == "n":  # 56, or 60 with that int
+        slub = config.get("CONFIG_SLUB") != "n" or "CONFIG_NUMA_BALANCING" in on
+        return None if slub else "neither CONFIG_MEMCG nor CONFIG_SLUB"
+    if "CONFIG_NUMA_BALANCING" not in on:
+        return None
+    cpus, nodes = (number(config.get(f"CONFIG_{name}", "")) for name in ("NR_CPUS", "NODES_SHIFT"))
+    if cpus is None or nodes is None:
+        return None
+    # zones and page generations have 3 bits each, a process 8, a tag 8; 30 flags are ample
+    bits = 3 + 8 + (cpus - 1).bit_length() + nodes
+    bits += 3 * ("CONFIG_LRU_GEN" in on)
+    bits += 8 * bool(on & {"CONFIG_KASAN_SW_TAGS", "CONFIG_KASAN_HW_TAGS"})
+    return "CONFIG_NUMA_BALANCING" if bits > 64 - 30 else None
+
+
 def read_iomem(text: str, problems: list[str]) -> tuple[tuple[int, int, str], ...]:
     """Return (first, last, name) of each line of /proc/iomem, indentation dropped."""
     rows: list[tuple[int, int, str]] = []
@@ -174,51 +197,3 @@ def read_uname(text: str) -> tuple[str | None, str | None]:
         return words[0], None
     known = ("aarch64", "aarch64_be", "x86_64", "i686", "riscv64", "ppc64le", "s390x", "armv7l")
     return words[2], next((word for word in reversed(words) if word in known), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Where kernel_page_tables shows a marker: the border lies in (``low``, ``addr``]."""
-
-    name: str  # the kernel's macro
-    addr: int
-    low: int | None  # None: not known how far below
-
-    def exact(self, page_size: int) -> bool:
-        """Say whether the border can only be ``addr`` itself."""
-        return self.low is not None and self.addr - self.low <= page_size
-
-    def agrees(self, border: int) -> bool:
-        """Say whether the border can lie at ``border``."""
-        return border <= self.addr and (self.low is None or border > self.low)
-
-
-def read_page_tables(text: str, page_size: int, levels: int) -> list[Mark]:
-    """Return the markers of debugfs kernel_page_tables with how well they tell the border.
-
-    A marker is printed at the first table entry at or past its border, so it is late by less
-    than the entry before it maps; and two at most are printed at one entry, so that one after
-    two others may be later still (note_page, arch/arm64/mm/ptdump.c).
-    """
-    per_level = page_size.bit_length() - 1 - 3
-    depth = {"PTE": 0, "PMD": 1, "PUD": 2, "P4D": 3, "PGD": levels - 1}
-    marks: list[Mark] = []
-    addr: int | None = None
-    low: int | None = None
-    together, late = 0, False
-    for line in _lines(text):
-        if span := _SPAN.match(line):
-            late, together = together == 2, 0
-            addr = int(span[1], 16) or 1 << 64
-            low = addr - (page_size << per_level * depth[span[2]])
-        elif mark := _MARK.match(line):
-            together += 1
-            name = MARKERS.get(mark[1].lower())
-            if name is not None and addr is not None and len(marks) < 64:
-                marks.append(Mark(name, addr, None if late else low))
-    return marks
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Yield the lines without a list of them all."""
-    return (match[0] for match in re.finditer(r"[^\n]+", text))

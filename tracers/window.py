@@ -36,6 +36,8 @@ class Regime(StrEnum):
         return _REGIME_CODES[self]
 
 
+#: Provenance of ``va_bits`` that are only those in use: the same window in use as if built for 52.
+OR_MORE: Final = "the bits in use; it may be built for 52"
 _REGIME_CODES: Final = {regime: code for code, regime in enumerate(Regime)}
 
 
@@ -134,6 +136,15 @@ class Window:
         Where the bits in use are not known: what may be.
         """
         return self.start, self.used[0]
+
+    @property
+    def lowest_start(self) -> int:
+        """What the WARN may compare with instead of ``start``, where ``va_bits`` may be more."""
+        sizes = (self.page_size, self.struct_page)
+        if self.provenance.get("va_bits") != OR_MORE or self.family is None or None in sizes:
+            return self.start
+        page, struct_page = (size or 0 for size in sizes)
+        return formula(self.family, va_bits=52, page_size=page, struct_page=struct_page)[0]
 
     @property
     def _unused(self) -> tuple[int, int]:

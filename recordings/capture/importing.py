@@ -6,7 +6,7 @@ the recording; the output is whole or not there, whatever ends the import; it is
 file.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -19,9 +19,11 @@ from recordings.format.output_files import Output
 from recordings.format.sniff import describe_log
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
+from tracers.evidence import Told
 from tracers.formulas import WindowError
 from tracers.logs import formats
 from tracers.logs.derive import Deriver
+from tracers.logs.dmesg.told import Told as LogTold
 from tracers.logs.formats import Format, Log, LogContext
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_locations
@@ -31,7 +33,6 @@ from tracers.machine import Machine, MachineError, assemble, side_files
 from tracers.machine_files import SideFiles
 from tracers.packed import PackedError
 from tracers.regular_files import read_regular
-from tracers.told import Told
 
 if TYPE_CHECKING:
     from tracers.constants.image.kernel_image import KernelImage
@@ -57,17 +58,20 @@ def import_log(
     machine_dir: Path | None = None,
     vmlinux: Path | None = None,
     log_format: str | None = None,
+    facts: Mapping[str, Told] | None = None,
+    release: tuple[str, str] | None = None,
     created_ns: int = 0,
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
     ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
     its format's name, None: recognised by its first lines.
-    ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
-    it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
-    known and the recording's verdict is inconclusive. With both, they are compared, and
-    what they disagree on is in the recording. ``created_ns``: realtime for the header (0: unknown),
-    so that equal inputs give equal files.
+    ``machine_dir`` holds the side files of the traced machine, ``vmlinux`` is its kernel's image
+    (see ``tracers.constants``); ``facts`` and ``release`` are what else is known of it (see
+    ``tracers.machine.assemble``). Without all of them no window is known and the recording's
+    verdict is inconclusive. What they, and the log, disagree on is in the recording, whose verdict
+    is inconclusive then. ``created_ns``: realtime for the header (0: unknown), so that equal inputs
+    give equal files.
 
     Raises:
         LogError: ``trace`` cannot be read or is no log we know.
@@ -81,7 +85,9 @@ def import_log(
             source.take_out()
             chosen = chosen or _recognised(source)
             try:
-                return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
+                with _image(vmlinux) as image:
+                    sources = _Sources(machine_dir, image, facts or {}, release)
+                    return _import(source, chosen, out, sources, created_ns)
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
     except PackedError as error:
@@ -91,19 +97,15 @@ def import_log(
 
 
 def _import(
-    source: Input,
-    log_format: Format,
-    out: Path | Output,
-    machine_files: tuple[Path | None, Path | None],  # the machine's folder and kernel image
-    created_ns: int,
+    source: Input, log_format: Format, out: Path | Output, sources: "_Sources", created_ns: int
 ) -> Imported:
-    machine_dir, vmlinux = machine_files
-    events = _kprobe_events(machine_dir)
-    told = log_format.told(source)
-    with _image(vmlinux) as image:
-        machine, warn_sites = _machine(machine_dir, image, told)
-        context = LogContext(machine.window, machine.release, image, read_probe_locations(events))
-        opened = log_format.open(source, context)
+    events = _kprobe_events(sources.folder)
+    sources.add(log_format.told(source))
+    machine = sources.machine()
+    context = LogContext(
+        machine.window, machine.release, sources.image, read_probe_locations(events)
+    )
+    opened = log_format.open(source, context)
     origin = {"importer": log_format.name, "file": Path(source.name).name}
     if source.sha256:
         origin["sha256"] = source.sha256
@@ -113,21 +115,25 @@ def _import(
         # Most logs do not say which trace_clock they were taken with.
         clock={"name": opened.clock or "unknown", "offset_ns": None},
         origin=origin,
-        warn_sites=warn_sites,
+        warn_sites=sources.warn_sites,
         created_ns=created_ns,
     )
-    return _copy(source, opened.log, out, header)
+    return _copy(source, opened.log, out, header, sources)
 
 
-def _copy(source: Input, opened: Log, out: Path | Output, header: Header) -> Imported:
-    deriver = Deriver(header.machine.window, _section_pages(header.machine))
+def _copy(
+    source: Input, opened: Log, out: Path | Output, header: Header, sources: "_Sources"
+) -> Imported:
     derived = 0
     losses = Losses()
     log = opened.batches()
     batches = _with_damage(source, log)
     try:
         first = next(batches, None)  # what is no such log says so now: before there is a file
-        machine = _with_log(opened, header.machine, source.name)
+        machine = sources.machine(source.name, opened.release)
+        if opened.arch is not None:
+            machine = _foreign(machine, opened, source.name)
+        deriver = Deriver(machine.window, _section_pages(machine))
         target = new_file(out) if isinstance(out, Path) else nullcontext(out)
         with target as file, Writer(file, replace(header, machine=machine)) as writer:
             for batch in chain(() if first is None else (first,), batches):
@@ -171,19 +177,13 @@ def _recognised(source: Input) -> Format:
     return chosen
 
 
-def _with_log(log: Log, machine: Machine, name: str) -> Machine:
-    """Return the machine with the architecture and the kernel release that the log gives."""
-    if log.arch is not None:
-        problem = f"{name} is of {log.arch}: not an arm64 log, so nothing in it is judged"
-        problems = (*machine.problems, problem)
-        return replace(machine, arch=log.arch, release=log.release, window=None, problems=problems)
-    release = log.release
-    if release is None or release == machine.release:
-        return machine
-    if machine.release is None:
-        return replace(machine, release=release)
-    problem = f"{name} is of kernel {release}, the machine's files are of {machine.release}"
-    return replace(machine, problems=(*machine.problems, problem), agree=False)
+def _foreign(machine: Machine, log: Log, name: str) -> Machine:
+    """Return the machine of a log of another architecture: nothing can be judged by its window."""
+    problem = f"{name} is of {log.arch}: not an arm64 log, so nothing in it is judged"
+    problems = (*machine.problems, problem)
+    return replace(
+        machine, arch=log.arch, release=log.release, window=None, layout=None, problems=problems
+    )
 
 
 def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]":
@@ -194,20 +194,53 @@ def _image(vmlinux: Path | None) -> "AbstractContextManager[KernelImage | None]"
     return open_kernel(vmlinux)
 
 
-def _machine(
-    folder: Path | None, image: "KernelImage | None", told: Told
-) -> tuple[Machine, tuple[str, ...]]:
-    """Return the machine, and "file:line" of the WARNs its image has where we look."""
-    if image is None:
-        if folder is None and told == Told():
-            return Machine(), ()
-        files = side_files(folder) if folder else SideFiles()
-        return assemble(files, facts=told.facts, release=told.release), ()
-    # Only now: the code methods load a disassembler.
-    from tracers.constants.gather import gather  # noqa: PLC0415
+class _Sources:
+    """All that describes the machine besides the log, and with it."""
 
-    constants = gather(image, machine_dir=folder, told=told)
-    return constants.machine(), tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
+    def __init__(
+        self,
+        folder: Path | None,
+        image: "KernelImage | None",
+        facts: Mapping[str, Told],
+        release: tuple[str, str] | None,
+    ) -> None:
+        self.folder = folder
+        self.image = image
+        self.warn_sites: tuple[str, ...] = ()  # "file:line" of the WARNs where we look
+        self._facts = facts
+        self._releases = [] if release is None else [release]
+        self._files = SideFiles()
+        if folder is not None and image is None:
+            self._files = side_files(folder)
+        self._known: Machine | None = None
+
+    def add(self, told: LogTold) -> None:
+        """Take in what the log tells before it is read: it comes after all others."""
+        facts = {name: list(values) for name, values in self._facts.items()}
+        for name, values in told.facts.items():
+            facts.setdefault(name, []).extend(values)
+        self._facts = facts
+        if told.release is not None:
+            self._releases.append(told.release)
+        self._known = None
+
+    def machine(self, log: str = "", release: str | None = None) -> Machine:
+        """Return the machine; ``release``: of the log of that name, once it is known."""
+        if self._known is not None and release in (None, self._known.release):
+            return self._known
+        releases = [*self._releases, *([] if release is None else [(log, release)])]
+        if self.image is None:
+            self._known = assemble(self._files, facts=self._facts, releases=releases)
+            return self._known
+        # Only now: the code methods load a disassembler.
+        from tracers.constants.gather import gather  # noqa: PLC0415
+
+        constants = gather(
+            self.image, machine_dir=self.folder, facts=self._facts, releases=releases
+        )
+        self.warn_sites = tuple(f"{site.file}:{site.line}" for site in constants.warn_sites)
+        self._known = constants.machine()
+        return self._known
 
 
 def _section_pages(machine: Machine) -> int | None:

@@ -43,6 +43,7 @@ from tracers.formulas import WindowError, signed_hex
 from tracers.kernel_functions import OOPS, name
 from tracers.layout import Layout
 from tracers.machine import Machine
+from tracers.machine_window import ASSUMED
 from tracers.window import Window
 
 #: Rows of a table; beyond it the report says how many more there are.
@@ -109,11 +110,12 @@ def _window(window: Window) -> Iterator[tuple[str, str]]:
     yield "VMEMMAP_END", f"{address(window.end)}, {size(window.size)} higher"
     if origin := window.provenance.get("window"):
         yield "known by", Foreign(origin)
-    if values := ", ".join(text for _, text in window_sizes(window)):
+    if values := ", ".join(_size(window, fact, text) for fact, text in window_sizes(window)):
         yield "built for", values
     if window.used[0] != window.start:
         yield "in use", Foreign(f"from {address(window.used[0])} on, {bits_in_use(window)}")
-        yield "blind", blindness(window)
+    if blind := blindness(window):
+        yield "blind", blind
     if window.memstart is not None:
         yield "memstart_addr", signed_hex(window.memstart)
     try:
@@ -121,6 +123,11 @@ def _window(window: Window) -> Iterator[tuple[str, str]]:
     except WindowError:
         return
     yield "covers", f"physical 0x{first:x} - 0x{end:x}, {size(end - first)}"
+
+
+def _size(window: Window, fact: str, text: str) -> str:
+    """Return a size, and that it was assumed if it was."""
+    return f"{text} (assumed)" if window.provenance.get(fact) == ASSUMED else text
 
 
 def _layout(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:

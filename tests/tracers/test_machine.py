@@ -3,60 +3,16 @@
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tracers.side_files import CONFIG, IOMEM, NOTES, UNAME, read, without
 from tracers.families import Family
-from tracers.machine import (
-    ASSUMED,
-    BETWEEN,
-    PFN,
-    RAM,
-    VMEMMAP,
-    Machine,
-    MachineError,
-    assemble,
-    read_machine,
-    side_files,
-)
-from tracers.machine_files import CAPS, SideFiles
-
-# From 6.1.192-vmemlab-39bit's own notes
-NOTES = """\
-OSRELEASE=6.1.192-vmemlab
-BUILD-ID=3efcb224608b9fa782cc10ffbd19238962524dc0
-PAGESIZE=4096
-NUMBER(SECTION_SIZE_BITS)=27
-SIZE(page)=64
-NUMBER(VA_BITS)=39
-NUMBER(VMALLOC_END)=0xfffffffdf0000000
-NUMBER(VMEMMAP_START)=0xfffffffe00000000
-NUMBER(VMEMMAP_END)=0xffffffff00000000
-NUMBER(PHYS_OFFSET)=0x40000000
-NUMBER(TCR_EL1_T1SZ)=0x19
-"""
-CONFIG = "CONFIG_ARM64_4K_PAGES=y\nCONFIG_ARM64_VA_BITS=39\n# CONFIG_RANDOMIZE_BASE is not set\n"
-UNAME = "Linux (none) 6.1.192-vmemlab #1 SMP Sun Nov 22 19:13:26 UTC 2026 aarch64 GNU/Linux\n"
-IOMEM = (
-    "08000000-0800ffff : GICD\n40000000-bfffffff : System RAM\n  40210000-4113ffff : Kernel code\n"
-)
-
-
-def read(folder: Path, files: Mapping[str, str | bytes]) -> Machine:
-    for name, content in files.items():
-        data = content if isinstance(content, bytes) else content.encode()
-        (folder / name).write_bytes(data)
-    return read_machine(folder)
-
-
-def without(text: str, *keys: str) -> str:
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if line.split("=")[0] not in keys)
-
+from tracers.machine import Machine, MachineError, read_machine
+from tracers.machine_files import CAPS
 
 # -- real kernels -----------------------------------------------------------------------------
 
@@ -450,130 +406,3 @@ def test_the_machine_nothing_is_known_of() -> None:
 def test_bad_dictionary_is_a_machine_error(told: object) -> None:
     with pytest.raises(MachineError, match="not a machine"):
         Machine.from_dict(told)
-
-
-# -- what a log tells, with or without files ----------------------------------------------------
-
-OOPS = "the log's Oops"
-#: cases/logs: an Oops of 6.8.7-demo; its own VMCOREINFO note gives the window that is expected
-TOLD = {
-    "page_size": [(OOPS, 4096)],
-    "vabits_actual": [(OOPS, 48)],
-    VMEMMAP: [(OOPS, (0x1FF_B200_0000 - 0xF_FFD0_0000 * 64) % 2**64)],
-    RAM: [(OOPS, 0x800_0287_9000)],
-    PFN: [(OOPS, 0xF_FFD0_0000)],
-}
-DEMO = ("the log", "6.8.7-demo")
-
-
-def test_an_oops_alone_gives_the_window() -> None:
-    machine = assemble(SideFiles(), facts=TOLD, release=DEMO)
-    window = machine.window
-    assert (machine.release, machine.agree) == ("6.8.7-demo", True)
-    assert window is not None
-    assert (window.start, window.end) == (0xFFFF_FDFF_C000_0000, 0xFFFF_FFFF_C000_0000)
-    assert (window.memstart, window.family) == (0x8000_0000, Family.V6_9)
-    assert (window.va_bits, window.vabits_actual, window.use_known) == (48, 48, True)
-    assert window.provenance["window"] == f"{OOPS}: vmemmap+formula"
-    assert window.provenance["va_bits"] == "48 bits in use: built for 48 or 52"
-    assert window.provenance["struct_page"] == ASSUMED
-    said = "\n".join(machine.problems)
-    assert "impossible with the layout of 6.8.7-demo" in said
-    assert "whether the kernel is built for 48 or 52 is not known" in said
-
-
-def test_an_oops_that_prints_no_sizes_gives_the_window() -> None:
-    """6.1.192-vmemlab-39bit/wrap.console.txt; expected: that machine's own note."""
-    facts = {
-        VMEMMAP: [(OOPS, (0x3FD_FE00_0000 - 0xF_FFFC_0000 * 64) % 2**64)],
-        PFN: [(OOPS, 0xF_FFFC_0000)],
-        BETWEEN: [(OOPS, 0x3FD_FE00_0034)],
-    }
-    machine = assemble(SideFiles(), facts=facts, release=("the log", "6.1.192-vmemlab"))
-    assert machine.problems == ()
-    window = machine.window
-    assert window is not None
-    assert (window.start, window.end) == (0xFFFF_FFFE_0000_0000, 0xFFFF_FFFF_0000_0000)
-    assert (window.va_bits, window.page_size, window.memstart) == (39, 4096, 0x4000_0000)
-    # one fact less, and 16K pages with 36 bits are as good
-    less = assemble(SideFiles(), facts=facts | {PFN: []}, release=("the log", "6.1.192"))
-    assert less.window is None
-    assert "fits more than one layout" in less.problems[-1]
-
-
-def test_sizes_and_release_of_a_log_are_enough_for_the_formula() -> None:
-    facts = {name: TOLD[name] for name in ("page_size", "vabits_actual")}
-    machine = assemble(SideFiles(), facts=facts, release=("the log", "6.1.192"))
-    assert machine.problems == ()
-    assert machine.window is not None
-    # Debian's 6.1 (48 bits, 4K)
-    assert machine.window.start == 0xFFFF_FC00_0000_0000
-    assert machine.window.provenance["window"] == "release+formula"
-    assert assemble(SideFiles(), facts=facts).window is None
-
-
-@pytest.mark.parametrize("built", [48, 52])
-def test_48_bits_in_use_are_one_window_in_use_whatever_it_was_built_for(built: int) -> None:
-    facts = {name: TOLD[name] for name in ("page_size", "vabits_actual")}
-    told = assemble(SideFiles(), facts=facts, release=("the log", "6.12.1")).window
-    known = facts | {"va_bits": [("config", built)]}
-    real = assemble(SideFiles(), facts=known, release=("the log", "6.12.1")).window
-    assert told is not None
-    assert real is not None
-    assert (told.used, told.use_known) == (real.used, True)
-    for start in (real.used[0], real.used[0] - 64, real.start - 64, real.end, 0x1FF_B200_0000):
-        assert told.regime(start, start + 64) is real.regime(start, start + 64)
-
-
-def test_a_log_of_another_boot_has_another_memstart(captures: Path) -> None:
-    """KASLR: the same kernel, 6.12.117, and pfn 0 elsewhere; the log's own boot is what counts."""
-    files = side_files(captures / "6.12.117-vmemlab-48bit")
-    own = assemble(files).window
-    assert own is not None
-    moved = own.vmemmap - 64 * 2**18  # 1 GiB of pages
-    machine = assemble(
-        side_files(captures / "6.12.117-vmemlab-48bit"), facts={VMEMMAP: [(OOPS, moved)]}
-    )
-    assert machine.agree
-    assert "another boot" in "\n".join(machine.problems)
-    assert machine.window is not None
-    assert (machine.window.vmemmap, machine.window.start) == (moved, own.start)
-    for wrong in (own.vmemmap + 64, 0x1000):
-        machine = assemble(
-            side_files(captures / "6.12.117-vmemlab-48bit"), facts={VMEMMAP: [(OOPS, wrong)]}
-        )
-        assert not machine.agree
-        assert machine.window is not None
-        assert machine.window.vmemmap == own.vmemmap
-
-
-@pytest.mark.parametrize(
-    ("facts", "release", "said"),
-    [
-        (
-            {"page_size": [(OOPS, 65536)]},
-            None,
-            "page_size: vmcoreinfo says 4096, the log's Oops says 65536",
-        ),
-        (
-            {"vabits_actual": [(OOPS, 48)]},
-            None,
-            "vabits_actual: vmcoreinfo says 39, the log's Oops says 48",
-        ),
-        (
-            {},
-            ("the log", "6.1.190-vmemlab"),
-            "the log is of kernel 6.1.190-vmemlab, the machine's files are of 6.1.192-vmemlab",
-        ),
-    ],
-)
-def test_a_log_beside_another_machines_files(
-    tmp_path: Path,
-    facts: dict[str, list[tuple[str, int]]],
-    release: tuple[str, str] | None,
-    said: str,
-) -> None:
-    (tmp_path / "kcore-vmcoreinfo").write_text(NOTES)
-    machine = assemble(side_files(tmp_path), facts=facts, release=release)
-    assert said in "\n".join(machine.problems)
-    assert not machine.agree

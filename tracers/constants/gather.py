@@ -5,7 +5,7 @@ Promises: a method that cannot say is in ``missing`` with the reason; methods th
 other make ``agree`` False and a line in ``problems``, and ``methods`` keeps every result.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +22,9 @@ from tracers.constants.image.warn_sites import PATH, WarnSite, probeable, warn_s
 from tracers.constants.inputs import VARIABLES, Inputs, addresses, read_symbols
 from tracers.constants.method_result import MethodResult
 from tracers.constants.running import RunningFiles
+from tracers.evidence import Told
 from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
-from tracers.told import Told
 from tracers.window import Window
 
 #: The methods, most trusted first: the running kernel's own word, then what its WARN compares
@@ -71,9 +71,10 @@ def gather(
     live: bool = False,
     machine_dir: Path | None = None,
     release: str | None = None,
+    facts: Mapping[str, Told] | None = None,
+    releases: Sequence[tuple[str, str]] = (),
     root: Path = Path("/"),
     running: RunningFiles | None = None,
-    told: Told | None = None,
 ) -> Constants:
     """Ask every method that the given sources allow.
 
@@ -82,16 +83,17 @@ def gather(
     ``live``: the running kernel, whose files lie under ``root``; ``running``: those files, where
     some of them were read before. ``machine_dir``: the side files
     beside a trace (``tracers.machine.read_machine``). ``release``: for sources that do not name
-    theirs, such as a .BTF blob. ``told``: by a log or by hand. What is given comes before what is
-    found, and what was told after that.
+    theirs, such as a .BTF blob. ``facts`` and ``releases``: what others say (``machine.assemble``).
+    What is given comes before what is found.
 
     Raises:
         ConstantsError: a file that was given cannot be read, or the running kernel is not arm64.
         MachineError: ``machine_dir`` cannot be read.
     """
     inputs = Inputs()
-    if told is not None:
-        inputs.told = told
+    inputs.releases += releases
+    for name, told in (facts or {}).items():
+        inputs.facts += ((name, origin, value) for origin, value in told)
     if release is not None:
         inputs.add("uname", release, "release given")
     if vmcoreinfo_text is not None:
@@ -162,11 +164,8 @@ class _Gathering:
             bits = arithmetic.solve_va_bits(windows[0][1:], dict(self._chosen()))
             if bits is not None:
                 self._fact("va_bits", "the only number whose formula gives this window", bits)
-        told = self.inputs.told
-        for name, values in told.facts.items():
-            self.facts.setdefault(name, []).extend(values)
         machine = assemble(
-            self.inputs.files, facts=self.facts, windows=windows, release=told.release
+            self.inputs.files, facts=self.facts, windows=windows, releases=self.inputs.releases
         )
         if machine.window is not None:
             self._check_halves(machine.window)

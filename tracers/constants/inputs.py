@@ -21,9 +21,9 @@ from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
 from tracers.constants.running import KCORE, RunningFiles
 from tracers.constants.task_size import task_bits
-from tracers.machine import TASK_BITS, side_files
+from tracers.evidence import TASK_BITS
+from tracers.machine import side_files
 from tracers.regular_files import read_regular
-from tracers.told import Told
 
 if TYPE_CHECKING:
     from tracers.constants.btf import Btf
@@ -44,7 +44,7 @@ class Inputs:
         self.files = machine_files.SideFiles()
         self.names: list[str] = []  # of the sources, for the reader of a report
         self.facts: list[tuple[str, str, int]] = []  # fact of Window, origin, value
-        self.told = Told()
+        self.releases: list[tuple[str, str]] = []  # origin, release: of what is no file
         self.missing: dict[str, str] = {}  # side file -> why it could not be read
         self.btf: bytes | None = None
         #: The types in ``btf``, where they may have been read before.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tracers.batch import Batch
 from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
 from tracers.logs.dmesg.registers import Arguments
-from tracers.logs.dmesg.told import told_by
+from tracers.logs.dmesg.told import Told, told_by
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace
 from tracers.logs.kprobe_text.definitions import ProbeLocation
@@ -22,7 +22,6 @@ from tracers.logs.kprobe_text.perf import PerfLog, looks_like_perf
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.kprobe_text.trace_cmd_file import TraceCmdFile, looks_like_trace_cmd_file
 from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog, looks_like_trace_cmd
-from tracers.told import Told
 from tracers.window import Window
 
 if TYPE_CHECKING:

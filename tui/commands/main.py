@@ -9,11 +9,12 @@ it needs when it runs, so ``--help`` is quick and ``report`` never loads Textual
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from tracers import __version__
+from tui.commands.calculator import calculator
 from tui.commands.completing import files, files_or_samples
 from tui.commands.terminal import require_terminal
 from tui.streams import say, write
@@ -104,8 +105,14 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
     callback=_print_script,
     help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
 )
+@calculator
 def import_(
-    trace: Path, output: str, machine: Path | None, vmlinux: Path | None, log_format: str | None
+    trace: Path,
+    output: str,
+    machine: Path | None,
+    vmlinux: Path | None,
+    log_format: str | None,
+    **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
 ) -> None:
     """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
 
@@ -114,12 +121,19 @@ def import_(
     mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. The new file
     is whole or not there, whatever ends the import. Exits with 3 when the log itself says that
     something is missing, or is of another architecture.
+
+    Where calls fall needs the window: from --machine, --vmlinux, what the log itself says, or
+    numbers given here. All that is there is compared.
     """
     from recordings.capture.importing import Imported, import_log
+    from recordings.ledger.verdict import is_arm64
+    from tracers.evidence import GIVEN
+    from tui.commands.window_sources import told
 
     streaming = output == "-"
     if streaming and sys.stdout.isatty():
         raise click.UsageError("a recording is no text for a terminal: name a file with -o")
+    facts, release = told(numbers), numbers["release"]
     done: Imported | None = None
 
     def run() -> None:
@@ -130,6 +144,8 @@ def import_(
             machine_dir=machine,
             vmlinux=vmlinux,
             log_format=log_format,
+            facts=facts,
+            release=(GIVEN, release) if release else None,
         )
 
     write(run)
@@ -140,11 +156,14 @@ def import_(
     say(f"{name}: {done.events} events, {done.derived} of them derived")
     for note in done.notes:
         say(f"note: {note}")
-    foreign = done.machine.arch not in (None, "aarch64", "aarch64_be", "arm64")
+    foreign = not is_arm64(done.machine.arch)
     if foreign:
         say(f"this is not an arm64 log but one of {done.machine.arch}: nothing of it is judged")
-    elif done.machine.window is None and machine is None and vmlinux is None:
-        say("note: no --machine and no --vmlinux: the window is unknown, so is where calls fall")
+    elif machine or vmlinux or facts or done.machine.window is not None:
+        for problem in done.machine.problems:
+            say(f"problem: {problem}")
+    else:
+        say("note: no --machine, --vmlinux or numbers: the window and where calls fall are unknown")
     if done.losses:
         say(f"missing: {done.losses.describe()}")
     if done.losses or foreign:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from tui.commands.calculator import calculator, parsed_by
 from tui.commands.completing import files_or_samples
 from tui.commands.numbers import number
-from tui.commands.window import calculator, parsed_by
 
 if TYPE_CHECKING:
     from recordings.analysis.what_if import WhatIf

@@ -13,64 +13,20 @@ both commands; each imports what it needs when it runs.
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tui.commands.calculator import calculator, parsed_by
 from tui.commands.completing import files_or_samples
-from tui.commands.numbers import KINDS, extent, number, parse_target, signed_number
+from tui.commands.numbers import KINDS, extent, parse_target
 from tui.streams import say, write
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_INCONCLUSIVE: Final = 3
-_F = TypeVar("_F", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path)
-
-
-def parsed_by(read: Callable[[str], object]) -> Callable[..., object]:
-    """Return a callback that parses an option with ``read``; click's own types hide the reason."""
-
-    def callback(context: click.Context, option: click.Parameter, text: str | None) -> object:
-        try:
-            return None if text is None else read(text)
-        except ValueError as error:
-            raise click.BadParameter(str(error), context, option) from None
-
-    return callback
-
-
-_NUMBER: Final[Any] = {"callback": parsed_by(number), "metavar": "N"}
-_OPTIONS: Final = (
-    click.option("--va-bits", **_NUMBER, help="CONFIG_ARM64_VA_BITS: 36 to 52."),
-    click.option("--page-size", **_NUMBER, help="4K, 16K or 64K."),
-    click.option("--struct-page", **_NUMBER, help="sizeof(struct page), mostly 64."),
-    click.option("--release", help="Kernel release such as 6.1: decides the formula."),
-    click.option(
-        "--memstart",
-        metavar="N",
-        callback=parsed_by(signed_number),
-        help="memstart_addr (PHYS_OFFSET in vmcoreinfo); below 0 with KASLR.",
-    ),
-    click.option(
-        "--ram",
-        **_NUMBER,
-        help="Where RAM begins: memstart_addr as the kernel makes it of that without KASLR.",
-    ),
-    click.option(
-        "--vabits-actual",
-        **_NUMBER,
-        help="Bits in use by a kernel built for 52: 48 (16K pages: 47) where the CPU has no 52.",
-    ),
-)
-
-
-def calculator(function: _F) -> _F:
-    """Give a command the options that describe a window in numbers."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.command(

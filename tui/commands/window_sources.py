@@ -17,6 +17,7 @@ from recordings.reports.window_report import WindowReport
 from recordings.samples import PREFIX, sample_names, sample_path
 from tracers.constants.errors import ConstantsError
 from tracers.cover import cover
+from tracers.evidence import GIVEN, RAM_START, SANE
 from tracers.families import Family
 from tracers.formulas import WindowError, family_for_release, formula
 from tracers.layout import layout_for
@@ -48,18 +49,44 @@ def computed(numbers: Mapping[str, Any]) -> dict[str, WindowReport]:
     return reports
 
 
+def told(numbers: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """Return the given numbers as facts for ``tracers.machine.assemble``, whose provenance is that.
+
+    Raises:
+        click.UsageError: they contradict each other, or no arm64 kernel has one.
+    """
+    _placed_once(numbers)
+    _bits_fit(numbers["va_bits"], numbers["vabits_actual"])
+    for name, sane in SANE.items():
+        if numbers.get(name) is not None and numbers[name] not in sane:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} {numbers[name]}: no arm64 kernel has that")
+    names = {name: name for name in (*_SIZES, "vabits_actual", "memstart")} | {"ram": RAM_START}
+    return {
+        fact: [(GIVEN, numbers[name])] for name, fact in names.items() if numbers[name] is not None
+    }
+
+
+def _placed_once(numbers: Mapping[str, Any]) -> None:
+    if numbers["memstart"] is not None and numbers["ram"] is not None:
+        raise click.UsageError("--memstart and --ram say the same thing twice: give one")
+
+
+def _bits_fit(bits: int | None, actual: int | None) -> None:
+    if bits is not None and actual is not None and actual > bits:
+        raise click.UsageError(f"a {bits}-bit kernel has no {actual} bits in use")
+
+
 def placed(report: WindowReport, numbers: Mapping[str, Any]) -> WindowReport:
     """Return the report with memstart_addr and the CPU's bits as they were given, if they were."""
     memstart, ram, actual = (numbers[name] for name in ("memstart", "ram", "vabits_actual"))
-    if memstart is not None and ram is not None:
-        raise click.UsageError("--memstart and --ram say the same thing twice: give one")
+    _placed_once(numbers)
     window = report.window
     if window is None or (memstart is None and ram is None and actual is None):
         return report
     facts: dict[str, Any] = {}
     if actual is not None:
-        if window.va_bits is not None and actual > window.va_bits:
-            raise click.UsageError(f"a {window.va_bits}-bit kernel has no {actual} bits in use")
+        _bits_fit(window.va_bits, actual)
         changed = window.with_bits(actual)
         facts["vabits_actual"] = actual
         if changed.memstart != window.memstart:
@@ -183,5 +210,6 @@ def _of_machine(source: str, machine: Machine) -> WindowReport:
         machine.layout,
         machine.release,
         machine.build_id,
+        agree=machine.agree,
         problems=machine.problems,
     )

@@ -170,3 +170,52 @@ def test_a_format_by_name(tmp_path: Path):
     with pytest.raises(LogError, match=r"there are trace\.dat"):
         import_log(tmp_path / "x", tmp_path / "x.arrows", log_format="nope")
     assert import_log(tmp_path / "x", tmp_path / "y.arrows", log_format="ftrace").events
+
+
+# -- a log beside another kernel's files ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "verdict"), [(LAB, Verdict.OUT_OF_RANGE), (LAB_612, Verdict.INCONCLUSIVE)]
+)
+@pytest.mark.parametrize("names", [("config",), ("config", "uname"), ("kcore-vmcoreinfo",)])
+def test_the_release_of_a_log_and_of_the_machines_files_must_be_one(
+    tmp_path: Path, folder: Path, verdict: Verdict, names: tuple[str, ...]
+):
+    """below.dmesg.txt is of 6.1.192: with 6.12's files there is no verdict, whichever they are."""
+    machine = tmp_path / "machine"
+    machine.mkdir()
+    for name in names:
+        (machine / name).write_bytes((folder / name).read_bytes())
+    done, snapshot, told = folded(
+        LAB / "below.dmesg.txt", tmp_path / "x.arrows", machine_dir=machine
+    )
+    assert snapshot.verdict is verdict
+    known = told["header"].machine
+    assert known == done.machine
+    assert known.agree is (verdict is Verdict.OUT_OF_RANGE)
+    if not known.agree:
+        assert "6.1.192-vmemlab" in "\n".join(known.problems)
+        assert known.problems == tuple(dict.fromkeys(known.problems))
+    elif "kcore-vmcoreinfo" not in names:
+        assert known.window is not None
+        assert known.window.provenance["struct_page"].startswith("assumed")
+
+
+def test_numbers_and_a_release_by_hand_stand_in_for_files(tmp_path: Path):
+    facts = {
+        "va_bits": [("given", 39)],
+        "page_size": [("given", 4096)],
+        "memstart": [("given", 0x4000_0000)],
+    }
+    log, release = LAB / "hole.ftrace.txt", ("given", "6.1")
+    done, snapshot, _ = folded(log, tmp_path / "told", facts=facts, release=release)
+    noted, known, _ = folded(log, tmp_path / "noted", machine_dir=LAB)
+    assert (done.events, done.derived) == (noted.events, noted.derived)
+    assert (snapshot.verdict, snapshot.regimes) == (known.verdict, known.regimes)
+    # the log's own release is compared with the one by hand
+    _, snapshot, told = folded(
+        LAB / "below.dmesg.txt", tmp_path / "other", facts=facts, release=("given", "6.12")
+    )
+    assert snapshot.verdict is Verdict.INCONCLUSIVE
+    assert "given is of kernel 6.12" in "\n".join(told["header"].machine.problems)

@@ -27,7 +27,8 @@ from tracers.constants.gather import METHODS, gather
 from tracers.constants.image.kernel_image import open_kernel
 from tracers.constants.method_result import MethodResult
 from tracers.families import Family
-from tracers.machine import ASSUMED, Machine
+from tracers.machine import Machine
+from tracers.machine_window import ASSUMED
 
 # -- agreement ------------------------------------------------------------------------------
 
@@ -124,11 +125,15 @@ def test_code_alone_gives_the_window_without_what_only_the_configuration_knows(
 
 
 def test_the_family_is_the_one_that_gives_another_methods_window(
-    captures: Path, monkeypatch: pytest.MonkeyPatch
+    captures: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # a vendor's 6.1 with 6.9's layout
     image = fake_image(monkeypatch, whole(CODES[:1], WINDOWS[NEW]))
-    got = gather(image, config=captures / NEW / "config")
+    text = (captures / NEW / "config").read_text()
+    (tmp_path / "config").write_text(
+        text.replace("# Linux/arm64 6.12.117", "# Linux/arm64 6.1.192")
+    )
+    got = gather(image, config=tmp_path / "config")
     assert got.agree
     assert "formula of 6.9+, as it gives what code:vmemmap_free says" in (
         detail := got.methods["btf+formula"].detail

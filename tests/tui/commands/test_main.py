@@ -213,6 +213,56 @@ def test_import_without_a_machine_is_inconclusive(tmp_path: Path, captures: Path
     assert fields["calls"]["free"] == fields["regimes"]["unknown"] == 128
 
 
+def test_import_takes_the_window_from_numbers(tmp_path: Path, captures: Path) -> None:
+    kernel = captures / "6.1.192-vmemlab-39bit"
+    numbers = ("--va-bits", "39", "--page-size", "4K", "--release", "6.1", "--ram", "1G")
+    for name, options in (("noted", ("--machine", kernel)), ("told", numbers)):
+        out = tmp_path / name
+        done = vmemscope("import", kernel / "hole.ftrace.txt", "-o", out, *options)
+        assert done.returncode == 0, done.stderr
+        assert "128 of them derived" in done.stderr
+    noted, told = (
+        json.loads(vmemscope("report", tmp_path / name, "--json").stdout)
+        for name in ("noted", "told")
+    )
+    for field in ("verdict", "calls", "regimes", "would_warn"):
+        assert told[field] == noted[field]
+    given = told["window"]["provenance"]
+    assert (given["page_size"], given["window"]) == ("given", "release+formula")
+    assert given["struct_page"].startswith("assumed")
+    text = " ".join(vmemscope("report", tmp_path / "told").stdout.split())
+    assert "39-bit VA (given), 4 KiB pages (given), struct page of 64 B (assumed: 64 on" in text
+
+
+def test_import_compares_numbers_with_the_machine(tmp_path: Path, captures: Path) -> None:
+    kernel = captures / "6.1.192-vmemlab-39bit"
+    out = tmp_path / "out.arrows"
+    log = kernel / "below.ftrace.txt"
+    done = vmemscope("import", log, "-o", out, "--machine", kernel, "--va-bits", "48")
+    assert done.returncode == 0
+    assert "problem: va_bits: vmcoreinfo says 39, config says 39, given says 48" in done.stderr
+    assert vmemscope("check", out).returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--memstart", "0", "--ram", "1G"), "say the same thing twice"),
+        (("--va-bits", "48", "--vabits-actual", "52"), "a 48-bit kernel has no 52 bits in use"),
+        (("--page-size", "8K"), "--page-size 8192: no arm64 kernel has that"),
+        (("--va-bits", "many"), "'many' is no number"),
+    ],
+)
+def test_numbers_that_no_kernel_has_are_usage_errors(
+    tmp_path: Path, captures: Path, options: tuple[str, ...], said: str
+) -> None:
+    log = captures / "6.1.192-vmemlab-39bit" / "below.ftrace.txt"
+    done = vmemscope("import", log, "-o", tmp_path / "out.arrows", *options)
+    assert done.returncode == 2
+    assert said in one_line(done)
+    assert not (tmp_path / "out.arrows").exists()
+
+
 def test_import_takes_the_window_from_the_kernel_image(tmp_path: Path, captures: Path) -> None:
     trace = captures / "6.1.192-vmemlab-39bit" / "hole.ftrace.txt"
     image = captures.parent / "kernels" / "lab-6.1.192-39bit-4k.elf"

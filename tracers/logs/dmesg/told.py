@@ -7,20 +7,28 @@ Promises: one pass that searches and does not split; of several kernels' Oopses 
 one's release; nothing is made up: what does not fit together is for ``tracers.machine`` to say.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+from tracers.evidence import BETWEEN, PFN, RAM, VMEMMAP
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
 from tracers.logs.dmesg.oopses import Oops, parse, vmemmap_told
 from tracers.logs.dmesg.reports import ReportAssembler, ReportKind
-from tracers.machine import BETWEEN, PFN, RAM, VMEMMAP
-from tracers.told import Told
 
 ORIGIN: Final = "the log's Oops"
 _BEGINS: Final = b"Unable to handle kernel"
 _BEFORE: Final = 256  # bytes of its first line before that
 _LONGEST: Final = 32 << 10  # bytes of an Oops
 _MOST: Final = 16  # Oopses
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The release and facts as ``tracers.machine.assemble`` takes them."""
+
+    release: tuple[str, str] | None = None  # (origin, release)
+    facts: Mapping[str, list[tuple[str, int]]] = field(default_factory=dict)  # (origin, value)s
 
 
 def told_by(pieces: Iterable[bytes]) -> Told:
