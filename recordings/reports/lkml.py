@@ -116,6 +116,6 @@ def _cut(text: str, width: int) -> str:
 
 def _ascii(text: str) -> str:
     """Return printable ASCII on one line, blanks run together."""
-    shown = printable(text).replace("µ", "u").replace("†", "*")
+    shown = printable(text).replace("µ", "u").replace("†", "*").replace("…", "...")
     shown = re.sub(r"\s+", " ", shown)
     return shown.encode("ascii", "backslashreplace").decode("ascii")
