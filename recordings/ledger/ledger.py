@@ -22,7 +22,7 @@ from recordings.ledger.series import TimeBins
 from recordings.ledger.sink import Calls, Found, Sink
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
-from recordings.ledger.verdict import Evidence, judge, section_add_reason
+from recordings.ledger.verdict import Evidence, doubts_of, judge, section_add_reason
 from recordings.ledger.warn_sites import Sites
 from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
@@ -176,6 +176,7 @@ class Ledger:
             sections=len(self._sections),
             calls_beyond=self._sections.beyond,
             given_up=self._spans.given_up,
+            doubts=doubts_of(evidence),
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:

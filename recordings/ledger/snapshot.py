@@ -26,6 +26,27 @@ class Verdict(Enum):
         return {Verdict.CLEAN: 0, Verdict.OUT_OF_RANGE: 1, Verdict.INCONCLUSIVE: 3}[self]
 
 
+class Doubt(Enum):
+    """What stands against "clean" or makes a number a lower bound: the code of a reason.
+
+    ``recordings.reports.advice`` says what would settle each.
+    """
+
+    CONTRADICTION = "contradiction"  # two sources disagree on the machine
+    UNFINISHED = "unfinished"  # the recording has no end that was asked for
+    LOSSES = "losses"  # events are missing
+    WINDOW = "window"  # not known
+    ARGUMENTS = "arguments"  # of calls, not known
+    BITS_IN_USE = "bits-in-use"  # not known, and calls depend on them
+    GIVEN_UP = "given-up"  # more calls open at once than are followed
+    NO_CALLS = "no-calls"  # no populate, no free
+    NO_POPULATE = "no-populate"  # though pages were added
+    FAILED = "failed"  # what populate calls are derived from
+    NO_BEGINNING = "no-beginning"  # calls whose entry was not seen
+    NO_END = "no-end"  # calls whose exit was not seen
+    WARNED_INSIDE = "warned-inside"  # WARNs of the window's file, and no call outside
+
+
 @dataclass(frozen=True, slots=True)
 class Regimes:
     """Number of populate and free calls in each regime, judged by the window in use.
@@ -256,6 +277,8 @@ class Snapshot:
     calls_beyond: int = 0
     #: Calls open beyond ``spans.OPEN`` and no longer followed: their ends are orphan exits.
     given_up: int = 0
+    #: The code of each reason that is a doubt, in their order: see ``doubted``.
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def hits(self) -> int:
@@ -266,6 +289,12 @@ class Snapshot:
     def silent(self) -> int:
         """Hits that the kernel's own check lets pass; where it is true, the call is a hit."""
         return self.hits - self.would_warn
+
+    @property
+    def doubted(self) -> tuple[tuple[Doubt, str], ...]:
+        """Each doubt with its reason; reasons that are a fact or a remark are left out."""
+        first = 1 if self.verdict is Verdict.OUT_OF_RANGE else 0  # that reason is the fact
+        return tuple(zip(self.doubts, self.verdict_reasons[first:], strict=False))
 
     @property
     def suppressed(self) -> int:

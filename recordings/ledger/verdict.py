@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from recordings.ledger.ranges import KEPT
-from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
+from recordings.ledger.snapshot import Doubt, Regimes, SiteCount, Verdict
 from recordings.ledger.spans import OPEN
 from recordings.wording.units import count
 from tracers.batch import Losses
@@ -56,7 +56,7 @@ class Evidence:
 def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
     calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
-    doubts = tuple(_doubts(evidence, calls))
+    doubts = tuple(text for _, text in _doubts(evidence, calls))
     remarks = (beyond_remark(evidence.beyond),) if evidence.beyond else ()
     if not evidence.agree:
         return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts, *remarks)
@@ -74,6 +74,13 @@ def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         else f"All {count(calls)} vmemmap calls lie inside the window."
     )
     return Verdict.CLEAN, (fact, *remarks)
+
+
+def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
+    """Return the codes of the doubts that are among ``judge``'s reasons, in their order."""
+    calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
+    first = () if evidence.agree else (Doubt.CONTRADICTION,)
+    return (*first, *(code for code, _ in _doubts(evidence, calls)))
 
 
 def beyond_remark(calls: int) -> str:
@@ -109,49 +116,70 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
     return f"{known} in this recording: kernels before 6.11 refuse a kprobe there{instead}"
 
 
-def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
-    """Yield the reasons against "clean"."""
+def _doubts(evidence: Evidence, calls: int) -> Iterator[tuple[Doubt, str]]:
+    """Yield the reasons against "clean", each with its code."""
     if evidence.losses.without_end:
-        yield "The recording is unfinished: what came after its last event is not in it."
+        yield (
+            Doubt.UNFINISHED,
+            "The recording is unfinished: what came after its last event is not in it.",
+        )
     if rest := replace(evidence.losses, without_end=0):
-        yield f"Something is missing ({rest.describe()}), so counts are lower bounds."
+        yield (
+            Doubt.LOSSES,
+            f"Something is missing ({rest.describe()}), so counts are lower bounds.",
+        )
     yield from _unjudged(evidence)
     if evidence.given_up:
         number = _number(evidence.given_up, "call")
         yield (
+            Doubt.GIVEN_UP,
             f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
-            " followed, and their ends count as ends without a beginning."
+            " followed, and their ends count as ends without a beginning.",
         )
     if not calls:
-        yield "No populate or free call is in this recording."
+        yield Doubt.NO_CALLS, "No populate or free call is in this recording."
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
         number = _number(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
-        yield f"{number} but no populate call, neither observed nor derived: they were missed."
+        yield (
+            Doubt.NO_POPULATE,
+            f"{number} but no populate call, neither observed nor derived: they were missed.",
+        )
     if failed := _failed(evidence):
-        yield (f"{failed} failed or did not say how they ended: what they populated is not known.")
+        yield (
+            Doubt.FAILED,
+            f"{failed} failed or did not say how they ended: what they populated is not known.",
+        )
     if missed := _missed(evidence):
-        yield f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen."
+        yield (
+            Doubt.NO_BEGINNING,
+            f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen.",
+        )
     if evidence.unfinished:
         never = "has" if evidence.unfinished == 1 else "have"
-        yield f"{_number(evidence.unfinished, 'call')} {never} no end in this recording."
+        yield (
+            Doubt.NO_END,
+            f"{_number(evidence.unfinished, 'call')} {never} no end in this recording.",
+        )
     warned = sum(site.count for site in evidence.sites if MMU_C in site.site)
     if warned and not evidence.regimes.hits and evidence.window and calls:
         yield (
+            Doubt.WARNED_INSIDE,
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
-            "lie outside the window."
+            "lie outside the window.",
         )
 
 
-def _unjudged(evidence: Evidence) -> Iterator[str]:
+def _unjudged(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     """Yield the reasons why calls could not be judged."""
     if not evidence.window:
-        yield "The window is not known, so no call can be judged."
+        yield Doubt.WINDOW, "The window is not known, so no call can be judged."
     elif unknown := evidence.regimes.unknown - evidence.undecided:
-        yield f"The arguments of {_number(unknown, 'call')} are not known."
+        yield Doubt.ARGUMENTS, f"The arguments of {_number(unknown, 'call')} are not known."
     if evidence.undecided:
         yield (
+            Doubt.BITS_IN_USE,
             f"{_number(evidence.undecided, 'call')} would be inside only with as many address bits"
-            f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
+            f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}",
         )
 
 
