@@ -48,7 +48,7 @@ class Imported:
 
 
 def import_log(
-    trace: Path,
+    trace: Path | Input,
     out: Path | Output,
     *,
     machine_dir: Path | None = None,
@@ -58,7 +58,8 @@ def import_log(
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
-    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
+    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``; or one that is open,
+    and stays so, of which nothing but its head was looked at. ``log_format``:
     its format's name, None: recognised by its first lines.
     ``machine_dir`` holds the side files of the traced machine (see ``tracers.machine``); without
     it and without ``vmlinux``, the traced kernel's image (see ``tracers.constants``), no window is
@@ -73,17 +74,18 @@ def import_log(
         RecordingError: ``out`` cannot be written.
     """
     chosen = formats.named(log_format) if log_format else None
+    name = trace if isinstance(trace, Path) else trace.name
     try:
-        with Input(trace) as source:
+        with Input(trace) if isinstance(trace, Path) else nullcontext(trace) as source:
             chosen = chosen or _recognised(source)
             try:
                 return _import(source, chosen, out, (machine_dir, vmlinux), created_ns)
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
     except PackedError as error:
-        raise LogError(f"{trace}: {error}") from error
+        raise LogError(f"{name}: {error}") from error
     except OSError as error:
-        raise LogError(f"{trace}: {error.strerror or error}") from error
+        raise LogError(f"{name}: {error.strerror or error}") from error
 
 
 def _import(

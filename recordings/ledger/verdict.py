@@ -131,11 +131,11 @@ def _doubts(evidence: Evidence, calls: int) -> Iterator[tuple[Doubt, str]]:
     yield from _unjudged(evidence)
     if evidence.given_up:
         number = _number(evidence.given_up, "call")
-        yield (
-            Doubt.GIVEN_UP,
+        text = (
             f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
-            " followed, and their ends count as ends without a beginning.",
+            " followed, and their ends count as ends without a beginning."
         )
+        yield Doubt.GIVEN_UP, text
     if not calls:
         yield Doubt.NO_CALLS, "No populate or free call is in this recording."
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
@@ -162,11 +162,11 @@ def _doubts(evidence: Evidence, calls: int) -> Iterator[tuple[Doubt, str]]:
         )
     warned = sum(site.count for site in evidence.sites if MMU_C in site.site)
     if warned and not evidence.regimes.hits and evidence.window and calls:
-        yield (
-            Doubt.WARNED_INSIDE,
+        text = (
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
-            "lie outside the window.",
+            "lie outside the window."
         )
+        yield Doubt.WARNED_INSIDE, text
 
 
 def _unjudged(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
@@ -176,11 +176,11 @@ def _unjudged(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     elif unknown := evidence.regimes.unknown - evidence.undecided:
         yield Doubt.ARGUMENTS, f"The arguments of {_number(unknown, 'call')} are not known."
     if evidence.undecided:
-        yield (
-            Doubt.BITS_IN_USE,
+        text = (
             f"{_number(evidence.undecided, 'call')} would be inside only with as many address bits"
-            f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}",
+            f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
+        yield Doubt.BITS_IN_USE, text
 
 
 def _failed(evidence: Evidence) -> str:
