@@ -52,14 +52,14 @@ class PassedOver:
 
     def remarks(self) -> Iterator[str]:
         """Say what was left out on purpose."""
-        for number, what in (
-            (self.links, "link"),
-            (self.special, "device or pipe"),
-            (self.unsafe, "name that leads out of it, or is none"),
-        ):
-            if number:
-                ending = "" if number == 1 else "s" if what == "link" else ": such"
-                yield f"{count(number)} {what}{ending} passed over"
+        kinds = (
+            (self.links, "link", "links"),
+            (self.special, "device or pipe", "devices and pipes"),
+            (self.unsafe, "name that leads out of it", "names that lead out of it"),
+        )
+        told = [f"{count(n)} {one if n == 1 else more}" for n, one, more in kinds if n]
+        if told:
+            yield f"passed over: {', '.join(told)}"
 
 
 @dataclass(slots=True)

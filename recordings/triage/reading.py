@@ -85,8 +85,8 @@ class Reading:
         if _shape(ours) == _shape(theirs):
             return f"the same {calls(called)}"
         if ours.extents and all(_covered(extent, theirs.extents) for extent in ours.extents):
-            return f"{calls(called)}, where the first has calls, too"
-        return f"{calls(called)}, {_warns(ours.warnings)} of its own"
+            return f"{calls(called)}, all within the first one's ranges"
+        return f"{calls(called)}, {_warns(ours.warnings)}"
 
 
 def _warns(number: int) -> str:

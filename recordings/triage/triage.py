@@ -82,12 +82,15 @@ def triage(path: Path, place: Workplace, options: Options) -> Triaged:
         return Triaged(name, problems=(f"{printable(name)}: {error}",))
     except VmemscopeError as error:
         text = printable(str(error))
-        own = text if text.startswith(printable(name)) else f"{printable(name)}: {text}"
-        return Triaged(name, problems=(own,))
+        known = (printable(name), printable(Path(name).name))
+        begun = next((each for each in known if text.startswith(each)), "")
+        text = text[len(begun) :].lstrip(":").strip()
+        return Triaged(name, problems=(f"{printable(name)}: {text}",))
 
 
 def _file(path: Path, name: str, place: Workplace, options: Options) -> Triaged:
     with Input(path) as source:
+        source.name = Path(name).name or name  # a report goes to others: no paths of ours
         head = source.peek(lambda head: len(head) >= _HEAD)
         passed = PassedOver()
         if options.log_format is None:
@@ -96,7 +99,7 @@ def _file(path: Path, name: str, place: Workplace, options: Options) -> Triaged:
             if is_tar(head):
                 members = of_tar(source.read1, lambda: source.given, passed)
                 found = collect(members, passed, place)
-                if source.torn:
+                if source.torn and not found.problems:
                     found.problems.append("the packed file is damaged or cut short")
                 return _bundle(name, found, place, options)
             if is_zip(head):
@@ -127,7 +130,7 @@ def _bundle(name: str, found: Bundle, place: Workplace, options: Options) -> Tri
             own = replace(options, machine_dir=folder)
         try:
             readings.append(_read(log, place, own, files))
-        except VmemscopeError as error:
+        except LogError as error:
             if log.named:
                 problems.append(printable(str(error)))
     for each in read_recordings(found.recordings):
@@ -137,7 +140,7 @@ def _bundle(name: str, found: Bundle, place: Workplace, options: Options) -> Tri
         else:
             problems.append(printable(str(each)))
     if not readings:
-        raise LogError("; ".join(problems[:_LISTED]) or _NOTHING)
+        raise LogError("; ".join(problems[:_LISTED] or [_NOTHING, *remarks]))
     readings.sort(key=lambda each: each.evidence, reverse=True)  # stable: else as they were found
     return Triaged(name, tuple(readings), tuple(problems), (*remarks, *machines.remarks()))
 

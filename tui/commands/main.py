@@ -37,6 +37,7 @@ _ELSEWHERE: Final = {
     "live": "record",
     "record": "record",
     "report": "report",
+    "triage": "triage",
     "window": "window",
 }
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A triage as text: the report as ``vmemscope report`` prints it, and what a triage adds.
+
+Promises: those of ``recordings.reports.text_layout``; commands stand on lines of their own, to be
+copied.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, ConsoleRenderable
+from rich.padding import Padding
+from rich.text import Text
+
+from recordings.ledger.headline import WORDS
+from recordings.reports.document import Block, Heading, Items, Lines, Paragraph
+from recordings.reports.recording_text import render
+from recordings.reports.text_layout import emit, hanging, heading
+from recordings.reports.triage_document import beside_the_report
+from recordings.triage.triage import Triaged
+from recordings.wording.escape import printable
+
+
+def render_triage(console: Console, told: Triaged, *, name: bool) -> None:
+    """Print one FILE's report; ``name``: say first which it is, and its verdict."""
+    first = told.first
+    if name:
+        word = WORDS[told.verdict] if told.verdict else "UNREADABLE"
+        emit(console, [Text(f"== {printable(told.file)}: {word}", "bold"), Text()])
+    if first is not None:
+        render(console, first.header, first.snapshot, closing=first.closing)
+    emit(console, _drawn(beside_the_report(told)))
+    if name:
+        emit(console, [Text()])
+
+
+def _drawn(blocks: Iterable[Block]) -> Iterator[ConsoleRenderable]:
+    for block in blocks:
+        match block:
+            case Heading(text):
+                yield heading(printable(text))
+            case Paragraph(text):
+                yield Padding(Text(printable(text)), (0, 0, 0, 2))
+            case Items(items):
+                for item in items:
+                    yield Padding(hanging(Text("-"), printable(item), width=2), (0, 0, 0, 2))
+            case Lines(lines):
+                for line in lines:
+                    yield Padding(Text(printable(line), overflow="fold"), (0, 0, 0, 4))
+            case _:
+                raise TypeError(f"no text for {type(block).__name__}")
