@@ -25,12 +25,12 @@ def render_triage(console: Console, told: Triaged, *, name: bool) -> None:
     first = told.first
     if name:
         word = WORDS[told.verdict] if told.verdict else "UNREADABLE"
-        emit(console, [Text(f"== {printable(told.file)}: {word}", "bold"), Text()])
+        console.file.write(f"== {printable(told.file)}: {word}\n\n")  # a path is not wrapped
     if first is not None:
         render(console, first.header, first.snapshot, closing=first.closing)
     emit(console, _drawn(beside_the_report(told)))
     if name:
-        emit(console, [Text()])
+        console.file.write("\n")
 
 
 def _drawn(blocks: Iterable[Block]) -> Iterator[ConsoleRenderable]:

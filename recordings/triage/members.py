@@ -177,11 +177,13 @@ def forget(tar: tarfile.TarFile) -> None:
 
 
 def _skip(tar: tarfile.TarFile) -> None:
-    """Read up to the end of a member's data, so that what follows is the next header alone."""
+    """Read up to the end of a member's data, so that what follows is the next header alone.
+
+    Not by ``seek``: it goes on behind the end of a tar that is cut short, up to 2^63 bytes.
+    """
     stream = tar.fileobj
-    if stream is not None:
-        stream.seek(tar.offset)
-        if stream.tell() != tar.offset:
+    while stream is not None and (left := tar.offset - stream.tell()) > 0:
+        if not stream.read(min(left, _PIECE)):
             raise DamagedArchiveError("the tar is cut short: what came before is used")
 
 
@@ -209,8 +211,8 @@ def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, passed: PassedOver) -> 
     def read(size: int) -> bytes:
         try:
             return file.read(size)
-        except _TAR_ERRORS as error:
-            raise DamagedArchiveError(damaged("tar", error)) from error
+        except _TAR_ERRORS:
+            return b""  # what came before is used; the next header is then not found, and told
 
     return Member(name, read)
 

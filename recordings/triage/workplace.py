@@ -1,30 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A temporary folder for what has to be a file: members of archives, recordings made of logs.
 
-Promises: it is gone when the block ends, whatever ends it; names in it are ours but for the last,
-which is cut to harmless characters; all of it together takes no more than ``SPOOL_CAP``, nor half
-of the free room.
+Promises: it is gone when the block ends, whatever ends it; after SIGKILL the next one removes it.
+Names in it are ours but for the last, which is cut to harmless characters; all of it together takes
+no more than ``SPOOL_CAP``, nor than half of the free room.
 """
 
+import fcntl
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from tracers.packed import SPOOL_CAP, PackedError, capped
 
+_PREFIX: Final = "vmemscope-triage-"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+=-]")
+#: A folder younger than this may be one whose owner is about to lock it.
+_YOUNG_S: Final = 60
 
 
 class Workplace:
     """The folder; a context."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="vmemscope-", ignore_cleanup_errors=True)
+        _sweep()
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         self.path = Path(self._folder.name)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         system = os.statvfs(self.path)
         self._left = min(SPOOL_CAP, system.f_bavail * system.f_frsize // 2)
         self._number = 0
@@ -39,6 +49,7 @@ class Workplace:
         trace: TracebackType | None,
     ) -> None:
         self._folder.cleanup()
+        os.close(self._lock)
 
     def new(self, name: str) -> Path:
         """Return a path that is nobody's, whose last part is like that of ``name``."""
@@ -56,19 +67,38 @@ class Workplace:
         """
         path = self.new(name)
         total = 0
-        with path.open("xb", buffering=0) as file:
-            for piece in pieces:
-                total += len(piece)
-                self._left -= len(piece)
-                if self._left < 0 or total > capped(given()):
-                    self._left += total
-                    path.unlink()
-                    raise PackedError(
-                        f"takes more than {(total - len(piece)) >> 20} MiB unpacked, or than half"
-                        f" of the free room in {tempfile.gettempdir()}: make it a file first, and"
-                        " give that"
-                    )
-                left = memoryview(piece)
-                while left:
-                    left = left[file.write(left) :]
+        try:
+            with path.open("xb", buffering=0) as file:
+                for piece in pieces:
+                    total += len(piece)
+                    _check(total, min(self._left, capped(given())))
+                    left = memoryview(piece)
+                    while left:
+                        left = left[file.write(left) :]
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._left -= total
         return path
+
+
+def _check(total: int, most: int) -> None:
+    if total > most:
+        raise PackedError(
+            f"takes more than {most >> 20} MiB, which is more than it should or than there is room"
+            f" for in {tempfile.gettempdir()}"
+        )
+
+
+def _sweep() -> None:
+    """Remove the folders whose owners were killed: nobody locks those any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.fstat(lock)
+                if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _YOUNG_S:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
