@@ -6,6 +6,7 @@ copied.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from rich.console import Console, ConsoleRenderable
 from rich.padding import Padding
@@ -18,6 +19,8 @@ from recordings.reports.text_layout import emit, hanging, heading
 from recordings.reports.triage_document import beside_the_report
 from recordings.triage.triage import Triaged
 from recordings.wording.escape import printable
+
+_INDENT: Final = 2
 
 
 def render_triage(console: Console, told: Triaged, *, name: bool) -> None:
@@ -34,17 +37,21 @@ def render_triage(console: Console, told: Triaged, *, name: bool) -> None:
 
 
 def _drawn(blocks: Iterable[Block]) -> Iterator[ConsoleRenderable]:
+    indent = _INDENT
     for block in blocks:
         match block:
             case Heading(text):
+                indent = _INDENT
                 yield heading(printable(text))
             case Paragraph(text):
-                yield Padding(Text(printable(text)), (0, 0, 0, 2))
+                yield Padding(Text(printable(text)), (0, 0, 0, indent))
             case Items(items):
                 for item in items:
-                    yield Padding(hanging(Text("-"), printable(item), width=2), (0, 0, 0, 2))
+                    row = hanging(Text("-"), printable(item), width=2)
+                    yield Padding(row, (0, 0, 0, _INDENT))
+                indent = 2 * _INDENT  # what follows belongs to the item
             case Lines(lines):
                 for line in lines:
-                    yield Padding(Text(printable(line), overflow="fold"), (0, 0, 0, 4))
+                    yield Padding(Text(printable(line), overflow="fold"), (0, 0, 0, 3 * _INDENT))
             case _:
                 raise TypeError(f"no text for {type(block).__name__}")

@@ -48,7 +48,7 @@ class Machines:
                 self._homeless.append(printable(name))
             return None, ()
         files = self._by_root[root]
-        return self._folder(root, files), tuple(side.name for side in files.values())
+        return self._folder(root, files), tuple(sorted(side.name for side in files.values()))
 
     def _folder(self, root: str, files: dict[str, SideFile]) -> Path:
         """Make a folder as ``tracers.machine_files`` wants it, once."""

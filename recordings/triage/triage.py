@@ -64,13 +64,13 @@ def strongest(verdicts: Sequence[Verdict], *, whole: bool) -> Verdict | None:
     return Verdict.INCONCLUSIVE if found is Verdict.CLEAN and not whole else found
 
 
-def triage(path: Path, place: Workplace, options: Options) -> Triaged:
-    """Read and judge what is at ``path`` (``STDIN``: standard input).
+def triage(path: Path, place: Workplace, options: Options, *, name: str | None = None) -> Triaged:
+    """Read and judge what is at ``path`` (``STDIN``: standard input), called ``name``.
 
     What is wrong with it is in the result; ``machine_dir`` and ``vmlinux`` of ``options`` that
     cannot be used are errors of each log.
     """
-    name = "stdin" if path == STDIN else str(path)
+    name = name or ("stdin" if path == STDIN else str(path))
     try:
         if path != STDIN and path.is_dir():
             passed = PassedOver()

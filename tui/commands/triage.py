@@ -140,7 +140,7 @@ def _told(
     told = []
     for file in files:
         try:
-            each = triage(path_of(file), place, options)
+            each = triage(path_of(file), place, options, name="stdin" if file == "-" else file)
         except VmemscopeError as error:  # there is no such sample
             each = Triaged(file, problems=(str(error),))
         told.append(each)
