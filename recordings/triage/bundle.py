@@ -39,7 +39,7 @@ _SUFFIX: Final = re.compile(
     r"(?:\.(?:gz|xz|zst))?$"
 )
 #: Where a sosreport has thousands of files and no log: programs, settings, kernel interfaces.
-_NO_LOGS: Final = re.compile(r"(?:^|/)(?:etc|usr|lib|proc|sys|run|sos_reports|dev)/")
+_NO_LOGS: Final = re.compile(r"(?:^|/)(?:etc|usr|lib|proc|sys|sos_reports)/")
 #: What a side file must have in its beginning.
 _LOOKS: Final = {
     names.VMCOREINFO: re.compile(

@@ -35,6 +35,7 @@ _NOTHING: Final = (
     "no kernel log, no trace and no recording in it (looked for dmesg, journalctl_*, messages,"
     " kern.log, syslog, vmcore-dmesg.txt, pstore's records, trace, trace.dat, *.arrows)"
 )
+_MACHINE_ONLY: Final = "files that describe a machine are: beside a log, give it as --machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,8 @@ def _bundle(name: str, found: Bundle, place: Workplace, options: Options) -> Tri
         else:
             problems.append(printable(str(each)))
     if not readings:
-        raise LogError("; ".join(problems[:_LISTED] or [_NOTHING, *remarks]))
+        machine = [_MACHINE_ONLY] if found.sides else []
+        raise LogError("; ".join(problems[:_LISTED] or [_NOTHING, *machine, *remarks]))
     readings.sort(key=lambda each: each.evidence, reverse=True)  # stable: else as they were found
     return Triaged(name, tuple(readings), tuple(problems), (*remarks, *machines.remarks()))
 

@@ -9,6 +9,7 @@ no more than ``SPOOL_CAP``, nor than half of the free room.
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tracers.errors import VmemscopeError
 from tracers.packed import SPOOL_CAP, PackedError, capped
 
 _PREFIX: Final = "vmemscope-triage-"
@@ -26,20 +28,41 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._+=-]")
 _YOUNG_S: Final = 60
 
 
+class WorkplaceError(VmemscopeError):
+    """There can be no temporary folder."""
+
+
 class Workplace:
-    """The folder; a context."""
+    """The folder; it is there while its block runs.
+
+    Not ``TemporaryDirectory``: a signal's exception between making and keeping it, or while it is
+    removed, would leave it.
+    """
 
     def __init__(self) -> None:
-        _sweep()
-        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
-        self.path = Path(self._folder.name)
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        system = os.statvfs(self.path)
-        self._left = min(SPOOL_CAP, system.f_bavail * system.f_frsize // 2)
+        self.path = Path(tempfile.gettempdir()) / f"{_PREFIX}{secrets.token_hex(8)}"
+        self._lock = self._left = -1
         self._number = 0
 
     def __enter__(self) -> Self:
+        """Make it.
+
+        Raises:
+            WorkplaceError: there is no room for it.
+        """
+        try:
+            _sweep()
+            self.path.mkdir(0o700)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            system = os.statvfs(self.path)
+            self._left = min(SPOOL_CAP, system.f_bavail * system.f_frsize // 2)
+        except OSError as error:
+            self._remove()
+            raise WorkplaceError(f"{self.path}: {error.strerror or error}") from error
+        except BaseException:
+            self._remove()
+            raise
         return self
 
     def __exit__(
@@ -48,8 +71,16 @@ class Workplace:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._folder.cleanup()
-        os.close(self._lock)
+        try:
+            self._remove()
+        finally:
+            self._remove()  # a signal, of which the first one alone is an exception, came meanwhile
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            lock, self._lock = self._lock, -1
+            os.close(lock)
 
     def new(self, name: str) -> Path:
         """Return a path that is nobody's, whose last part is like that of ``name``."""
