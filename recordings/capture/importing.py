@@ -52,7 +52,7 @@ class Imported:
 
 
 def import_log(
-    trace: Path,
+    trace: Path | Input,
     out: Path | Output,
     *,
     machine_dir: Path | None = None,
@@ -64,7 +64,8 @@ def import_log(
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
-    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``. ``log_format``:
+    ``trace``: a file, packed or not, or ``tracers.logs.input_files.STDIN``; or one that is open,
+    and stays so, of which nothing but its head was looked at. ``log_format``:
     its format's name, None: recognised by its first lines.
     ``machine_dir`` holds the side files of the traced machine, ``vmlinux`` is its kernel's image
     (see ``tracers.constants``); ``facts`` and ``release`` are what else is known of it (see
@@ -80,8 +81,9 @@ def import_log(
         RecordingError: ``out`` cannot be written.
     """
     chosen = formats.named(log_format) if log_format else None
+    name = trace if isinstance(trace, Path) else trace.name
     try:
-        with Input(trace) as source:
+        with Input(trace) if isinstance(trace, Path) else nullcontext(trace) as source:
             source.take_out()
             chosen = chosen or _recognised(source)
             try:
@@ -91,9 +93,9 @@ def import_log(
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
     except PackedError as error:
-        raise LogError(f"{trace}: {error}") from error
+        raise LogError(f"{name}: {error}") from error
     except OSError as error:
-        raise LogError(f"{trace}: {error.strerror or error}") from error
+        raise LogError(f"{name}: {error.strerror or error}") from error
 
 
 def _import(

@@ -23,7 +23,13 @@ from recordings.ledger.series import TimeBins
 from recordings.ledger.sink import Found, Judged, Sink
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
-from recordings.ledger.verdict import Evidence, is_arm64, judge, section_add_reason
+from recordings.ledger.verdict import (
+    Evidence,
+    doubts_of,
+    is_arm64,
+    judge,
+    section_add_reason,
+)
 from recordings.ledger.warn_sites import Sites
 from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
@@ -196,6 +202,7 @@ class Ledger:
             given_up=self._spans.given_up,
             fault_regimes=self._faults.regimes,
             faults=self._faults.newest(),
+            doubts=doubts_of(evidence),
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:

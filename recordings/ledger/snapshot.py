@@ -26,6 +26,30 @@ class Verdict(Enum):
         return {Verdict.CLEAN: 0, Verdict.OUT_OF_RANGE: 1, Verdict.INCONCLUSIVE: 3}[self]
 
 
+class Doubt(Enum):
+    """What stands against "clean" or makes a number a lower bound: the code of a reason.
+
+    ``recordings.reports.advice`` says what would settle each.
+    """
+
+    FOREIGN = "foreign"  # not an arm64 log
+    CONTRADICTION = "contradiction"  # two sources disagree on the machine
+    UNFINISHED = "unfinished"  # the recording has no end that was asked for
+    LOSSES = "losses"  # events are missing
+    WINDOW = "window"  # not known
+    ARGUMENTS = "arguments"  # of calls, not known
+    OOPS_PAGE = "oops-page"  # which struct page an Oops was at is not proven
+    OOPS_INSIDE = "oops-inside"  # the kernel failed at a struct page of the window
+    BITS_IN_USE = "bits-in-use"  # not known, and calls depend on them
+    GIVEN_UP = "given-up"  # more calls open at once than are followed
+    NO_CALLS = "no-calls"  # no populate, no free
+    NO_POPULATE = "no-populate"  # though pages were added
+    FAILED = "failed"  # what populate calls are derived from
+    NO_BEGINNING = "no-beginning"  # calls whose entry was not seen
+    NO_END = "no-end"  # calls whose exit was not seen
+    WARNED_INSIDE = "warned-inside"  # WARNs of the window's file, and no call outside
+
+
 @dataclass(frozen=True, slots=True)
 class Regimes:
     """Number of populate and free calls, or of Oopses, in each regime, by the window in use.
@@ -289,6 +313,8 @@ class Snapshot:
     given_up: int = 0
     fault_regimes: Regimes = field(default_factory=Regimes)  # of all Oopses, by their struct page
     faults: tuple[Fault, ...] = ()  # in order of occurrence, the newest 100
+    #: The code of each reason that is a doubt, in their order: see ``doubted``.
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def faults_total(self) -> int:
@@ -304,6 +330,12 @@ class Snapshot:
     def silent(self) -> int:
         """Hits that the kernel's own check lets pass; where it is true, the call is a hit."""
         return self.hits - self.would_warn
+
+    @property
+    def doubted(self) -> tuple[tuple[Doubt, str], ...]:
+        """Each doubt with its reason; reasons that are a fact or a remark are left out."""
+        first = 1 if self.verdict is Verdict.OUT_OF_RANGE else 0  # that reason is the fact
+        return tuple(zip(self.doubts, self.verdict_reasons[first:], strict=False))
 
     @property
     def suppressed(self) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from recordings.ledger.ranges import KEPT
-from recordings.ledger.snapshot import Regimes, SiteCount, Verdict
+from recordings.ledger.snapshot import Doubt, Regimes, SiteCount, Verdict
 from recordings.ledger.spans import OPEN
 from recordings.wording.units import count
 from tracers.batch import Losses
@@ -78,15 +78,15 @@ def judging(machine: "Machine") -> "Window | None":
 
 def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """Return the verdict and its reasons, the most important first."""
-    calls = evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
+    calls = _calls(evidence)
+    doubts = tuple(text for _, text in _doubts(evidence))
     if not is_arm64(evidence.arch):
-        return Verdict.INCONCLUSIVE, (_foreign(evidence.arch or ""), *_missing(evidence))
-    doubts = (*_missing(evidence), *_unjudged(evidence, calls), *_doubts(evidence, calls))
+        return Verdict.INCONCLUSIVE, doubts
     remarks: tuple[str, ...] = (beyond_remark(evidence.beyond),) if evidence.beyond else ()
     if evidence.faults.total and not calls:
         remarks += (_NO_CALL,)
     if not evidence.agree:
-        return Verdict.INCONCLUSIVE, (_CONTRADICTION, *doubts, *remarks)
+        return Verdict.INCONCLUSIVE, (*doubts, *remarks)
     if facts := tuple(_proof(evidence, calls)):
         fact = ", and ".join(facts)
         return Verdict.OUT_OF_RANGE, (f"{fact[0].upper()}{fact[1:]}.", *doubts, *remarks)
@@ -98,6 +98,28 @@ def judge(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         else f"All {count(calls)} vmemmap calls lie inside the window."
     )
     return Verdict.CLEAN, (fact, *remarks)
+
+
+def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
+    """Return the codes of the doubts that are among ``judge``'s reasons, in their order."""
+    return tuple(code for code, _ in _doubts(evidence))
+
+
+def _doubts(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
+    """Yield the reasons against "clean", each with its code."""
+    if not is_arm64(evidence.arch):
+        yield Doubt.FOREIGN, _foreign(evidence.arch or "")
+        yield from _missing(evidence)
+        return
+    if not evidence.agree:
+        yield Doubt.CONTRADICTION, _CONTRADICTION
+    yield from _missing(evidence)
+    yield from _unjudged(evidence)
+    yield from _unseen(evidence)
+
+
+def _calls(evidence: Evidence) -> int:
+    return evidence.begun[Kind.POPULATE] + evidence.begun[Kind.FREE]
 
 
 def beyond_remark(calls: int) -> str:
@@ -131,23 +153,28 @@ def _proof(evidence: Evidence, calls: int) -> Iterator[str]:
         yield f"the kernel failed (Oops) at {pages} outside the window"
 
 
-def _failures(evidence: Evidence) -> Iterator[str]:
+def _failures(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     """Yield why Oopses could not be judged, or prove nothing."""
     faults, unproven = evidence.faults, evidence.unproven
     if unproven:
         several = "" if unproven == 1 else f", {count(unproven)} times"
-        yield f"At which struct page the kernel failed (Oops{several}) is not known."
-    if evidence.window and (undecided := faults.unknown - unproven):
         yield (
+            Doubt.OOPS_PAGE,
+            f"At which struct page the kernel failed (Oops{several}) is not known.",
+        )
+    if evidence.window and (undecided := faults.unknown - unproven):
+        text = (
             f"{_oopses(undecided)} would be inside only with as many address bits in use as the"
             f" kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
+        yield Doubt.BITS_IN_USE, text
     if faults.inside:
         lies = "lies" if faults.inside == 1 else "lie"
-        yield (
+        text = (
             f"{_oopses(faults.inside)} {lies} inside the window: why the kernel failed there, the"
             " window does not tell."
         )
+        yield Doubt.OOPS_INSIDE, text
 
 
 def _oopses(number: int) -> str:
@@ -178,57 +205,80 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
     return f"{known} in this recording: kernels before 6.11 refuse a kprobe there{instead}"
 
 
-def _missing(evidence: Evidence) -> Iterator[str]:
+def _missing(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     """Yield what is known to be missing."""
     if evidence.losses.without_end:
-        yield "The recording is unfinished: what came after its last event is not in it."
+        yield (
+            Doubt.UNFINISHED,
+            "The recording is unfinished: what came after its last event is not in it.",
+        )
     if rest := replace(evidence.losses, without_end=0):
-        yield f"Something is missing ({rest.describe()}), so counts are lower bounds."
+        yield (
+            Doubt.LOSSES,
+            f"Something is missing ({rest.describe()}), so counts are lower bounds.",
+        )
 
 
-def _doubts(evidence: Evidence, calls: int) -> Iterator[str]:
-    """Yield other reasons against "clean"."""
+def _unseen(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
+    """Yield what of the calls was not seen, or does not fit."""
+    calls = _calls(evidence)
     if evidence.given_up:
         number = _number(evidence.given_up, "call")
-        yield (
+        text = (
             f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
             " followed, and their ends count as ends without a beginning."
         )
+        yield Doubt.GIVEN_UP, text
     if not calls and not evidence.faults.total:
-        yield _NO_CALL
+        yield Doubt.NO_CALLS, _NO_CALL
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
         number = _number(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
-        yield f"{number} but no populate call, neither observed nor derived: they were missed."
+        yield (
+            Doubt.NO_POPULATE,
+            f"{number} but no populate call, neither observed nor derived: they were missed.",
+        )
     if failed := _failed(evidence):
-        yield (f"{failed} failed or did not say how they ended: what they populated is not known.")
+        yield (
+            Doubt.FAILED,
+            f"{failed} failed or did not say how they ended: what they populated is not known.",
+        )
     if missed := _missed(evidence):
-        yield f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen."
+        yield (
+            Doubt.NO_BEGINNING,
+            f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen.",
+        )
     if evidence.unfinished:
         never = "has" if evidence.unfinished == 1 else "have"
-        yield f"{_number(evidence.unfinished, 'call')} {never} no end in this recording."
+        yield (
+            Doubt.NO_END,
+            f"{_number(evidence.unfinished, 'call')} {never} no end in this recording.",
+        )
     warned = sum(site.count for site in evidence.sites if MMU_C in site.site)
     if warned and not evidence.regimes.hits and evidence.window and calls:
-        yield (
+        text = (
             f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
             "lie outside the window."
         )
+        yield Doubt.WARNED_INSIDE, text
 
 
-def _unjudged(evidence: Evidence, calls: int) -> Iterator[str]:
+def _unjudged(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     """Yield the reasons why calls and Oopses could not be judged."""
     yield from _failures(evidence)
     if not evidence.window:
         what = [OOPS] if evidence.faults.unknown > evidence.unproven else []
-        what = ["call", *what] if calls or not evidence.faults.total else what
+        what = ["call", *what] if _calls(evidence) or not evidence.faults.total else what
         if what:
-            yield f"The window is not known, so no {' and no '.join(what)} can be judged."
+            no = " and no ".join(what)
+            yield Doubt.WINDOW, f"The window is not known, so no {no} can be judged."
     elif unknown := evidence.regimes.unknown - evidence.undecided:
-        yield f"The arguments of {_number(unknown, 'call')} are not known."
+        yield Doubt.ARGUMENTS, f"The arguments of {_number(unknown, 'call')} are not known."
     if evidence.undecided:
-        yield (
+        text = (
             f"{_number(evidence.undecided, 'call')} would be inside only with as many address bits"
             f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
+        yield Doubt.BITS_IN_USE, text
 
 
 def _failed(evidence: Evidence) -> str:

@@ -41,6 +41,7 @@ def report_dict(
         "window": _window(machine.window),
         "verdict": snapshot.verdict.value,
         "verdict_reasons": list(snapshot.verdict_reasons),
+        "doubts": [doubt.value for doubt in snapshot.doubts],
         "events": snapshot.events,
         "first_ns": snapshot.first_ns,
         "last_ns": snapshot.last_ns,

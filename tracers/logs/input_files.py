@@ -95,6 +95,11 @@ class Input:
         return self._raw.sha256
 
     @property
+    def given(self) -> int:
+        """How many bytes were read so far, of it as it is."""
+        return self._raw.given
+
+    @property
     def torn(self) -> bool:
         """Whether packed data ended in damage, or before its end; or what it is contained in."""
         packed = self._unpacked is not None and self._unpacked.torn
@@ -158,7 +163,7 @@ class Input:
             return self._raw.fileno()
         if self._spool is None:
             pieces = iter(lambda: self.read1(PIECE), b"")
-            self._spool, _ = spool(pieces, lambda: capped(self._raw.given))
+            self._spool, _ = spool(pieces, lambda: capped(self.given))
         return self._spool.fileno()
 
 

@@ -38,6 +38,7 @@ _ELSEWHERE: Final = {
     "live": "record",
     "record": "record",
     "report": "report",
+    "triage": "triage",
     "window": "window",
 }
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The document of a triage: the report, what was read, what is missing and who can give it.
+
+Markdown, mail and text show the same blocks. Promises: names of files and members are foreign
+text; each log's own verdict is said, and that nothing was added together.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from recordings.analysis.what_if import remedies
+from recordings.ledger.headline import WORDS
+from recordings.ledger.snapshot import Doubt, Verdict
+from recordings.reports.advice import (
+    GIVE,
+    LOG_REMARK,
+    Origin,
+    Step,
+    advice,
+    gives_files,
+    origin_of,
+)
+from recordings.reports.document import Block, Foreign, Heading, Items, Lines, Paragraph
+from recordings.reports.recording_document import document_of
+from recordings.triage.reading import Reading
+from recordings.triage.triage import Triaged
+from recordings.wording.units import count
+
+#: Logs that are listed; all are in the JSON.
+ROWS: Final = 12
+
+
+def triage_document(told: Iterable[Triaged]) -> Iterator[Block]:
+    """Yield the report on every FILE."""
+    listed = list(told)
+    for each in listed:
+        if len(listed) > 1:
+            yield Heading(Foreign(each.file), 1)
+        if each.first is not None:
+            reading = each.first
+            yield from document_of(
+                reading.header,
+                reading.snapshot,
+                closing=reading.closing,
+                remedies=remedies(reading.parts, reading.snapshot),
+            )
+        yield from beside_the_report(each)
+
+
+def beside_the_report(told: Triaged) -> Iterator[Block]:
+    """Yield what a triage has beside the report on the log with most evidence."""
+    if text := overall(told):
+        yield Paragraph(text)
+    yield Heading("What was read")
+    yield Items(tuple(_read(told)))
+    if left := (*told.problems, *told.remarks):
+        yield Heading("What was not read")
+        yield Items(tuple(map(Foreign, left[:ROWS])))
+        if len(left) > ROWS:
+            yield Paragraph(f"And {count(len(left) - ROWS)} more.")
+    if told.first is not None:
+        yield from _missing(told.first)
+
+
+def overall(told: Triaged) -> str:
+    """Say the verdict of all logs where it is not that of the first one; else nothing."""
+    if told.first is None or told.verdict in (None, told.first.verdict):
+        return ""
+    why = "another log says so" if _others_say(told) else "not all of it could be read"
+    return f"{WORDS[told.verdict]} in all: {why}."
+
+
+def _others_say(told: Triaged) -> bool:
+    return any(each.verdict is told.verdict for each in told.readings[1:] if each.tells)
+
+
+def _read(told: Triaged) -> Iterator[str]:
+    first = told.first
+    if first is None:
+        yield Foreign(f"{told.file}: nothing")
+        return
+    whose = " (reported above)" if len(told.readings) > 1 else ""
+    yield Foreign(f"{first.name}: {first.what}, {WORDS[first.verdict]}{whose}")
+    for each in told.readings[1:ROWS]:
+        verdict = WORDS[each.verdict]
+        yield Foreign(f"{each.name}: {each.what}, {each.beside(first)}, {verdict} by itself")
+    if len(told.readings) > ROWS:
+        yield f"{count(len(told.readings) - ROWS)} more logs, none with more evidence."
+    if first.machine_files:
+        yield Foreign(f"its machine: {', '.join(first.machine_files)}")
+    elif first.header.machine.sources:
+        yield Foreign(f"its machine: {', '.join(first.header.machine.sources)}")
+
+
+def _missing(first: Reading) -> Iterator[Block]:
+    found = tuple(advice(first.header, first.snapshot))
+    log = origin_of(first.header) is Origin.LOG
+    if not found:
+        yield Heading("What would make it conclusive")
+        yield Paragraph("Nothing: no doubt is left about this verdict.")
+        return
+    hit = first.verdict is Verdict.OUT_OF_RANGE
+    yield Heading(
+        "What would complete it (the verdict stands)" if hit else "What would make it conclusive"
+    )
+    if log and not hit:
+        yield Paragraph(LOG_REMARK)
+    for each in found:
+        yield Items((each.reason,))
+        if each.doubt is Doubt.CONTRADICTION:
+            yield Items(tuple(map(Foreign, first.header.machine.problems[:ROWS])))
+        for step in each.steps:
+            yield from _step(step)
+        if not each.steps:
+            yield Paragraph("What the other points ask for settles this one, too.")
+    if gives_files(found):
+        yield from _step(GIVE)
+
+
+def _step(step: Step) -> Iterator[Block]:
+    yield Paragraph(f"{step.why[:1].upper()}{step.why[1:]}:")
+    yield Lines(step.command)
