@@ -28,7 +28,14 @@ def sosreport(log: bytes = STORM, *, note: bool = True, name: str = "sosreport-l
 
     Without ``note`` there is none of the files that tell the window.
     """
-    files = {
+    files = {}
+    if note:
+        files = {
+            "boot/config-6.1.192-vmemlab": (LAB / "config").read_bytes(),
+            "kcore-vmcoreinfo": (LAB / "kcore-vmcoreinfo").read_bytes(),
+            "sys/kernel/debug/kernel_page_tables": (LAB / "kernel_page_tables").read_bytes(),
+        }
+    files |= {
         "etc/selinux/config": b"SELINUX=enforcing\n",
         "proc/iomem": (LAB / "iomem").read_bytes(),
         "sos_commands/kernel/dmesg": log,
@@ -37,10 +44,6 @@ def sosreport(log: bytes = STORM, *, note: bool = True, name: str = "sosreport-l
         "sos_commands/logs/journalctl_--no-pager_--boot": journal(log),
         "var/log/dmesg": b"",
     }
-    if note:
-        files["kcore-vmcoreinfo"] = (LAB / "kcore-vmcoreinfo").read_bytes()
-        files["boot/config-6.1.192-vmemlab"] = (LAB / "config").read_bytes()
-        files["sys/kernel/debug/kernel_page_tables"] = (LAB / "kernel_page_tables").read_bytes()
     return {f"{name}/{path}": content for path, content in files.items()}
 
 
