@@ -105,11 +105,11 @@ def test_a_line_tells_how_many_of_its_calls_match(rows, let, block):
     calls = plainly(table, let)
     for branch in tree:
         span = branch.span
-        if not span.calls:
+        if not span.listed:
             assert branch.matching is None
             continue
         told = {sum(inside(call, span, table) for call in calls)}
-        if span.owner is not None and table.span(span.owner).calls == span.calls:
+        if span.owner is not None and table.span(span.owner).listed == span.listed:
             told.add(sum(call.owner == span.owner for call in calls))
         if span.operation:
             told = {sum(call.owner == span.position for call in calls)}

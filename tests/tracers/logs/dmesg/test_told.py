@@ -6,10 +6,9 @@ import pytest
 from tests.tracers.logs.dmesg.fuzz_dmesg import CAPTURES
 from tests.tracers.logs.dmesg.test_architectures import RISCV_OLD
 from tests.tracers.logs.dmesg.test_oopses import CONSOLE, DEMO, RAW
-from tracers.logs.dmesg.told import ORIGIN, told_by
+from tracers.logs.dmesg.told import ORIGIN, Told, told_by
 from tracers.machine import assemble, read_machine
 from tracers.machine_files import SideFiles
-from tracers.told import Told
 
 
 @pytest.mark.parametrize("size", [100, 4096, 1 << 20])
