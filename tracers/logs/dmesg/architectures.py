@@ -72,4 +72,6 @@ _TABLE: Final = (
 
 def architecture_of(text: bytes) -> str | None:
     """Return the architecture of a report's text; None if it does not show."""
+    if b"pstate: " in text:  # nearly every one
+        return ARM64
     return next((each.name for each in _TABLE if each.marks.search(text)), None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,9 @@ PRINTK: Final = _grammar(
     + rb"\](?: ?\[ *(?P<caller>[TC]\d{1,10})(?:@C?\d{1,4})?\])?"
     rb"(?: [\w.:-]{1,64} kernel(?:\[\d+\])?:| kernel(?:\[\d+\])?:)?(?: |$|(?=[-<(]))",
 )
+#: Nothing but that time: most lines of most logs, read at once.
+_PLAIN: Final = re.compile(rb"\[ {0,5}(\d{1,10})\.(\d{6})\] (?! ?[\[(<.-])")
+_JOURNAL: Final = b"kernel"  # may stand behind it, with a host: journalctl -o short-monotonic
 #: What vendors' printk puts behind its time.
 VENDOR: Final = (
     _grammar(
@@ -162,8 +165,7 @@ class Clock(Enum):
     YEARLESS = "wall-clock times without a year (told as of 1970)"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line: the kernel's text, its time in nanoseconds of ``clock``, and who printed it."""
 
     text: bytes
@@ -210,6 +212,15 @@ def read_line(raw: bytes) -> Line:
     """Read one line, without its newline."""
     if b"\x1b" in raw:
         raw = _COLOUR.sub(b"", raw)
+    plain = _PLAIN.match(raw)
+    if plain and raw.find(_JOURNAL, 0, _PREFIX) < 0:
+        ts = int(plain[1]) * _SECOND + int(plain[2]) * _MICROSECOND
+        return Line(raw[plain.end() :], ts, Clock.BOOT, b"", True)
+    return _with_prefix(raw)
+
+
+def _with_prefix(raw: bytes) -> Line:
+    """Read a line of any form."""
     quote = _QUOTE.match(raw)
     if quote:
         raw = raw[quote.end() :]

@@ -20,7 +20,7 @@ from typing import Final
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS, ON_THE_WAY
 from tracers.logs.dmesg import symbols
-from tracers.logs.dmesg.splats import TRACE, Thread, pc_of, read_thread, registers_in
+from tracers.logs.dmesg.splats import TRACE, Thread, find_pc, pc_of, read_thread, registers_in
 from tracers.logs.dmesg.symbols import Frame, Place, bare
 from tracers.window import Window
 
@@ -107,7 +107,7 @@ class Fault:
 def parse(text: bytes) -> Oops:
     """Read the text of an Oops' report, as far as it goes."""
     pc = pc_of(text)
-    begin = max(text.find(b"pc :"), 0)
+    begin = max(find_pc(text), 0)
     trace = text.find(TRACE)
     end = trace if trace >= 0 else len(text)
     alone = text.count(b"Unable to handle kernel") <= 1 and text.count(b"pc :") == 1

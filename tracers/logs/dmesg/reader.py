@@ -219,8 +219,8 @@ class DmesgLog:
             self._reports()
             self._proofs.boot()
             self._statistics.boot(banner[1].decode("ascii"))
-        elif dropped := _DROPPED.search(raw):  # on some consoles it stands before a line
-            self._assembler.gap()
+        elif b" messages" in raw and (dropped := _DROPPED.search(raw)):
+            self._assembler.gap()  # on some consoles that stands before another line
             self.lost_unknown += 1
             self._statistics.dropped += int(dropped[1] or dropped[2])
 
@@ -309,8 +309,9 @@ class DmesgLog:
         if splat is None:
             self.rejected += 1
             return False
-        what = (splat.cpu, splat.tid, splat.function, splat.offset, splat.where, splat.line)
-        if self._is_repeated(report, [(report.ts_ns, what)], splat.registers):
+        name = (report.ts_ns, splat.cpu, splat.tid, splat.offset, splat.where, splat.line)
+        held = splat.registers and (splat.sp, splat.registers[:3], splat.registers[19])
+        if self._is_repeated(report, (name,), held):
             return False
         if not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
             self.rejected += 1

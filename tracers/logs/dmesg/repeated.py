@@ -24,19 +24,20 @@ class Repeated:
         """Return whether a report was there already; remember it.
 
         ``names``: its time, thread and place; of a report with several, any will do.
-        ``registers``: None where they cannot be read, as may be of one of two prints.
+        ``registers``: some of their values, None where they cannot be read, as may be of one of
+        two prints.
         """
-        wanted = {self._wanted(name, registers) for name in names}
-        if not wanted.isdisjoint(self._seen):
-            self.count += 1
-            return True
-        if self._left:
-            self._left -= 1
-            for name in names:
-                self._seen |= {hash((name, None)), hash((name, registers))}
-                self._seen |= {hash((name, True))} if registers is not None else set()
+        seen = self._seen
+        for name in names:
+            if (name_hash := hash(name)) in seen and (
+                registers is None
+                or hash((name, registers)) in seen
+                or hash((name, None)) in seen  # of the one before they could not be read
+            ):
+                self.count += 1
+                return True
+            if self._left > 0:
+                self._left -= 1
+                seen.add(name_hash)
+                seen.add(hash((name, registers)))
         return False
-
-    def _wanted(self, name: Hashable, registers: Hashable | None) -> int:
-        exact = registers is not None and hash((name, True)) in self._seen
-        return hash((name, registers if exact else None))

@@ -12,6 +12,7 @@ beginning of its report is counted; a report spans at most ``_MOST_BYTES``, and 
 import re
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from tracers.logs.dmesg.lines import Clock, Line, Unknown, learn, read_line
@@ -94,6 +95,8 @@ class ReportAssembler:
             return
         if self._passed + len(chunk) - next(iter(self._open.values())).began <= _MOST_BYTES:
             self._passed += len(chunk)
+            if self._width and self._all_plain(chunk):
+                return
             for raw in filter(None, chunk.split(b"\n")):
                 self._plain(raw)
             return
@@ -104,6 +107,17 @@ class ReportAssembler:
             self._plain(chunk[at:end])
             self._pass(end + 1 - at)
             at = end + 1
+
+    def _all_plain(self, chunk: bytes) -> bool:
+        """Take all lines at once, if each has nothing but the kernel's time before its text."""
+        if len(self._open) != 1 or (report := self._open.get(b"")) is None or report.prefix:
+            return False
+        text, lines = _times(self._width or 0).subn(b"\n", b"\n" + chunk)
+        if lines != chunk.count(b"\n") or chunk[-1:] != b"\n":
+            return False
+        self._last = b""
+        report.lines.append(text[1:-1])
+        return True
 
     def _plain(self, raw: bytes) -> None:
         """Take one of these lines."""
@@ -172,7 +186,7 @@ class ReportAssembler:
                 self._finish(caller)
         if len(self._open) >= _MOST_OPEN:
             self._finish(next(iter(self._open)))
-        prefix = learn(line.text[:at]) if kind is not ReportKind.CUT else None
+        prefix = learn(line.text[:at]) if at and kind is not ReportKind.CUT else None
         ts_ns, clock = line.ts_ns, line.clock
         if ts_ns is None and prefix is not None:
             ts_ns, clock = prefix.ts_ns, prefix.clock
@@ -233,3 +247,12 @@ class ReportAssembler:
         width = len(raw) - len(line.text)
         plain = raw[:1] == b"[" and raw[width - 2 : width] == b"] " and not line.caller
         self._width = width if plain and line.clock is Clock.BOOT and width >= 15 else None
+
+
+@lru_cache(16)
+def _times(width: int) -> re.Pattern[bytes]:
+    """Return what finds a line's end and the next one's time, with its brackets ``width`` wide.
+
+    Not where another prefix may follow.
+    """
+    return re.compile(rb"\n\[[ .0-9]{%d}\] (?! ?[\[(<.-])" % (width - 3))

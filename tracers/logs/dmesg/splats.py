@@ -11,8 +11,9 @@ does not matter; if it is another splat's registers, there are none.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+import struct
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from tracers.logs.dmesg import riscv, symbols
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
@@ -45,10 +46,14 @@ _THREAD: Final = re.compile(
     rb"(?:Not\s{1,9}tainted|Tainted:\s(?P<taint>[A-Z\s-]{1,90}?))"
     rb"\s{1,9}(?P<release>\d[!-~]{0,63})\s{1,9}#"
 )
-_PC: Final = re.compile(rb"(?<!\w)pc :\s{1,9}(?=[A-Za-z_.$])")
+_PC: Final = re.compile(rb"pc :\s{1,9}")
 _SP: Final = re.compile(rb"sp :\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
 _REGISTER: Final = re.compile(rb"(?<!\w)x(\d{1,2})\s{0,4}:\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
 _NUMBERS: Final = [b"%d" % number for number in range(29, -1, -1)]
+#: The same as the kernel prints them, when nothing is in between.
+_NAMES: Final = [b"x%d:" % number for number in range(29, -1, -1)]
+_HEX: Final = b"0123456789abcdef"
+_VALUES: Final = struct.Struct(">30Q")
 TRACE: Final = b"Call trace:"
 #: x86 has marks between, riscv nothing before the first frame.
 _FOREIGN_TRACE: Final = re.compile(
@@ -57,8 +62,7 @@ _FOREIGN_TRACE: Final = re.compile(
 _TRACE_BYTES: Final = 16384
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(NamedTuple):
     """Who printed a report, by its "CPU:" line."""
 
     cpu: int
@@ -73,8 +77,7 @@ class Thread:
         return "W" in self.taint
 
 
-@dataclass(frozen=True, slots=True)
-class Splat:
+class Splat(NamedTuple):
     """One WARN. Bytes are as the kernel printed them: escape before showing."""
 
     cpu: int
@@ -108,10 +111,9 @@ def parse(text: bytes) -> Splat | None:
     if head is None:
         return None
     arch = architecture_of(text)
-    fields = head.groupdict()
-    cpu, tid = int(fields["cpu"]), int(fields["tid"])
-    found, trace = _PC.search(text, head.end()), text.find(TRACE, head.end())
-    pc = found.start() if found else -1
+    cpu, tid, file, line = head.group("cpu", "tid", "file", "line")
+    cpu, tid = int(cpu), int(tid)
+    pc, trace = find_pc(text, head.end()), text.find(TRACE, head.end())
     thread = read_thread(text, head.end(), pc if pc >= 0 else len(text))
     if thread and (thread.cpu, thread.tid) != (cpu, tid):
         thread = None  # another splat's line: two CPUs print at once
@@ -120,15 +122,16 @@ def parse(text: bytes) -> Splat | None:
     place = symbols.place_of(head)
     end = trace if trace >= 0 else len(text)
     sp, registers = _registers(text, place, pc, end) if 0 <= pc < end else (None, None)
-    comm = fields.get("comm")
-    if comm is None and thread:
-        comm = thread.comm
+    if head.re is _NEW:
+        comm = head["comm"]
+    else:
+        comm = thread.comm if thread else None
     return Splat(
         cpu=cpu,
         tid=tid,
         comm=comm,
-        file=fields["file"],
-        line=int(fields["line"]) if fields["line"] else None,
+        file=file,
+        line=int(line) if line else None,
         function=place.name if place and not place.module else None,
         offset=place.offset if place else 0,
         size=place.size if place else 0,
@@ -159,8 +162,17 @@ def read_thread(text: bytes, start: int, end: int) -> Thread | None:
 
 def pc_of(text: bytes, start: int = 0) -> Place | None:
     """Return the place of the first pc of a report, from ``start`` on."""
-    found = _PC.search(text, start)
+    at = find_pc(text, start)
+    found = _PC.match(text, at) if at >= 0 else None
     return symbols.place_at(text, found.end()) if found else None
+
+
+def find_pc(text: bytes, start: int = 0) -> int:
+    """Return where the first pc is printed; -1 if it is not. riscv's is called epc."""
+    at = text.find(b"pc :", start)
+    while at > 0 and text[at - 1 : at].isalnum():
+        at = text.find(b"pc :", at + 1)
+    return at
 
 
 def registers_in(text: bytes, start: int, end: int) -> list[tuple[bytes, bytes]]:
@@ -183,11 +195,16 @@ def _chain(text: bytes, start: int, place: Place | None) -> str | None:
     """Return the call chain from ``start`` on; it must begin where the WARN is."""
     if not start:
         return None
-    frames, whole = symbols.frames_of(text[start : start + _TRACE_BYTES])
-    first = next((frame.place for frame in frames if frame.place), None)
-    if first is None or (place and first.function != place.function):
-        return None
-    return symbols.chain_of(frames, whole=whole)
+    first, chain = _chain_in(text[start : start + _TRACE_BYTES])
+    return None if first is None or (place and first != place.function) else chain
+
+
+@lru_cache(1024)
+def _chain_in(text: bytes) -> tuple[bytes | None, str | None]:
+    """Return the first function of the chain that ``text`` begins with, and the chain."""
+    frames, whole = symbols.frames_of(text)
+    first = next((frame.place.function for frame in frames if frame.place), None)
+    return first, symbols.chain_of(frames, whole=whole)
 
 
 def _registers(
@@ -197,12 +214,26 @@ def _registers(
     location = pc_of(text, pc)
     at = text.find(b"sp :", pc, end)
     stack = _SP.match(text, at) if at >= 0 else None
-    dumped = registers_in(text, pc, end)
     own = place is not None and location is not None and _same(place, location)
     once = text.count(b"pc :", pc, end) == text.count(b"sp :", pc, end) == 1
-    if not own or not once or not stack or [number for number, _ in dumped] != _NUMBERS:
+    if not own or not once or not stack:
         return None, None
-    return int(stack[1], 16), tuple([int(value, 16) for _, value in reversed(dumped)])
+    values = _undisturbed(text[stack.end() : end])
+    if values is None:
+        dumped = registers_in(text, pc, end)
+        if [number for number, _ in dumped] != _NUMBERS:
+            return None, None
+        values = tuple([int(value, 16) for _, value in reversed(dumped)])
+    return int(stack[1], 16), values
+
+
+def _undisturbed(text: bytes) -> tuple[int, ...] | None:
+    """Return x0 to x29 of a dump with nothing in between; None if it is another's to read."""
+    words = text.replace(b" :", b":").split()
+    digits = b"".join(words[1::2])
+    if words[::2] != _NAMES or {*map(len, words[1::2])} != {16} or digits.translate(None, _HEX):
+        return None
+    return _VALUES.unpack(bytes.fromhex(digits.decode("ascii")))[::-1]
 
 
 def _same(one: Place, other: Place) -> bool:

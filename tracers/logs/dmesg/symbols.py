@@ -11,8 +11,7 @@ pkg/symbolizer and pkg/report, which put file and line behind.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 _NAME: Final = rb"[A-Za-z_.$][\w.$]{0,511}"
 _MODULE: Final = rb"\s?\[[\w.-]{1,64}(?:\s[0-9a-f]{1,40})?(?:\([A-Z+-]{1,20}\))?\]"
@@ -56,8 +55,7 @@ _SHOWN: Final = 8  # frames of a chain; the rest is how the kernel was entered
 _MOST: Final = 256  # frames
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A place in the kernel's code, with as much of it as the form has."""
 
     function: bytes
@@ -80,8 +78,7 @@ class Place:
         return bare(self.function)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One line of a call chain."""
 
     name: str  # with a compiler's suffix
@@ -124,7 +121,6 @@ def read_frame(line: bytes, start: int = 0) -> tuple[Frame, int] | None:
     return Frame(place.function.decode("ascii"), place, module), found.end()
 
 
-@lru_cache(1024)
 def frames_of(text: bytes) -> tuple[tuple[Frame, ...], bool]:
     """Return the frames at the beginning of ``text``, one a line, and whether they end there.
 
