@@ -8,6 +8,7 @@ none that arm64_memblock_init can set.
 Promises: an answer is the only one that the numbers leave, else there is none and ``reason`` says
 which fit or why none does. The release's own layout comes first; newer ones are asked only where
 that one is impossible: then the kernel has the layout of a later release, as vendors backport.
+Where the own one needs KASLR for what a newer one has without, there is no answer.
 
 Source: arm64_memblock_init() in arch/arm64/mm/init.c. It rounds the start of RAM down to
 ARM64_MEMSTART_ALIGN and removes what RAM lies outside of the linear map from there on. KASLR then
@@ -34,6 +35,8 @@ from tracers.formulas import (
 from tracers.in_use import unused
 from tracers.window import Window
 
+#: No machine is known whose RAM begins higher.
+_RAM_STARTS_BELOW: Final = 1 << 40
 #: ID_AA64MMFR0_EL1.PARange: how many bits of physical addresses a CPU has.
 PA_RANGES: Final = (32, 36, 40, 42, 44, 48, 52)
 
@@ -103,13 +106,7 @@ def window_from_vmemmap(
     rounds = [tuple(Family)] if own is None else [(own,), _newer(own)]
     why: list[str] = []
     for families in rounds:
-        kernels = [
-            _Kernel(family, page, bits, number, struct_page)
-            for family in families
-            for page, bits in sorted(sizes)
-            for number in built_for(family, page, bits)
-            if va_bits in (None, number)
-        ]
+        kernels = _kernels(families, sizes, va_bits, struct_page)
         fitting: dict[tuple[Family, int, int, int], list[_Kernel]] = {}
         for kernel in kernels:
             reason = kernel.impossible(vmemmap, ram, pfns)
@@ -121,6 +118,15 @@ def window_from_vmemmap(
                 why.append(reason)
         if len(fitting) == 1:
             alike = next(iter(fitting.values()))
+            lowest, _ = alike[0].lowest(vmemmap)
+            others = _kernels(_newer(own), sizes, va_bits, struct_page) if own in families else []
+            plain = [kernel for kernel in others if kernel.plain(vmemmap, ram, pfns)]
+            if lowest < 0 and plain and own is not None:
+                return Answer(
+                    None,
+                    f"vmemmap 0x{vmemmap:016x} fits the layout of {own.label} with KASLR, and that"
+                    f" of {plain[0].family.label}, which vendors backport, without",
+                )
             return Answer(
                 alike[0].window(vmemmap, release),
                 "; ".join(why[:3]),
@@ -134,6 +140,21 @@ def window_from_vmemmap(
             )
             return Answer(None, f"vmemmap 0x{vmemmap:016x} fits more than one layout: {said}")
     return Answer(None, "; ".join([f"vmemmap 0x{vmemmap:016x} fits no layout", *why[:3]]))
+
+
+def _kernels(
+    families: Iterable[Family],
+    sizes: Collection[tuple[int, int]],
+    va_bits: int | None,
+    struct_page: int,
+) -> "list[_Kernel]":
+    return [
+        _Kernel(family, page, bits, number, struct_page)
+        for family in families
+        for page, bits in sorted(sizes)
+        for number in built_for(family, page, bits)
+        if va_bits in (None, number)
+    ]
 
 
 def with_vmemmap(
@@ -234,6 +255,12 @@ class _Kernel:
         if memstart < -self._randomized(max(ram, default=0)):
             return f"{would}, further down than KASLR moves it"
         return ""
+
+    def plain(self, vmemmap: int, ram: Collection[int], pfns: Collection[int]) -> bool:
+        """Say whether this kernel has pfn 0's struct page at ``vmemmap`` without any KASLR."""
+        memstart, _ = self.lowest(vmemmap)
+        start = min(ram, default=_RAM_STARTS_BELOW)
+        return 0 <= memstart <= start and not self.impossible(vmemmap, ram, pfns)
 
     def _randomized(self, ram: int) -> int:
         """Return how far down KASLR can move memstart_addr, from 0 at least; less is not known."""
