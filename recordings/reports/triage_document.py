@@ -36,6 +36,8 @@ def triage_document(told: Iterable[Triaged]) -> Iterator[Block]:
     for each in listed:
         if len(listed) > 1:
             yield Heading(Foreign(each.file), 1)
+        if text := overall(each):
+            yield Heading(text, 1)
         if each.first is not None:
             reading = each.first
             yield from document_of(
@@ -49,8 +51,6 @@ def triage_document(told: Iterable[Triaged]) -> Iterator[Block]:
 
 def beside_the_report(told: Triaged) -> Iterator[Block]:
     """Yield what a triage has beside the report on the log with most evidence."""
-    if text := overall(told):
-        yield Paragraph(text)
     yield Heading("What was read")
     yield Items(tuple(_read(told)))
     if left := (*told.problems, *told.remarks):
@@ -59,19 +59,21 @@ def beside_the_report(told: Triaged) -> Iterator[Block]:
         if len(left) > ROWS:
             yield Paragraph(f"And {count(len(left) - ROWS)} more.")
     if told.first is not None:
-        yield from _missing(told.first)
+        yield from _missing(told, told.first)
 
 
 def overall(told: Triaged) -> str:
     """Say the verdict of all logs where it is not that of the first one; else nothing."""
     if told.first is None or told.verdict in (None, told.first.verdict):
         return ""
-    why = "another log says so" if _others_say(told) else "not all of it could be read"
-    return f"{WORDS[told.verdict]} in all: {why}."
+    why = "another log is" if _decider(told) else "not all of it could be read"
+    return f"{WORDS[told.verdict]} in all, as {why}; the log with most evidence:"
 
 
-def _others_say(told: Triaged) -> bool:
-    return any(each.verdict is told.verdict for each in told.readings[1:] if each.tells)
+def _decider(told: Triaged) -> Reading | None:
+    """Return the log that has the verdict of all, the first that tells of calls."""
+    telling = (each for each in told.readings if each.tells or each is told.first)
+    return next((each for each in telling if each.verdict is told.verdict), None)
 
 
 def _read(told: Triaged) -> Iterator[str]:
@@ -92,23 +94,29 @@ def _read(told: Triaged) -> Iterator[str]:
         yield Foreign(f"its machine: {', '.join(first.header.machine.sources)}")
 
 
-def _missing(first: Reading) -> Iterator[Block]:
-    found = tuple(advice(first.header, first.snapshot))
-    log = origin_of(first.header) is Origin.LOG
-    if not found:
-        yield Heading("What would make it conclusive")
-        yield Paragraph("Nothing: no doubt is left about this verdict.")
-        return
-    hit = first.verdict is Verdict.OUT_OF_RANGE
+def _missing(told: Triaged, first: Reading) -> Iterator[Block]:
+    deciding = _decider(told)
+    of = deciding or first
+    found = tuple(advice(of.header, of.snapshot))
+    log = origin_of(of.header) is Origin.LOG
+    hit = of.verdict is Verdict.OUT_OF_RANGE
     yield Heading(
-        "What would complete it (the verdict stands)" if hit else "What would make it conclusive"
+        "What would complete it (the verdict stands)"
+        if hit and found
+        else "What would make it conclusive"
     )
-    if log and not hit:
+    if deciding is None:
+        yield Paragraph("What should have been read and was not: see above.")
+    elif not found:
+        yield Paragraph("Nothing: no doubt is left about this verdict.")
+    if of is not first:
+        yield Items((Foreign(f"in {of.name}:"),))
+    if log and found and not hit:
         yield Paragraph(LOG_REMARK)
     for each in found:
         yield Items((each.reason,))
         if each.doubt is Doubt.CONTRADICTION:
-            yield Items(tuple(map(Foreign, first.header.machine.problems[:ROWS])))
+            yield Items(tuple(map(Foreign, of.header.machine.problems[:ROWS])))
         for step in each.steps:
             yield from _step(step)
         if not each.steps:

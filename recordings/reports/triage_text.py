@@ -16,7 +16,7 @@ from recordings.ledger.headline import WORDS
 from recordings.reports.document import Block, Heading, Items, Lines, Paragraph
 from recordings.reports.recording_text import render
 from recordings.reports.text_layout import emit, hanging, heading
-from recordings.reports.triage_document import beside_the_report
+from recordings.reports.triage_document import beside_the_report, overall
 from recordings.triage.triage import Triaged
 from recordings.wording.escape import printable
 
@@ -29,6 +29,8 @@ def render_triage(console: Console, told: Triaged, *, name: bool) -> None:
     if name:
         word = WORDS[told.verdict] if told.verdict else "UNREADABLE"
         console.file.write(f"== {printable(told.file)}: {word}\n\n")  # a path is not wrapped
+    if text := overall(told):
+        emit(console, [Text(text, "bold"), Text()])
     if first is not None:
         render(console, first.header, first.snapshot, closing=first.closing)
     emit(console, _drawn(beside_the_report(told)))

@@ -100,8 +100,28 @@ def test_the_verdict_of_all_where_it_is_another(tmp_path: Path) -> None:
     files = {name: (clean / name).read_bytes() for name in names}
     told, forms = of(as_folder({**files, "vmcore-dmesg.txt": b"BZh9"}, tmp_path / "clean"))
     assert told.readings[0].verdict is Verdict.CLEAN
-    assert overall(told) == "INCONCLUSIVE in all: not all of it could be read."
-    assert "INCONCLUSIVE in all" in words(forms["text"])
+    start = "INCONCLUSIVE in all, as not all of it could be read; the log with most evidence:"
+    assert overall(told) == start
+    for form in forms.values():
+        assert words(form).lstrip("# ").startswith(start)
+        assert "What should have been read and was not: see above." in words(form)
+        assert "no doubt is left" not in form
+
+
+def test_the_advice_is_that_of_the_log_whose_verdict_counts(tmp_path: Path) -> None:
+    """A trace that is clean, and a shorter one that is cut off in a call."""
+    clean = Path(__file__).parents[2] / "captures" / "6.12.117-vmemlab-48bit"
+    whole = (clean / "in-range.ftrace.txt").read_bytes()
+    files = {"a.txt": whole, "b.txt": whole[:6000]}
+    files["kcore-vmcoreinfo"] = (clean / "kcore-vmcoreinfo").read_bytes()
+    told, forms = of(as_folder(files, tmp_path))
+    assert [each.verdict for each in told.readings] == [Verdict.CLEAN, Verdict.INCONCLUSIVE]
+    for form in forms.values():
+        said = words(form)
+        assert "INCONCLUSIVE in all, as another log is; the log with most evidence:" in said
+        after = said.partition("What would make it conclusive")[2]
+        assert "b.txt:" in after
+        assert "have no end in this recording" in after
 
 
 @pytest.mark.parametrize("note", [True, False])
