@@ -66,6 +66,10 @@ _LIVE: Final = Step(
     "on that machine vmemscope itself says it, as long as the same kernel runs",
     ("sudo vmemscope window --live",),
 )
+_NUMBERS: Final = Step(
+    "or its numbers, if they are known without a file",
+    ("vmemscope triage FILE --va-bits 48 --page-size 4K --release 6.8",),
+)
 _IMAGE: Final = Step(
     "or, anywhere, that kernel's own image: the window is read from its code",
     ("vmemscope triage FILE --vmlinux vmlinux",),
@@ -129,7 +133,7 @@ _TABLE: Final[Mapping[Doubt, Mapping[Origin | None, tuple[Step, ...]]]] = {
         Origin.TRACE: (_BUFFER,),
         None: (_RECORD,),
     },
-    Doubt.WINDOW: {None: (*_MACHINE, _IMAGE, _LIVE)},
+    Doubt.WINDOW: {None: (*_MACHINE, _NUMBERS, _IMAGE, _LIVE)},
     Doubt.ARGUMENTS: {Origin.LOG: (_NAMES, _NOTE), None: (_NOTE, *_AGAIN)},
     Doubt.OOPS_PAGE: {None: (_WHOLE, _NOTE)},
     Doubt.OOPS_INSIDE: {None: (_JOURNAL,)},

@@ -5,19 +5,21 @@ Promises: each is judged by itself, and nothing is ever added together: the jour
 one boot hold the same calls.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from recordings.capture.importing import import_log
 from recordings.format.header import Header, RecordingError
 from recordings.format.parts import Parts, sets_of
-from recordings.ledger.headline import calls
+from recordings.ledger.headline import calls, oopses
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Extent, Snapshot, Verdict
 from recordings.ledger.verdict import MMU_C
 from recordings.triage.workplace import Workplace
 from recordings.wording.units import count
+from tracers.evidence import Told
 from tracers.logs import formats
 from tracers.logs.input_files import Input
 
@@ -31,6 +33,8 @@ class Options:
     machine_dir: Path | None = None
     vmlinux: Path | None = None
     log_format: str | None = None
+    facts: Mapping[str, Told] = field(default_factory=dict)  # given by hand
+    release: tuple[str, str] | None = None  # (origin, release), likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,11 @@ class Reading:
 
     @property
     def tells(self) -> bool:
-        """Whether it is about calls: a log of other troubles says nothing for or against."""
+        """Whether it is about the window: a log of other troubles says nothing for or against."""
         numbers = self.snapshot
         warned = any(MMU_C in site.site for site in numbers.sites)
-        return bool(numbers.populate or numbers.free or numbers.hits or warned)
+        called = numbers.populate or numbers.free or numbers.hits
+        return bool(called or warned or numbers.faults_total)
 
     @property
     def evidence(self) -> tuple[int, ...]:
@@ -72,7 +77,8 @@ class Reading:
         numbers = self.snapshot
         known = numbers.populate + numbers.free - numbers.regimes.unknown
         called = numbers.populate + numbers.free
-        return numbers.hits, known, called, numbers.warnings, numbers.events
+        out = numbers.hits + numbers.fault_regimes.hits
+        return out, known, called, numbers.faults_total, numbers.warnings, numbers.events
 
     def beside(self, first: "Reading") -> str:
         """Say what it adds to the one with most evidence."""
@@ -81,7 +87,8 @@ class Reading:
         if not ours.events:
             return "nothing of ours in it"
         if not called:
-            return f"{_warns(ours.warnings)}, no populate or free call"
+            failed = f"{oopses(ours.faults_total)}, " if ours.faults_total else ""
+            return f"{failed}{_warns(ours.warnings)}, no populate or free call"
         if _shape(ours) == _shape(theirs):
             return f"the same {calls(called)}"
         if ours.extents and all(_covered(extent, theirs.extents) for extent in ours.extents):
@@ -94,7 +101,8 @@ def _warns(number: int) -> str:
 
 
 def _shape(numbers: Snapshot) -> object:
-    return numbers.populate, numbers.free, numbers.regimes, _stretches(numbers), numbers.warnings
+    counts = (numbers.populate, numbers.free, numbers.regimes, numbers.warnings)
+    return *counts, _stretches(numbers), numbers.fault_regimes
 
 
 def _stretches(numbers: Snapshot) -> list[tuple[int, int, int, int]]:
@@ -126,6 +134,8 @@ def read_log(
         machine_dir=options.machine_dir,
         vmlinux=options.vmlinux,
         log_format=options.log_format,
+        facts=options.facts,
+        release=options.release,
     )
     found = next(iter(sets_of([out]).values()))
     if not isinstance(found, Parts):

@@ -12,10 +12,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui.commands.calculator import calculator
 from tui.commands.completing import files_or_samples
 from tui.streams import say, write
 
@@ -53,6 +54,7 @@ EXIT_UNREADABLE = 2
     metavar="NAME",
     help="What FILE is, where its first lines do not tell; any wrong name lists them.",
 )
+@calculator
 @click.option("--json", "as_json", is_flag=True, help="Every log with its report, for programs.")
 @click.option("--markdown", is_flag=True, help="For an issue.")
 @click.option(
@@ -76,6 +78,7 @@ def triage(
     markdown: bool,
     reply: bool,
     output: Path | None,
+    **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
 ) -> None:
     """Read each FILE, whatever of a bug report it is, and say what it proves and what is missing.
 
@@ -89,13 +92,16 @@ def triage(
     from recordings.triage.reading import Options
     from recordings.triage.triage import strongest
     from recordings.triage.workplace import Workplace
+    from tracers.evidence import GIVEN
+    from tui.commands.window_sources import told as window_told
 
     if as_json + markdown + reply > 1:
         raise click.UsageError("--json, --markdown and --reply: give one of them")
     if files.count("-") > 1:
         raise click.UsageError("standard input can be read once")
     _check(output, machine, log_format)
-    options = Options(machine, vmlinux, log_format)
+    release = (GIVEN, numbers["release"]) if numbers["release"] else None
+    options = Options(machine, vmlinux, log_format, window_told(numbers), release)
     with Workplace() as place:
         told = _told(files, place, options, streaming=not (as_json or markdown or reply))
         verdict = strongest(

@@ -32,7 +32,7 @@ from tracers.logs.dmesg.lines import Clock, begins_like_kmsg, column_of_time, km
 from tracers.logs.dmesg.notes import LogStatistics
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.dmesg.repeated import Repeated
-from tracers.logs.dmesg.reports import ENDS, Report, ReportAssembler, ReportKind
+from tracers.logs.dmesg.reports import BANNER, ENDS, Report, ReportAssembler, ReportKind
 from tracers.logs.dmesg.rows import batch_of
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -50,7 +50,6 @@ _MARKERS: Final = (
 _DROPPED: Final = re.compile(
     rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
 )
-_VERSION: Final = re.compile(rb"^Linux version (\d[!-~]{0,63}) ")
 #: A line that only a kernel log has; for both ``re`` and RE2.
 _HEAD: Final = (
     r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
@@ -214,11 +213,11 @@ class DmesgLog:
     def _marker(self, raw: bytes) -> None:
         """Read one line that may begin or end a report, or show a boot or a gap."""
         line = self._assembler.line(raw)
-        if banner := _VERSION.match(line.text):
+        if banner := BANNER.match(line.text):
             self._assembler.close()
             self._reports()
             self._proofs.boot()
-            self._statistics.boot(banner[1].decode("ascii"))
+            self._statistics.boot(banner["release"].decode("ascii"))
         elif b" messages" in raw and (dropped := _DROPPED.search(raw)):
             self._assembler.gap()  # on some consoles that stands before another line
             self.lost_unknown += 1

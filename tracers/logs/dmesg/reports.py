@@ -22,6 +22,8 @@ _MOST_BYTES: Final = 256 << 10  # of the log; a splat has 2 to 3 KB, with many m
 _MOST_OPEN: Final = 256  # reports at once; a CPU or a thread has one
 _WARNING: Final = b"WARNING:"
 _CUT_HERE: Final = b"---[ cut here ]"
+#: The banner of a boot.
+BANNER: Final = re.compile(rb"Linux version (?P<release>\d[!-~]{0,63}) ")
 #: How a report ends.
 ENDS: Final = re.compile(rb"---\[ end trace(?: [0-9a-f]{1,16})? \]---")
 #: How an Oops begins or goes on: die() and what comes before it, of all architectures.

@@ -39,7 +39,7 @@ BEGINS: Final = re.compile(
 )
 #: dump_stack_print_info; "Kdump: loaded" and "UID:" only where there is one. Red Hat's taint has
 #: letters beyond the kernel's own, printed as dashes.
-_THREAD: Final = re.compile(
+THREAD: Final = re.compile(
     rb"CPU:\s{1,9}(?P<cpu>\d{1,5})\s{1,9}(?:UID:\s{1,9}\d{1,10}\s{1,9})?"
     rb"PID:\s{1,9}(?P<tid>\d{1,10})\s{1,9}"
     rb"Comm:\s(?P<comm>[^\n]{0,32}?)\s{1,9}(?:Kdump:\s{1,9}loaded\s{1,9})?"
@@ -122,14 +122,11 @@ def parse(text: bytes) -> Splat | None:
     place = symbols.place_of(head)
     end = trace if trace >= 0 else len(text)
     sp, registers = _registers(text, place, pc, end) if 0 <= pc < end else (None, None)
-    if head.re is _NEW:
-        comm = head["comm"]
-    else:
-        comm = thread.comm if thread else None
+    printed = thread.comm if thread else None
     return Splat(
         cpu=cpu,
         tid=tid,
-        comm=comm,
+        comm=head["comm"] if head.re is _NEW else printed,
         file=file,
         line=int(line) if line else None,
         function=place.name if place and not place.module else None,
@@ -148,7 +145,7 @@ def parse(text: bytes) -> Splat | None:
 
 def read_thread(text: bytes, start: int, end: int) -> Thread | None:
     """Return what the first "CPU:" line between ``start`` and ``end`` says."""
-    found = _THREAD.search(text, start, end)
+    found = THREAD.search(text, start, end)
     if found is None:
         return None
     return Thread(

@@ -2,7 +2,8 @@
 """What a kernel log tells of its machine before it is read: the words of its Oopses.
 
 An Oops says the release, the page size, how many bits of addresses are in use, and a physical
-address that is RAM; its registers give vmemmap (``oopses.vmemmap_told``). WARNs say none of it.
+address that is RAM; its registers give vmemmap (``oopses.vmemmap_told``). Without one there is the
+release, of the banner or of a WARN.
 Promises: one pass that searches and does not split; of several kernels' Oopses those of the first
 one's release; nothing is made up: what does not fit together is for ``tracers.machine`` to say.
 """
@@ -14,13 +15,17 @@ from typing import Final
 from tracers.evidence import BETWEEN, PFN, RAM, VMEMMAP
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
 from tracers.logs.dmesg.oopses import Oops, parse, vmemmap_told
-from tracers.logs.dmesg.reports import ReportAssembler, ReportKind
+from tracers.logs.dmesg.reports import BANNER, ReportAssembler, ReportKind
+from tracers.logs.dmesg.splats import THREAD
 
 ORIGIN: Final = "the log's Oops"
+LOG: Final = "the log"
 _BEGINS: Final = b"Unable to handle kernel"
 _BEFORE: Final = 256  # bytes of its first line before that
 _LONGEST: Final = 32 << 10  # bytes of an Oops
 _MOST: Final = 16  # Oopses
+#: What a line has that names a release, and the line.
+_NAMES_IT: Final = {b"Linux version ": BANNER, b" Comm: ": THREAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ def told_by(pieces: Iterable[bytes]) -> Told:
     """Return what the log that comes in ``pieces`` tells."""
     release: str | None = None
     facts: dict[str, list[tuple[str, int]]] = {}
-    for oops in _oopses(pieces):
+    names = _Releases(pieces)
+    for oops in _oopses(names):
         own = oops.thread.release if oops.thread else None
         if own is None or own != (release := release or own):
             continue
@@ -43,7 +49,39 @@ def told_by(pieces: Iterable[bytes]) -> Told:
             known = facts.setdefault(name, [])
             if (ORIGIN, value) not in known:
                 known.append((ORIGIN, value))
-    return Told(None if release is None else (ORIGIN, release), facts)
+    if release is not None:
+        return Told((ORIGIN, release), facts)
+    return Told(None if names.first is None else (LOG, names.first))
+
+
+class _Releases:
+    """The pieces, and the first release named in them."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.first: str | None = None
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._pieces:
+            if self.first is None:
+                data = rest + piece
+                self.first = _release_in(data)
+                rest = data[-_BEFORE:]
+            yield piece
+
+
+def _release_in(data: bytes) -> str | None:
+    """Return the first release of a banner or of a report in ``data``."""
+    places = {}
+    for name, pattern in _NAMES_IT.items():
+        at = 0
+        while (at := data.find(name, at)) >= 0:
+            if found := pattern.search(data, max(0, at - _BEFORE), at + _BEFORE):
+                places[found.start("release")] = found["release"].decode("ascii")
+                break
+            at += 1
+    return places[min(places)] if places else None
 
 
 def _facts(oops: Oops) -> Iterator[tuple[str, int]]:

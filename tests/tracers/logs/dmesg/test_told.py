@@ -6,7 +6,7 @@ import pytest
 from tests.tracers.logs.dmesg.fuzz_dmesg import CAPTURES
 from tests.tracers.logs.dmesg.test_architectures import RISCV_OLD
 from tests.tracers.logs.dmesg.test_oopses import CONSOLE, DEMO, RAW
-from tracers.logs.dmesg.told import ORIGIN, Told, told_by
+from tracers.logs.dmesg.told import LOG, ORIGIN, Told, told_by
 from tracers.machine import assemble, read_machine
 from tracers.machine_files import SideFiles
 
@@ -32,11 +32,24 @@ def test_a_machine_of_48_bits():
     assert machine.agree
 
 
-@pytest.mark.parametrize(
-    "raw", [b"", b"no log", (CAPTURES / "below.dmesg.txt").read_bytes(), RISCV_OLD.encode()]
-)
+@pytest.mark.parametrize("raw", [b"", b"no log", b"Linux version is new, Comm: x #1"])
 def test_nothing_is_told(raw: bytes):
     assert told_by([raw]) == Told()
+
+
+@pytest.mark.parametrize("size", [100, 1 << 20])
+@pytest.mark.parametrize(
+    ("raw", "release"),
+    [
+        ((CAPTURES / "below.dmesg.txt").read_bytes(), "6.1.192-vmemlab"),
+        (RISCV_OLD.encode(), "5.10.6+"),
+        (CONSOLE[: CONSOLE.index(b"Unable")], "6.1.192-vmemlab"),
+        (b"[    0.000000] Linux version 6.2.0-x (a@b) #1\n" + DEMO[2500:], "6.2.0-x"),
+    ],
+)
+def test_without_an_oops_the_release_is_told(raw: bytes, release: str, size: int):
+    told = told_by([raw[at : at + size] for at in range(0, len(raw), size)])
+    assert told == Told((LOG, release))
 
 
 def test_of_two_kernels_the_first_is_asked():
