@@ -10,7 +10,7 @@ why not, is counted.
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tracers.events import Kind
 from tracers.families import MASK
@@ -21,6 +21,9 @@ from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range
 from tracers.logs.dmesg.rows import Row
 from tracers.logs.dmesg.splats import Splat
 from tracers.window import Regime, Window
+
+if TYPE_CHECKING:
+    from tracers.constants.dataflow.parameters import ParameterLocation
 
 _WAITING: Final = 4096
 _THREADS: Final = 4096  # whose last WARN is remembered
@@ -85,7 +88,8 @@ class ArgumentProofs:
         warn = Row(
             ts_ns, Kind.WARN, splat.cpu, splat.tid, splat.comm, site=splat.file, line=splat.line
         )
-        kind = self._call(splat)
+        known = self._known.warn(splat)
+        kind = self._call(splat, known)
         self._count += 1
         self._too_old()
         if kind is None:
@@ -101,7 +105,7 @@ class ArgumentProofs:
         elif doubtful or splat.registers is None:
             self._unproven[_CUT] += 1
         else:
-            self._prove(splat, splat.registers, waiting)
+            self._prove(splat, known, splat.registers, waiting)
         return True
 
     def fault(self, oops: Oops, ts_ns: int, *, doubtful: bool) -> bool:
@@ -175,7 +179,7 @@ class ArgumentProofs:
             )
         yield from self._known.problems
 
-    def _call(self, splat: Splat) -> Kind | None:
+    def _call(self, splat: Splat, warn: "ParameterLocation | None") -> Kind | None:
         """Return the kind of the splat's call; None if it has none, or a row already."""
         kind = _CALLS.get(splat.function or "")
         if kind is None or splat.function is None:
@@ -187,7 +191,6 @@ class ArgumentProofs:
             self._last.clear()
         here = (splat.offset, splat.where)
         self._last[splat.tid] = (splat.function, splat.sp, here, splat.line)
-        warn = self._known.warn(splat)
         if warn is not None:
             other = self._known.other(warn)
         else:
@@ -203,12 +206,17 @@ class ArgumentProofs:
         self._second += other
         return None if other else kind
 
-    def _prove(self, splat: Splat, registers: tuple[int, ...], waiting: _Waiting) -> None:
+    def _prove(
+        self,
+        splat: Splat,
+        warn: "ParameterLocation | None",
+        registers: tuple[int, ...],
+        waiting: _Waiting,
+    ) -> None:
         function = splat.function or ""
         if self._release and splat.release and splat.release != self._release:
             self._unproven[_FOREIGN] += 1
             return
-        warn = self._known.warn(splat)
         if warn is not None:
             bounds = read_range(warn, registers, self._window, self._rules)
             if bounds:

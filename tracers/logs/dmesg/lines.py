@@ -86,7 +86,7 @@ PRINTK: Final = _grammar(
     rb"(?: [\w.:-]{1,64} kernel(?:\[\d+\])?:| kernel(?:\[\d+\])?:)?(?: |$|(?=[-<(]))",
 )
 #: Nothing but that time: most lines of most logs, read at once.
-_PLAIN: Final = re.compile(rb"\[ {0,5}(\d{1,10})\.(\d{6})\] (?! ?[\[(<.-])")
+_PLAIN: Final = re.compile(rb"\[ {0,5}(\d{1,10})\.(\d{6})\] (?! ?(?:[\[(<.]|-\())")
 _JOURNAL: Final = b"kernel"  # may stand behind it, with a host: journalctl -o short-monotonic
 #: What vendors' printk puts behind its time.
 VENDOR: Final = (
