@@ -162,9 +162,9 @@ class Version:
 
     def _add_instance(self, instance: Instance, cpus: int) -> None:
         """Add a ring buffer that has the events of so many CPUs. Raises ``CutError``."""
-        self._left -= cpus + 1
-        if self._left < 0:
+        if cpus >= self._left:
             raise CutError(f"it says that it has the events of more than {MOST_CPUS:,} CPUs")
+        self._left -= cpus + 1
         self._headers.instances.append(instance)
 
     def _option(self, number: int, fields: Fields) -> None:

@@ -10,6 +10,7 @@ error.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -24,13 +25,15 @@ from tracers.logs.trace_dat.fields import Bytes, CutError, Fields, File
 from tracers.logs.trace_dat.headers import MAGIC, CpuData, Headers, check_page
 from tracers.logs.trace_dat.pages import read_pages
 from tracers.logs.trace_dat.records import Records
-from tracers.logs.trace_dat.streams import Budget, CpuPages, CpuRows, merged, pages_at_once
+from tracers.logs.trace_dat.streams import Budget, CpuPages, CpuRows, merged
 from tracers.logs.trace_dat.version6 import Version6
 from tracers.logs.trace_dat.version7 import Version7
 
 #: kernel/trace/trace.c, trace_clocks: those that give nanoseconds ("uptime" in steps of a tick).
 _CLOCKS: Final = ("local", "global", "uptime", "perf", "mono", "mono_raw", "boot", "tai")
 _LOW: Final = np.uint64((1 << 32) - 1)
+_DAMAGED: Final = "the trace-cmd file is cut short or damaged"
+_MOST_PROBLEMS: Final = 8  # that are named
 _SHIFTED: Final = (
     "the file is a guest's: its times are left as the guest had them, not moved to the host's"
 )
@@ -67,7 +70,29 @@ def read_headers(source: Bytes) -> Headers:
         Version6(fields, headers).read()
     else:
         Version7(fields, headers).read()
+    _separate(headers)
     return headers
+
+
+def _separate(headers: Headers) -> None:
+    """See to it that nothing is told twice, where CPUs' events are said to be in one place."""
+    places = [
+        (data.offset, instance, index)
+        for instance in headers.instances
+        for index, data in enumerate(instance.cpus)
+        if data.size
+    ]
+    places.sort(key=lambda place: place[0])
+    for (_, instance, index), (behind, other, number) in pairwise(places):
+        data = instance.cpus[index]
+        if data.offset == behind:
+            instance.cpus[index] = replace(data, size=0)
+            other.cpus[number] = replace(other.cpus[number], cpu=None)
+        elif data.offset + data.size > behind and not instance.packed:
+            instance.cpus[index] = replace(data, size=behind - data.offset)
+        else:
+            continue
+        headers.problems.append(f"{_DAMAGED}: events at {behind:,} would be there twice")
 
 
 class TraceDat:
@@ -108,9 +133,10 @@ class TraceDat:
     def notes(self) -> tuple[str, ...]:
         """What the reader of the recording should know, a sentence each."""
         headers = self._headers
-        notes = [*self._records.notes(), *dict.fromkeys(headers.problems)]
-        if self._damaged and not headers.problems:
-            notes.append("the trace-cmd file is cut short or damaged: what could be read is here")
+        problems = list(dict.fromkeys(headers.problems))[:_MOST_PROBLEMS]
+        if self._damaged and not problems:
+            problems = [f"{_DAMAGED}: what could be read is here"]
+        notes = [*self._records.notes(), *problems]
         if headers.shifted:
             notes.append(_SHIFTED)
         if self._several:
@@ -128,15 +154,14 @@ class TraceDat:
         if headers.problems:
             yield Batch(NO_ROWS, Losses(torn=len(headers.problems)))
         cpus = sum(len(instance.cpus) for instance in headers.instances)
-        budget = Budget(self._source.size)
+        budget = Budget(self._source.size, cpus)
         reads = []
         for instance in headers.instances:
             unpack = headers.unpack if instance.packed else None
-            at_once = pages_at_once(cpus, instance.page_size)
             for data in sorted(instance.cpus, key=lambda data: (data.cpu or 0, data.offset)):
                 fields = Fields(self._source, headers.order, data.offset)
                 pages = CpuPages(fields, data, instance.page_size, unpack, budget)
-                reads.append(self._rows(data, pages, at_once))
+                reads.append(self._rows(data, pages))
         reported = 0
         for batch in merged(reads):
             reported += batch.losses.lost
@@ -169,11 +194,11 @@ class TraceDat:
             return None
         return clocks.pop() or None
 
-    def _rows(self, data: CpuData, pages: CpuPages, at_once: int) -> CpuRows:
+    def _rows(self, data: CpuData, pages: CpuPages) -> CpuRows:
         """Yield the rows of a CPU, some pages at a time."""
         headers = self._headers
         damaged = 0
-        while (read := pages.read(at_once)).count or pages.damaged > damaged:
+        while (read := pages.read()).count or pages.damaged > damaged:
             found = read_pages(read, headers.page, headers.order)
             ts = self._nanoseconds(found.ts)
             rows, which, rejected = self._records.read(

@@ -26,20 +26,25 @@ from tracers.logs.trace_dat.pages import Pages
 from tracers.packed import capped
 
 ROWS: Final = 1 << 15  # of a batch, if there are so many
-_PIECE: Final = 1 << 20  # bytes read at a time
-_PACKED: Final = 16  # pages that are packed together: trace-cmd takes ten
+#: Pages that are packed together, trace-cmd takes ten; and bytes of one, if it says fewer.
+_PACKED, _LARGEST = 16, 64 << 10
 _AT_ONCE: Final = 8 << 20  # bytes of pages, of all CPUs together; of each at least some
-_LEAST, _MOST = 16, 512  # pages
+_LEAST, _MOST = 8, 512  # pages
 _DAMAGED: Final = 64  # pieces of a CPU that cannot be unpacked, before the rest is left alone
-_WAITING: Final = 1 << 21  # rows that wait for other CPUs' events
+_WAITING: Final = 1 << 22  # rows that wait for other CPUs' events
 
 
 class Budget:
-    """How many bytes the pages of one file may be, together."""
+    """How many bytes the pages of a file of ``size`` bytes may be, of so many CPUs together."""
 
-    def __init__(self, size: int) -> None:
-        self._left = capped(size)
-        self._cap = self._left
+    def __init__(self, size: int, cpus: int) -> None:
+        self._cpus = max(cpus, 1)
+        self._left = self._cap = capped(size)
+
+    def at_once(self, page_size: int) -> int:
+        """Return how many bytes of pages of each CPU are read at a time."""
+        pages = _AT_ONCE // page_size // self._cpus
+        return min(max(pages, _LEAST), _MOST) * page_size
 
     def spend(self, size: int) -> None:
         """Take some of it. Raises ``LogError`` if it is not there."""
@@ -51,19 +56,15 @@ class Budget:
             )
 
 
-def pages_at_once(cpus: int, page_size: int) -> int:
-    """Return how many pages of each CPU are read at a time."""
-    return min(max(_AT_ONCE // page_size // max(cpus, 1), _LEAST), _MOST)
-
-
 class CpuPages:
-    """The pages of one CPU. ``torn``: whether they ended early; ``damaged`` parts left out."""
+    """The pages of one CPU. ``damaged``: parts of them that are not there."""
 
     def __init__(
         self, fields: Fields, data: CpuData, page_size: int, unpack: Unpack | None, budget: Budget
     ) -> None:
         self.page_size = page_size
         self._budget = budget
+        self._at_once = budget.at_once(page_size)
         self.damaged = 0
         self._fields = fields.seek(data.offset)
         # The size of packed pages is for information: how many pieces there are stands before them.
@@ -72,17 +73,16 @@ class CpuPages:
             self._pieces = iter(())
         self._rest = b""
 
-    def read(self, pages: int) -> Pages:
-        """Return at least so many of the next pages, fewer or none at the end.
+    def read(self) -> Pages:
+        """Return some of the next pages, none at the end.
 
         Raises:
             LogError: they are more than a file can have.
             OSError: the file cannot be read.
         """
-        wanted = pages * self.page_size
         pieces, have = [self._rest], len(self._rest)
         ended = False
-        while have < wanted:
+        while have < self._at_once:
             piece = next(self._pieces, None)
             if piece is None:
                 ended = True
@@ -100,7 +100,7 @@ class CpuPages:
     def _plain(self, end: int) -> Iterator[bytes]:
         at = self._fields.at
         while at < end:
-            piece = self._fields.source.read(at, min(_PIECE, end - at))
+            piece = self._fields.source.read(at, min(self._at_once, end - at))
             if not piece:
                 self.damaged += 1
                 return
@@ -110,7 +110,7 @@ class CpuPages:
     def _packed(self, unpack: Unpack) -> Iterator[bytes]:
         fields = self._fields
         failures = 0
-        most = max(_PIECE, _PACKED * self.page_size)
+        most = _PACKED * max(self.page_size, _LARGEST)
         try:
             for _ in range(fields.number(4)):
                 packed, size = fields.number(4), fields.number(4)

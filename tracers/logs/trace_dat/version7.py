@@ -60,6 +60,8 @@ class Version7(Version):
         if headers.problems:
             self._find_data(first)
         if not headers.instances:
+            if headers.problems:
+                raise LogError(headers.problems[0])
             raise CutError("it does not say where its events are")
 
     def _read_options(self, at: int) -> None:
@@ -101,10 +103,10 @@ class Version7(Version):
         check_page(page_size)
         cpus: list[CpuData] = []
         packed = self._head(offset, Option.BUFFER)[1]
-        self._buffers.add(offset)
         self._add_instance(
             Instance(readable(name), readable(clock) or None, page_size, packed, cpus), count
         )
+        self._buffers.add(offset)
         cpus.extend(CpuData(_cpu(fields), fields.number(8), fields.number(8)) for _ in range(count))
 
     def _find_data(self, at: int) -> None:
