@@ -164,9 +164,10 @@ def _trace_cmd(base: Path, folder: Path, size: int) -> None:
     reading, _ = imported(text, folder / "b.arrows")
     print(
         f"\n{base.name} grown to {dat_size / 1e6:.0f} MB, {lines:,} lines of report: import of it "
-        f"{ours:.2f} s of CPU ({lines / ours / 1e6:.2f} M events/s, peak {peak:.0f} MiB); trace-cmd "
-        f"report {report:.2f} s, import of its text {reading:.2f} s\nratio: {(report + reading) / ours:.1f}x "
-        f"as fast as by way of the text; a start alone: {start:.2f} s"
+        f"{ours:.2f} s of CPU ({lines / ours / 1e6:.2f} M events/s, peak {peak:.0f} MiB); "
+        f"trace-cmd report {report:.2f} s, import of its text {reading:.2f} s\n"
+        f"ratio: {(report + reading) / ours:.1f}x as fast as by way of the text; "
+        f"a start alone: {start:.2f} s"
     )
 
 

@@ -306,7 +306,7 @@ def test_import_of_a_trace_cmd_file_needs_no_program(tmp_path: Path, captures: P
 
 
 def test_import_lists_the_formats_there_are(tmp_path: Path) -> None:
-    assert LOG_FORMATS == tuple(each.name for each in FORMATS)
+    assert tuple(each.name for each in FORMATS) == LOG_FORMATS
     assert f"[{'|'.join(LOG_FORMATS)}]" in "".join(vmemscope("import", "--help").stdout.split())
     log, out = tmp_path / "log", tmp_path / "out.arrows"
     log.write_text("hello\n")
