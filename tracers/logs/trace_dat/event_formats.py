@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tracers.logs.kprobe_text.rows import ARGUMENTS
+
 _FIELD: Final = re.compile(
     rb"^\s*field:(?P<type>[^;]*?)\s?(?P<name>[A-Za-z_]\w*)(?P<array>\[[^;\]]*\])?;"
     rb"\s*offset:(?P<offset>\d{1,5});\s*size:(?P<size>\d{1,5});\s*signed:(?P<signed>[01]);",
@@ -18,6 +20,7 @@ _FIELD: Final = re.compile(
 _NAME: Final = re.compile(rb"^name: ([A-Za-z_]\w*)$", re.MULTILINE)
 _ID: Final = re.compile(rb"^ID: (\d{1,5})$", re.MULTILINE)
 _NUMBERS: Final = (1, 2, 4, 8)  # bytes
+_COMMON: Final = 64  # bytes in which the kernel has what all events have
 _MARK: Final = b"field:unsigned long __probe_"
 
 
@@ -47,7 +50,7 @@ class EventFormat:
     pid: Field
     address: Field  # of the probe; of a return, of the function
     returns: bool
-    arguments: Mapping[str, Field]
+    arguments: Mapping[str, Field]  # those that we know
 
     @property
     def size(self) -> int:
@@ -87,7 +90,9 @@ def event_format(text: bytes) -> EventFormat | None:
     address = function or fields.pop("__probe_ip", None)
     if name is None or number is None or kind is None or pid is None or address is None:
         return None
-    if (kind.size, pid.size) != (2, 4) or address.string:
+    if (kind.size, pid.size) != (2, 4) or kind.end > _COMMON or address.string:
+        return None
+    if int(number[1]) >= 1 << 16:
         return None
     return EventFormat(
         name=name[1].decode(),
@@ -96,7 +101,7 @@ def event_format(text: bytes) -> EventFormat | None:
         pid=pid,
         address=address,
         returns=function is not None,
-        arguments={each: field for each, field in fields.items() if each[:2] != "__"},
+        arguments={each: field for each, field in fields.items() if each in ARGUMENTS},
     )
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import Final
 
 from tracers.kernel_functions import KINDS
@@ -23,6 +24,11 @@ MAGIC: Final = b"\x17\x08\x44tracing"
 #: More than any machine has, of all instances together.
 MOST_CPUS: Final = 1 << 14
 MOST_EVENTS: Final = 1 << 17  # twice what their numbers can be
+MOST_OPTIONS: Final = 1 << 17  # one for each CPU, and a few
+_MOST_PROBES: Final = 1 << 12  # kinds of kprobe events
+_MOST_SYMBOLS: Final = 1 << 12  # of our few functions
+_MOST_COMMANDS: Final = 4 << 20  # bytes of threads' names
+_MOST_PROBLEMS: Final = 1 << 10
 _PAGE: Final = PageFormat(8, 16)
 _PAGES: Final = tuple(1 << bits for bits in range(10, 21))
 LATENCY: Final = (
@@ -103,6 +109,11 @@ class Headers:
     shifted: bool = False  # a guest's times, with what makes the host's of them
     problems: list[str] = field(default_factory=list)  # parts that could not be read
 
+    def note(self, problem: LogError) -> None:
+        """Add a problem, unless there are far too many."""
+        if len(self.problems) < _MOST_PROBLEMS:
+            self.problems.append(str(problem))
+
 
 def read_formats(fields: Fields) -> Iterator[bytes]:
     """Read on: the descriptions of all events but ftrace's own. Raises ``CutError``."""
@@ -147,18 +158,20 @@ class Version:
             layout = event_format(text)
             if layout is not None:
                 self._headers.formats[layout.number] = layout
+            if len(self._headers.formats) > _MOST_PROBES:
+                raise CutError(f"it says that it has more than {_MOST_PROBES:,} kprobe events")
 
     def _add_symbols(self, fields: Fields) -> None:
         text = fields.take(fields.number(4))
         self._headers.symbols = {
             int(address, 16): name.decode()
-            for address, name in _SYMBOL.findall(text)
+            for address, name in map(re.Match.groups, islice(_SYMBOL.finditer(text), _MOST_SYMBOLS))
             if int(address, 16)  # all are 0 where kptr_restrict hid them
         }
 
     def _add_commands(self, fields: Fields) -> None:
-        text = fields.take(fields.number(8))
-        self._headers.commands = {int(tid): name for tid, name in _COMMAND.findall(text)}
+        text = fields.take(fields.number(8))[:_MOST_COMMANDS]
+        self._headers.commands = {int(each[1]): each[2] for each in _COMMAND.finditer(text)}
 
     def _add_instance(self, instance: Instance, cpus: int) -> None:
         """Add a ring buffer that has the events of so many CPUs. Raises ``CutError``."""
@@ -183,7 +196,7 @@ class Version:
             headers.release = readable(uname[1]) if uname else None
         elif number == Option.TSC:
             headers.tsc = fields.number(4), fields.number(4)
-            if headers.tsc[1] > 32:
+            if not headers.tsc[0] or headers.tsc[1] > 32:
                 raise LogError(
                     "the trace-cmd file says how its counts become times, and cannot be right"
                 )

@@ -20,7 +20,7 @@ from tracers.logs.byte_text import U64
 from tracers.logs.kprobe_text.definitions import ProbeLocation
 from tracers.logs.kprobe_text.function_names import FunctionNames
 from tracers.logs.kprobe_text.rows import NO_ROWS
-from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.kprobe_text.text_log import MOST_LOST, LogError
 from tracers.logs.trace_dat.fields import Bytes, CutError, Fields, File
 from tracers.logs.trace_dat.headers import MAGIC, CpuData, Headers, check_page
 from tracers.logs.trace_dat.pages import read_pages
@@ -92,7 +92,7 @@ def _separate(headers: Headers) -> None:
             instance.cpus[index] = replace(data, size=behind - data.offset)
         else:
             continue
-        headers.problems.append(f"{_DAMAGED}: events at {behind:,} would be there twice")
+        headers.note(CutError(f"events at {behind:,} would be there twice"))
 
 
 class TraceDat:
@@ -172,7 +172,7 @@ class TraceDat:
             if batch.events.num_rows or losses:
                 yield Batch(batch.events, losses)
         if self.dropped > reported:
-            yield Batch(NO_ROWS, Losses(lost=self.dropped - reported))
+            yield Batch(NO_ROWS, Losses(lost=min(self.dropped - reported, MOST_LOST)))
 
     def _clock(self) -> str | None:
         """Return the clock of the events. Raises ``LogError`` if it counts."""

@@ -52,10 +52,10 @@ class Records:
         types = {(each.type.offset, each.type.size) for each in self._formats}
         # One place for all, as the kernel has it; else no record could be told from another.
         self._type = min(types, default=(0, 2))[0]
-        self._which = np.full(1 << 16, -1, np.int16)
+        self._which = np.full(1 << 16, -1, np.int64)
         for index, each in enumerate(self._formats):
             if each.type.offset == self._type:
-                self._which[each.number & 0xFFFF] = index
+                self._which[each.number] = index
         known = {0: _IDLE} | {tid: name for tid, name in commands.items() if 0 < tid < 1 << 32}
         self._tids = np.array(sorted(known), np.uint32)
         texts = [known[tid] for tid in self._tids.tolist()]
@@ -93,8 +93,8 @@ class Records:
         function = np.full(len(mine), -1, np.int8)
         side = np.full(len(mine), lines.FOREIGN, np.int8)
         formats = [
-            (layout, np.flatnonzero(index[mine] == number))
-            for number, layout in enumerate(self._formats)
+            (self._formats[number], np.flatnonzero(index[mine] == number))
+            for number in np.flatnonzero(np.bincount(index[mine])).tolist()
         ]
         for layout, rows in formats:
             function[rows], side[rows] = self._identify(columns, layout, rows)

@@ -10,6 +10,7 @@ from tracers.logs.trace_dat.headers import (
     LATENCY,
     MOST_CPUS,
     MOST_EVENTS,
+    MOST_OPTIONS,
     CpuData,
     Instance,
     Option,
@@ -37,7 +38,10 @@ class Version6(Version):
         self._clock_behind = False
         kind = fields.take(10)
         if kind == b"options  \0":
-            while number := fields.number(2):
+            for _ in range(MOST_OPTIONS):
+                number = fields.number(2)
+                if number == Option.DONE:
+                    break
                 self._take_option(number, fields.part(fields.number(4)))
             kind = fields.take(10)
         self._add_data("", kind)
@@ -48,7 +52,7 @@ class Version6(Version):
             try:
                 self._add_data(name, fields.seek(offset).take(10))
             except CutError as error:
-                headers.problems.append(str(error))
+                headers.note(error)
 
     def _add_data(self, name: str, kind: bytes) -> None:
         fields = self._fields

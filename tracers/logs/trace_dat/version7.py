@@ -13,6 +13,7 @@ from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.trace_dat.fields import MOST, CutError, Fields, Memory
 from tracers.logs.trace_dat.headers import (
     LATENCY,
+    MOST_OPTIONS,
     CpuData,
     Instance,
     Option,
@@ -43,7 +44,7 @@ class Version7(Version):
         try:
             self._read_options(options)
         except CutError as error:
-            headers.problems.append(str(error))
+            headers.note(error)
         headers.page = read_page(self._part(Option.HEADERS))
         self._add_formats(self._part(Option.EVENTS))
         for number, add in (
@@ -54,7 +55,7 @@ class Version7(Version):
                 if number in self._parts:
                     add(self._part(number))
             except CutError as error:
-                headers.problems.append(str(error))
+                headers.note(error)
         if self._latency and not headers.instances:
             raise LogError(LATENCY)
         if headers.problems:
@@ -66,7 +67,7 @@ class Version7(Version):
 
     def _read_options(self, at: int) -> None:
         """Follow the sections of options from the one at ``at`` on. Raises ``CutError``."""
-        left = MOST
+        left, count = MOST, MOST_OPTIONS
         seen: set[int] = set()
         while at:
             if at in seen:
@@ -78,12 +79,15 @@ class Version7(Version):
                 raise CutError("its options have no end")
             number = None
             while number != Option.DONE:
+                count -= 1
+                if count < 0:
+                    raise CutError("its options have no end")
                 number = options.number(2)
                 option = options.part(options.number(4))
                 try:
                     self._take_option(number, option)
                 except CutError as error:
-                    self._headers.problems.append(str(error))
+                    self._headers.note(error)
             at = option.seek(0).number(8)
 
     def _take_option(self, number: int, fields: Fields) -> None:
@@ -155,6 +159,8 @@ class Version7(Version):
 
     def _part(self, number: int) -> Fields:
         if number not in self._parts:
+            if self._headers.problems:
+                raise LogError(self._headers.problems[0])
             raise CutError("it does not say what its events look like")
         return self._section(self._parts[number], number)
 

@@ -332,3 +332,45 @@ def test_memory_does_not_grow_with_the_file():
         os.close(file)
         assert rows == 40 * pages
     assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_what_is_more_than_any_kernel_has(version: int):
+    file = File(version)
+    file.cpus = [(0, file.page(BASE, file.entry(1, file.free(1, 2))))]
+    text = file.formats[0]
+    assert len(read(file.made())[0]) == 1
+    # A place for a record's type that is behind every record: no event is of that kind.
+    file.formats = (text.replace(b"common_type;\toffset:0;", b"common_type;\toffset:60000;"),)
+    assert read(file.made())[0] == []
+    file.formats = (text.replace(b"ID: 573", b"ID: 66109"),)
+    assert read(file.made())[0] == []
+    file.formats = tuple(text.replace(b"ID: 573", b"ID: %d" % number) for number in range(5000))
+    with pytest.raises(LogError, match="more than 4,096 kprobe events"):
+        read(file.made())
+    file.formats = (text,)
+    file.options = [(2, b"overrun: 999999999999999999\n\0")] * 20
+    assert read(file.made())[1] == {"lost": (1 << 63) - 1}
+    for scale in ((0, 22), (5, 33)):
+        file.options = [(14, file.n((4, scale[0]), (4, scale[1]), (8, 0)))]
+        with pytest.raises(LogError, match="how its counts become times"):
+            read(file.made())
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_options_without_end(version: int):
+    file = File(version, options=[(99, b"")] * ((1 << 17) + 9))
+    file.cpus = [(0, file.page(BASE, file.entry(1, file.free(1, 2))))]
+    if version == 6:
+        with pytest.raises(LogError, match="expected events"):
+            read(file.made())
+    else:
+        with pytest.raises(LogError, match="no end"):
+            read(file.made())
+
+
+def test_problems_are_counted_and_a_few_are_named():
+    file = File(7, options=[(3, b"")] * 3000)
+    file.cpus = [(0, file.page(BASE, file.entry(1, file.free(1, 2))))]
+    rows, missing, notes = read(file.made())
+    assert (len(rows), missing["torn"], len(notes)) == (1, 1024, 1)
