@@ -6,7 +6,7 @@ the recording; the output is whole or not there, whatever ends the import; it is
 file.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -128,28 +128,23 @@ def _copy(
 ) -> Imported:
     derived = 0
     losses = Losses()
-    log = opened.batches()
-    batches = _with_damage(source, log)
-    try:
-        first = next(batches, None)  # what is no such log says so now: before there is a file
-        machine = sources.machine(source.name, opened.release)
-        if opened.arch is not None:
-            machine = _foreign(machine, opened, source.name)
-        deriver = Deriver(machine.window, _section_pages(machine))
-        target = new_file(out) if isinstance(out, Path) else nullcontext(out)
-        with target as file, Writer(file, replace(header, machine=machine)) as writer:
-            for batch in chain(() if first is None else (first,), batches):
-                rows = deriver.feed(batch.events)
-                derived += rows.num_rows - batch.events.num_rows
-                losses += batch.losses
-                writer.write(replace(batch, events=rows))
-            notes = (*opened.notes, *deriver.notes)
-            # Of what came through a pipe the digest is only known now.
-            late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
-            writer.close(notes=(*notes, *late))
-    finally:
-        if isinstance(log, Generator):
-            log.close()  # ends a program that it reads from
+    batches = _with_damage(source, opened.batches())
+    first = next(batches, None)  # what is no such log says so now: before there is a file
+    machine = sources.machine(source.name, opened.release)
+    if opened.arch is not None:
+        machine = _foreign(machine, opened, source.name)
+    deriver = Deriver(machine.window, _section_pages(machine))
+    target = new_file(out) if isinstance(out, Path) else nullcontext(out)
+    with target as file, Writer(file, replace(header, machine=machine)) as writer:
+        for batch in chain(() if first is None else (first,), batches):
+            rows = deriver.feed(batch.events)
+            derived += rows.num_rows - batch.events.num_rows
+            losses += batch.losses
+            writer.write(replace(batch, events=rows))
+        notes = (*opened.notes, *deriver.notes)
+        # Of what came through a pipe the digest is only known now.
+        late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
+        writer.close(notes=(*notes, *late))
     if source.torn:
         notes += ("the packed file is damaged or cut short: what came before that is imported",)
     return Imported(writer.rows, derived, losses, notes, machine)

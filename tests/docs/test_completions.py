@@ -57,6 +57,7 @@ def completed(words: str, folder: Path) -> list[str]:
         ("vmemscope repo", ["report"]),
         ("vmemscope report --form", ["--format"]),
         ("vmemscope report --format ''", ["text", "json", "markdown", "lkml"]),
+        ("vmemscope import --format t", ["trace.dat", "trace-cmd"]),
         ("vmemscope report ''", ["FILES"]),
         ("vmemscope report below.arr", ["FILES"]),
         ("vmemscope report sample:b", ["sample:below-6.1", "sample:below-6.12"]),

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Inputs that never end, that act when they are opened, or that make a child loop: one line each.
+"""Inputs that never end, that act when they are opened, or that make a reader loop: one line each.
 
 Whatever is named as a log, a recording, a kernel or a machine's file, a command ends with an exit
-code of its own and one line on stderr, and leaves neither a file nor a process behind.
+code of its own and one line on stderr, and leaves no file behind.
 """
 
 import gzip
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,95 +257,10 @@ def looping() -> bytes:
     return bytes(data)
 
 
-@pytest.fixture
-def spinning(tmp_path: Path) -> dict[str, str]:
-    """An environment in which trace-cmd writes its id to the file "child" and loops."""
-    program = tmp_path / "bin" / "trace-cmd"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!{sys.executable}\nimport os, pathlib, signal\n"
-        "for number in (1, 2, 15):\n    signal.signal(number, signal.SIG_IGN)\n"
-        f"path = pathlib.Path({str(tmp_path / 'child')!r})\n"
-        "path.with_suffix('.new').write_text(str(os.getpid()))\n"
-        "path.with_suffix('.new').rename(path)\nwhile True: pass\n"
-    )
-    program.chmod(0o755)
-    return os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-
-
-@contextmanager
-def started(tmp_path: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    path = tmp_path / "loops.dat"
+def test_a_file_in_which_trace_cmd_loops_ends(tmp_path: Path) -> None:
+    path, out = tmp_path / "loops.dat", tmp_path / "out"
     path.write_bytes(looping())
-    with subprocess.Popen(
-        [*COMMAND, "import", str(path), "-o", str(tmp_path / "out")],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=env,
-        cwd=TESTS.parent,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def until(found: Callable[[], object]) -> object:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return value
-
-
-def runs(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in {"Z", "X"}
-
-
-def children(pid: int) -> Iterator[int]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[1]) == pid and b"trace-cmd" in (entry / "comm").read_bytes():
-                    yield int(entry.name)
-            except OSError:
-                pass
-
-
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL]
-
-
-@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
-def test_the_child_does_not_outlive_us(
-    tmp_path: Path, spinning: dict[str, str], number: signal.Signals
-) -> None:
-    with started(tmp_path, spinning) as process:
-        pid = int(until(lambda: (path := tmp_path / "child").exists() and path.read_text()))
-        assert runs(pid)
-        process.send_signal(number)
-        process.wait(PATIENCE_S)
-    try:
-        until(lambda: not runs(pid))
-    except AssertionError:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.skipif(shutil.which("trace-cmd") is None, reason="trace-cmd is not installed")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_nor_does_the_real_one(tmp_path: Path, number: signal.Signals) -> None:
-    pids: list[int] = []
-    with started(tmp_path, dict(os.environ)) as process:
-        until(lambda: pids.extend(children(process.pid)) or pids or process.poll() is not None)
-        process.send_signal(number)
-        process.wait(PATIENCE_S)
-    for pid in pids:
-        until(lambda pid=pid: not runs(pid))
+    done = run(tmp_path, "import", path, "-o", out)
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "missing: 1 torn records"
+    assert run(tmp_path, "check", out).returncode == 3

@@ -8,7 +8,6 @@ it was, no child left, no temporary file left.
 import os
 import pty
 import random
-import shutil
 import signal
 import subprocess
 import termios
@@ -134,8 +133,6 @@ def moments(name: str, number: int, length_s: float) -> list[float]:
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_file_is_whole_or_not_there(name: str, number: signal.Signals, tmp_path: Path) -> None:
-    if "trace.dat" in name and shutil.which("trace-cmd") is None:
-        pytest.skip("the program trace-cmd is not installed")
     whole = Run(tmp_path / "whole")
     began = time.monotonic()
     whole.end(whole.start(COMMANDS[name](whole.folder / "out" / "file")))

@@ -20,8 +20,8 @@ from tracers.logs.kprobe_text.ftrace import FtraceLog, looks_like_ftrace
 from tracers.logs.kprobe_text.function_names import FunctionNames
 from tracers.logs.kprobe_text.perf import PerfLog, looks_like_perf
 from tracers.logs.kprobe_text.text_log import LogError
-from tracers.logs.kprobe_text.trace_cmd_file import TraceCmdFile, looks_like_trace_cmd_file
 from tracers.logs.kprobe_text.trace_cmd_report import TraceCmdLog, looks_like_trace_cmd
+from tracers.logs.trace_dat.reader import TraceDat, looks_like_trace_dat
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Format:
     told: Callable[[Input], Told] = field(default=lambda _: Told())
 
 
-def _trace_cmd_file(source: Input, context: LogContext) -> Opened:
-    log = TraceCmdFile(source.file(), locations=context.probes)
+def _trace_dat(source: Input, context: LogContext) -> Opened:
+    log = TraceDat(source.file(), locations=context.probes)
     return Opened(log, log.clock)
 
 
@@ -94,7 +94,7 @@ def _dmesg(source: Input, context: LogContext) -> Opened:
 
 
 FORMATS: Final = (
-    Format("trace.dat", "a trace-cmd file", looks_like_trace_cmd_file, _trace_cmd_file),
+    Format("trace.dat", "a trace-cmd file", looks_like_trace_dat, _trace_dat),
     Format(
         "bpftrace",
         "the output of vmemscope.bt",

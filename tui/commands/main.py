@@ -22,6 +22,9 @@ from tui.streams import say, write
 EXIT_INCONCLUSIVE = 3
 _SPEEDS = ("0.25", "0.5", "1", "2", "4", "8", "16", "32", "64", "max")
 
+#: Names of the log formats (tracers.logs.formats.FORMATS): here they load nothing.
+LOG_FORMATS: Final = ("trace.dat", "bpftrace", "trace-cmd", "perf", "ftrace", "dmesg")
+
 _EPILOG = (
     "Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
     "3 inconclusive (something is missing that the verdict needs)."
@@ -95,8 +98,8 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option(
     "--format",
     "log_format",
-    metavar="NAME",
-    help="What TRACE is, where its first lines do not tell; any wrong name lists them.",
+    type=click.Choice(LOG_FORMATS),
+    help="What TRACE is, where its first lines do not tell.",
 )
 @click.option(
     "--bpftrace-script",

@@ -16,15 +16,10 @@ from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot, Verdict
 from tests.conftest import TESTS
 from tracers.batch import Losses
-from tracers.logs.kprobe_text import trace_cmd_file
 from tracers.logs.kprobe_text.text_log import LogError
 
 LAB = TESTS / "captures" / "6.1.192-vmemlab-39bit"
 LAB_612 = TESTS / "captures" / "6.12.117-vmemlab-48bit"
-needs_trace_cmd = pytest.mark.skipif(
-    trace_cmd_file.shutil.which("trace-cmd") is None,
-    reason="the program trace-cmd is not installed",
-)
 
 
 def folded(trace: Path, out: Path, **options) -> tuple[Imported, Snapshot, dict]:
@@ -40,7 +35,7 @@ def folded(trace: Path, out: Path, **options) -> tuple[Imported, Snapshot, dict]
 @pytest.mark.parametrize(
     ("name", "importer"),
     [
-        pytest.param("trace-cmd-hole.dat", "trace.dat", marks=needs_trace_cmd),
+        ("trace-cmd-hole.dat", "trace.dat"),
         ("trace-cmd-hole.report.txt", "trace-cmd"),
         ("trace-cmd-hole.report-l.txt", "trace-cmd"),
         ("perf.script.txt", "perf"),
@@ -97,9 +92,7 @@ def test_a_packed_log_is_the_log(tmp_path: Path):
         assert any("damaged or cut short" in note for note in done.notes)
 
 
-@pytest.mark.parametrize(
-    "name", ["below.ftrace.txt", pytest.param("trace-cmd-hole.dat", marks=needs_trace_cmd)]
-)
+@pytest.mark.parametrize("name", ["below.ftrace.txt", "trace-cmd-hole.dat"])
 def test_a_log_through_a_pipe(tmp_path: Path, name: str):
     raw = (LAB / name).read_bytes()
     os.mkfifo(tmp_path / "pipe")
@@ -114,7 +107,6 @@ def test_a_log_through_a_pipe(tmp_path: Path, name: str):
     assert (known, told["closing"]) in ((digest, ()), (None, (f"sha256 of the log: {digest}",)))
 
 
-@needs_trace_cmd
 def test_a_trace_of_another_kernel_than_the_machine_has_no_verdict(tmp_path: Path):
     _, snapshot, told = folded(
         LAB / "trace-cmd-hole.dat", tmp_path / "x.arrows", machine_dir=LAB_612

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tracers.logs.formats import FORMATS
+from tui.commands.main import LOG_FORMATS
+
 COMMAND = (sys.executable, "-m", "vmemscope")
 KEYS = {
     "kernel", "window", "calls", "hits", "regimes", "warnings", "section_add", "operations",
@@ -344,13 +347,25 @@ def test_import_from_standard_input_and_packed(tmp_path: Path, captures: Path) -
     assert vmemscope("report", out).returncode == 1
 
 
-def test_import_names_the_program_it_lacks(tmp_path: Path, captures: Path) -> None:
+def test_import_of_a_trace_cmd_file_needs_no_program(tmp_path: Path, captures: Path) -> None:
     trace = captures / "6.1.192-vmemlab-39bit" / "trace-cmd-hole.dat"
     env = os.environ | {"PATH": str(tmp_path)}
     done = vmemscope("import", trace, "-o", tmp_path / "out.arrows", env=env)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == f"{tmp_path / 'out.arrows'}: 56 events, 0 of them derived"
+
+
+def test_import_lists_the_formats_there_are(tmp_path: Path) -> None:
+    assert tuple(each.name for each in FORMATS) == LOG_FORMATS
+    assert f"[{'|'.join(LOG_FORMATS)}]" in "".join(vmemscope("import", "--help").stdout.split())
+    log, out = tmp_path / "log", tmp_path / "out.arrows"
+    log.write_text("hello\n")
+    done = vmemscope("import", log, "-o", out, "--format", "dtrace")
     assert done.returncode == 2
-    assert "package trace-cmd" in one_line(done)
-    assert not (tmp_path / "out.arrows").exists()
+    assert all(name in done.stderr for name in LOG_FORMATS)
+    assert "expected thread, time" in one_line(
+        vmemscope("import", log, "-o", out, "--format", "perf")
+    )
 
 
 def test_import_prints_the_script_for_bpftrace(captures: Path) -> None:

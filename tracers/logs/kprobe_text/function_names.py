@@ -84,13 +84,16 @@ class FunctionNames:
         match = _PIECE.fullmatch(piece.decode("ascii", "replace"))
         if match is None:
             return -1, UNREADABLE
-        address = int(match["address"], 16)
+        return self.find(match["event"], int(match["address"], 16), returns=bool(match["caller"]))
+
+    def find(self, event: str, address: int, *, returns: bool) -> tuple[int, int]:
+        """Return function and side of a probe ``event`` hit at ``address``; see ``identify``."""
         if address & _KERNEL != _KERNEL:  # a uprobe
             return -1, FOREIGN
-        function, at_entry = self._function(match["event"], address)
+        function, at_entry = self._function(event, address)
         if function not in _INDEX:
             return -1, FOREIGN
-        side = EXIT if match["caller"] else ENTRY if at_entry else MIDWAY
+        side = EXIT if returns else ENTRY if at_entry else MIDWAY
         return _INDEX[function], side
 
     def _function(self, event: str, address: int) -> tuple[str, bool]:

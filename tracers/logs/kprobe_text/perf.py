@@ -9,13 +9,16 @@ Promises: those of ``tracers.logs.kprobe_text.text_log``; functions are found as
 Read: comm, tid, time, event and trace in perf's order, with or without pid and cpu, times with 6
 and (--ns) 9 decimals, call chains in between (skipped). perf reports lost events only in its
 data (``--show-lost-events`` prints them) and on stderr: both are read if present. Times of
-``--deltatime`` cannot be recognised and are taken as absolute.
+``--deltatime`` cannot be recognised and are taken as absolute. What ``--header`` prints is read:
+the kernel's release, the machine's architecture. Samples (of a clock, a counter) are no events of
+ours: a text of nothing else is refused by the name of what was sampled.
 """
 
 import re
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
 import pyarrow.compute as pc
 
 from tracers import arrow
@@ -23,12 +26,14 @@ from tracers.batch import Batch, Losses
 from tracers.logs.byte_text import Index
 from tracers.logs.kprobe_text.function_names import FunctionNames, NamedLog
 from tracers.logs.kprobe_text.rows import NO_ROWS, LineFormat
-from tracers.logs.kprobe_text.text_log import Lines, Spans, spans, times
+from tracers.logs.kprobe_text.text_log import Lines, LogError, Spans, spans, times
 from tracers.logs.line_blocks import BLOCK, Readable
 
+_ARM64: Final = "aarch64"
 _HEAD: Final = re.compile(
     rb"^ *+[^\n]{0,16}? +(?:\d+/ *)?\d+ +(?:\[\d{3,}\] +)?(?:\S{3,10} +)?\d+\.(?:\d{6}|\d{9}): +"
-    rb"(?:[\w.-]+:\w[\w.-]*: |PERF_RECORD_)",
+    rb"(?:[\w.-]+:\w[\w.-]*: |PERF_RECORD_|\d+ +[^\s:]+(?::[A-Za-z]*)?: *(?:$|[0-9a-f]{8,16} ))"
+    rb"|^# captured on +: .*\n(?:# .*\n){0,8}# (?:os release|perf version) : ",
     re.MULTILINE,
 )
 #: "%16s " (with call chains "%s "), "%5d/%-5d " or "%5d ", "[%03d] ".
@@ -38,6 +43,13 @@ _COLUMNS: Final = (
 )
 _LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d+)\r?\n?$"
 _TRACE_LOST: Final = r"LOST (?P<count>\d+) events!"  # perf trace
+#: "time: period event:modifiers:", and then nothing (a call chain follows) or "address symbol".
+_SAMPLE: Final = (
+    r"\d\.(?:\d{6}|\d{9}): +\d+ +(?P<event>[^\s:]+)(?::[A-Za-z]*)?: *(?:[0-9a-f]{1,16} .*)?\r?\n?$"
+)
+_LOOKED_AT: Final = 1024  # lines of a block, for samples
+_MOST_NAMES: Final = 4  # of what was sampled
+_ABOUT: Final = r"^# (?P<what>os release|arch) : (?P<value>\S{1,256})\r?\n?$"
 _CHUNKS: Final = r"^Processed \d+ (?:events and lost [1-9]\d* chunks|samples and lost [\d.]+%)!"
 
 
@@ -63,6 +75,7 @@ class PerfLog(NamedLog):
     ) -> None:
         super().__init__(stream, names=names, block=block)
         self._unnumbered = False  # stderr, if it is in the text, reports a loss
+        self._sampled: dict[str, None] = {}
         self.lost = 0
 
     def _recognises(self, block: bytes) -> bool:
@@ -78,9 +91,29 @@ class PerfLog(NamedLog):
                 lost += int(mark["count"])
         if block.matches(block.first == ord("P"), _CHUNKS):
             self._unnumbered = True
+        for about in block.matches(block.first == ord("#"), _ABOUT):
+            value = about["value"].decode("utf-8", "backslashreplace")
+            if about["what"] == b"arch":
+                self.arch = None if value == _ARM64 else value
+            else:
+                self.release = value
+        if not self._seen and len(self._sampled) < _MOST_NAMES:
+            first = np.arange(len(block.starts)) < _LOOKED_AT
+            for sample in block.matches(first, _SAMPLE):
+                event = sample["event"].decode("utf-8", "backslashreplace")
+                self._sampled.setdefault(event)
         return lost, 0
 
+    def _notes(self) -> Iterator[str]:
+        yield from super()._notes()
+
     def _last(self) -> Iterator[Batch]:
+        if self._sampled and not self._seen:
+            names = ", ".join(list(self._sampled)[:_MOST_NAMES])
+            raise LogError(
+                f"this is perf script's text, with samples of {names}: no kprobe events of ours are"
+                " in it; place the probes and record them with: perf record -a -e 'kprobes:*'"
+            )
         # stderr repeats losses that the data have already, where they happened
         if self._unnumbered and not self.lost:
             yield Batch(NO_ROWS, Losses(lost_unknown=1))

@@ -39,16 +39,17 @@ def _kinds_with(column: str) -> Mask:
     return _having(tuple(function.kind for function in TABLE if column in function.columns))
 
 
+#: Columns that are arguments and numbers.
+NUMBERS: Final = ("start", "end", "pfn", "nr_pages", "nid", "ret", "line")
 #: Fetch-argument name → (column, functions that have it). The names are those of the kernel's
 #: parameters; an argument that a function does not have is ignored, and so are other names.
-_ARGUMENTS: Final = {
-    **{
-        name.encode(): (column, _kinds_with(column))
-        for name, column in COLUMNS.items()
-        if name != "phys_start_pfn"  # longer than ``_NAME``
-    },
-    b"ret": ("ret", _having(tuple(function.kind for function in TABLE if function.ret))),
+ARGUMENTS: Final = {
+    **{name: (column, _kinds_with(column)) for name, column in COLUMNS.items()},
+    "ret": ("ret", _having(tuple(function.kind for function in TABLE if function.ret))),
 }
+_WORDS: Final = {
+    name.encode(): found for name, found in ARGUMENTS.items() if name != "phys_start_pfn"
+}  # that one is longer than ``_NAME``
 #: Functions that return an int: the upper half of the register means nothing.
 _INTS: Final = _having(tuple(function.kind for function in TABLE if function.ret == "int"))
 
@@ -108,25 +109,43 @@ def read_rows(
     columns = _Arguments(buffer, location_end, ends, kind, line_format)
     good &= ~columns.bad
     keep = np.flatnonzero(good)
-    values: dict[str, pa.Array] = {
-        "ts_ns": arrow.column(ts[keep]),
-        "kind": pa.DictionaryArray.from_arrays(
-            arrow.column(kind[keep].astype(np.int8)), KIND_NAMES
-        ),
-        "phase": pa.DictionaryArray.from_arrays(
-            arrow.column(np.where(exits[keep], Phase.EXIT, Phase.ENTRY).astype(np.int8)),
-            PHASE_NAMES,
-        ),
+    picked = arrow.column(codes[keep])
+    values = {name: column.take(picked) for name, column in head.items()}
+    values |= columns.arrays(keep, exits)
+    rows = assembled(ts[keep], kind[keep], exits[keep], values)
+    return ParsedRows(rows, total - len(keep))
+
+
+def assembled(ts: U64, kind: Bytes, exits: Mask, columns: dict[str, pa.Array]) -> pa.RecordBatch:
+    """Return rows of the event schema: what every kprobe event has, and its other ``columns``."""
+    phase = np.where(exits, Phase.EXIT, Phase.ENTRY)
+    source = np.full(len(ts), Source.KPROBE)
+    values = columns | {
+        "ts_ns": arrow.column(ts),
+        "kind": pa.DictionaryArray.from_arrays(arrow.column(kind.astype(np.int8)), KIND_NAMES),
+        "phase": pa.DictionaryArray.from_arrays(arrow.column(phase.astype(np.int8)), PHASE_NAMES),
         "source": pa.DictionaryArray.from_arrays(
-            arrow.column(np.full(len(keep), Source.KPROBE, np.int8)), SOURCE_NAMES
+            arrow.column(source.astype(np.int8)), SOURCE_NAMES
         ),
     }
-    picked = arrow.column(codes[keep])
-    for name, column in head.items():
-        values[name] = column.take(picked)
-    values |= columns.arrays(keep, exits)
-    rows = pa.RecordBatch.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
-    return ParsedRows(rows, total - len(keep))
+    return pa.RecordBatch.from_arrays([values[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def typed(column: str, values: U64, known: Mask, kind: Bytes, exits: Mask) -> pa.Array:
+    """Return an argument, as read from u64 registers, as the schema has it; null if not known."""
+    schema_type = SCHEMA.field(column).type
+    if column in {"nid", "line"}:
+        values = values & _U32  # an int or u32: the register's upper half means nothing
+    elif column == "ret":
+        known = known & exits
+        low = (values & _U32).astype(np.uint32).view(np.int32).astype(np.int64)
+        values = np.where(_INTS[kind], low, values.view(np.int64)).view(np.uint64)
+    narrow = values.astype(np.uint32) if schema_type.bit_width == 32 else values
+    if pa.types.is_signed_integer(schema_type):
+        return arrow.masked(
+            narrow.view(np.int32 if schema_type.bit_width == 32 else np.int64), known
+        )
+    return arrow.masked(narrow, known)
 
 
 def _times(buffer: Bytes, ends: Index) -> tuple[U64, Index, Mask]:
@@ -218,7 +237,7 @@ class _Arguments:
             inside &= count % 2 == 0
         equals, row = equals[inside], row[inside]
         names = byte_text.gather(buffer, equals - _NAME, _NAME).view(np.uint64)
-        for name, (column, kinds) in _ARGUMENTS.items():
+        for name, (column, kinds) in _WORDS.items():
             mine = np.flatnonzero(_named(names, name))
             mine = mine[kinds[kind[row[mine]]]]
             at, lines_ = equals[mine] + 1, row[mine]
@@ -256,23 +275,12 @@ class _Arguments:
     def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
         """Return the argument columns of the lines ``keep``, typed as the schema has them."""
         arrays: dict[str, pa.Array] = {"site": self._site.take(arrow.column(keep))}
-        for column in ("start", "end", "pfn", "nr_pages", "nid", "ret", "line"):
-            kind = SCHEMA.field(column).type
+        for column in NUMBERS:
             if column not in self._known:
-                arrays[column] = pa.nulls(len(keep), kind)
-                continue
-            known, values = self._known[column][keep], self._values[column][keep]
-            if column in {"nid", "line"}:
-                values = values & _U32  # an int or u32: the register's upper half means nothing
-            elif column == "ret":
-                known = known & exits[keep]
-                ints = _INTS[self._kind[keep]]
-                low = (values & _U32).astype(np.uint32).view(np.int32).astype(np.int64)
-                values = np.where(ints, low, values.view(np.int64)).view(np.uint64)
-            typed = values.astype(np.uint32) if kind.bit_width == 32 else values
-            signed = typed.view(np.int32 if kind.bit_width == 32 else np.int64)
-            is_signed = pa.types.is_signed_integer(kind)
-            arrays[column] = arrow.masked(signed if is_signed else typed, known)
+                arrays[column] = pa.nulls(len(keep), SCHEMA.field(column).type)
+            else:
+                known, values = self._known[column][keep], self._values[column][keep]
+                arrays[column] = typed(column, values, known, self._kind[keep], exits[keep])
         return arrays
 
 

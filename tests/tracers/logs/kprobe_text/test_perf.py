@@ -200,3 +200,47 @@ def test_damage_invents_nothing_and_raises_nothing_but_logerror(raw: bytes):
     with contextlib.suppress(LogError):
         rows, _, _ = parse(raw)
         tools.assert_nothing_invented(rows, raw)
+
+
+#: As perf script --header begins (util/header.c); no more than that is from a real one.
+HEADER = (
+    b"# ========\n# captured on    : Mon Jan  1 10:00:00 2024\n# header version : 1\n"
+    b"# hostname : host1\n# os release : 6.6.20-demo\n# perf version : 6.6.20\n# arch : %s\n"
+    b"# nrcpus online : 8\n# cmdline : /usr/bin/perf record -a -g\n# ========\n#\n"
+)
+SAMPLES = (
+    b"demo  4210 [002]   812.104512:   10101010 cpu-clock:pppH: \n"
+    b"\tffffa3b2c1d0e0f0 el0_svc+0x30 ([kernel.kallsyms])\n"
+    b"\t            a1b2 main+0x2 (/usr/bin/demo)\n\n"
+    b"           sleep   715 57764.237035:     250000 armv8_pmuv3_0/cycles/:  ffffffff81587915 "
+    b"__x64_sys_rseq+0x5 ([kernel.kallsyms])\n"
+)
+
+
+@pytest.mark.parametrize("header", [HEADER % b"aarch64", b""])
+def test_samples_are_named_and_the_way_out(header: bytes):
+    assert looks_like_perf(header + SAMPLES)
+    with pytest.raises(LogError) as told:
+        parse(header + SAMPLES)
+    assert "samples of cpu-clock, armv8_pmuv3_0/cycles/: no kprobe events of ours" in str(
+        told.value
+    )
+    assert "perf record -a -e 'kprobes:*'" in str(told.value)
+
+
+def test_samples_beside_our_events_are_skipped():
+    expected, _, _ = parse(SCRIPT)
+    for text in (SAMPLES + SCRIPT, SCRIPT + SAMPLES):
+        rows, log, missing = parse(text)
+        assert (rows, missing, log.skipped) == (expected, {}, SAMPLES.count(b"\n"))
+
+
+@pytest.mark.parametrize("arch", [b"aarch64", b"x86_64"])
+def test_the_header_says_which_kernel(arch: bytes):
+    assert looks_like_perf(HEADER % arch)
+    rows, log, missing = parse(HEADER % arch + SCRIPT)
+    assert (rows, missing) == (parse(SCRIPT)[0], {})
+    assert log.release == "6.6.20-demo"
+    note = "recorded on a machine of x86_64, not aarch64"
+    assert (note in log.notes) == (arch == b"x86_64")
+    assert parse(SCRIPT)[1].release is None
