@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """6.1 with oops=panic: the kernel wraps the device's addresses and does not survive it."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,39 @@ def test_it_warned(panic: tuple[Boot, Recording]) -> None:
     text = boot.text("wrap.text")
     streamed = (boot.out / "stream.arrows").exists()
     assert ("kernel.panic_on_oops is set" in text) is not streamed
+
+
+def test_the_console_alone_tells_the_oops_and_the_window(
+    panic: tuple[Boot, Recording], tmp_path: Path
+) -> None:
+    """What a reporter pastes: no file of the machine, no vmlinux."""
+    boot, _ = panic
+    pasted = tmp_path / "console.txt"
+    pasted.write_text(boot.console)
+    done = subprocess.run(
+        [sys.executable, "-m", "vmemscope", "triage", pasted, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TOP,
+    )
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)["files"][0]["readings"][0]["report"]
+    address = re.search(r"paging request at virtual address ([0-9a-f]{16})", boot.console)
+    assert address is not None
+    (fault,) = report["faults"]["listed"]
+    page = int(fault["start"], 16)
+    assert page <= int(address[1], 16) < page + 64
+    assert fault["pfn"] == 0xFFFFC0000  # what the kernel's ftrace saw in __add_pages
+    assert (fault["regime"], report["warnings"]["total"]) == ("wrapped", 8)
+    (path,) = boot.out.glob("*.arrows")
+    with open_recording(path) as recording:  # whose window is the kernel's own VMCOREINFO's
+        own = recording.header.machine.window
+    assert own is not None
+    assert own.provenance["memstart"] == "vmcoreinfo"
+    told = report["window"]
+    assert [int(told[name], 16) for name in ("start", "end", "memstart")] == [
+        own.start,
+        own.end,
+        own.memstart,
+    ]

@@ -104,9 +104,6 @@ class PerfLog(NamedLog):
                 self._sampled.setdefault(event)
         return lost, 0
 
-    def _notes(self) -> Iterator[str]:
-        yield from super()._notes()
-
     def _last(self) -> Iterator[Batch]:
         if self._sampled and not self._seen:
             names = ", ".join(list(self._sampled)[:_MOST_NAMES])
