@@ -24,9 +24,13 @@ _LOKI: Final = re.compile(rb'\s*\{[^\n]{0,200}"resultType"\s*:\s*"streams"')
 _TEXTS: Final = ("MESSAGE", "line", "log", "message", "msg")
 _TIMES: Final = ("time", "timestamp", "ts", "@timestamp")
 _LINE: Final = re.compile(
-    rb'\s*\{[^\n]*?"(?:' + b"|".join(text.encode() for text in _TEXTS) + rb')"\s*:\s*["\[]'
+    rb'[\s\x1e]*(?:data: )?(?:\[\s*)?\{(?:[^\n]|\n[ \t]){0,4000}?"(?:'
+    + b"|".join(text.encode() for text in _TEXTS)
+    + rb')"\s*:\s*["\[]'
 )
 _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str)
+#: Since 1970, in milliseconds, microseconds or nanoseconds, by the number of digits.
+_UNITS: Final = {13: (1000, 1), 16: (1, 1), 19: (1, 1000)}
 _SECONDS: Final = re.compile(r"\s*(\d{1,10})(?:\.(\d{1,9}))?\s*")
 
 
@@ -137,6 +141,9 @@ def _has_time(text: str) -> bool:
 def _prefix(time: object, caller: str = "") -> str:
     """Return the prefix of a record's time: seconds since boot or 1970, or a date."""
     text = str(time or "")
+    if text.isdecimal() and text.isascii() and len(text) in _UNITS:
+        times, parts = _UNITS[len(text)]
+        return since_1970(int(text) * times // parts)
     if seconds := _SECONDS.fullmatch(text):
         whole, micros = int(seconds[1]), int((seconds[2] or "").ljust(6, "0")[:6])
         since = since_1970 if whole >= 10**9 and not caller else None

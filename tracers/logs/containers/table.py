@@ -80,7 +80,9 @@ CONTAINERS: Final = (
 DEEPEST: Final = 4  # containers in each other: a mail with a page of JSON
 
 
-_MAY_BEGIN: Final = re.compile(rb"\s*(?:[{<\xff\xfe\0\xef]|__|From |[A-Za-z-]{2,40}: )")
+_MAY_BEGIN: Final = re.compile(
+    rb"[\s\x1e]*(?:[{<\xff\xfe\0\xef]|\[\s*\{|__|From |[A-Za-z-]{2,40}: )"
+)
 
 
 def may_be_one(head: bytes) -> bool:

@@ -149,6 +149,7 @@ OUTER: Final = (
     _grammar("level only", "dmesg -r, -x", rb"(?:<\d{1,3}>|[a-z]{3,8} *:[a-z]{3,6} *: )"),
 )
 
+_SPACES: Final = rb"[ \t]{0,9}"
 _PARTS: Final = re.compile(rb"\d+|\s+|[^\d\s]+")
 #: Seconds since boot, and a date with its time, in a prefix that is not known.
 _ANYWHERE: Final = re.compile(rb"(?<![\d.:-])(\d{1,7})\.(\d{6})(?![\d.])")
@@ -193,7 +194,7 @@ def learn(prefix: bytes) -> Unknown | None:
     if not prefix.strip():
         return None
     parts = (_part(part) for part in _PARTS.findall(prefix))
-    pattern = re.compile(b"".join(parts).removesuffix(b" {0,9}") + b" ?")
+    pattern = re.compile(b"".join(parts).removesuffix(_SPACES) + rb"[ \t]?")
     stamp = _ANYWHERE.search(prefix)
     if stamp:
         ts_ns = int(stamp[1]) * _SECOND + int(stamp[2]) * _MICROSECOND
@@ -205,7 +206,7 @@ def learn(prefix: bytes) -> Unknown | None:
 def _part(part: bytes) -> bytes:
     if part.isdigit():
         return rb"\d{1,20}"
-    return b" {0,9}" if part.isspace() else re.escape(part)
+    return _SPACES if part.isspace() else re.escape(part)
 
 
 def read_line(raw: bytes) -> Line:

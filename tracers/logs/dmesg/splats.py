@@ -6,7 +6,7 @@ Through 6.18 it begins "WARNING: CPU: 0 PID: 75 at file:line function+off/size",
 then come show_regs (arch/arm64/kernel/process.c: registers three a line, two until 5.13) and the
 call trace. Promises: a field is read only if it is complete and in the kernel's own format;
 registers only if all thirty, pc and sp are there once, in the kernel's order, and of the same
-function as the first line. Other text between them (a mailer's line ends, another printer's line)
+function as the first line and the call trace. Other text between them (a mailer's line ends, another printer's line)
 does not matter; if it is another splat's registers, there are none.
 """
 
@@ -122,6 +122,10 @@ def parse(text: bytes) -> Splat | None:
     place = symbols.place_of(head)
     end = trace if trace >= 0 else len(text)
     sp, registers = _registers(text, place, pc, end) if 0 <= pc < end else (None, None)
+    start = _trace(text, head.end(), arch)
+    first, chain = _chain_in(text[start : start + _TRACE_BYTES]) if start else (None, None)
+    if first is not None and place is not None and first != place.function:
+        sp = registers = chain = None  # the lines between are lost: it is another report's end
     printed = thread.comm if thread else None
     return Splat(
         cpu=cpu,
@@ -137,7 +141,7 @@ def parse(text: bytes) -> Splat | None:
         tainted=bool(thread and thread.tainted),
         sp=sp,
         registers=registers,
-        chain=_chain(text, _trace(text, head.end(), arch), place),
+        chain=chain,
         arch=arch,
         passed=riscv.passed(text) if arch == riscv.ARCH else None,
     )
@@ -188,14 +192,6 @@ def _trace(text: bytes, start: int, arch: str | None) -> int:
     return found.end() if found else 0
 
 
-def _chain(text: bytes, start: int, place: Place | None) -> str | None:
-    """Return the call chain from ``start`` on; it must begin where the WARN is."""
-    if not start:
-        return None
-    first, chain = _chain_in(text[start : start + _TRACE_BYTES])
-    return None if first is None or (place and first != place.function) else chain
-
-
 @lru_cache(1024)
 def _chain_in(text: bytes) -> tuple[bytes | None, str | None]:
     """Return the first function of the chain that ``text`` begins with, and the chain."""
@@ -227,8 +223,11 @@ def _registers(
 def _undisturbed(text: bytes) -> tuple[int, ...] | None:
     """Return x0 to x29 of a dump with nothing in between; None if it is another's to read."""
     words = text.replace(b" :", b":").split()
-    digits = b"".join(words[1::2])
-    if words[::2] != _NAMES or {*map(len, words[1::2])} != {16} or digits.translate(None, _HEX):
+    names, values = words[::2], words[1::2]
+    digits = b"".join(values)
+    if names != _NAMES or len(values) != len(names) or {*map(len, values)} != {16}:
+        return None
+    if digits.translate(None, _HEX):
         return None
     return _VALUES.unpack(bytes.fromhex(digits.decode("ascii")))[::-1]
 

@@ -6,7 +6,12 @@ import json
 
 import pytest
 
-from tracers.logs.containers.json_records import DmesgRecords, JsonLines, LokiAnswer
+from tracers.logs.containers.json_records import (
+    DmesgRecords,
+    JsonLines,
+    LokiAnswer,
+    looks_like_lines,
+)
 
 
 def read(kind: type, raw: str | bytes, size: int = 1 << 16) -> tuple[list[str], bool]:
@@ -73,6 +78,19 @@ def test_pretty_printed_and_sequences_are_read_too():
     sequence = "\x1e" + json.dumps(record) + "\n"
     line = "[    0.000001] a"
     assert read(JsonLines, pretty * 2 + sequence) == ([line] * 3, False)
+
+
+@pytest.mark.parametrize("stamp", ["1700000022700", "1700000022700000", "1700000022700000000"])
+def test_an_array_as_grafana_saves_it(stamp: str):
+    raw = json.dumps([{"line": "a", "timestamp": stamp, "fields": {}}] * 2, indent=2)
+    assert looks_like_lines(raw.encode())
+    assert read(JsonLines, raw) == (["1700000022.700000 kernel: a"] * 2, False)
+
+
+def test_server_sent_events_of_the_journal():
+    raw = "".join(f'data: {{"MESSAGE": "{n}", "_TRANSPORT": "kernel"}}\n\n' for n in range(3))
+    assert looks_like_lines(raw.encode())
+    assert read(JsonLines, raw) == (["0", "1", "2"], False)
 
 
 def test_a_text_with_the_kernels_time_keeps_it_alone():

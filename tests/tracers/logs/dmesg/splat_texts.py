@@ -86,6 +86,7 @@ PREFIXES: dict[str, tuple[Callable[[int, int], str], int]] = {
     "pstore": (lambda us, _: f"<4>{_plain(us)}", 1000),
     "nobody's, with a time": (lambda us, _: f"ttyS0|{us // 10**6}.{us % 10**6:06}|76| ", 1000),
     "nobody's, with a date": (_at("board-7/console %Y-%m-%d %H:%M:%S.%f => "), 1000),
+    "nobody's, with tabs": (_at("%s\t%Y-%m-%dT%H:%M:%S.%fZ\tkern\t"), 1000),
     "nobody's, without": (lambda us, n: f"#{n:04} kern.warn| ", 0),
     "mail": (lambda us, _: "> " + _plain(us), 1000),
     "mail, quoted again": (lambda us, _: "> > " + _plain(us), 1000),
