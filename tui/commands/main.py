@@ -14,16 +14,13 @@ from typing import Any, Final
 import click
 
 from tracers import __version__
-from tui.commands.calculator import calculator
 from tui.commands.completing import files, files_or_samples
+from tui.commands.log_options import log_options
 from tui.commands.terminal import require_terminal
 from tui.streams import say, write
 
 EXIT_INCONCLUSIVE = 3
 _SPEEDS = ("0.25", "0.5", "1", "2", "4", "8", "16", "32", "64", "max")
-
-#: Names of the log formats (tracers.logs.formats.FORMATS): here they load nothing.
-LOG_FORMATS: Final = ("trace.dat", "bpftrace", "trace-cmd", "perf", "ftrace", "dmesg")
 
 _EPILOG = (
     "Exit codes: 0 clean, 1 out-of-range calls found, 2 usage or unreadable input, "
@@ -84,23 +81,7 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
 @click.option(
     "-o", "--output", required=True, shell_complete=files, help="New file; - streams to stdout."
 )
-@click.option(
-    "--machine",
-    type=click.Path(path_type=Path),
-    help="Folder with the traced machine's kcore-vmcoreinfo, iomem, config, uname, "
-    "kernel_page_tables, kprobe_events; each is optional.",
-)
-@click.option(
-    "--vmlinux",
-    type=click.Path(path_type=Path),
-    help="The traced kernel's image (vmlinux, Image, vmlinuz): its window, read from its code.",
-)
-@click.option(
-    "--format",
-    "log_format",
-    type=click.Choice(LOG_FORMATS),
-    help="What TRACE is, where its first lines do not tell.",
-)
+@log_options
 @click.option(
     "--bpftrace-script",
     is_flag=True,
@@ -109,7 +90,6 @@ def _print_script(context: click.Context, _: click.Parameter, wanted: bool) -> N
     callback=_print_script,
     help="Print vmemscope.bt, to be run with bpftrace; its output is a TRACE.",
 )
-@calculator
 def import_(
     trace: Path,
     output: str,

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui.commands.calculator import calculator
 from tui.commands.completing import files_or_samples
+from tui.commands.log_options import log_options
 from tui.streams import say, write
 
 if TYPE_CHECKING:
@@ -38,23 +38,7 @@ EXIT_UNREADABLE = 2
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, shell_complete=files_or_samples
 )
-@click.option(
-    "--machine",
-    type=click.Path(path_type=Path),
-    help="Folder with the machine's files, as import takes it; those in FILE are then not used.",
-)
-@click.option(
-    "--vmlinux",
-    type=click.Path(path_type=Path),
-    help="The kernel's image (vmlinux, Image, vmlinuz): its window, read from its code.",
-)
-@click.option(
-    "--format",
-    "log_format",
-    metavar="NAME",
-    help="What FILE is, where its first lines do not tell; any wrong name lists them.",
-)
-@calculator
+@log_options
 @click.option("--json", "as_json", is_flag=True, help="Every log with its report, for programs.")
 @click.option("--markdown", is_flag=True, help="For an issue.")
 @click.option(
@@ -84,7 +68,8 @@ def triage(
 
     FILE is a log in any form that import reads, - for standard input, a recording, or a folder, tar
     or zip of a bug report (sosreport, kdump, pstore, Android, or one with our own files). Logs and
-    the files that describe the machine are found by name and by content. Each log is judged by
+    the files that describe the machine are found by name and by content; those in FILE are not
+    used if --machine is given. Each log is judged by
     itself, as the journal and dmesg hold the same calls; that with most evidence is reported.
 
     Nothing is left behind but what -o keeps.
@@ -99,7 +84,7 @@ def triage(
         raise click.UsageError("--json, --markdown and --reply: give one of them")
     if files.count("-") > 1:
         raise click.UsageError("standard input can be read once")
-    _check(output, machine, log_format)
+    _check(output, machine)
     release = (GIVEN, numbers["release"]) if numbers["release"] else None
     options = Options(machine, vmlinux, log_format, window_told(numbers), release)
     with Workplace() as place:
@@ -119,18 +104,15 @@ def triage(
     sys.exit(EXIT_UNREADABLE if verdict is None else verdict.exit_code)
 
 
-def _check(output: Path | None, machine: Path | None, log_format: str | None) -> None:
+def _check(output: Path | None, machine: Path | None) -> None:
     """Find out what no log could be read with before one is read."""
     from recordings.format.output_files import exists_already
-    from tracers.logs.formats import named
     from tracers.machine import side_files
 
     if output == Path("-"):
         raise click.UsageError("-o - : the report goes to standard output; name a file")
     if output is not None and os.path.lexists(output):
         raise exists_already(output)
-    if log_format is not None:
-        named(log_format)
     if machine is not None:
         side_files(machine)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracers.logs.formats import FORMATS
-from tui.commands.main import LOG_FORMATS
+from tui.commands.log_options import LOG_FORMATS
 
 COMMAND = (sys.executable, "-m", "vmemscope")
 KEYS = {

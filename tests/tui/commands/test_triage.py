@@ -111,6 +111,7 @@ def test_a_sample_and_a_recording_are_reports_too() -> None:
         (("--json", "--reply"), "give one of them"),
         (("-", "-"), "can be read once"),
         (("-o", "-"), "name a file"),
+        (("--format", "nope"), "is not one of"),
     ],
 )
 def test_what_cannot_be_asked_for(doubtful, args, said) -> None:
@@ -123,7 +124,6 @@ def test_what_cannot_be_asked_for(doubtful, args, said) -> None:
     ("args", "said"),
     [
         (("-o", "KEPT"), "exists already"),
-        (("--format", "nope"), "there is no format nope"),
         (("--machine", "/nonexistent"), "/nonexistent"),
     ],
 )

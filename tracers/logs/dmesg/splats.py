@@ -6,8 +6,8 @@ Through 6.18 it begins "WARNING: CPU: 0 PID: 75 at file:line function+off/size",
 then come show_regs (arch/arm64/kernel/process.c: registers three a line, two until 5.13) and the
 call trace. Promises: a field is read only if it is complete and in the kernel's own format;
 registers only if all thirty, pc and sp are there once, in the kernel's order, and of the same
-function as the first line and the call trace. Other text between them (a mailer's line ends, another printer's line)
-does not matter; if it is another splat's registers, there are none.
+function as the first line and the call trace. Other text between them (a mailer's line ends,
+another printer's line) does not matter; if it is another splat's registers, there are none.
 """
 
 import re
