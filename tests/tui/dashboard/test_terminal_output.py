@@ -2,8 +2,8 @@
 """Output on a real terminal that reads, reads late, never reads, has gone away."""
 
 import os
-import select
 import pty
+import select
 import threading
 import time
 import tty
