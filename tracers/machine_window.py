@@ -59,7 +59,8 @@ def find_window(known: Evidence, windows: Sequence[tuple[str, int, int]]) -> Win
             f"no known formula gives this kernel's window for {sizes[0]}-bit addresses, pages"
             f" of {sizes[1]} and struct pages of {sizes[2]} bytes: its neighbours are unknown"
         )
-    window = _with_ram(known, _placed(known, _with_bits_in_use(known, window)))
+    window = _with_bits_in_use(known, _with_section(known, window))
+    window = _with_ram(known, _placed(known, window))
     _check_vmemmap(known, window)
     return window
 
@@ -81,12 +82,8 @@ def _facts(known: Evidence) -> Facts:
     struct_page = known.agreed("struct_page", known.note("SIZE(page)"))
     section = known.agreed("section_size_bits", known.note("NUMBER(SECTION_SIZE_BITS)"))
     actual = _bits_in_use(known, bits)
-    if section is None and page is not None and known.release is not None:
-        try:
-            section = section_size_bits_for(known.release, page)
-            known.provenance["section_size_bits"] = "release"
-        except WindowError as error:
-            known.problems.append(f"section size: {error}")
+    if section is None:
+        section = _section_by_release(known, page)
     return {
         "va_bits": bits,
         "page_size": page,
@@ -95,6 +92,27 @@ def _facts(known: Evidence) -> Facts:
         "section_size_bits": section,
         "vabits_actual": actual,
     }
+
+
+def _section_by_release(known: Evidence, page: int | None) -> int | None:
+    if page is None or known.release is None:
+        return None
+    try:
+        section = section_size_bits_for(known.release, page)
+    except WindowError as error:
+        known.problems.append(f"section size: {error}")
+        return None
+    known.provenance["section_size_bits"] = "release"
+    return section
+
+
+def _with_section(known: Evidence, window: Window) -> Window:
+    """Return the window with a section's size, where it is the window that tells the page size."""
+    if window.section_size_bits is not None:
+        return window
+    section = _section_by_release(known, window.page_size)
+    provenance = {**window.provenance, **known.provenance} if section else window.provenance
+    return replace(window, section_size_bits=section, provenance=provenance)
 
 
 def _bits_in_use(known: Evidence, bits: int | None) -> int | None:

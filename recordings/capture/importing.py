@@ -225,7 +225,9 @@ class _Sources:
         """Return the machine; ``release``: of the log of that name, once it is known."""
         if self._known is not None and release in (None, self._known.release):
             return self._known
-        releases = [*self._releases, *([] if release is None else [(log, release)])]
+        releases = list(self._releases)
+        if release is not None and release not in (each for _, each in releases):
+            releases.append((log, release))
         if self.image is None:
             self._known = assemble(self._files, facts=self._facts, releases=releases)
             return self._known

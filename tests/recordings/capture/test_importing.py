@@ -17,6 +17,7 @@ from recordings.ledger.snapshot import Snapshot, Verdict
 from tests.conftest import TESTS
 from tracers.batch import Losses
 from tracers.logs.kprobe_text.text_log import LogError
+from tracers.machine import read_machine
 
 LAB = TESTS / "captures" / "6.1.192-vmemlab-39bit"
 LAB_612 = TESTS / "captures" / "6.12.117-vmemlab-48bit"
@@ -211,3 +212,42 @@ def test_numbers_and_a_release_by_hand_stand_in_for_files(tmp_path: Path):
     )
     assert snapshot.verdict is Verdict.INCONCLUSIVE
     assert "given is of kernel 6.12" in "\n".join(told["header"].machine.problems)
+
+
+def test_a_console_alone_gives_its_warns_and_its_oops(tmp_path: Path):
+    """No side files and no vmlinux: the Oops tells the window, which is the kernel's own."""
+    out = tmp_path / "x.arrows"
+    console = LAB / "wrap.console.txt"
+    done = import_log(console, out)
+    own = read_machine(LAB).window
+    told = done.machine.window
+    assert (told.start, told.end, told.memstart) == (own.start, own.end, own.memstart)
+    with open_recording(out) as recording:
+        numbers = fold(recording)
+    assert (numbers.warnings, numbers.populate, numbers.faults_total) == (8, 8, 1)
+    assert numbers.verdict is Verdict.OUT_OF_RANGE
+    (fault,) = numbers.faults
+    assert (fault.start, fault.pfn, fault.regime) == (0x3FDFE000000, 0xFFFFC0000, "wrapped")
+
+
+def test_a_log_and_a_machine_of_two_releases_contradict_each_other_once(tmp_path: Path):
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    note = (LAB / "kcore-vmcoreinfo").read_text()
+    (folder / "kcore-vmcoreinfo").write_text(note.replace("6.1.192-vmemlab", "6.1.193-other"))
+    done = import_log(LAB / "below.dmesg.txt", tmp_path / "x.arrows", machine_dir=folder)
+    assert not done.machine.agree
+    said = [problem for problem in done.machine.problems if "6.1.193-other" in problem]
+    assert said == [
+        "the log is of kernel 6.1.192-vmemlab, the machine's files are of 6.1.193-other"
+    ]
+
+
+def test_page_tables_and_the_logs_own_release_prove_its_calls(tmp_path: Path):
+    """The release gives the section's size, the page tables all else that the proof needs."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    (folder / "kernel_page_tables").write_bytes((LAB / "kernel_page_tables").read_bytes())
+    done, numbers, _ = folded(LAB / "below.dmesg.txt", tmp_path / "x.arrows", machine_dir=folder)
+    assert done.machine.window.section_size_bits == 27
+    assert (numbers.regimes.hits, numbers.regimes.unknown) == (2, 0)
