@@ -102,7 +102,9 @@ def _import(
     source: Input, log_format: Format, out: Path | Output, sources: "_Sources", created_ns: int
 ) -> Imported:
     events = _kprobe_events(sources.folder)
-    sources.add(log_format.told(source))
+    # Of what comes through a pipe nothing is waited for, unless only the log can tell the window.
+    if source.plain or sources.machine().window is None:
+        sources.add(log_format.told(source))
     machine = sources.machine()
     context = LogContext(
         machine.window, machine.release, sources.image, read_probe_locations(events)

@@ -124,12 +124,17 @@ class Input:
             self.head += more
         return self.head
 
+    @property
+    def plain(self) -> bool:
+        """Whether its bytes are a regular file's: it can be read twice."""
+        return self._raw.regular and not self.packed and self._contained is None
+
     def ahead(self) -> Iterator[bytes]:
         """Yield what is to be read, which stays to be read.
 
         Of what is no plain file the first ``AHEAD`` bytes. Raises what ``read1`` does.
         """
-        if self._raw.regular and not self.packed and self._contained is None:
+        if self.plain:
             yield from self._raw.all()
             return
         if self._seen is None:
@@ -159,7 +164,7 @@ class Input:
         Raises:
             PackedError: it would be far larger than what it was unpacked from.
         """
-        if self._raw.regular and not self.packed and self._contained is None:
+        if self.plain:
             return self._raw.fileno()
         if self._spool is None:
             pieces = iter(lambda: self.read1(PIECE), b"")

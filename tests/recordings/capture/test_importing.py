@@ -251,3 +251,31 @@ def test_page_tables_and_the_logs_own_release_prove_its_calls(tmp_path: Path):
     done, numbers, _ = folded(LAB / "below.dmesg.txt", tmp_path / "x.arrows", machine_dir=folder)
     assert done.machine.window.section_size_bits == 27
     assert (numbers.regimes.hits, numbers.regimes.unknown) == (2, 0)
+
+
+def test_a_pipe_is_not_waited_for_where_the_window_is_known(tmp_path: Path):
+    """The first calls are out before the log has its end, as with dmesg -w."""
+    pipe, out = tmp_path / "pipe", tmp_path / "out"
+    os.mkfifo(pipe)
+    os.mkfifo(out)
+    seen = threading.Event()
+
+    def write() -> None:
+        with pipe.open("wb") as file:
+            file.write((LAB / "below.dmesg.txt").read_bytes())
+            file.flush()
+            assert seen.wait(60)
+
+    def importing() -> None:
+        with out.open("wb") as file:
+            import_log(pipe, file, machine_dir=LAB)
+
+    threads = [threading.Thread(target=target) for target in (write, importing)]
+    for thread in threads:
+        thread.start()
+    with out.open("rb") as recording:
+        assert recording.read(16)  # the header is written with the first calls
+        seen.set()
+        assert recording.read()
+    for thread in threads:
+        thread.join()
