@@ -40,14 +40,19 @@ class BareChains:
         at = 0
         while (hit := _next(data, at)) >= 0:
             start = max(data.rfind(b"\n", at, hit) + 1, at)
+            end = data.find(b"\n", hit)
+            end = len(data) if end < 0 else end
+            if not any(_frames([data[start:end]])):  # it is mentioned, no more
+                at = end + 1
+                continue
             above = data[max(at, start - _AROUND) : start].split(b"\n")[:-1]
             below = data[start : start + _AROUND].split(b"\n")
             callees, callers = list(_frames(reversed(above))), list(_frames(below))
-            if callers and len(callees) + len(callers) > 1:
+            if len(callees) + len(callers) > 1:
                 chain = chain_of((*reversed(callees), *callers)) or ""
                 if chain in self.found or len(self.found) < _KEPT:
                     self.found[chain] += 1
-            at = start + sum(len(line) + 1 for line in below[: max(len(callers), 1)])
+            at = start + sum(len(line) + 1 for line in below[: len(callers)])
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for each of the first chains, and one on what to do."""

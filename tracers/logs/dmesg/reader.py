@@ -95,6 +95,7 @@ class DmesgLog:
         self._chains = BareChains()
         self._repeated = Repeated()
         self._backwards = 0  # times that time ran backwards, and not yet why
+        self._headless = 0  # reports since then whose beginning is not in the log
         self._archs: Counter[str] = Counter()
         self._now = 0  # time of the last splat, nanoseconds
         self._reported_losses = Losses()  # of the batches so far
@@ -237,7 +238,14 @@ class DmesgLog:
         if not repeated:
             self.lost_unknown += self._backwards
             self._statistics.back += self._backwards
-        self._backwards = 0
+            self._orphaned(self._headless)
+        self._backwards = self._headless = 0
+
+    def _orphaned(self, number: int) -> None:
+        """Count reports whose beginning is not in the log."""
+        self.torn += number
+        self.lost_unknown += number
+        self._statistics.orphans += number
 
     def _gaps(
         self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
@@ -290,9 +298,10 @@ class DmesgLog:
     def _reports(self) -> None:
         """Read the reports that are finished."""
         assembler, statistics = self._assembler, self._statistics
-        self.torn += assembler.orphans
-        self.lost_unknown += assembler.orphans
-        statistics.orphans += assembler.orphans
+        if self._backwards:  # dmesg's ring begins anywhere in what a console has whole
+            self._headless += assembler.orphans
+        else:
+            self._orphaned(assembler.orphans)
         assembler.orphans = 0
         for report in assembler.done:
             ts_ns = self._now if report.ts_ns is None else report.ts_ns

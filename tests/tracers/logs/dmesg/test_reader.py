@@ -172,6 +172,17 @@ def test_a_console_and_dmesg_of_the_same_boot_count_once(first: str, block: int)
     assert any(note.startswith("9 reports are in the log twice") for note in log.notes)
 
 
+def test_dmesg_behind_a_console_may_begin_in_a_report():
+    first = re.sub(rb"(?<=\[    )6(?=\.)", b"3", BELOW)
+    console = first + BELOW
+    ring = console[console.index(b"x14:") - 15 :]  # the first report's end and the others
+    rows, log = read(console + ring, vmlinux=True)
+    assert len(rows) == 2 * len(ROWS)
+    assert (log.lost_unknown, log.torn, log.rejected) == (0, 0, 0)
+    _, log = read(ring, vmlinux=True)
+    assert (log.lost_unknown, log.torn) == (1, 1)
+
+
 def test_a_damaged_first_line_is_rejected():
     raw = BELOW.replace(b"WARNING: CPU: 1 PID: 76 at", b"WARNING: CPU: 1 PID: at", 1)
     rows, log = read(raw, vmlinux=True)
