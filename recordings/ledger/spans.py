@@ -25,7 +25,8 @@ LISTED: Final = 100
 #: Open calls that are kept of each kind; a kernel has at most one a thread.
 OPEN: Final = 4096
 
-KINDS: Final = tuple(kind for kind in Kind if kind is not Kind.UNKNOWN)
+#: What begins and ends. An Oops does not: rows of one that are no points are passed over.
+KINDS: Final = tuple(kind for kind in Kind if kind not in {Kind.UNKNOWN, Kind.FAULT})
 
 
 class Finished(NamedTuple):

@@ -75,7 +75,7 @@ class Run:
         self._read()
         self.code = process.returncode
         errors = self._errors.read_text()
-        if "Fatal Python error: init_import_site" in errors:
+        if "Fatal Python error: init" in errors:
             assert self.code == 1
             self.code = -signal.SIGINT  # Python had not come to any code of ours
         elif self.code != -signal.SIGINT:  # nor to ``main`` here

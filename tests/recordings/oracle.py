@@ -43,7 +43,7 @@ def tell(rows, window):  # noqa: C901, PLR0912 (one loop, as the rules are told)
     for number, row in enumerate(rows):
         kind, phase, ts = row["kind"], row["phase"], row["ts_ns"]
         thread = row.get("tid") or ("cpu", row.get("cpu"))
-        if kind == "unknown" or phase == "unknown":
+        if "unknown" in (kind, phase) or (kind == "fault" and phase != "point"):
             continue
         begins = phase in ("entry", "point")
         # operations
