@@ -29,10 +29,12 @@ class BareChains:
         self.found: Counter[str] = Counter()
         self._rest = b""  # frames that the next lines may go on with
 
+    def may_be_in(self, data: bytes, start: int, end: int) -> bool:
+        """Whether lines are to be looked at: nearly all of a log are not."""
+        return bool(self._rest) or data.find(_COMMON, start, end) >= 0
+
     def look(self, data: bytes, *, end: bool) -> None:
         """Look at whole lines that belong to no report; ``end``: a report follows, or nothing."""
-        if not data and not self._rest:
-            return
         if self._rest:
             data, self._rest = self._rest + data, b""
         stop = len(data) if end else _end_of_chains(data)
@@ -40,10 +42,10 @@ class BareChains:
         at = 0
         while (hit := _next(data, at)) >= 0:
             start = max(data.rfind(b"\n", at, hit) + 1, at)
-            end = data.find(b"\n", hit)
-            end = len(data) if end < 0 else end
-            if not any(_frames([data[start:end]])):  # it is mentioned, no more
-                at = end + 1
+            newline = data.find(b"\n", hit)
+            line_end = len(data) if newline < 0 else newline
+            if not any(_frames([data[start:line_end]])):  # it is mentioned, no more
+                at = line_end + 1
                 continue
             above = data[max(at, start - _AROUND) : start].split(b"\n")[:-1]
             below = data[start : start + _AROUND].split(b"\n")

@@ -320,16 +320,17 @@ def times_at(
     micros = np.zeros(len(fits), np.int64)
     read = np.zeros(len(fits), np.bool_)
     for width in (5, 6, 7, 8):  # "%5lu"
-        closed = _ENDS_TIME[window[:, 8 + width]]
-        mine = (window[:, 1 + width] == ord(".")) & closed & ~read
-        rows = np.flatnonzero(mine)
+        rows = np.flatnonzero((window[:, 1 + width] == ord(".")) & ~read)
+        rows = rows[_ENDS_TIME[window[rows, 8 + width]]]
         if not len(rows):
             continue
-        digits = _DIGIT[np.delete(window[rows, 1 : 8 + width], width, axis=1)]
-        good = (digits <= 9).all(axis=1)
+        mine = window if len(rows) == len(window) else window[rows]
+        digits = _DIGIT[np.delete(mine[:, 1 : 8 + width], width, axis=1)]
         powers = 10 ** np.arange(width + 5, -1, -1, dtype=np.int64)
         micros[rows] = digits.astype(np.int64) @ powers
-        read[rows] = good
+        read[rows] = True if digits.max() <= 9 else (digits <= 9).all(axis=1)
+        if read.all():  # all times are of one width, as a rule
+            break
     rows = np.flatnonzero(read)
     return micros[rows], fits[rows]
 

@@ -194,7 +194,7 @@ class DmesgLog:
         at = 0
         for row in sorted({*markers.tolist(), *gaps, *long}):
             start, end = int(starts[row]), int(ends[row])
-            self._between(data[at:start], end=True)
+            self._between(data, at, start)
             if row in gaps:
                 self._gap(gaps[row])
             if row in long:
@@ -202,14 +202,15 @@ class DmesgLog:
             else:
                 self._marker(data[start:end])
             at = end + 1
-        self._between(data[at:], end=False)
+        self._between(data, at, len(data))
 
-    def _between(self, data: bytes, *, end: bool) -> None:
-        """Read lines between two that may begin or end a report."""
+    def _between(self, data: bytes, start: int, end: int) -> None:
+        """Read lines between two that may begin or end a report, or those at the end of a block."""
+        at_end = end == len(data)
         if self._assembler.busy:
-            self._assembler.body(data)
-        else:
-            self._chains.look(data, end=end)
+            self._assembler.body(data[start:end])
+        elif at_end or self._chains.may_be_in(data, start, end):
+            self._chains.look(data[start:end], end=not at_end)
 
     def _marker(self, raw: bytes) -> None:
         """Read one line that may begin or end a report, or show a boot or a gap."""
