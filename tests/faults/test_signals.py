@@ -119,7 +119,7 @@ COMMANDS: dict[str, Arguments] = {
         *COMMAND, "import", LAB / "trace-cmd-hole.dat", "--machine", LAB, "-o", out
     ],
     "export": lambda out: [*COMMAND, "export", "sample:storm", "--to", "perfetto", "-o", out],
-    "triage": lambda out: [*COMMAND, "triage", LAB, "-o", out],
+    "triage": lambda out: [*COMMAND, "triage", LAB / "wrap.console.txt", "-o", out],
     "compare": lambda _: [*COMMAND, "compare", "sample:storm", "sample:storm-once"],
 }  # fmt: skip
 
