@@ -96,11 +96,10 @@ class ArgumentProofs:
             self._queue.append(_Waiting([warn], self._count))
             return True
         call = Row(ts_ns, kind, splat.cpu, splat.tid, splat.comm)
-        if splat.passed is not None and not doubtful:
-            call.start, call.end = splat.passed
         waiting = _Waiting([call, warn], self._count)
         self._queue.append(waiting)
         if splat.passed is not None and not doubtful:
+            call.start, call.end = splat.passed
             self._proven[_FOREIGN_CHECK.format(splat.arch)] += 1
         elif doubtful or splat.registers is None:
             self._unproven[_CUT] += 1
@@ -134,9 +133,13 @@ class ArgumentProofs:
         return True
 
     def _struct_page(self, oops: Oops) -> Fault | None:
-        release = oops.thread.release if oops.thread else None
-        foreign = self._release and release and release != self._release
-        return None if self._window is None or foreign else fault_of(oops, self._window)
+        if self._window is None or self._foreign(oops.thread.release if oops.thread else None):
+            return None
+        return fault_of(oops, self._window)
+
+    def _foreign(self, release: str | None) -> bool:
+        """Whether a report is of another kernel than the machine's."""
+        return bool(self._release and release and release != self._release)
 
     def _inside(self, fault: Fault) -> bool:
         window = self._window
@@ -214,7 +217,7 @@ class ArgumentProofs:
         waiting: _Waiting,
     ) -> None:
         function = splat.function or ""
-        if self._release and splat.release and splat.release != self._release:
+        if self._foreign(splat.release):
             self._unproven[_FOREIGN] += 1
             return
         if warn is not None:

@@ -41,7 +41,7 @@ class LogStatistics:
         self._tainted_before = False
         self._oopses: list[str] = []
         self._oops_count = 0
-        self._foreign: Counter[str] = Counter()  # reports by architecture
+        self._architectures: Counter[str] = Counter()  # reports by what they show to be of
         self.repeated = 0  # reports that are in the log twice
         self.panics: list[bytes] = []
 
@@ -92,9 +92,19 @@ class LogStatistics:
         if taken and (words := ", ".join(_words(oops))):
             self._oopses.append(f"its own words: {words}")
 
+    @property
+    def arch(self) -> str | None:
+        """The architecture of most reports, where none is of arm64; else None."""
+        foreign = self._foreign()
+        return foreign[0][0] if foreign and not self._architectures[ARM64] else None
+
+    def _foreign(self) -> list[tuple[str, int]]:
+        """Return the other architectures with their numbers of reports, the most first."""
+        return [each for each in self._architectures.most_common() if each[0] != ARM64]
+
     def _architecture(self, arch: str | None) -> None:
-        if arch not in (None, ARM64):
-            self._foreign[arch] += 1
+        if arch is not None:
+            self._architectures[arch] += 1
 
     def _time(self, report: Report) -> None:
         """Note the clock of a report that is a row."""
@@ -109,7 +119,7 @@ class LogStatistics:
         """Yield the notes on a log of so many lines."""
         if not self._splats:
             yield f"no WARN splat in {lines} {'line' if lines == 1 else 'lines'}"
-        for arch, number in self._foreign.most_common():
+        for arch, number in self._foreign():
             what = "1 report is" if number == 1 else f"{number} reports are"
             yield f"{what} of {arch}: that is not an arm64 log, and nothing of it is judged"
         yield from self._chain_notes()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tracers.families import MASK
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS, ON_THE_WAY
 from tracers.logs.dmesg import symbols
@@ -137,7 +138,7 @@ def parse(text: bytes) -> Oops:
 def fault_of(oops: Oops, window: Window) -> Fault | None:
     """Return the struct page that an Oops of the machine of ``window`` failed at, if proven."""
     try:
-        size = window.pfn_to_page(1) - window.pfn_to_page(0)
+        size = (window.pfn_to_page(1) - window.vmemmap) & MASK
         pairs = {
             (page, pfn)
             for page in _holding(oops, size)
@@ -164,7 +165,7 @@ def vmemmap_told(oops: Oops) -> tuple[int, int] | None:
     page, pfn = oops.registers.get(0), oops.registers.get(1)
     if page is None or pfn is None or page not in _holding(oops, _PAGE_BYTES):
         return None
-    return (page - pfn * _PAGE_BYTES) % (1 << 64), pfn
+    return (page - pfn * _PAGE_BYTES) & MASK, pfn
 
 
 def _holding(oops: Oops, size: int) -> set[int]:

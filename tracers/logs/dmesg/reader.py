@@ -12,7 +12,6 @@ of a line: ``lines``; how lines are put together to splats: ``reports``.
 """
 
 import re
-from collections import Counter
 from collections.abc import Collection, Hashable, Iterator
 from typing import Final
 
@@ -96,7 +95,6 @@ class DmesgLog:
         self._repeated = Repeated()
         self._backwards = 0  # times that time ran backwards, and not yet why
         self._headless = 0  # reports since then whose beginning is not in the log
-        self._archs: Counter[str] = Counter()
         self._now = 0  # time of the last splat, nanoseconds
         self._reported_losses = Losses()  # of the batches so far
         self._numbered: bool | None = None  # whether it is of /dev/kmsg; None: not known yet
@@ -127,8 +125,7 @@ class DmesgLog:
     @property
     def arch(self) -> str | None:
         """The architecture of its reports, where it is another than arm64; else None."""
-        foreign = self._archs.most_common(1)
-        return foreign[0][0] if foreign and not self._archs[ARM64] else None
+        return self._statistics.arch
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events block by block, with what is missing around them.
@@ -325,8 +322,6 @@ class DmesgLog:
         if not self._proofs.add(splat, ts_ns, doubtful=report.mixed):
             self.rejected += 1
             return False
-        if splat.arch is not None:
-            self._archs[splat.arch] += 1
         self.torn += not report.whole
         self._statistics.splat(splat, report)
         return True
@@ -339,8 +334,6 @@ class DmesgLog:
         moments = {report.ts_ns, report.error_ns} - {None}
         if self._is_repeated(report, moments):
             return False
-        if arch is not None:
-            self._archs[arch] += 1
         taken = arch in (None, ARM64) and self._proofs.fault(oops, ts_ns, doubtful=report.mixed)
         self._statistics.oops(oops, report, arch=arch, taken=taken)
         return taken
