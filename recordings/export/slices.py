@@ -18,7 +18,7 @@ from recordings.export.judged import judged
 from recordings.ledger.columns import Chunk, Objects, chunks, texts
 from tracers import arrow
 from tracers.codes import codes
-from tracers.events import Phase, Source
+from tracers.events import Kind, Phase, Source
 from tracers.formulas import WindowError
 from tracers.regimes import INSIDE, UNKNOWN, page_to_pfn
 from tracers.window import Window
@@ -75,7 +75,7 @@ class Track(Protocol):
         ...
 
     def instant(self, ts: int, row: Row) -> None:
-        """Draw a point, an exit without entry, or an event of a newer version's kind."""
+        """Draw a point, an Oops, an exit without entry, or an event of a newer version's kind."""
         ...
 
 
@@ -94,7 +94,7 @@ class Slices:
         ts = min(max(row.ts, self._now.get(thread, 0)), LATEST)
         self._now[thread] = ts
         self._last = max(self._last, ts)
-        if row.phase == Phase.ENTRY and row.kind:
+        if row.phase == Phase.ENTRY and row.kind and row.kind != Kind.FAULT:
             self._close(ts, row, None)
             self._open.setdefault(thread, []).append(Open(row.kind, row.ts))
             self._track.begin(ts, row)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Begins and ends nest, whatever the rows are: hypothesis, and named cases."""
 
-from hypothesis import given
+from hypothesis import example, given
 
 from recordings.export.slices import Open, Row, Slices, rows
 from recordings.ledger.ledger import Ledger
@@ -62,7 +62,11 @@ def event(ts: int, kind: str, phase: str, tid: int = 7) -> dict:
     return {"ts_ns": ts, "kind": kind, "phase": phase, "tid": tid, "source": "kprobe"}
 
 
+FORGED_OOPS = [event(1, "fault", "entry"), event(2, "fault", "exit")]
+
+
 @given(ROWS)
+@example(FORGED_OOPS)
 def test_any_rows_make_slices_that_nest(told: list[dict]) -> None:
     whole = drawn(told)
     assert drawn(told, 7).told == whole.told
