@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from tui.stopping import Stopped, unwind_on_signals
+from tui.stopping import Stopped, stopped, unwind_on_signals
 
 EXIT_UNREADABLE: Final = 2
 _NAME: Final = "vmemscope"
@@ -25,8 +25,8 @@ def main() -> NoReturn:
     unwind_on_signals()
     try:
         code = _run()
-    except Stopped as stopped:
-        code = stopped.exit_code
+    except Stopped as stop:
+        code = stop.exit_code
     except BaseException as error:  # noqa: BLE001 (a crash is never a verdict)
         code = _crashed(error)
     sys.exit(code)
@@ -61,7 +61,9 @@ def _command() -> int:
 
 
 def _exit_code(error: Exception) -> int:
-    """Tell an error in one line; return its exit code."""
+    """Tell an error in one line; return its exit code. What a signal brought about is no error."""
+    if (stop := stopped()) is not None:
+        return stop.exit_code
     import click  # noqa: PLC0415 (as above)
 
     from tracers.errors import VmemscopeError  # noqa: PLC0415
@@ -87,7 +89,9 @@ def _exit_code(error: Exception) -> int:
 
 
 def _crashed(error: BaseException) -> int:
-    """Tell an error that nobody expected; needs no module of ours."""
+    """Tell an error that nobody expected; needs no module of ours that is not loaded."""
+    if (stop := stopped()) is not None:
+        return stop.exit_code
     if os.environ.get("VMEMSCOPE_TRACEBACK"):
         sys.excepthook(type(error), error, error.__traceback__)
     what = type(error).__name__

@@ -26,12 +26,23 @@ class Stopped(BaseException):
         self.exit_code = 128 + number
 
 
+#: The one that was raised, if one was: what becomes of it on its way up is not in our hands. Python
+#: before 3.12 makes a RuntimeError of whatever is raised in __set_name__, while a class is made.
+_raised: list[Stopped] = []
+
+
 def unwind(number: int, _: FrameType | None) -> NoReturn:
     """Handle a signal: raise ``Stopped``, once."""
     for each in _SIGNALS:
         if signal.getsignal(each) is unwind:
             signal.signal(each, signal.SIG_DFL)
-    raise Stopped(number)
+    _raised.append(Stopped(number))
+    raise _raised[0]
+
+
+def stopped() -> Stopped | None:
+    """Return what a signal raised, None if none came."""
+    return _raised[0] if _raised else None
 
 
 def unwind_on_signals() -> None:

@@ -74,7 +74,7 @@ class Run:
             time.sleep(0.002)
         self._read()
         self.code = process.returncode
-        errors = self._errors.read_text()
+        self.errors = errors = self._errors.read_text()
         if "Fatal Python error: init" in errors:
             assert self.code == 1
             self.code = -signal.SIGINT  # Python had not come to any code of ours
@@ -143,7 +143,7 @@ def test_a_file_is_whole_or_not_there(name: str, number: signal.Signals, tmp_pat
         time.sleep(moment)
         process.send_signal(number)
         run.end(process)
-        assert run.code in {whole.code, 128 + number, -number}
+        assert run.code in {whole.code, 128 + number, -number}, run.errors
         # A signal that comes after the file has got its name ends the program all the same.
         found = {path.name: path.read_bytes() for path in (run.folder / "out").iterdir()}
         assert found in ({}, expected)

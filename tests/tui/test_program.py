@@ -166,3 +166,10 @@ def test_without_a_command_the_help_is_shown_as_it_is() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Usage: vmemscope [OPTIONS] COMMAND [ARGS]...\n\n")
     assert "\n  check " in done.stderr
+
+
+def test_a_signal_is_one_whatever_python_makes_of_it() -> None:
+    """An exception out of __set_name__ becomes a RuntimeError, before Python 3.12."""
+    kill = "'__set_name__': lambda *_: (os.kill(os.getpid(), 15), time.sleep(9))"
+    done = running(f"type('Made', (), {{'name': type('Named', (), {{{kill}}})()}})")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
