@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reads struct sizes and function prototypes out of BTF, the kernel's compact type information.
+"""Reads structs, enums and function prototypes out of BTF, the kernel's compact type information.
 
 Promises: one pass over the records, whatever is asked, in memory and time bounded by the bytes
-given; types are never followed, so no cycle can trap it; BTF that contradicts itself raises
-``ConstantsError``.
+given; types are followed ``NESTED`` deep at most, so no cycle can trap it; BTF that contradicts
+itself raises ``ConstantsError``.
 
 Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h up to 7.2; the layout section of
 7.1 lets kinds be skipped that were invented later.
@@ -11,7 +11,7 @@ Source: Documentation/bpf/btf.rst and include/uapi/linux/btf.h up to 7.2; the la
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +24,9 @@ from tracers.constants.errors import ConstantsError
 MAX_TYPES: Final = 0x000F_FFFF
 _MAGIC: Final = b"\x9f\xeb"  # 0xeB9F, little-endian
 _HEADER: Final = 24  # bytes; 32 with the layout section (7.1)
-_PTR, _STRUCT, _FUNC, _FUNC_PROTO = 2, 4, 12, 13
+_PTR, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO = 2, 4, 5, 6, 12, 13
+#: How deep structs and unions without a name are looked into.
+NESTED: Final = 8
 #: kind -> u32 words after the 12 bytes every record has: (fixed, per element)
 _EXTRA: Final = {
     1: (1, 0),  # INT
@@ -120,6 +122,26 @@ class Btf:
             if self._text(start) and not bits & ~mask and not bits & mask & 7
         }
 
+    def offset(self, struct: str, member: str) -> int | None:
+        """Return where ``struct`` has ``member``, in bytes, also in structs without a name in it.
+
+        None if there is no such struct, or more than one, or no such member of whole bytes.
+        """
+        found = self._of(_STRUCT, struct).tolist()
+        bits = self._bits(found[0], member, NESTED) if len(found) == 1 else None
+        return None if bits is None or bits & 7 else bits // 8
+
+    def enumerators(self, names: Collection[str]) -> dict[str, int]:
+        """Return the values of those names that enums of 32 bits give, each by one value only."""
+        values: dict[str, set[int]] = {}
+        places = {place: name for name in names for place in self._places(name)}
+        for row in np.flatnonzero(self._kind == _ENUM).tolist():
+            at = int(self._at[row]) + 3
+            for place in range(at, at + 2 * (self._words[at - 2] & 0xFF_FFFF), 2):
+                if name := places.get(self._words[place]):
+                    values.setdefault(name, set()).add(self._words[place + 1])
+        return {name: known.pop() for name, known in values.items() if len(known) == 1}
+
     def prototypes(self, names: Iterable[str]) -> dict[str, Prototype]:
         """Return the prototypes of those functions described here, none with two prototypes.
 
@@ -159,13 +181,35 @@ class Btf:
 
     def _of(self, kind: int, name: str) -> npt.NDArray[np.int64]:
         """Return the rows of the types of a kind and a name, whole."""
+        return np.flatnonzero((self._kind == kind) & np.isin(self._name, self._places(name)))
+
+    def _places(self, name: str) -> list[int]:
+        """Return where ``name`` is among the strings; one may share the end of another."""
         wanted = name.encode() + b"\0"
         places = []
         at = self._strings.find(wanted)
-        while at >= 0:  # a string may share the end of another one
+        while at >= 0:
             places.append(at)
             at = self._strings.find(wanted, at + 1)
-        return np.flatnonzero((self._kind == kind) & np.isin(self._name, places))
+        return places
+
+    def _bits(self, row: int, member: str, deep: int) -> int | None:
+        """Return where the struct or union in ``row`` has ``member``, in bits."""
+        at = int(self._at[row])
+        info = self._words[at + 1]
+        mask = 0xFF_FFFF if info >> 31 else 0xFFFF_FFFF  # as in ``members``
+        for place in range(at + 3, at + 3 + 3 * (info & 0xFF_FFFF), 3):
+            name, kind, bits = (self._words[place + index] for index in range(3))
+            if self._text(name) == member:
+                return None if bits & ~mask else bits
+            inner = kind - 1
+            if name or not deep or not 0 <= inner < len(self._at):
+                continue
+            if self._kind[inner] in (_STRUCT, _UNION):
+                found = self._bits(inner, member, deep - 1)
+                if found is not None:
+                    return (bits & mask) + found
+        return None
 
     def _text(self, start: int) -> str:
         text = self._strings[start : start + _NAME_CAP]

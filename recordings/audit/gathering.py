@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Makes an audit: of the running kernel, of a machine's files, of a dump of its memory.
+
+Promises: what cannot be read is said in the audit; only what was named and is unusable raises.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from recordings.audit.audit import Audit, audit
+from recordings.audit.log import Logged, read_log_file
+from tracers.errors import VmemscopeError
+from tracers.machine import Machine
+from tracers.mapped.sources import ask_folder, ask_running
+
+#: A machine's kernel log beside its other files; the first that is there.
+_LOGS: Final = ("dmesg.txt", "dmesg", "dmesg.log", "kern.log")
+
+
+def of_folder(folder: Path, log: Path | None = None) -> Audit:
+    """Return the audit of a machine's side files, and of ``log`` or the log beside them.
+
+    Raises:
+        VmemscopeError: nothing in it describes a machine, or ``log`` is no kernel log.
+    """
+    sources = ask_folder(folder)
+    beside = next((folder / name for name in _LOGS if (folder / name).is_file()), None)
+    logged, why = _log(log, beside, sources.machine)
+    return audit(sources, logged, why or f"none of {', '.join(_LOGS)}")
+
+
+def of_running(log: Path | None = None, root: Path = Path("/")) -> Audit:
+    """Return the audit of the running kernel.
+
+    Raises:
+        VmemscopeError: it is not arm64, or ``log`` is no kernel log.
+    """
+    sources = ask_running(root)
+    logged, why = _log(log, None, sources.machine)
+    return audit(sources, logged, why)
+
+
+def _log(given: Path | None, beside: Path | None, machine: Machine) -> tuple[Logged | None, str]:
+    if given is not None:
+        return read_log_file(given, machine), ""
+    if beside is None:
+        return None, ""
+    try:
+        return read_log_file(beside, machine), ""
+    except (OSError, VmemscopeError) as error:
+        return None, str(error)
+
+
+def of_vmcore(core: Path, log: Path | None = None) -> Audit:
+    """Return the audit of a dump."""
+    raise NotImplementedError
