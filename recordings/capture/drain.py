@@ -10,8 +10,8 @@ them itself.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -77,8 +77,12 @@ class EventFeed(Protocol):
         ...
 
 
-def header_of(feed: EventFeed) -> Header:
-    """Return the header of a recording of ``feed``."""
+#: Looks at what the machine has mapped: what a recording keeps of an audit, {} for nothing.
+Audited = Callable[[Machine], Mapping[str, Any]]
+
+
+def header_of(feed: EventFeed, audit: Mapping[str, Any] | None = None) -> Header:
+    """Return the header of a recording of ``feed``; ``audit``: of the machine at its start."""
     return Header(
         machine=feed.machine,
         probes=feed.probes,
@@ -86,6 +90,7 @@ def header_of(feed: EventFeed) -> Header:
         origin=feed.origin,
         warn_sites=feed.warn_sites,
         notes=feed.notes,
+        audit=audit or {},
     )
 
 
@@ -93,13 +98,20 @@ class Capture:
     """One feed being captured, to ``out`` or, without it, into numbers only.
 
     ``start``, then ``fold`` and ``snapshot`` from any thread now and then, then ``stop``. A
-    ``sink`` gets what is found in the events that are folded.
+    ``sink`` gets what is found in the events that are folded. ``header``: the file's. ``audit`` is
+    asked once the feed has ended; it raises nothing.
     """
 
     def __init__(
-        self, feed: EventFeed, out: Rotation | None = None, *, sink: Sink | None = None
+        self,
+        feed: EventFeed,
+        out: Rotation | None = None,
+        *,
+        sink: Sink | None = None,
+        header: Header | None = None,
+        audit: Audited | None = None,
     ) -> None:
-        self.header = header_of(feed)
+        self.header = header_of(feed) if header is None else header
         self.out = out
         self.events = 0  # taken from the feed
         self.version = 0  # grows with every fold that changes the numbers
@@ -109,6 +121,7 @@ class Capture:
         self._feed = feed
         self._writer = WriterThread(out, self._fail) if out is not None else None
         self._sink = sink
+        self._audit = audit
         self._ledger = Ledger.of(self.header)
         self._folded = 0
         self._fold_lock = threading.Lock()
@@ -188,12 +201,15 @@ class Capture:
         except Exception as error:  # noqa: BLE001 (whatever it is, what was seen must be kept)
             self._fail(error)
         notes = self._end()
+        audit = self._audit(self.header.machine) if self._audit else {}
+        with self._fold_lock:
+            self._ledger.end_with(audit)
         if self._reason not in ASKED_ENDS:
             with self._fold_lock:
                 self._ledger.add_losses(Losses(without_end=1))
         try:
             if self._writer is not None:
-                self._writer.close(self._reason, notes)
+                self._writer.close(self._reason, notes, audit)
         except RecordingError as error:
             self._fail(error)
 

@@ -9,10 +9,10 @@ run only; sorted as a shell does, names are in order of time.
 
 import glob
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from recordings.format.header import Header, RecordingError
@@ -142,13 +142,18 @@ class Rotation:
         if self._writer is not None:
             self._writer.warm_up()
 
-    def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
+    def close(
+        self,
+        reason: str = "closed",
+        notes: Sequence[str] = (),
+        audit: Mapping[str, Any] | None = None,
+    ) -> None:
         """End the last file; errors as ``Writer.close``. Again: does nothing."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
         try:
-            writer.close(reason, notes)
+            writer.close(reason, notes, audit)
         finally:
             self._unwritten += writer.unwritten
             self._parts.append(Part(self.name, writer.rows, writer.size))

@@ -9,8 +9,8 @@ lose; a disk that fails is reported once and stops nothing.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from recordings.capture.rotation import Rotation
 from tracers.batch import Batch
@@ -74,10 +74,12 @@ class WriterThread:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def close(self, reason: str, notes: Sequence[str]) -> None:
+    def close(
+        self, reason: str, notes: Sequence[str], audit: Mapping[str, Any] | None = None
+    ) -> None:
         """Stop, and end the last file. Raises ``RecordingError``."""
         self.stop()
-        self._out.close(reason, notes)
+        self._out.close(reason, notes, audit)
 
     def _run(self) -> None:
         limiter = RateLimiter()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from recordings.format.header_limits import MAX_PARTS, bounded, cut_notes, cut_text
+from recordings.format.header_limits import MAX_PARTS, bounded, cut, cut_notes, cut_text
 from tracers import __version__
 from tracers.batch import Losses
 from tracers.errors import VmemscopeError
@@ -53,6 +53,7 @@ class Header:
     origin: Mapping[str, str] = field(default_factory=dict)  # importer, file, sha256, options
     warn_sites: tuple[str, ...] = ()  # "file:line" of every WARN the kernel image has there
     notes: tuple[str, ...] = ()
+    audit: Mapping[str, Any] = field(default_factory=dict, hash=False)  # ledger.audited; {}: none
     created_ns: int = 0  # realtime; 0 unknown
     tool: str = __version__
     format: str = FORMAT
@@ -70,6 +71,7 @@ class Header:
                 "origin": dict(self.origin),
                 "warn_sites": list(self.warn_sites),
                 "notes": list(self.notes),
+                **({"audit": dict(self.audit)} if self.audit else {}),
             }
         )
         text = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
@@ -92,6 +94,7 @@ class Header:
                 origin=_strings(_typed(values, "origin", dict)),
                 warn_sites=tuple(map(_string, _typed(values, "warn_sites", list))),
                 notes=tuple(map(_string, _typed(values, "notes", list))),
+                audit=_typed(values, "audit", dict),
                 created_ns=_typed(values, "created_ns", int),
                 tool=_string(values.get("tool", "unknown")),
                 format=values["format"],
@@ -176,6 +179,7 @@ class BatchMeta:
     losses: Losses = field(default_factory=Losses)
     reason: str = ""  # end record only: why the recording ended
     notes: tuple[str, ...] = ()  # end record only: what was known by then; escape before showing
+    audit: Mapping[str, Any] = field(default_factory=dict, hash=False)  # end record only
 
     def to_json(self) -> bytes:
         """Return the compact JSON."""
@@ -187,6 +191,8 @@ class BatchMeta:
             values["reason"] = cut_text(self.reason)
         if self.notes:
             values["notes"] = cut_notes(list(self.notes))
+        if self.audit:
+            values["audit"] = cut(dict(self.audit))
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
@@ -197,6 +203,7 @@ class BatchMeta:
             counts = {name: values[name] for name in (*_COUNTS, *_LOSSES)}
             reason = values.get("reason", "")
             notes = values.get("notes", [])
+            audit = values.get("audit", {})
         except _JSON_ERRORS as error:
             raise ValueError("its metadata is no JSON of ours") from error
         for name, count in counts.items():
@@ -209,6 +216,7 @@ class BatchMeta:
             losses=Losses(**{name: counts[name] for name in _LOSSES}),
             reason=cut_text(reason) if isinstance(reason, str) else "",
             notes=tuple(cut_notes(notes)) if _is_texts(notes) else (),
+            audit=cut(audit) if isinstance(audit, dict) else {},
         )
 
 

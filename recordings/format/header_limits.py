@@ -37,6 +37,12 @@ def cut_notes(notes: list[str]) -> list[str]:
     return texts
 
 
+def cut(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON object of a closing record within the budgets."""
+    made: dict[str, Any] = _Cutter().cut(value, MAX_ENTRIES)
+    return made
+
+
 def bounded(header: dict[str, Any]) -> dict[str, Any]:
     """Return a header's JSON within the budgets; what was cut is among the machine's problems."""
     cutter = _Cutter()

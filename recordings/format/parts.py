@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from recordings.format.header import Header, RecordingError
 from recordings.format.reader import Recording, open_recording
@@ -45,6 +45,9 @@ class Readable(Protocol):
     @property
     def closing_notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
+    @property
+    def closing_audit(self) -> Mapping[str, Any]: ...  # noqa: D102
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield every readable batch with the losses it carries."""
         ...
@@ -61,6 +64,7 @@ class _Part:
     losses: Losses
     problems: tuple[str, ...]
     closing_notes: tuple[str, ...]
+    closing_audit: Mapping[str, Any]
 
     def update(self, recording: Recording) -> None:
         """Take over what is known now; damage may show only when a batch is read."""
@@ -106,6 +110,11 @@ class Parts:
         """What the writer noted at the end of each file, once; unescaped."""
         notes = (note for part in self._parts if not part.rotated for note in part.closing_notes)
         return tuple(dict.fromkeys(notes))
+
+    @property
+    def closing_audit(self) -> Mapping[str, Any]:
+        """The audit at the end of the last file, empty if it has none."""
+        return self._parts[-1].closing_audit
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield every readable batch of every part; see ``Recording.batches``."""
@@ -171,6 +180,7 @@ def _part(recording: Recording) -> _Part:
         losses=recording.losses,
         problems=recording.problems,
         closing_notes=recording.closing_notes,
+        closing_audit=recording.closing_audit,
     )
 
 

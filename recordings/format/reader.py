@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 
@@ -121,6 +121,11 @@ class Recording:
     def closing_notes(self) -> tuple[str, ...]:
         """What its writer noted when it ended, such as witnesses and losses; unescaped."""
         return self._end.notes if self._end else ()
+
+    @property
+    def closing_audit(self) -> Mapping[str, Any]:
+        """The audit of the machine when it ended, as its writer keeps it; empty: there is none."""
+        return self._end.audit if self._end else {}
 
     def read(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the events of ``index[i]``: our columns in order, then unknown ones.

@@ -9,11 +9,11 @@ capture, ``recordings.capture.writer_thread`` does.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -118,10 +118,15 @@ class Writer:
             self._packed()
         self._pieces = []
 
-    def close(self, reason: str = "closed", notes: Sequence[str] = ()) -> None:
+    def close(
+        self,
+        reason: str = "closed",
+        notes: Sequence[str] = (),
+        audit: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write what is left and the closing record, then close. Again: does nothing.
 
-        ``reason`` and ``notes`` (plain sentences) go into the closing record.
+        ``reason``, ``notes`` (plain sentences) and ``audit`` go into the closing record.
 
         Raises ``RecordingError`` if events could not be written and no ``write`` raised yet.
         """
@@ -129,7 +134,7 @@ class Writer:
             return
         self._flush()
         self._closed = True
-        self._end(reason, notes)
+        self._end(reason, notes, audit)
         if not self._raised:
             self._check()
 
@@ -224,7 +229,7 @@ class Writer:
         self._cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._out.cut()
 
-    def _end(self, reason: str, notes: Sequence[str]) -> None:
+    def _end(self, reason: str, notes: Sequence[str], audit: Mapping[str, Any] | None) -> None:
         """Close the file, with the closing record if there is room for it."""
         losses = self._written_losses + self._pending
         meta = BatchMeta(
@@ -234,6 +239,7 @@ class Writer:
             losses=replace(losses, lost=losses.lost + self._unwritten),
             reason=self._cause or reason,
             notes=tuple(notes),
+            audit=audit or {},
         )
         try:
             self._out.put(self._encoder.end(meta))

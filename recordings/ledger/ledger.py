@@ -8,11 +8,12 @@ frozen ``Snapshot``. Memory is bounded whatever the events are: every part has a
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from recordings.ledger.audited import Audited
 from recordings.ledger.columns import CHUNK, COLUMNS, Chunk, chunks, codeset
 from recordings.ledger.faults import Faults
 from recordings.ledger.histogram import Histogram
@@ -57,7 +58,8 @@ class Ledger:
     ``window``: ``None`` leaves every regime unknown. ``layout``: names the regions, may be
     ``None``. ``probes``: the header's, to tell "not probed" from
     "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive. ``arch``:
-    the machine's; of another than arm64 nothing is judged.
+    the machine's; of another than arm64 nothing is judged. ``before``: what it had mapped when
+    the recording began.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Ledger:
         probes: Mapping[str, str] | None = None,
         agree: bool = True,
         arch: str | None = None,
+        before: Audited | None = None,
     ) -> None:
         self._arch = arch
+        self._before, self._after = before or Audited(), Audited()
         if not is_arm64(arch):
             window = layout = None
         self._window = window
@@ -102,6 +106,7 @@ class Ledger:
             probes=header.probes,
             agree=machine.agree,
             arch=machine.arch,
+            before=Audited.from_dict(header.audit),
         )
 
     def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
@@ -119,6 +124,10 @@ class Ledger:
     def add_losses(self, losses: Losses) -> None:
         """Add losses that no batch reports, such as a file's torn tail."""
         self._losses += losses
+
+    def end_with(self, audit: Mapping[str, Any]) -> None:
+        """Take in what the machine had mapped when the recording ended, as it is kept."""
+        self._after = Audited.from_dict(audit)
 
     def counts(self) -> tuple[int, int, int]:
         """Return calls, hits and WARNs so far: what a snapshot says of them, at no cost."""
@@ -159,6 +168,8 @@ class Ledger:
             arch=self._arch,
             faults=self._faults.regimes,
             unproven=self._faults.unproven,
+            before=self._before,
+            after=self._after,
         )
         verdict, reasons = judge(evidence)
         return Snapshot(
@@ -203,6 +214,8 @@ class Ledger:
             fault_regimes=self._faults.regimes,
             faults=self._faults.newest(),
             doubts=doubts_of(evidence),
+            before=self._before,
+            after=self._after,
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:
@@ -310,6 +323,7 @@ def folded(recording: "Readable") -> Ledger:
     for batch in recording.batches(columns=COLUMNS):
         ledger.fold(batch)
     ledger.add_losses(recording.losses)
+    ledger.end_with(recording.closing_audit)
     return ledger
 
 

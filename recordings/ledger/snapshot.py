@@ -9,6 +9,7 @@ known is ``None`` with its reason beside it, never zero.
 from dataclasses import dataclass, field
 from enum import Enum
 
+from recordings.ledger.audited import Audited
 from tracers.batch import Losses
 from tracers.events import Kind, Source
 
@@ -315,6 +316,8 @@ class Snapshot:
     faults: tuple[Fault, ...] = ()  # in order of occurrence, the newest 100
     #: The code of each reason that is a doubt, in their order: see ``doubted``.
     doubts: tuple[Doubt, ...] = ()
+    before: Audited = Audited()  # what the machine had outside when the recording began
+    after: Audited = Audited()  # and when it ended
 
     @property
     def faults_total(self) -> int:

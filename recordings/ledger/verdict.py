@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from recordings.ledger.audited import Audited
 from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Doubt, Regimes, SiteCount, Verdict
 from recordings.ledger.spans import OPEN
@@ -64,6 +65,8 @@ class Evidence:
     arch: str | None = None
     faults: Regimes = field(default_factory=Regimes)  # Oopses
     unproven: int = 0  # of those unknown: which struct page it was could not be proven
+    before: Audited = Audited()  # what was mapped when the recording began
+    after: Audited = Audited()  # and when it ended
 
 
 def is_arm64(arch: str | None) -> bool:
@@ -151,6 +154,10 @@ def _proof(evidence: Evidence, calls: int) -> Iterator[str]:
     if out := evidence.faults.hits:
         pages = "a struct page" if out == 1 else f"{count(out)} struct pages"
         yield f"the kernel failed (Oops) at {pages} outside the window"
+    if evidence.before.outside:
+        yield f"{evidence.before.told} outside the window before this recording began"
+    if evidence.after.outside and not evidence.before.outside:
+        yield f"{evidence.after.told} outside the window when it ended"
 
 
 def _failures(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:

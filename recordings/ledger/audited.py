@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a recording keeps of an audit: what lay outside the window at a moment, and what the log said.
+
+Promises: whatever a file holds, reading it raises nothing; numbers that are none are left out, and
+an empty one means that nobody looked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from recordings.wording.units import count, size
+
+#: As many regions are kept, the largest first.
+REGIONS: Final = 64
+_MOST: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """One region whose struct pages lay outside. ``name`` is of the kernel: escape it."""
+
+    name: str
+    start: int  # physical
+    size: int
+    page_start: int
+    page_size: int
+    regime: str
+    lands_on: str = ""
+    stray: bool = False  # mapped, and nobody had it
+
+    @property
+    def page_end(self) -> int:
+        """Where its struct pages ended, modulo 2^64."""
+        return (self.page_start + self.page_size) & _MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """``verdict``: of the audit, "" if nobody looked. Numbers of the log are ``None`` without one."""
+
+    verdict: str = ""
+    outside: tuple[Outside, ...] = ()
+    bytes: int = 0  # of memory, of all regions
+    regions: int = 0  # of which ``outside`` has the first
+    warnings: int | None = None  # in the kernel log, since boot
+    hits: int | None = None
+    faults: int | None = None
+    reasons: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Say whether somebody looked."""
+        return bool(self.verdict)
+
+    @property
+    def told(self) -> str:
+        """Say how much lay outside, with its verb: "16 GiB (devpriv) had its struct pages"."""
+        if not self.bytes:
+            mapped = sum(each.page_size for each in self.outside)
+            return f"{size(mapped)} of memory that nobody owns was mapped"
+        names = list(dict.fromkeys(each.name for each in self.outside if not each.stray))
+        more = ", …" if len(names) > 3 or self.regions > len(self.outside) else ""
+        return f"{size(self.bytes)} ({', '.join(names[:3])}{more}) had struct pages"
+
+    @property
+    def since_boot(self) -> str:
+        """Say what the log has: "256 WARNs, 256 calls outside"; "" if nothing, or nobody looked."""
+        parts = []
+        for number, one, many in (
+            (self.warnings, "WARN", "WARNs"),
+            (self.hits, "call outside", "calls outside"),
+            (self.faults, "Oops", "Oopses"),
+        ):
+            if number:
+                parts.append(f"{count(number)} {one if number == 1 else many}")
+        return ", ".join(parts)
+
+    def gone(self, later: "Audited") -> tuple[Outside, ...]:
+        """Return the regions that ``later`` has no more; none if nobody looked then."""
+        if not later:
+            return ()
+        held = {(each.start, each.page_start) for each in later.outside}
+        return tuple(each for each in self.outside if (each.start, each.page_start) not in held)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-safe dictionary; addresses as "0x…" strings. Empty if nobody looked."""
+        if not self:
+            return {}
+        return {
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "bytes": self.bytes,
+            "regions": self.regions,
+            "outside": [
+                {
+                    "name": each.name,
+                    "start": f"0x{each.start:016x}",
+                    "size": each.size,
+                    "page_start": f"0x{each.page_start:016x}",
+                    "page_size": each.page_size,
+                    "regime": each.regime,
+                    "lands_on": each.lands_on,
+                    "stray": each.stray,
+                }
+                for each in self.outside[:REGIONS]
+            ],
+            "log": None
+            if self.warnings is None
+            else {"warnings": self.warnings, "hits": self.hits, "faults": self.faults},
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """Rebuild one; unknown keys are passed over."""
+        verdict = stored.get("verdict")
+        if not isinstance(verdict, str) or not verdict:
+            return cls()
+        log = stored.get("log")
+        said = log if isinstance(log, Mapping) else {}
+        regions = _list(stored.get("outside"))
+        outside = tuple(region for each in regions[:REGIONS] if (region := _outside(each)))
+        return cls(
+            verdict,
+            outside,
+            _number(stored.get("bytes")) or 0,
+            _number(stored.get("regions")) or len(outside),
+            *(_number(said.get(name)) for name in ("warnings", "hits", "faults")),
+            tuple(text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)),
+        )
+
+
+def _outside(stored: object) -> Outside | None:
+    if not isinstance(stored, Mapping):
+        return None
+    name, regime, lands_on = (stored.get(key, "") for key in ("name", "regime", "lands_on"))
+    numbers = [_number(stored.get(key)) for key in ("start", "size", "page_start", "page_size")]
+    texts = isinstance(name, str) and isinstance(regime, str) and isinstance(lands_on, str)
+    if not texts or None in numbers:
+        return None
+    start, length, page_start, page_size = (number or 0 for number in numbers)
+    stray = stored.get("stray") is True
+    return Outside(name, start, length, page_start, page_size, regime, lands_on, stray)
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: object) -> int | None:
+    if isinstance(value, str):
+        try:
+            value = int(value, 16)
+        except ValueError:
+            return None
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return value if fits and isinstance(value, int) else None
