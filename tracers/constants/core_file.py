@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reads the VMCOREINFO note and memory of a kernel: /proc/kcore, a vmcore, or the note as text.
 
+Memory is read by the kernel's addresses or by physical ones. Of a file that has one kind alone (a
+dump made by QEMU has physical ones, an old kcore the kernel's) the other follows from the note.
 Promises: how much is read is bounded by caps, never by what a header claims; if the note cannot be
 had, one ``ConstantsError`` line says why and what to do instead.
 
-Source: fs/proc/kcore.c (the note: 23c85094fe18, 4.19), kernel/vmcore_info.c, include/uapi/linux/
-elf.h. Addresses in the note are of the running kernel, KASLR included.
+Source: fs/proc/kcore.c (the note: 23c85094fe18, 4.19; p_paddr: 464920104bf7, 4.11), kernel/
+vmcore_info.c, include/uapi/linux/elf.h. Addresses in the note are of the running kernel, KASLR
+included.
 """
 
 import errno
@@ -18,7 +21,10 @@ from typing import Final, Self
 
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.elf import AARCH64, MACHINES
-from tracers.machine_files import CAPS
+from tracers.constants.memory.address_map import AddressMap
+from tracers.constants.memory.find_note import find_note
+from tracers.constants.memory.segments import Segments
+from tracers.machine_files import CAPS, read_notes
 from tracers.regular_files import open_regular
 
 KCORE: Final = Path("/proc/kcore")
@@ -32,11 +38,18 @@ _PT_NOTE: Final = 4
 _ELF_HEADER: Final = struct.Struct("<16sHHIQQQIHHHHHH")
 _SEGMENT: Final = struct.Struct("<IIQQQQQQ")
 _NOTE: Final = struct.Struct("<III")
+#: No segment of the kernel's addresses begins below: of a dump made from outside all do.
+_KERNEL: Final = 0xFFF0_0000_0000_0000
+_MOST_PHYSICAL: Final = 1 << 52
 _HINT: Final = "or read its vmlinux or Image instead"
 
 
 class Core:
-    """An open core file: the text of its VMCOREINFO note, and memory by virtual address."""
+    """An open core file: the text of its VMCOREINFO note, and memory.
+
+    ``vmcoreinfo_at``: the physical address where the note was found, of a dump without it; None:
+    it is in the file's own place for it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open ``path`` and find the note.
@@ -45,7 +58,10 @@ class Core:
             ConstantsError: unreadable, not of an arm64 kernel, damaged, or without the note.
         """
         self.path = path
-        self._segments: list[tuple[int, int, int]] = []  # address, offset, size
+        self.vmcoreinfo_at: int | None = None
+        self._virtual = Segments(())
+        self._physical = Segments(())
+        self._map: AddressMap | None = None
         self._handle = _opened(path)
         try:
             head = self._read_at(0, _ELF_HEADER.size)
@@ -65,22 +81,48 @@ class Core:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def physical_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The physical memory that the file has, as [start, end), ascending and disjoint."""
+        return self._physical.ranges()
+
+    def read_physical(self, pa: int, size: int) -> bytes | None:
+        """Return ``size`` bytes at physical ``pa``, None where the file does not have them all."""
+        if not 0 < size <= _READ_CAP:
+            return None
+        with suppress(ConstantsError):
+            return self._physical.read(self._read_at, pa, size)
+        return None
+
     def read(self, va: int, size: int) -> bytes | None:
         """Return ``size`` bytes at kernel address ``va``, None where there is no such memory."""
         if not 0 < size <= _READ_CAP:
             return None
-        for start, offset, length in self._segments:
-            if start <= va and va + size <= start + length:
-                with suppress(ConstantsError):
-                    data = self._read_at(offset + va - start, size)
-                    return data if len(data) == size else None
-                return None
+        with suppress(ConstantsError):
+            data = self._virtual.read(self._read_at, va, size)
+            return self._read_mapped(va, size) if data is None else data
         return None
 
     def read_u64(self, va: int) -> int | None:
         """Return the little-endian u64 at ``va``, None where the file has no such memory."""
         data = self.read(va, 8)
         return None if data is None else int.from_bytes(data, "little")
+
+    def _read_mapped(self, va: int, size: int) -> bytes | None:
+        """Read by physical addresses."""
+        parts: list[bytes] = []
+        while self._map is not None and size:
+            found = self._map.find(va)
+            if found is None:
+                return None
+            pa, there = found
+            part = self.read_physical(pa, min(size, there))
+            if part is None:
+                return None
+            parts.append(part)
+            va += len(part)
+            size -= len(part)
+        return b"".join(parts) if parts else None
 
     def _read_at(self, offset: int, size: int) -> bytes:
         """Read ``size`` bytes, fewer only at the end of the file."""
@@ -115,6 +157,30 @@ class Core:
     def _read_elf(self, head: bytes) -> str:
         if len(head) < _ELF_HEADER.size:
             raise ConstantsError(f"{self.path}: ends inside its ELF header")
+        table, count = self._checked(head)
+        headers = self._read_at(table, min(count, _HEADERS_CAP) * _SEGMENT.size)
+        whole = len(headers) // _SEGMENT.size * _SEGMENT.size
+        notes: list[tuple[int, int]] = []
+        loads: list[tuple[int, int, int, int]] = []  # virtual, physical, offset, size
+        for segment, _, offset, va, pa, size, _, _ in _SEGMENT.iter_unpack(headers[:whole]):
+            if segment == _PT_LOAD:
+                loads.append((va, pa, offset, size))
+            elif segment == _PT_NOTE:
+                notes.append((offset, size))
+        self._virtual = Segments((va, at, size) for va, _, at, size in loads if va >= _KERNEL)
+        named = any(pa for _, pa, _, _ in loads)  # none in a kcore before 4.11
+        if named or not any(va >= _KERNEL for va, _, _, _ in loads):
+            self._physical = Segments(
+                (pa, at, size) for _, pa, at, size in loads if pa + size <= _MOST_PHYSICAL
+            )
+        text = self._find_vmcoreinfo(notes, outside=any(va < _KERNEL for va, _, _, _ in loads))
+        self._map = AddressMap(read_notes(text, []), self.read_physical)
+        if not named:
+            self._add_linear(loads)
+        return text
+
+    def _checked(self, head: bytes) -> tuple[int, int]:
+        """Return where the program headers are, and how many."""
         ident, kind, machine, _, _, table, _, _, _, entry, count, *_ = _ELF_HEADER.unpack(head)
         if machine != AARCH64 or ident[4:6] != b"\2\1":
             what = MACHINES.get(machine, f"machine {machine}")
@@ -130,17 +196,22 @@ class Core:
             raise ConstantsError(f"{self.path} is no core file: give it as the vmlinux")
         if entry != _SEGMENT.size:
             raise ConstantsError(f"{self.path}: program headers of {entry} bytes: damaged")
-        headers = self._read_at(table, min(count, _HEADERS_CAP) * entry)
-        whole = len(headers) // entry * entry
-        notes: list[tuple[int, int]] = []
-        for segment, _, offset, va, _, size, _, _ in _SEGMENT.iter_unpack(headers[:whole]):
-            if segment == _PT_LOAD:
-                self._segments.append((va, offset, size))
-            elif segment == _PT_NOTE:
-                notes.append((offset, size))
-        return self._find_vmcoreinfo(notes)
+        return table, count
 
-    def _find_vmcoreinfo(self, segments: list[tuple[int, int]]) -> str:
+    def _add_linear(self, loads: list[tuple[int, int, int, int]]) -> None:
+        """Find by the linear map where the memory is whose place the headers do not name."""
+        linear = self._map.linear_range() if self._map else None
+        if linear is None or self._physical.ranges():
+            return
+        start, end, distance = linear
+        self._physical = Segments(
+            ((va + distance) % (1 << 64), at, min(size, end - va))
+            for va, _, at, size in loads
+            if start <= va < end
+        )
+
+    def _find_vmcoreinfo(self, segments: list[tuple[int, int]], *, outside: bool) -> str:
+        """Return the note's text. ``outside``: not the kernel made the file, it may lack it."""
         left = _NOTES_CAP
         for offset, size in segments:
             data = self._read_at(offset, min(size, left))
@@ -150,6 +221,10 @@ class Core:
             left -= len(data)
             if left <= 0:
                 break
+        found = find_note(self.physical_ranges, self.read_physical) if outside else None
+        if found is not None:
+            self.vmcoreinfo_at, text = found
+            return text[:_TEXT_CAP]
         raise ConstantsError(
             f"{self.path} has no VMCOREINFO note (a kernel before 4.19, CONFIG_VMCORE_INFO=n, or a"
             f" dump made without it): {_HINT.removeprefix('or ')}"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tracers.constants import dumps
 from tests.tracers.constants.cores import (
     EM_X86_64,
     PT_LOAD,
@@ -22,6 +23,7 @@ from tests.tracers.constants.cores import (
 from tracers.constants import core_file
 from tracers.constants.core_file import Core, iter_notes
 from tracers.constants.errors import ConstantsError
+from tracers.constants.memory import find_note
 
 TEXT = "OSRELEASE=6.1.192\nPAGESIZE=4096\nNUMBER(VA_BITS)=39\n"
 HIGH = 0xFFFF_FFC0_0800_0000
@@ -237,3 +239,104 @@ def test_damaged_cores_give_a_note_or_one_line(
         assert len(reader.vmcoreinfo) <= 4 * len(data)
         memory = reader.read(HIGH, 8)
     assert memory is None or len(memory) == 8
+
+
+# -- physical memory ------------------------------------------------------------------------------
+
+
+def load(va: int, pa: int, offset: int, size: int) -> bytes:
+    return struct.pack("<IIQQQQQQ", PT_LOAD, 7, offset, va, pa, size, size, 4096)
+
+
+def with_loads(text: str, loads: list[tuple[int, int, bytes]]) -> bytes:
+    """A core file with segments of (virtual, physical, bytes)."""
+    notes = note(b"VMCOREINFO", text.encode())
+    at = 64 + 56 * (1 + len(loads))
+    rows = struct.pack("<IIQQQQQQ", PT_NOTE, 0, at, 0, 0, len(notes), 0, 0)
+    at += len(notes)
+    for va, pa, data in loads:
+        rows += load(va, pa, at, len(data))
+        at += len(data)
+    return header(count=1 + len(loads)) + rows + notes + b"".join(data for _, _, data in loads)
+
+
+def test_a_kcores_memory_by_physical_addresses(tmp_path: Path) -> None:
+    """What the headers name, and what lies in none: all ones, as of vmalloc's area."""
+    loads = [
+        (HIGH, 0x4020_0000, b"text"),
+        (HIGH + 0x1000, (1 << 64) - 1, b"vmalloc"),
+        (dumps.LINEAR, dumps.RAM, b"first-"),
+        (dumps.LINEAR + 6, dumps.RAM + 6, b"second"),
+    ]
+    with open_core(tmp_path, with_loads(dumps.TEXT, loads)) as reader:
+        assert reader.physical_ranges == ((dumps.RAM, dumps.RAM + 12), (0x4020_0000, 0x4020_0004))
+        assert reader.read_physical(dumps.RAM + 3, 6) == b"st-sec"
+        assert reader.read(dumps.LINEAR + 3, 6) == b"st-sec"
+        assert reader.read(HIGH + 0x1000, 7) == b"vmalloc"
+        assert reader.read_physical(dumps.RAM + 7, 6) is None
+        assert reader.read_physical((1 << 64) - 1, 1) is None
+        assert reader.read_physical(dumps.RAM, 2 << 20) is None
+
+
+def test_a_kcore_before_4_11_names_no_physical_address(tmp_path: Path) -> None:
+    loads = [(HIGH, 0, b"text"), (dumps.LINEAR + 0x1000, 0, b"memory")]
+    with open_core(tmp_path, with_loads(dumps.TEXT, loads)) as reader:
+        assert reader.physical_ranges == ((dumps.RAM + 0x1000, dumps.RAM + 0x1006),)
+        assert reader.read_physical(dumps.RAM + 0x1002, 3) == b"mor"
+
+
+@pytest.mark.parametrize("virtual", [None, 0])
+@pytest.mark.parametrize("with_note", [True, False])
+def test_a_dump_of_physical_memory_alone(
+    tmp_path: Path, virtual: int | None, *, with_note: bool
+) -> None:
+    machine = dumps.Machine()
+    with open_core(tmp_path, machine.dump(with_note=with_note, virtual=virtual)) as reader:
+        assert reader.vmcoreinfo == dumps.TEXT
+        assert reader.vmcoreinfo_at == (None if with_note else dumps.NOTE_AT)
+        assert reader.physical_ranges == ((dumps.RAM, dumps.RAM + (4 << 20)),)
+        release = dumps.NAMES + 2 * 65
+        assert reader.read(release, 7) == b"6.1.192"
+        alias = release - dumps.IMAGE_OFFSET - dumps.RAM + dumps.LINEAR
+        assert reader.read(alias, 7) == b"6.1.192"
+        assert reader.read(dumps.MODULE, 15) == b"a module's page"
+        assert reader.read(dumps.MODULE + 0xFFF, 2) is None
+        assert reader.read(dumps.LINEAR + (4 << 20) - 8, 8) == b"\0" * 8
+        assert reader.read(dumps.LINEAR + (4 << 20) - 8, 9) is None
+
+
+def test_without_tables_arithmetic_reaches_the_image_and_the_linear_map(tmp_path: Path) -> None:
+    with open_core(tmp_path, dumps.Machine(tables=False).dump()) as reader:
+        assert reader.read(dumps.NAMES + 2 * 65, 7) == b"6.1.192"
+        assert reader.read(dumps.LINEAR, 8) == b"\0" * 8
+        assert reader.read(dumps.MODULE, 15) is None
+
+
+def test_a_note_of_another_kernel_in_memory_is_passed_over(tmp_path: Path) -> None:
+    other = dumps.TEXT.replace(dumps.RELEASE, "5.10.0-other")
+    old = struct.pack("<III", 11, len(other), 0) + b"VMCOREINFO\0\0" + other.encode()
+    machine = dumps.Machine()
+    machine.put(dumps.RAM + 0x1000, old)  # before the true one
+    machine.put(dumps.RAM + 0x2010, old.replace(b"5.10.0-other", dumps.RELEASE.encode()))
+    with open_core(tmp_path, machine.dump()) as reader:
+        assert reader.vmcoreinfo_at == dumps.NOTE_AT
+    machine.put(dumps.NOTE_AT, b"\0" * 64)
+    assert "no VMCOREINFO note" in error_of(tmp_path, machine.dump())
+
+
+def test_a_dump_that_claims_petabytes_is_searched_as_far_as_the_cap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_note, "SEARCH_CAP", 64 << 20)
+    at = 64 + 56 * 100
+    rows = b"".join(load(0, number << 40, at, 1 << 40) for number in range(100))
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(handle: int, length: int, offset: int) -> bytes:
+        reads.append(length)
+        return pread(handle, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert "no VMCOREINFO" in error_of(tmp_path, header(count=100) + rows + b"\0" * 4096)
+    assert sum(reads) <= (64 << 20) + (2 << 20)
