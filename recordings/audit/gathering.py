@@ -29,13 +29,15 @@ def of_folder(folder: Path, log: Path | None = None) -> Audit:
     return audit(sources, logged, why or f"none of {', '.join(_LOGS)}")
 
 
-def of_running(log: Path | None = None, root: Path = Path("/")) -> Audit:
-    """Return the audit of the running kernel.
+def of_running(
+    log: Path | None = None, root: Path = Path("/"), machine: Machine | None = None
+) -> Audit:
+    """Return the audit of the running kernel; ``machine``: where it is known before.
 
     Raises:
         VmemscopeError: it is not arm64, or ``log`` is no kernel log.
     """
-    sources = ask_running(root)
+    sources = ask_running(root, machine)
     logged, why = _log(log, None, sources.machine)
     return audit(sources, logged, why)
 

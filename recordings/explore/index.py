@@ -66,6 +66,7 @@ class Index:
             self.take(batch)
             return True
         if self._recording is not None and not self.done:
+            self._ledger.end_with(self._recording.closing_audit)
             self.finish(self._recording.losses)
         return False
 

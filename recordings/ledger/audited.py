@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 
 #: As many regions are kept, the largest first.
@@ -58,7 +59,8 @@ class Audited:
         if not self.bytes:
             mapped = sum(each.page_size for each in self.outside)
             return f"{size(mapped)} of memory that nobody owns was mapped"
-        names = list(dict.fromkeys(each.name for each in self.outside if not each.stray))
+        owned = (printable(each.name) for each in self.outside if not each.stray)
+        names = list(dict.fromkeys(owned))
         more = ", …" if len(names) > 3 or self.regions > len(self.outside) else ""
         return f"{size(self.bytes)} ({', '.join(names[:3])}{more}) had struct pages"
 

@@ -13,6 +13,7 @@ from recordings.format.header import Header
 from recordings.ledger.headline import WORDS, calls, oopses, verdict_summary
 from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
 from recordings.reports import faults
+from recordings.reports.audit_lines import audit_lines
 from recordings.reports.causes import causes, cost
 from recordings.reports.document import (
     Block,
@@ -74,6 +75,7 @@ def document_of(
     if what_if is not None:
         yield from _what_if(what_if)
     yield from _kernel(machine)
+    yield from _mapped(snapshot)
     yield from _layout(machine, snapshot)
     yield from _oopses(snapshot)
     yield from _example(machine, snapshot)
@@ -103,6 +105,13 @@ def _kernel(machine: Machine) -> Iterator[Block]:
     else:
         rows += _window(machine.window)
     yield Facts(tuple(rows))
+
+
+def _mapped(snapshot: Snapshot) -> Iterator[Block]:
+    """Tell what the machine had outside when the recording began and when it ended."""
+    if rows := tuple(audit_lines(snapshot)):
+        yield Heading("Mapped outside the window")
+        yield Facts(rows)
 
 
 def _window(window: Window) -> Iterator[tuple[str, str]]:

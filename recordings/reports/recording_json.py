@@ -112,6 +112,10 @@ def report_dict(
         "problems": list(machine.problems),
         "notes": list(header.notes),
         "closing_notes": list(closing),
+        "audit": {
+            "before": snapshot.before.to_dict() or None,
+            "after": snapshot.after.to_dict() or None,
+        },
     }
 
 

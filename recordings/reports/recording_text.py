@@ -21,6 +21,7 @@ from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Operation, Snapshot, Verdict
 from recordings.ledger.warn_shares import warn_shares
 from recordings.reports import faults
+from recordings.reports.audit_lines import audit_lines
 from recordings.reports.report_rows import (
     SITE_HEADS,
     TIMING_HEADS,
@@ -96,6 +97,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     yield from _window(machine.window)
     for problem in machine.problems:
         yield "problem", Text(printable(problem), "yellow")
+    yield from audit_lines(snapshot)
     derived = f" ({count(snapshot.derived)} derived†, not observed)" if snapshot.derived else ""
     yield "calls", f"{count(snapshot.populate)} populate, {count(snapshot.free)} free{derived}"
     yield "regimes", regime_counts(snapshot.regimes)

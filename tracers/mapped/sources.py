@@ -89,14 +89,14 @@ def ask_folder(folder: Path) -> Sources:
     return asked.sources()
 
 
-def ask_running(root: Path = Path("/")) -> Sources:
-    """Ask the running kernel, by its files under ``root``.
+def ask_running(root: Path = Path("/"), machine: Machine | None = None) -> Sources:
+    """Ask the running kernel, by its files under ``root``; ``machine``: where it is known before.
 
     Raises:
         ConstantsError: it is not arm64.
     """
     files = RunningFiles(root)
-    asked = _Asked(gather(live=True, running=files, root=root).machine())
+    asked = _Asked(machine or gather(live=True, running=files, root=root).machine())
     why = "hidden from all but root" if os.geteuid() else "its addresses are hidden or hashed"
     asked.lists(
         _text(root / "proc/iomem", _LIST_CAP), _text(root / "proc/vmallocinfo", _LIST_CAP), why

@@ -16,9 +16,11 @@ from typing import Final, TypedDict, Unpack
 
 import click
 
+from recordings.audit.kept import audited
 from recordings.capture.drain import Capture, EventFeed, header_of
 from recordings.capture.rotation import Limits, Rotation
 from recordings.format.output_files import exists_already
+from recordings.ledger.audited import Audited
 from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.ledger.sink import Sink
 from recordings.reports.probe_summary import summary
@@ -49,6 +51,7 @@ class Options(TypedDict):
     hits_only: bool
     rung: str
     vmlinux: Path | None
+    audit: bool
 
 
 def record(
@@ -67,7 +70,9 @@ def record(
         for line in panics():
             say(f"warning: {line}")
     with Signals() as signals:
-        capture = begin(open_source(signals, **options), target, limits)
+        capture = begin(
+            open_source(signals, **options), target, limits, audit=options["audit"]
+        )
         process = None
         try:
             report_start(capture)
@@ -106,17 +111,25 @@ def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
 
 
 def begin(
-    source: EventFeed, target: Path | Pipe | None, limits: Limits, *, sink: Sink | None = None
+    source: EventFeed,
+    target: Path | Pipe | None,
+    limits: Limits,
+    *,
+    sink: Sink | None = None,
+    audit: bool = True,
 ) -> Capture:
     """Make the file and enable the probes; nothing is left of either if one cannot be.
 
-    ``sink`` gets what is found in the events, for who looks at them meanwhile.
+    ``sink`` gets what is found in the events, for who looks at them meanwhile. ``audit``: look at
+    what the machine has mapped before the probes are on, and once they are off.
     """
     out: Rotation | None = None
     try:
+        look = audited if audit else None
+        header = header_of(source, look(source.machine) if look else None)
         if target is not None:
-            out = Rotation(target, header_of(source), limits)
-        capture = Capture(source, out, sink=sink)
+            out = Rotation(target, header, limits)
+        capture = Capture(source, out, sink=sink, header=header, audit=look)
         capture.start()
     except BaseException as error:
         source.close()
@@ -136,6 +149,11 @@ def report_start(capture: Capture) -> None:
     say(f"probes on (engine {engine}): {summary(header.probes)}")
     for note in (*header.machine.problems, *header.notes):
         say(f"note: {note}")
+    before = Audited.from_dict(header.audit)
+    if before.outside:
+        say(f"before: {before.told} outside the window")
+    if before.since_boot:
+        say(f"since boot, by the kernel log: {before.since_boot}")
 
 
 def report_end(capture: Capture) -> int:

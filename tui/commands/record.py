@@ -42,6 +42,11 @@ _OPTIONS: Final = (
         type=click.Path(path_type=Path),
         help="The running kernel's image, where its memory cannot be read.",
     ),
+    click.option(
+        "--audit/--no-audit",
+        default=True,
+        help="Look at what is mapped outside the window before and after, as vmemscope audit does.",
+    ),
 )
 
 

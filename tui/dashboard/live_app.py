@@ -108,7 +108,9 @@ def run(output: Path | None, **options: Unpack[session.Options]) -> int:
             say(f"warning: {line}")
         source = session.open_source(signals, **options)
         table = SpanTable()
-        capture = session.begin(source, output, Limits(), sink=Filler(table))
+        capture = session.begin(
+            source, output, Limits(), sink=Filler(table), audit=options["audit"]
+        )
         player = partial(LivePlayer, table=table)
         app = LiveApp(capture, signals, warnings=warnings, make=player)
         try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from recordings.format.header import Header
 from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.ledger.verdict import beyond_remark
+from recordings.reports.audit_lines import before_facts
 from recordings.reports.probe_summary import summary
 from recordings.wording.escape import printable
 from tracers.formulas import WindowError
@@ -174,6 +175,8 @@ class Headline(Panel[Facts]):
         lines.append(((f"{'WHERE':<{indent}}", MUTED), *placed))
         caveats = [words.clip(caveat, width) for caveat in self._caveats(facts)]
         lines += [line((caveat, "$text-warning")) for caveat in caveats[:1]]
+        if before := before_facts(snapshot):
+            lines.append(labelled("before", before, width))
         if blind := blind_line(window, width):
             lines.append(blind)
         if facts.live:
