@@ -36,6 +36,7 @@ from tracers.batch import Batch, Losses
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.layout import Layout
+from tracers.live.kmsg import RUNG
 from tracers.regimes import UNKNOWN, classify, hits
 from tracers.window import Window
 
@@ -159,6 +160,7 @@ class Ledger:
             arch=self._arch,
             faults=self._faults.regimes,
             unproven=self._faults.unproven,
+            log_only=any(how.startswith(f"{RUNG}:") for how in self._probes.values()),
         )
         verdict, reasons = judge(evidence)
         return Snapshot(
