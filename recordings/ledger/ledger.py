@@ -37,6 +37,7 @@ from tracers.batch import Batch, Losses
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.layout import Layout
+from tracers.live.kmsg import RUNG
 from tracers.regimes import UNKNOWN, classify, hits
 from tracers.window import Window
 
@@ -170,6 +171,7 @@ class Ledger:
             unproven=self._faults.unproven,
             before=self._before,
             after=self._after,
+            log_only=any(how.startswith(f"{RUNG}:") for how in self._probes.values()),
         )
         verdict, reasons = judge(evidence)
         return Snapshot(

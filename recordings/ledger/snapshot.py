@@ -43,6 +43,7 @@ class Doubt(Enum):
     OOPS_INSIDE = "oops-inside"  # the kernel failed at a struct page of the window
     BITS_IN_USE = "bits-in-use"  # not known, and calls depend on them
     GIVEN_UP = "given-up"  # more calls open at once than are followed
+    LOG_ONLY = "log-only"  # a live capture of what the kernel logs: only calls that warned
     NO_CALLS = "no-calls"  # no populate, no free
     NO_POPULATE = "no-populate"  # though pages were added
     FAILED = "failed"  # what populate calls are derived from

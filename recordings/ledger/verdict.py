@@ -67,6 +67,7 @@ class Evidence:
     unproven: int = 0  # of those unknown: which struct page it was could not be proven
     before: Audited = Audited()  # what was mapped when the recording began
     after: Audited = Audited()  # and when it ended
+    log_only: bool = False  # captured from the kernel log, which has only calls that warned
 
 
 def is_arm64(arch: str | None) -> bool:
@@ -229,6 +230,12 @@ def _missing(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
 def _unseen(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     """Yield what of the calls was not seen, or does not fit."""
     calls = _calls(evidence)
+    if evidence.log_only:
+        text = (
+            "Only the kernel log was read: a call that does not warn is not in it, so it never"
+            " proves a machine clean."
+        )
+        yield Doubt.LOG_ONLY, text
     if evidence.given_up:
         number = _number(evidence.given_up, "call")
         text = (

@@ -139,6 +139,7 @@ _TABLE: Final[Mapping[Doubt, Mapping[Origin | None, tuple[Step, ...]]]] = {
     Doubt.OOPS_INSIDE: {None: (_JOURNAL,)},
     Doubt.BITS_IN_USE: {None: (_NOTE, _TABLES, _LIVE)},
     Doubt.GIVEN_UP: {None: (_RECORD,)},
+    Doubt.LOG_ONLY: {None: (_DOCTOR, *_AGAIN)},
     Doubt.NO_CALLS: {Origin.LOG: (_BOOTS, *_AGAIN), None: _AGAIN},
     Doubt.NO_POPULATE: {None: (_NOTE, _DOCTOR, *_AGAIN)},
     Doubt.FAILED: {None: (_DOCTOR, _RECORD)},

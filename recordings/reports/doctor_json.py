@@ -24,6 +24,7 @@ def diagnosis_dict(diagnosis: Diagnosis) -> dict[str, Any]:
             {
                 "engine": trial.engine,
                 "failed": trial.failed or None,
+                "sees": trial.sees or None,
                 "notes": list(trial.notes),
                 "points": [_point(point) for point in trial.attached],
             }

@@ -55,6 +55,8 @@ def _trial(trial: Trial) -> Iterator[ConsoleRenderable]:
     if trial.failed:
         yield text_layout.hanging(Text("no ", "red"), printable(trial.failed), width=5)
         return
+    if trial.sees:
+        yield text_layout.line("", Text(printable(trial.sees), "yellow"), width=2)
     for point in trial.attached:
         exact = point.probe is not None and point.probe.timed
         style = "dim" if point.absent else "green" if exact else "yellow"

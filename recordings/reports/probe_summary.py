@@ -6,8 +6,9 @@ from typing import Final
 
 from recordings.wording.escape import printable
 from tracers.kernel_functions import KINDS, name
+from tracers.live.kmsg import RUNG
 
-_RUNGS: Final = ("kprobe", "callsite", "breakpoint", "tracepoint", "derived")
+_RUNGS: Final = ("kprobe", "callsite", "breakpoint", "tracepoint", "derived", RUNG)
 NOT_SEEN: Final = "not seen"
 ABSENT: Final = "absent"  # this kernel has no such function: there is nothing to be seen
 
@@ -31,6 +32,12 @@ def summary(probes: Mapping[str, str]) -> str:
     if plain:
         parts.append(f"{'all others' if parts else 'all'}: kprobe")
     return ", ".join(parts) or "none"
+
+
+def watching(probes: Mapping[str, str]) -> str:
+    """Return what a capture does to see calls: "probes on", or that there are none."""
+    nothing = all(rung(how) in (RUNG, NOT_SEEN, ABSENT) for how in probes.values())
+    return "reading the kernel log, no probes" if nothing and probes else "probes on"
 
 
 def _shown(function: str) -> str:

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One live capture: the machine, the engine and its probes, and what was lost or not observed.
 
-``open_live`` finds out what this kernel allows and attaches it, disabled; ``Live`` then starts,
-polls, stops and closes. Promises: ``probes`` and ``notes`` say what is attached how, and what is
-not and why; populate calls that no probe could observe are derived; WARNs that error_report_end saw
-and the engine did not are counted as lost; /sys/kernel/warn_count is reported beside them: it
-counts WARNs of the whole kernel, also those before the probes were on.
+``open_live`` finds out what this kernel allows and attaches it, disabled; what it returns then
+starts, polls, stops and closes: ``Live``, which is an engine with its probes, or
+``tracers.live.kmsg.feed.KernelLogFeed``, which attaches nothing. Promises of ``Live``: ``probes``
+and ``notes`` say what is attached how, and what is not and why; populate calls that no probe could
+observe are derived; WARNs that error_report_end saw and the engine did not are counted as lost;
+/sys/kernel/warn_count is reported beside them: it counts WARNs of the whole kernel, also those
+before the probes were on.
 """
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from tracers.batch import Batch, Losses
+from tracers.constants.errors import ConstantsError
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS
 from tracers.live import printk_clock
@@ -29,9 +32,12 @@ from tracers.machine import Machine
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tracers.live.kmsg.feed import KernelLogFeed
     from tracers.logs.derive import Deriver
+    from tracers.logs.dmesg.registers import Arguments
 
-ENGINES: Final = ("bcc", "tracefs")
+#: The best first: the first two see every call, the third what the kernel logs.
+ENGINES: Final = ("bcc", "tracefs", "kmsg")
 #: Linux 6.2, commit 8b05aa263361 ("panic: Expose \"warn_count\" to sysfs"); in 6.1-stable, too.
 _WARN_COUNT: Final = "sys/kernel/warn_count"
 
@@ -161,8 +167,8 @@ def open_live(
     surveyed: Survey | None = None,
     opened: "Callable[[], Engine] | None" = None,
     root: Path = Path("/"),
-) -> Live:
-    """Attach all probes that the running kernel allows; ``start`` enables them.
+) -> "Live | KernelLogFeed":
+    """Open the first engine that works; ``start`` begins.
 
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
     have the kernel drop populate and free calls inside the window in use. ``vmlinux``: the running
@@ -182,22 +188,80 @@ def open_live(
         if window is None:
             raise LiveError("hits only: the window is not known here: vmemscope doctor")
         filters = replace(filters, window=window.used)
-    chosen, attached, why_not = _first_that_works(
-        ENGINES if engine == "auto" else (engine,),
-        lambda name: opened() if opened else _OPENERS[name](filters, known.ours, root),
-        lambda opened: _attached(known, opened),
-    )
-    given = {"pid": filters.pid, "comm": filters.comm, "hits-only": "yes" if hits_only else None}
+    asked = _Asked(known, filters, hits_only, vmlinux, opened, root)
+    names = ENGINES if engine == "auto" else (engine,)
+    why_not: list[str] = []
+    for name in names:
+        try:
+            return _SOURCES[name](name, asked, (*known.notes, *why_not))
+        except LiveError as error:
+            if len(names) == 1:
+                raise
+            why_not.append(f"engine {name}: {error}")
+    raise LiveError("; ".join(why_not))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a source is opened with."""
+
+    known: Survey
+    filters: Filters
+    hits_only: bool
+    vmlinux: Path | None
+    opened: "Callable[[], Engine] | None"
+    root: Path
+
+
+def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
+    """Open an engine, and attach all probes that the running kernel allows."""
+    known, filters = asked.known, asked.filters
+    engine = asked.opened() if asked.opened else _OPENERS[name](filters, known.ours, asked.root)
+    try:
+        attached = _attached(known, engine)
+    except BaseException:
+        engine.close()
+        raise
+    hits_only = "yes" if asked.hits_only else None
+    given = {"pid": filters.pid, "comm": filters.comm, "hits-only": hits_only}
     return Live(
-        chosen,
+        engine,
         attached,
         known.machine,
         warn_sites=known.warn_sites,
-        notes=(*known.notes, *why_not),
+        notes=notes,
         origin={name: str(value) for name, value in given.items() if value is not None},
         filtered=filters.pid is not None or filters.comm is not None,
-        root=root,
+        root=asked.root,
     )
+
+
+def _kernel_log(_: str, asked: _Asked, notes: tuple[str, ...]) -> "KernelLogFeed":
+    """Open the kernel log. What it has is of all threads: it can leave none out."""
+    if asked.filters.pid is not None or asked.filters.comm is not None:
+        raise LiveError("engine kmsg reads the log of the whole kernel: leave out --pid and --comm")
+    from tracers.live.kmsg.feed import KernelLogFeed  # noqa: PLC0415 (Arrow: see ``Live.stop``)
+
+    return KernelLogFeed(
+        asked.known.machine,
+        warn_sites=asked.known.warn_sites,
+        notes=notes,
+        arguments=lambda: _arguments(asked.vmlinux, asked.root),
+        root=asked.root,
+    )
+
+
+def _arguments(vmlinux: Path | None, root: Path) -> "Arguments | None":
+    """Return which registers hold start and end at the running kernel's WARNs; None: not known."""
+    from tracers.logs.dmesg.registers import Arguments  # noqa: PLC0415 (as above)
+
+    kernel = read_kernel((), vmlinux=vmlinux, root=root)
+    try:
+        return Arguments.from_image(kernel.text) if kernel.text is not None else None
+    except ConstantsError:  # then arithmetic may tell
+        return None
+    finally:
+        kernel.close()
 
 
 def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
@@ -220,27 +284,6 @@ def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
     return attached
 
 
-def _first_that_works(
-    names: Sequence[str],
-    open_one: "Callable[[str], Engine]",
-    attach: "Callable[[Engine], tuple[Attached, ...]]",
-) -> tuple[Engine, tuple[Attached, ...], list[str]]:
-    """Return the first engine that opens and attaches something, and why those before do not."""
-    why_not: list[str] = []
-    for name in names:
-        opened = None
-        try:
-            opened = open_one(name)
-            return opened, attach(opened), why_not
-        except BaseException as error:
-            if opened is not None:
-                opened.close()
-            if not isinstance(error, LiveError) or len(names) == 1:
-                raise
-            why_not.append(f"engine {name}: {error}")
-    raise LiveError("; ".join(why_not))
-
-
 def _bcc(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) -> Engine:
     from tracers.live.bcc.engine import BccEngine  # noqa: PLC0415 (only where it is used)
 
@@ -254,6 +297,11 @@ def _tracefs(filters: Filters, ours: tuple[tuple[int, int], ...], root: Path) ->
 
 
 _OPENERS: "Final[Mapping[str, Callable[..., Engine]]]" = {"bcc": _bcc, "tracefs": _tracefs}
+_SOURCES: "Final[Mapping[str, Callable[[str, _Asked, tuple[str, ...]], Live | KernelLogFeed]]]" = {
+    "bcc": _probing,
+    "tracefs": _probing,
+    "kmsg": _kernel_log,
+}
 
 
 def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from recordings.format.output_files import exists_already
 from recordings.ledger.audited import Audited
 from recordings.ledger.headline import WORDS, verdict_summary
 from recordings.ledger.sink import Sink
-from recordings.reports.probe_summary import summary
+from recordings.reports.probe_summary import summary, watching
 from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 from tracers.errors import VmemscopeError
@@ -146,7 +146,7 @@ def report_start(capture: Capture) -> None:
     """Print that the probes are on, and which."""
     header = capture.header
     engine = header.origin.get("live", "live")
-    say(f"probes on (engine {engine}): {summary(header.probes)}")
+    say(f"{watching(header.probes)} (engine {engine}): {summary(header.probes)}")
     for note in (*header.machine.problems, *header.notes):
         say(f"note: {note}")
     before = Audited.from_dict(header.audit)

@@ -20,9 +20,10 @@ from tui.commands.terminal import require_terminal
 _OPTIONS: Final = (
     click.option(
         "--engine",
-        type=click.Choice(("auto", "bcc", "tracefs")),
+        type=click.Choice(("auto", "bcc", "tracefs", "kmsg")),
         default="auto",
-        help="How the kernel is asked. [default: bcc if it works here, else tracefs]",
+        help="How the kernel is asked. [default: bcc if it works here, else tracefs; where neither"
+        " does, kmsg: what the kernel logs]",
     ),
     click.option("--pid", type=click.IntRange(1), help="Only this process (thread group)."),
     click.option("--comm", help="Only threads of this name (up to 15 bytes)."),

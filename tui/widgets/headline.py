@@ -14,6 +14,7 @@ from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.ledger.verdict import beyond_remark
 from recordings.reports.audit_lines import before_facts
 from recordings.reports.probe_summary import summary
+from recordings.reports.probe_summary import summary, watching
 from recordings.wording.escape import printable
 from tracers.formulas import WindowError
 from tracers.window import Window
@@ -180,7 +181,7 @@ class Headline(Panel[Facts]):
         if blind := blind_line(window, width):
             lines.append(blind)
         if facts.live:
-            probes = f"probes on: {summary(self._header.probes)}"
+            probes = f"{watching(self._header.probes)}: {summary(self._header.probes)}"
             lines.append(line((words.clip(probes, width), MUTED)))
         if window_told and window_left:
             lines.append(labelled("window", window_told, width))

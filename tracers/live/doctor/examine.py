@@ -28,15 +28,20 @@ from tracers.live.doctor.state import (
     visible,
 )
 from tracers.live.doctor.steps import steps
+from tracers.live.kmsg.ring import read_ring
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, open_live
+from tracers.live.session import ENGINES, Live, open_live
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
 OK, NO, UNKNOWN = "ok", "no", "unknown"
+_LOGGED: Final = (
+    "nothing is attached: WARNs and Oopses of the kernel log, those since the boot first, with the"
+    " arguments that their registers prove"
+)
 _TRACING: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
@@ -61,6 +66,7 @@ class Trial:
     attached: tuple[Attached, ...] = ()
     notes: tuple[str, ...] = ()
     failed: str = ""
+    sees: str = ""  # of an engine that attaches nothing: what it sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class Diagnosis:
                 functions.setdefault(gap, []).append(attached.function)
         gaps = [] if self.best else ["no engine works"]
         gaps += [f"{gap}: {', '.join(names)}" for gap, names in functions.items()]
+        if self.best and self.best.sees:
+            gaps.append("only calls that warn are seen, and none is timed")
         if self.machine.window is None:
             gaps.append("the window is not known")
         elif not self.machine.agree:
@@ -140,6 +148,7 @@ def examine(
             _tracefs(state),
             _bcc(root),
             _breakpoints(state),
+            _kernel_log(state),
             _witnesses(root),
             _panics(state),
             _window(surveyed, state),
@@ -165,7 +174,9 @@ def _try(engine: str, surveyed: Survey, root: Path, early: Early) -> Trial:
     opened = early.take if engine == "bcc" else None
     try:
         with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
-            return Trial(engine, live.attached, live.notes)
+            if isinstance(live, Live):
+                return Trial(engine, live.attached, live.notes)
+            return Trial(engine, notes=live.notes, sees=_LOGGED)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
 
@@ -294,6 +305,15 @@ def _breakpoints(state: State) -> Check:
         finding = f"{free} of the CPU's slots free: two are needed to time a call"
         return Check("breakpoints", NO, finding, steps("breakpoints"))
     return Check("breakpoints", OK, f"{free} slots free")
+
+
+def _kernel_log(state: State) -> Check:
+    try:
+        ring = read_ring(state.root)
+    except LiveError as error:
+        there = visible(state.root / "dev/kmsg")
+        return Check("kernel log", NO, str(error), state.log() if there else {})
+    return Check("kernel log", OK, f"/dev/kmsg: {ring.describe}")
 
 
 def _witnesses(root: Path) -> Check:

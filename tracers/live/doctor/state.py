@@ -69,6 +69,12 @@ class State:
             return steps("sudo")
         return steps("container") if self.missing else _NOTHING
 
+    def log(self) -> Mapping[str, str]:
+        """Return the step to the kernel log: lockdown leaves it alone."""
+        if not self.is_root:
+            return steps("sudo")
+        return steps("container") if self.missing else _NOTHING
+
     def text(self) -> Mapping[str, str]:
         """Return the step to the kernel's code, where its memory is not to be read."""
         if not (self.is_root or self.locked) and visible(self.root / "proc/kcore"):

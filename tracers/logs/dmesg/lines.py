@@ -106,8 +106,9 @@ _BEGINS_VENDOR: Final = (b"[", b"(", b"-", b".", b"<")
 KMSG: Final = _grammar(
     "/dev/kmsg",
     "kernel/printk/printk.c: info_print_ext_header; drivers/net/netconsole.c",
-    rb"(?:\d[\w.+-]{1,63},)?\d{1,6},\d{1,18},(?P<us>\d{1,16}),[^;\s]{1,80};",
+    rb"(?:\d[\w.+-]{1,63},)?(?P<priority>\d{1,6}),\d{1,18},(?P<us>\d{1,16}),[^;\s]{1,80};",
 )
+_FACILITY: Final = 8  # facility << 3 | level: below it is LOG_KERN
 _KMSG_CALLER: Final = re.compile(rb"caller=([TC]\d{1,10})")
 #: Without printk's time: the time is that of who wrote it down.
 OUTER: Final = (
@@ -238,7 +239,8 @@ def _with_prefix(raw: bytes) -> Line:
     prefix = KMSG.pattern.match(raw)
     if prefix:
         caller = _KMSG_CALLER.search(raw, 0, prefix.end())
-        body = raw[prefix.end() :]
+        # What is not of facility 0 was written into /dev/kmsg by a program (devkmsg_write).
+        body = raw[prefix.end() :] if int(prefix["priority"]) < _FACILITY else b""
         if b"\\x" in body:
             body = _ESCAPE.sub(lambda code: bytes([int(code[1], 16)]), body)
         ts = int(prefix["us"]) * _MICROSECOND

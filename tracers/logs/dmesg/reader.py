@@ -13,6 +13,7 @@ of a line: ``lines``; how lines are put together to splats: ``reports``.
 
 import re
 from collections.abc import Collection, Hashable, Iterator
+from io import BytesIO
 from typing import Final
 
 import numpy as np
@@ -72,6 +73,9 @@ def looks_like_dmesg(head: bytes) -> bool:
 class DmesgLog:
     """One pass over a log. The properties are complete once ``batches`` is exhausted.
 
+    A log that is still being written has no ``stream``: it is fed with ``feed``, and ends with
+    ``finish``.
+
     ``arguments``: of the log's kernel's vmlinux. ``window``: of its machine, with the sizes the
     arithmetic needs. ``release``: the machine's; splats of another kernel get no arguments.
     ``lines``: of the log; ``torn``, ``rejected``, ``lost_unknown``: as in ``Batch``.
@@ -79,14 +83,14 @@ class DmesgLog:
 
     def __init__(
         self,
-        stream: Readable,
+        stream: Readable | None = None,
         *,
         arguments: Arguments | None = None,
         window: Window | None = None,
         release: str | None = None,
         block: int = BLOCK,
     ) -> None:
-        self._blocks = Blocks(stream, block, _cut)
+        self._blocks = Blocks(stream or BytesIO(), block, _cut)
         self._recognised = False
         self._assembler = ReportAssembler()
         self._statistics = LogStatistics()
@@ -146,6 +150,20 @@ class DmesgLog:
                 "this is no kernel log; expected dmesg, journalctl -k, syslog, /dev/kmsg or a "
                 "serial console's text"
             )
+
+    def feed(self, data: bytes) -> Batch | None:
+        """Take whole lines of a log that is still being written; return what is final by now."""
+        self._take(data)
+        return next(self._settled(final=False), None)
+
+    def settle(self) -> Batch | None:
+        """Return what still waits for a later report's proof, without it."""
+        return next(self._settled(final=True), None)
+
+    def finish(self) -> Batch | None:
+        """End a log that was fed; return the rest."""
+        self._last(b"", overlong=False)
+        return self.settle()
 
     def _last(self, rest: bytes, *, overlong: bool) -> None:
         """Read what follows the last newline: a number cut short would be a wrong number."""
