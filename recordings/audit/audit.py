@@ -18,6 +18,7 @@ from recordings.ledger.verdict import is_arm64
 from recordings.wording.units import count, size
 from tracers.formulas import WindowError
 from tracers.machine import Machine
+from tracers.mapped.memory_sections import MemorySections
 from tracers.mapped.sources import DUMP, SECTIONS, WALK, Sources
 
 
@@ -30,6 +31,7 @@ class Audit:
     log: Logged | None
     gone: tuple[Extent, ...]  # stretches outside that the log names, and nothing has now
     headroom: Headroom | None
+    memory: MemorySections | None = None
     said: Mapping[str, str] = field(default_factory=dict)  # source -> what it read
     missing: Mapping[str, str] = field(default_factory=dict)  # source -> why there is nothing
     problems: tuple[str, ...] = ()
@@ -48,8 +50,8 @@ class Audit:
         return sum(row.end - row.start for row in self.outside if not row.stray)
 
 
-def audit(sources: Sources, log: Logged | None, why_no_log: str = "") -> Audit:
-    """Join what all sources say. ``why_no_log``: where there is none."""
+def audit(sources: Sources, log: Logged | None, why_no_log: str = "", *, told: str = "") -> Audit:
+    """Join what all sources say. ``why_no_log``: where there is none; ``told``: what it holds."""
     machine = sources.machine
     rows: tuple[Region, ...] = ()
     problems = [*machine.problems, *sources.problems]
@@ -71,13 +73,14 @@ def audit(sources: Sources, log: Logged | None, why_no_log: str = "") -> Audit:
     if log is None:
         missing["kernel log"] = why_no_log
     else:
-        said["kernel log"] = f"{count(log.lines)} lines"
+        said["kernel log"] = told or f"{count(log.lines)} lines"
     found = Audit(
         machine,
         rows,
         log,
         tuple(_gone(rows, log)),
         headroom(sources, known) if known else None,
+        sources.sections,
         said,
         missing,
         tuple(problems),

@@ -4,12 +4,16 @@
 Promises: what cannot be read is said in the audit; only what was named and is unusable raises.
 """
 
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from recordings.audit.audit import Audit, audit
-from recordings.audit.log import Logged, read_log_file
+from recordings.audit.log import Logged, read_log, read_log_file
+from tracers.batch import Losses
 from tracers.errors import VmemscopeError
+from tracers.live.kmsg.ring import read_ring
+from tracers.live.probes.engine import LiveError
 from tracers.machine import Machine
 from tracers.mapped.sources import ask_folder, ask_running
 
@@ -38,8 +42,15 @@ def of_running(
         VmemscopeError: it is not arm64, or ``log`` is no kernel log.
     """
     sources = ask_running(root, machine)
-    logged, why = _log(log, None, sources.machine)
-    return audit(sources, logged, why)
+    if log is not None:
+        return audit(sources, read_log_file(log, sources.machine))
+    try:
+        ring = read_ring(root)
+    except LiveError as error:
+        return audit(sources, None, str(error))
+    losses = Losses(lost=ring.missing)
+    logged = read_log(BytesIO(ring.text), sources.machine, losses=losses)
+    return audit(sources, logged, told=ring.describe)
 
 
 def _log(given: Path | None, beside: Path | None, machine: Machine) -> tuple[Logged | None, str]:

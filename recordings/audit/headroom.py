@@ -30,7 +30,7 @@ class Headroom:
 
 
 def headroom(sources: Sources, window: Window) -> Headroom | None:
-    """Return it; None where memstart_addr or a size is not known, or no source says what is taken."""
+    """Return it; None where memstart_addr or a size is not known, or nothing says what is taken."""
     try:
         first, end = window.phys_range
         section = window.section_pages << window.page_shift
@@ -41,12 +41,14 @@ def headroom(sources: Sources, window: Window) -> Headroom | None:
     page = 1 << window.page_shift
     busy = [(each.start, each.end) for each in sources.resources if not each.above]
     if sources.sections is not None:
-        busy += [(run.first * page, (run.first + run.pages) * page) for run in sources.sections.runs]
+        busy += [
+            (run.first * page, (run.first + run.pages) * page) for run in sources.sections.runs
+        ]
     first = -(-first // section) * section
     end = end // section * section
     taken, at, largest = 0, first, (first, 0)
-    for start, stop in _whole(busy, section):
-        start, stop = max(start, first), min(stop, end)
+    for low, high in _whole(busy, section):
+        start, stop = max(low, first), min(high, end)
         if start >= stop:
             continue
         taken += stop - start
@@ -59,8 +61,8 @@ def headroom(sources: Sources, window: Window) -> Headroom | None:
 def _whole(ranges: Iterable[tuple[int, int]], section: int) -> list[tuple[int, int]]:
     """Return ranges rounded out to sections, joined, in order."""
     out: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        start, end = start // section * section, -(-end // section) * section
+    for low, high in sorted(ranges):
+        start, end = low // section * section, -(-high // section) * section
         if out and start <= out[-1][1]:
             out[-1] = (out[-1][0], max(end, out[-1][1]))
         else:

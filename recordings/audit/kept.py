@@ -37,8 +37,10 @@ def kept(audit: Audit) -> Audited:
         ),
         audit.held,
         len(rows),
-        *((log.warnings, log.hits, log.faults) if log else (None, None, None)),
-        audit.reasons,
+        warnings=log.warnings if log else None,
+        hits=log.hits if log else None,
+        faults=log.faults if log else None,
+        reasons=audit.reasons,
     )
 
 

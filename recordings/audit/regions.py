@@ -16,8 +16,8 @@ from typing import Final
 
 from tracers.families import MASK
 from tracers.layout import GUARD_HOLE, UNUSED, Layout
-from tracers.mapped.kernel_lists import Resource
-from tracers.mapped.mappings import NORMAL, Mappings
+from tracers.mapped.kernel_lists import SYSTEM_RAM, Resource
+from tracers.mapped.mappings import DEVICE, NORMAL, Mappings
 from tracers.mapped.sources import DUMP, DeviceMemory, Sources
 from tracers.window import Regime, Window
 
@@ -120,13 +120,19 @@ class Regions:
 
     def _ram_outside(self) -> Iterator[Region]:
         """Yield memory of the page allocator that is outside: more RAM than the window covers."""
-        for each in self._sources.resources:
-            if not each.ram or any(name.startswith("System RAM") for name in each.above):
-                continue
-            first, pages = each.start // self._page, -(-(each.end - each.start) // self._page)
-            row = self._row(each.name, "", first, pages, ram=True)
-            if row.hit:
-                yield row
+        sections = self._sources.sections
+        if sections is not None:
+            runs = [(run.first, run.pages) for run in sections.runs if run.online]
+        else:
+            runs = [
+                (each.start // self._page, (each.end - each.start) // self._page)
+                for each in self._sources.resources
+                if each.ram and not any(name.startswith(SYSTEM_RAM) for name in each.above)
+            ]
+        for first, pages in runs:
+            row = self._row(SYSTEM_RAM, "page allocator", first, pages, ram=True)
+            if row.regime is not Regime.INSIDE:
+                yield replace(row, present=pages if sections else None)
 
     def _of_resources(self, known: list[Region]) -> Iterator[Region]:
         """Yield resources whose struct pages are mapped where they must lie, without sections."""
@@ -142,14 +148,16 @@ class Regions:
                 continue
             if any(start < inner + size and inner < end for start, end in taken):
                 continue
-            row = self._row(each.name, " / ".join(each.above), inner // self._page, size // self._page)
+            row = self._row(
+                each.name, " / ".join(each.above), inner // self._page, size // self._page
+            )
             theirs = self._all_mapped(tables, row)
             if theirs is not False:
                 taken.append((row.start, row.end))
                 yield replace(row, unsure=theirs is None)
 
     def _is_ram(self, each: Resource) -> bool:
-        return each.ram or any(name.startswith("System RAM") for name in each.above)
+        return each.ram or any(name.startswith(SYSTEM_RAM) for name in each.above)
 
     def _all_mapped(self, tables: Mappings, row: Region) -> bool | None:
         """Say whether all of a range is mapped; None: it is, perhaps for somebody else."""
@@ -216,9 +224,13 @@ class Regions:
         also: list[str] = []
         for at in self._places(row):
             also += self._areas(at, row.page_size)
-        return replace(
-            row, mapped=mapped, aliased=aliased, resource=resource, also=tuple(also[:8])
-        )
+            if (best := self._tables()) is not None:
+                registers = best.within(at, row.page_size).of_kind(DEVICE)
+                also += [
+                    f"0x{each.start:016x} - 0x{each.end:016x} a device's registers"
+                    for each in registers.stretches()
+                ]
+        return replace(row, mapped=mapped, aliased=aliased, resource=resource, also=tuple(also[:8]))
 
     def _areas(self, start: int, size: int) -> list[str]:
         """Return what else has addresses of [start, start + size)."""
@@ -264,5 +276,3 @@ def contradictions(rows: Iterable[Region], sources: Sources, window: Window) -> 
         if len(set(row.mapped.values())) > 1:
             said = ", ".join(f"{name} {size:#x}" for name, size in row.mapped.items())
             yield f"of the struct pages at 0x{row.page_start:016x} are mapped: {said} bytes"
-
-

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a recording keeps of an audit: what lay outside the window at a moment, and what the log said.
+"""What a recording keeps of an audit: what lay outside the window then, and what the log said.
 
 Promises: whatever a file holds, reading it raises nothing; numbers that are none are left out, and
 an empty one means that nobody looked.
@@ -38,7 +38,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """``verdict``: of the audit, "" if nobody looked. Numbers of the log are ``None`` without one."""
+    """``verdict``: "" if nobody looked. Numbers of the log are ``None`` without one."""
 
     verdict: str = ""
     outside: tuple[Outside, ...] = ()
@@ -63,6 +63,11 @@ class Audited:
         names = list(dict.fromkeys(owned))
         more = ", …" if len(names) > 3 or self.regions > len(self.outside) else ""
         return f"{size(self.bytes)} ({', '.join(names[:3])}{more}) had struct pages"
+
+    @property
+    def amount(self) -> str:
+        """Say how much lay outside, without a name."""
+        return size(self.bytes or sum(each.page_size for each in self.outside))
 
     @property
     def since_boot(self) -> str:

@@ -33,6 +33,9 @@ def verdict_summary(snapshot: Snapshot) -> str:
                 told.append(f"{oopses(out)} at {pages} outside{'' if told else ' the window'}")
             if rest := snapshot.faults_total - out:
                 told.append(f"{oopses(rest)} not known to be outside")
+            for audited, when in ((snapshot.before, "before"), (snapshot.after, "at the end")):
+                if not told and audited.outside:
+                    told.append(f"{audited.amount} mapped outside the window {when}")
             return "; ".join((*told, _cost(snapshot)))
         case Verdict.CLEAN:
             return f"all {calls(number)} lie inside the window; {_cost(snapshot)}"

@@ -317,8 +317,9 @@ class Snapshot:
     faults: tuple[Fault, ...] = ()  # in order of occurrence, the newest 100
     #: The code of each reason that is a doubt, in their order: see ``doubted``.
     doubts: tuple[Doubt, ...] = ()
-    before: Audited = Audited()  # what the machine had outside when the recording began
-    after: Audited = Audited()  # and when it ended
+    #: What the machine had outside when the recording began, and when it ended.
+    before: Audited = field(default_factory=Audited)
+    after: Audited = field(default_factory=Audited)
 
     @property
     def faults_total(self) -> int:

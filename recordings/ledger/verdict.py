@@ -65,8 +65,8 @@ class Evidence:
     arch: str | None = None
     faults: Regimes = field(default_factory=Regimes)  # Oopses
     unproven: int = 0  # of those unknown: which struct page it was could not be proven
-    before: Audited = Audited()  # what was mapped when the recording began
-    after: Audited = Audited()  # and when it ended
+    before: Audited = field(default_factory=Audited)  # what was mapped when the recording began
+    after: Audited = field(default_factory=Audited)  # and when it ended
     log_only: bool = False  # captured from the kernel log, which has only calls that warned
 
 

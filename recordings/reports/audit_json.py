@@ -27,6 +27,15 @@ def audit_dict(audit: Audit) -> dict[str, Any]:
         "outside_bytes": audit.held,
         "agree": audit.agree,
         "problems": list(audit.problems),
+        "memory": None
+        if audit.memory is None
+        else {
+            "sections": audit.memory.present,
+            "section_pages": audit.memory.section_pages,
+            "pages": audit.memory.pages,
+            "online_pages": sum(run.pages for run in audit.memory.runs if run.online),
+            "pfn_0": [address(base) for base in audit.memory.bases],
+        },
         "regions": [_region(row) for row in audit.rows],
         "gone": [_extent(each) for each in audit.gone],
         "headroom": None

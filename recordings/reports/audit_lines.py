@@ -20,11 +20,8 @@ def audit_lines(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
     if after:
         yield "at the end", _state(after)
     for each in before.gone(after):
-        yield (
-            "gone",
-            f"{size(each.size)} ({printable(each.name)}), struct pages at"
-            f" {address(each.page_start)} - {address(each.page_end)}",
-        )
+        where = f"{address(each.page_start)} - {address(each.page_end)}"
+        yield "gone", f"{size(each.size)} ({printable(each.name)}), struct pages at {where}"
 
 
 def before_facts(snapshot: Snapshot) -> list[str]:

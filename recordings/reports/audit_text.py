@@ -51,6 +51,13 @@ def _parts(audit: Audit) -> Iterator[ConsoleRenderable]:
         used = "" if start == window.start else f", in use from {address(start)}"
         origin = printable(window.provenance.get("window", "origin not known"))
         yield line("window", f"{address(window.start)} - {address(end)}{used} ({origin})")
+    if (memory := audit.memory) is not None and machine.window and machine.window.page_size:
+        online = sum(run.pages for run in memory.runs if run.online)
+        page = machine.window.page_size
+        yield line(
+            "memory",
+            f"{size(memory.pages * page)} has struct pages, {size(online * page)} of it is online",
+        )
     for problem in audit.problems:
         yield line("problem", Text(printable(problem), "yellow"))
     yield from _headroom(audit)
@@ -78,9 +85,7 @@ def _headroom(audit: Audit) -> Iterator[ConsoleRenderable]:
     )
 
 
-def _rows(
-    title: str, rows: tuple[Region, ...], audit: Audit
-) -> Iterator[ConsoleRenderable]:
+def _rows(title: str, rows: tuple[Region, ...], audit: Audit) -> Iterator[ConsoleRenderable]:
     if not rows:
         return
     yield heading(title)
@@ -138,6 +143,8 @@ def _gone(audit: Audit) -> Iterator[ConsoleRenderable]:
     for each in audit.gone[:ROWS]:
         calls = f"{count(each.populate)} populate, {count(each.free)} free"
         on = f", on {printable(each.lands_on)}" if each.lands_on else ""
-        yield line("", f"{address(each.start)} - {address(each.end)} {each.regime}{on}, {calls}", width=4)
+        yield line(
+            "", f"{address(each.start)} - {address(each.end)} {each.regime}{on}, {calls}", width=4
+        )
     if len(audit.gone) > ROWS:
         yield line("", f"and {count(len(audit.gone) - ROWS)} more", width=4)

@@ -61,7 +61,7 @@ class DevicePages:
         self._known: dict[int, PageMap | None] = {}
 
     def page_map(self, page: int, physical: int) -> PageMap | None:
-        """Return the map of the struct page at ``page``, of memory at ``physical``; None: of none."""
+        """Return the map of the struct page at ``page``, of memory at ``physical``, or None."""
         where = self._u64(page + (self._pointer or 0))
         if where is None or where >> 63 == 0:
             return None

@@ -22,7 +22,8 @@ _AREA: Final = re.compile(
 _MODULE: Final = re.compile(
     r"^([\w.-]{1,64}) (\d{1,12}) [^\n]{0,4096} 0x([0-9a-f]{16})(?: \([A-Z]+\))?$", re.MULTILINE
 )
-_SYSTEM_RAM: Final = "System RAM"
+#: What /proc/iomem calls memory of the page allocator.
+SYSTEM_RAM: Final = "System RAM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Resource:
     @property
     def ram(self) -> bool:
         """Whether it is the page allocator's, hot-plugged ("System RAM (virtio_mem)") or not."""
-        return self.name.startswith(_SYSTEM_RAM)
+        return self.name.startswith(SYSTEM_RAM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,7 @@ class Mappings:
     unseen: tuple[tuple[int, int], ...] = field(default=())
 
     @classmethod
-    def of(
-        cls, first: U64, last: U64, kind: Kinds, unseen: Sequence[tuple[int, int]] = ()
-    ) -> Self:
+    def of(cls, first: U64, last: U64, kind: Kinds, unseen: Sequence[tuple[int, int]] = ()) -> Self:
         """Bring ranges into order and join neighbours. What overlaps counts once."""
         order = np.lexsort((last, first))
         first, last, kind = first[order], last[order], kind[order]
@@ -64,10 +62,22 @@ class Mappings:
             begins = np.flatnonzero(~joined)
             first, kind = first[begins], kind[begins]
             last = np.maximum.reduceat(last, begins)
-            first[1:] = np.maximum(first[1:], np.minimum(last[:-1], np.uint64(MASK - 1)) + np.uint64(1))
+            first[1:] = np.maximum(
+                first[1:], np.minimum(last[:-1], np.uint64(MASK - 1)) + np.uint64(1)
+            )
             whole = first <= last
             first, last, kind = first[whole], last[whole], kind[whole]
         return cls(first, last, kind, tuple(unseen))
+
+    @classmethod
+    def all_of(cls, parts: Sequence["Mappings"], unseen: Sequence[tuple[int, int]] = ()) -> Self:
+        """Bring what ``parts`` have together; of their own ``unseen`` nothing is kept."""
+        return cls.of(
+            np.concatenate([np.empty(0, np.uint64), *(part.first for part in parts)]),
+            np.concatenate([np.empty(0, np.uint64), *(part.last for part in parts)]),
+            np.concatenate([np.empty(0, np.uint8), *(part.kind for part in parts)]),
+            unseen,
+        )
 
     def __len__(self) -> int:
         """Return how many ranges there are."""
@@ -76,11 +86,7 @@ class Mappings:
     def within(self, start: int, size: int) -> "Mappings":
         """Return what is mapped of [start, start + size), cut to it; may go past 2^64."""
         parts = [self._cut(first, last) for first, last in _pieces(start, size)]
-        first, last, kind = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("first", "last", "kind")
-        )
-        return Mappings(first, last, kind, self._unseen_of(start, size))
+        return Mappings.all_of(parts, self._unseen_of(start, size))
 
     def without(self, ranges: Sequence[tuple[int, int]]) -> "Mappings":
         """Return what is mapped outside of ``ranges``, (start, size) each."""
@@ -93,13 +99,7 @@ class Mappings:
             at = max(at, last + 1)
         if at <= MASK:
             kept.append(self._cut(at, MASK))
-        first, last, kind = (
-            np.concatenate([np.asarray(getattr(part, name)) for part in kept])
-            if kept
-            else getattr(self, name)[:0]
-            for name in ("first", "last", "kind")
-        )
-        return Mappings(first, last, kind, self.unseen)
+        return Mappings.all_of(kept, self.unseen)
 
     @property
     def size(self) -> int:

@@ -76,16 +76,16 @@ def read_sections(read: Read, notes: Mapping[str, str], btf: "Btf | None") -> Me
     facts = _Facts.of(notes)
     roots = _roots(read, facts)
     problems: list[str] = []
-    numbers, coded, usage = _sections(read, facts, roots, problems)
-    if not len(numbers):
+    present = _sections(read, facts, roots, problems)
+    if not len(present.number):
         raise ConstantsError("mem_section has no present section: not of this kernel, or torn")
-    online = (coded & np.uint64(_ONLINE)) != 0
-    bases = np.unique(coded & ~np.uint64(_FLAGS))
+    bases = np.unique(present.coded & ~np.uint64(_FLAGS))
     if len(bases) > 1:
         problems.append("memory sections disagree on where pfn 0 has its struct page: torn")
-    runs = _runs(read, facts, btf, numbers, online, usage, problems)
+    at = btf.offset("mem_section_usage", "subsection_map") if btf else None
+    runs = _runs(_Maps(read, at, facts), present, problems)
     return MemorySections(
-        tuple(runs), len(numbers), facts.pages, tuple(bases[:16].tolist()), tuple(problems)
+        tuple(runs), len(present.number), facts.pages, tuple(bases[:16].tolist()), tuple(problems)
     )
 
 
@@ -141,10 +141,16 @@ def _roots(read: Read, facts: _Facts) -> U64:
     return np.frombuffer(b"".join(parts), "<u8").astype(np.uint64, copy=False)
 
 
-def _sections(
-    read: Read, facts: _Facts, roots: U64, problems: list[str]
-) -> tuple[U64, U64, U64]:
-    """Return number, section_mem_map and usage of the present sections."""
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """The present sections: their numbers, section_mem_map and usage."""
+
+    number: U64
+    coded: U64
+    usage: U64
+
+
+def _sections(read: Read, facts: _Facts, roots: U64, problems: list[str]) -> _Present:
     step, count = facts.size // 8, facts.per_root
     found: list[tuple[U64, U64, U64]] = []
     kept = missing = 0
@@ -168,54 +174,70 @@ def _sections(
     if missing:
         problems.append(f"{missing:,} pages of memory sections cannot be read")
     columns = ([each[at] for each in found] for at in range(3))
-    numbers, coded, usage = (
-        np.concatenate([np.empty(0, np.uint64), *parts]).astype(np.uint64) for parts in columns
+    return _Present(
+        *(np.concatenate([np.empty(0, np.uint64), *parts]).astype(np.uint64) for parts in columns)
     )
-    return numbers, coded, usage
 
 
-def _runs(
-    read: Read,
-    facts: _Facts,
-    btf: "Btf | None",
-    numbers: U64,
-    online: npt.NDArray[np.bool_],
-    usage: U64,
-    problems: list[str],
-) -> list[Run]:
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Where each section's map of its subsections is. ``at``: its offset; None: not known."""
+
+    read: Read
+    at: int | None
+    facts: _Facts
+
+    @property
+    def number(self) -> int:
+        """Subsections of a section."""
+        return self.facts.pages * self.facts.page_size // _SUBSECTION
+
+    def bits(self, usage: int) -> npt.NDArray[np.uint8] | None:
+        """Return a 1 for each subsection that is present, else 0; None: not known."""
+        size = max(8, self.number // 8)
+        data = None if self.at is None else self.read(usage + self.at, size)
+        if data is None:
+            return None
+        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[: self.number]
+
+
+def _runs(maps: _Maps, present: _Present, problems: list[str]) -> list[Run]:
     """Return what the sections have, neighbours joined; of those not online by subsections."""
-    at = btf.offset("mem_section_usage", "subsection_map") if btf else None
-    per_section = facts.pages * facts.page_size // _SUBSECTION
-    sub = facts.pages // per_section  # pages of a subsection
-    starts: list[U64] = []
-    lengths: list[U64] = []
-    flags: list[npt.NDArray[np.bool_]] = []
+    pages = maps.facts.pages
+    online = (present.coded & np.uint64(_ONLINE)) != 0
+    sub = np.uint64(pages // maps.number)
+    pieces: list[tuple[U64, U64]] = []
     guessed = 0
     partial = np.flatnonzero(~online)
-    whole = np.ones(len(numbers), np.bool_)
+    whole = np.ones(len(online), np.bool_)
     for index in partial[:_PARTIAL_CAP].tolist():
-        data = None if at is None else read(int(usage[index]) + at, max(8, per_section // 8))
-        if data is None:
+        bits = maps.bits(int(present.usage[index]))
+        if bits is None:
             guessed += 1
             continue
-        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[:per_section]
         if bits.all():
             continue
         whole[index] = False
         edges = np.flatnonzero(np.diff(np.concatenate(([0], bits, [0])).astype(np.int8)))
-        first = int(numbers[index]) * facts.pages
-        starts.append(np.uint64(first) + edges[::2].astype(np.uint64) * np.uint64(sub))
-        lengths.append((edges[1::2] - edges[::2]).astype(np.uint64) * np.uint64(sub))
-        flags.append(np.zeros(len(edges) // 2, np.bool_))
+        first = np.uint64(int(present.number[index]) * pages)
+        begins, ends = edges[::2].astype(np.uint64), edges[1::2].astype(np.uint64)
+        pieces.append((first + begins * sub, (ends - begins) * sub))
     guessed += max(0, len(partial) - _PARTIAL_CAP)
     if guessed:
         problems.append(
             f"{guessed:,} memory sections count whole: which subsections they have is not known"
         )
-    starts.append(numbers[whole] * np.uint64(facts.pages))
-    lengths.append(np.full(int(whole.sum()), facts.pages, np.uint64))
-    flags.append(online[whole])
-    return _joined(np.concatenate(starts), np.concatenate(lengths), np.concatenate(flags))
+    pieces.insert(
+        0,
+        (
+            present.number[whole] * np.uint64(pages),
+            np.full(int(whole.sum()), pages, np.uint64),
+        ),
+    )
+    firsts, lengths = (np.concatenate([piece[at] for piece in pieces]) for at in (0, 1))
+    flags = np.zeros(len(firsts), np.bool_)
+    flags[: len(pieces[0][0])] = online[whole]
+    return _joined(firsts, lengths, flags)
 
 
 def _joined(first: U64, pages: U64, online: npt.NDArray[np.bool_]) -> list[Run]:

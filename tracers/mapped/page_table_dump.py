@@ -42,8 +42,6 @@ def mapped_in_dump(text: str) -> Mappings | None:
     return Mappings.of(
         np.array([start for start, _, _ in mapped], np.uint64),
         np.array([end - 1 for _, end, _ in mapped], np.uint64),
-        np.array(
-            [DEVICE if "DEVICE/" in flags else NORMAL for *_, flags in mapped], np.uint8
-        ),
+        np.array([DEVICE if "DEVICE/" in flags else NORMAL for *_, flags in mapped], np.uint8),
         unseen,
     )

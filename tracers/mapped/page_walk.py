@@ -88,7 +88,9 @@ class PageTables:
         self._normal: int | None = None  # the attributes that normal memory has
 
     @classmethod
-    def of(cls, memory: PhysicalMemory, notes: Mapping[str, str], window: Window) -> "PageTables":
+    def of(
+        cls, memory: PhysicalMemory, notes: Mapping[str, str], window: Window | None
+    ) -> "PageTables":
         """Return the tables of the kernel whose VMCOREINFO ``notes`` are.
 
         Raises:
@@ -101,6 +103,8 @@ class PageTables:
         root, offset, text = values
         if root is None or offset is None:
             raise ConstantsError("VMCOREINFO does not say where swapper_pg_dir is in memory")
+        if window is None:
+            raise ConstantsError("the window is not known, so neither are the bits in use")
         page, bits = window.page_size, window.vabits_actual
         if bits is None and len(window.bits_possible) == 1:
             bits = window.va_bits
@@ -117,7 +121,7 @@ class PageTables:
             wide=page < 1 << 16 and bits == 52,
         )
         where = tables.translate(text) if text is not None else None
-        tables._normal = where.attributes if where else None  # noqa: SLF001 (our own)
+        tables._normal = where.attributes if where else None
         return tables
 
     def translate(self, addr: int) -> Translation | None:
@@ -145,7 +149,7 @@ class PageTables:
         return None
 
     def read(self, addr: int, size: int) -> bytes | None:
-        """Return ``size`` bytes at kernel address ``addr``, across pages; None if not all is there."""
+        """Return ``size`` bytes at kernel address ``addr``; None if not all of them are there."""
         parts: list[bytes] = []
         while size > 0:
             where = self.translate(addr)
@@ -175,11 +179,7 @@ class PageTables:
             kind[attributes != np.uint64(self._normal)] = DEVICE
         every = Mappings.of(first, first + (size - np.uint64(1)), kind, found.unseen)
         cut = [every.within(start, last - start + 1) for start, last in wanted]
-        columns = (
-            np.concatenate([getattr(every, name)[:0], *(getattr(part, name) for part in cut)])
-            for name in ("first", "last", "kind")
-        )
-        return Mappings.of(*columns, found.unseen)
+        return Mappings.all_of(cut, found.unseen)
 
     def _walk(
         self,

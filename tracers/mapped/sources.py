@@ -184,11 +184,8 @@ class _Asked:
         notes = read_notes(core.vmcoreinfo, [])
         tables = None
         try:
-            if self.machine.window is None:
-                raise ConstantsError("the window is not known, so neither are the bits in use")
             tables = PageTables.of(core, notes, self.machine.window)
-            found = self._walk(tables, core, again=changes)
-            self._mapped(WALK, found)
+            self._mapped(WALK, self._walk(tables, again=changes))
         except ConstantsError as error:
             self.missing[WALK] = str(error)
         read = _either(core.read, tables.read) if tables else core.read
@@ -205,11 +202,14 @@ class _Asked:
             self.missing[SECTIONS] = str(error)
             return
         self.problems += self.sections.problems
-        self.said[SECTIONS] = f"{self.sections.present:,} sections present"
+        self.said[SECTIONS] = (
+            f"{self.sections.present:,} sections present, of"
+            f" {self.sections.section_pages:,} pages each"
+        )
         # Through vmalloc's addresses /proc/kcore shows vmalloc's areas alone, and zeros between.
         self._devices(_either(tables.read, core.read) if tables else core.read, btf)
 
-    def _walk(self, tables: PageTables, core: Core, *, again: bool) -> Mappings:
+    def _walk(self, tables: PageTables, *, again: bool) -> Mappings:
         ranges = _without(self.machine.layout, _FULL)
         found = tables.mapped(ranges)
         if not len(found):
@@ -218,9 +218,7 @@ class _Asked:
             )
         return self._calm(WALK, found, lambda: tables.mapped(ranges)) if again else found
 
-    def _calm(
-        self, name: str, found: Mappings, again: Callable[[], Mappings | None]
-    ) -> Mappings:
+    def _calm(self, name: str, found: Mappings, again: Callable[[], Mappings | None]) -> Mappings:
         """Return what is the same when read twice, where only struct pages are mapped."""
         busy = _of(self.machine.layout, _BUSY)
         for _ in range(_TRIES):
@@ -233,7 +231,9 @@ class _Asked:
             ):
                 return then
             found = then
-        self.problems.append(f"{name} changed while it was read, {_TRIES} times: memory comes or goes")
+        self.problems.append(
+            f"{name} changed while it was read, {_TRIES} times: memory comes or goes"
+        )
         return replace(found, unseen=((0, 1 << 64),))
 
     def _mapped(self, name: str, found: Mappings) -> None:

@@ -79,7 +79,9 @@ class _Lists:
 
         def offset(name: str) -> int | None:
             known = btf.offset("vmap_area", name) if btf else None
-            return known if known is not None else number(notes.get(f"OFFSET(vmap_area.{name})", ""))
+            return (
+                known if known is not None else number(notes.get(f"OFFSET(vmap_area.{name})", ""))
+            )
 
         start, link, end = offset("va_start"), offset("list"), offset("va_end")
         if start is None or link is None:
@@ -106,7 +108,9 @@ class _Lists:
                 raise ConstantsError("the list of vmalloc areas is torn")
             yield Area(start, end, self._what(place, names))
             node = after
-        raise ConstantsError(f"there are more than {AREAS_CAP:,} vmalloc areas, or they go in circles")
+        raise ConstantsError(
+            f"there are more than {AREAS_CAP:,} vmalloc areas, or they go in circles"
+        )
 
     def _what(self, place: int, names: SymbolTable | None) -> str:
         if self._vm is None or self._caller is None or self._flags is None:

@@ -70,9 +70,7 @@ def record(
         for line in panics():
             say(f"warning: {line}")
     with Signals() as signals:
-        capture = begin(
-            open_source(signals, **options), target, limits, audit=options["audit"]
-        )
+        capture = begin(open_source(signals, **options), target, limits, audit=options["audit"])
         process = None
         try:
             report_start(capture)

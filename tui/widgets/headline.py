@@ -13,7 +13,6 @@ from recordings.format.header import Header
 from recordings.ledger.snapshot import Snapshot, Verdict
 from recordings.ledger.verdict import beyond_remark
 from recordings.reports.audit_lines import before_facts
-from recordings.reports.probe_summary import summary
 from recordings.reports.probe_summary import summary, watching
 from recordings.wording.escape import printable
 from tracers.formulas import WindowError

@@ -61,7 +61,9 @@ def test_as_sets_of_pages(
 def test_kinds_are_kept_apart(ram: list[tuple[int, int]], registers: list[tuple[int, int]]) -> None:
     both = Mappings.of(
         *(
-            np.concatenate([getattr(each, name) for each in (mappings(ram), mappings(registers, 1))])
+            np.concatenate(
+                [getattr(each, name) for each in (mappings(ram), mappings(registers, 1))]
+            )
             for name in ("first", "last", "kind")
         )
     )

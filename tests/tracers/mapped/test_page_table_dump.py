@@ -69,9 +69,7 @@ def test_no_dump(text: str) -> None:
     ],
 )
 def test_entries_that_map_nothing(line: str) -> None:
-    found = mapped_in_dump(
-        line + "\n0xffffffff40000000-0x0000000000000000           3G PGD\n"
-    )
+    found = mapped_in_dump(line + "\n0xffffffff40000000-0x0000000000000000           3G PGD\n")
     assert found is not None
     assert not len(found)
 

@@ -22,9 +22,7 @@ HALF = [(1 << 63, 1 << 63)]
 
 
 def tables(made: Builder) -> PageTables:
-    return PageTables(
-        made.memory, ROOT, page_size=made.page_size, bits=made.bits, wide=made.wide
-    )
+    return PageTables(made.memory, ROOT, page_size=made.page_size, bits=made.bits, wide=made.wide)
 
 
 @pytest.mark.parametrize(("page", "bits", "wide"), GEOMETRIES)
