@@ -131,8 +131,10 @@ class Audited:
             outside,
             _number(stored.get("bytes")) or 0,
             _number(stored.get("regions")) or len(outside),
-            *(_number(said.get(name)) for name in ("warnings", "hits", "faults")),
-            tuple(text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)),
+            warnings=_number(said.get("warnings")),
+            hits=_number(said.get("hits")),
+            faults=_number(said.get("faults")),
+            reasons=tuple(text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)),
         )
 
 
