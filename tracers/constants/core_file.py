@@ -41,6 +41,7 @@ _NOTE: Final = struct.Struct("<III")
 #: No segment of the kernel's addresses begins below: of a dump made from outside all do.
 _KERNEL: Final = 0xFFF0_0000_0000_0000
 _MOST_PHYSICAL: Final = 1 << 52
+_PACKED: Final = (b"KDUMP   ", b"DISKDUMP", b"makedumpfile")
 _HINT: Final = "or read its vmlinux or Image instead"
 
 
@@ -141,7 +142,7 @@ class Core:
         return b"".join(parts)
 
     def _read_text(self, head: bytes) -> str:
-        if head.startswith((b"KDUMP   ", b"DISKDUMP", b"makedumpfile")):
+        if head.startswith(_PACKED):
             raise ConstantsError(
                 f"{self.path} is a compressed dump, which this version does not read; make it an"
                 " ELF file with makedumpfile -E, or read the kernel's vmlinux instead"
@@ -229,6 +230,12 @@ class Core:
             f"{self.path} has no VMCOREINFO note (a kernel before 4.19, CONFIG_VMCORE_INFO=n, or a"
             f" dump made without it): {_HINT.removeprefix('or ')}"
         )
+
+
+def looks_like_core(head: bytes) -> bool:
+    """Return whether a file that begins so is a dump of memory, of whatever machine and form."""
+    elf = head[:4] == b"\x7fELF" and head[16:18] == _ET_CORE.to_bytes(2, "little")
+    return elf or head.startswith(_PACKED)
 
 
 def iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -6,7 +6,7 @@ structure of the kernel's image that is called "PCI mem", and whose children nam
 parent. Promises: each resource is read once, and only where its parent pointer is the one it was
 reached from; cyclic and endless trees end at a cap; what cannot be found is an empty answer.
 
-Source: kernel/resource.c (iomem_resource, r_show), include/linux/ioport.h (desc: 43ee493bde78, 4.6).
+Source: kernel/resource.c (iomem_resource, r_show), include/linux/ioport.h (desc came with 4.6).
 """
 
 import struct
@@ -72,11 +72,7 @@ def resources(core: Core) -> tuple[Resource, ...]:
 def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
     """Yield where the image has a root of such a layout."""
     pieces = list(_image(core))
-    names = {
-        address + at + 1
-        for address, data in pieces
-        for at in _found(data, _ROOT)
-    }
+    names = {address + at + 1 for address, data in pieces for at in _found(data, _ROOT)}
     for name in names:
         for address, data in pieces:
             for at in _found(data, struct.pack("<Q", name)):

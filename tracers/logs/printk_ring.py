@@ -106,6 +106,14 @@ class _Ring(NamedTuple):
     data: int
 
 
+class _Arrays(NamedTuple):
+    """What those hold."""
+
+    descs: bytes
+    infos: bytes
+    data: bytes
+
+
 class _Note:
     """The note's numbers."""
 
@@ -153,10 +161,12 @@ def _lockless(core: Core, notes: Mapping[str, str]) -> Iterator[Record | int]:
             f"{core.path}: a log of 2^{ring.count_bits} records and 2^{ring.size_bits} bytes:"
             " no kernel has that"
         )
-    descs = _array(core, ring.descs, count * sizes[0])
-    infos = _array(core, ring.infos, count * sizes[1])
-    data = _array(core, ring.data, size)
-    return _records(note, ring, sizes, descs, infos, data)
+    arrays = _Arrays(
+        _array(core, ring.descs, count * sizes[0]),
+        _array(core, ring.infos, count * sizes[1]),
+        _array(core, ring.data, size),
+    )
+    return _records(note, ring, sizes, arrays)
 
 
 def _ring(note: _Note) -> _Ring:
@@ -199,8 +209,9 @@ def _array(core: Core, address: int, size: int) -> bytes:
 
 
 def _records(
-    note: _Note, ring: _Ring, sizes: tuple[int, int], descs: bytes, infos: bytes, data: bytes
+    note: _Note, ring: _Ring, sizes: tuple[int, int], arrays: _Arrays
 ) -> Iterator[Record | int]:
+    descs, infos = arrays.descs, arrays.infos
     count = 1 << ring.count_bits
     state_at = note.get("OFFSET(prb_desc.state_var)", sizes[0] - 8)
     block_at = note.get("OFFSET(prb_desc.text_blk_lpos)", sizes[0] - 16)
@@ -223,7 +234,8 @@ def _records(
         seq = word.unpack_from(infos, info + seq_at)[0]
         begin, following = (word.unpack_from(descs, desc + at)[0] for at in (begin_at, next_at))
         length = short.unpack_from(infos, info + length_at)[0]
-        text = _text(data, ring.size_bits, begin, following, number_of, length)
+        block = _block(arrays.data, begin, following, number_of)
+        text = None if block is None else block[:length]
         if text is None or (due is not None and seq < due):
             continue
         missing = seq - (due or 0)
@@ -234,25 +246,22 @@ def _records(
         yield Record(seq, ts_ns, half.unpack_from(infos, info + caller_at)[0], text)
 
 
-def _text(
-    data: bytes, size_bits: int, begin: int, following: int, number_of: int, length: int
-) -> bytes | None:
-    """Return a record's text, None where the block is not its own."""
-    size = 1 << size_bits
+def _block(data: bytes, begin: int, following: int, number_of: int) -> bytes | None:
+    """Return what a record's block holds, None where the block is not its own."""
     if begin & _DATALESS and following & _DATALESS:
         return b"" if begin & _NO_TEXT == _NO_TEXT else None
     if (begin | following) & _ID - 1:
         return None
+    size = len(data)
     first, end = begin % size, following % size
     # A block that does not fit before the end is at the beginning; it may end where the ring does.
-    wrapped = begin >> size_bits != following >> size_bits and end
-    if wrapped:
+    if begin // size != following // size and end:
         first = 0
     elif not end:
         end = size
     if end - first < _ID or int.from_bytes(data[first : first + _ID], "little") != number_of:
         return None
-    return data[first + _ID : min(end, first + _ID + length)]
+    return data[first + _ID : end]
 
 
 def _consecutive(core: Core, notes: Mapping[str, str]) -> Iterator[Record | int]:
