@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from recordings.capture import dumps
 from recordings.format.header import Header
 from recordings.format.new_file import new_file
 from recordings.format.output_files import Output
@@ -61,6 +63,7 @@ def import_log(
     facts: Mapping[str, Told] | None = None,
     release: tuple[str, str] | None = None,
     created_ns: int = 0,
+    notes: tuple[str, ...] = (),
 ) -> Imported:
     """Write the events of the log ``trace`` to the new recording ``out``, a file or a stream.
 
@@ -71,8 +74,9 @@ def import_log(
     (see ``tracers.constants``); ``facts`` and ``release`` are what else is known of it (see
     ``tracers.machine.assemble``). Without all of them no window is known and the recording's
     verdict is inconclusive. What they, and the log, disagree on is in the recording, whose verdict
-    is inconclusive then. ``created_ns``: realtime for the header (0: unknown), so that equal inputs
-    give equal files.
+    is inconclusive then. Of a kernel's dump its log is imported, and the dump describes the machine
+    unless ``machine_dir`` does. ``notes``: what else is to be said of it. ``created_ns``: realtime
+    for the header (0: unknown), so that equal inputs give equal files.
 
     Raises:
         LogError: ``trace`` cannot be read or is no log we know.
@@ -81,6 +85,22 @@ def import_log(
         RecordingError: ``out`` cannot be written.
     """
     chosen = formats.named(log_format) if log_format else None
+    if isinstance(trace, Path) and log_format in (None, dumps.FORMAT) and dumps.is_dump(trace):
+        with (
+            TemporaryDirectory(prefix="vmemscope-import-") as folder,
+            dumps.opened(trace, Path(folder)) as dump,
+        ):
+            return import_log(
+                dump.log,
+                out,
+                machine_dir=machine_dir or dump.folder,
+                vmlinux=vmlinux,
+                log_format=dumps.FORMAT,
+                facts=facts,
+                release=release,
+                created_ns=created_ns,
+                notes=dump.notes,
+            )
     name = trace if isinstance(trace, Path) else trace.name
     try:
         with Input(trace) if isinstance(trace, Path) else nullcontext(trace) as source:
@@ -88,7 +108,7 @@ def import_log(
             chosen = chosen or _recognised(source)
             try:
                 with _image(vmlinux) as image:
-                    sources = _Sources(machine_dir, image, facts or {}, release)
+                    sources = _Sources(machine_dir, image, facts or {}, release, notes)
                     return _import(source, chosen, out, sources, created_ns)
             except LogError as error:
                 raise LogError(f"{source.name}: {error}") from error
@@ -143,7 +163,7 @@ def _copy(
             derived += rows.num_rows - batch.events.num_rows
             losses += batch.losses
             writer.write(replace(batch, events=rows))
-        notes = (*opened.notes, *deriver.notes)
+        notes = (*sources.about, *opened.notes, *deriver.notes)
         # Of what came through a pipe the digest is only known now.
         late = () if "sha256" in header.origin else (f"sha256 of the log: {source.sha256}",)
         writer.close(notes=(*notes, *late))
@@ -202,8 +222,10 @@ class _Sources:
         image: "KernelImage | None",
         facts: Mapping[str, Told],
         release: tuple[str, str] | None,
+        about: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
+        self.about = about  # notes on where the log is from
         self.image = image
         self.warn_sites: tuple[str, ...] = ()  # "file:line" of the WARNs where we look
         self._facts = facts

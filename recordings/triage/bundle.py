@@ -22,6 +22,7 @@ from recordings.triage.pstore import Records
 from recordings.triage.workplace import Workplace
 from recordings.wording.escape import printable
 from recordings.wording.units import count
+from tracers.constants.core_file import looks_like_core
 from tracers.logs import formats
 from tracers.machine_files import CAPS
 from tracers.packed import PackedError
@@ -29,6 +30,7 @@ from tracers.packed import PackedError
 #: Logs that are read, side files that are kept.
 MOST_LOGS: Final = 64
 MOST_SIDES: Final = 256
+MOST_CORES: Final = 8
 #: Files without a name of ours whose beginning is looked at, and how much of it.
 MOST_LOOKS: Final = 20_000
 _LOOK: Final = 16 << 10
@@ -78,6 +80,7 @@ class Bundle:
     """What was found."""
 
     logs: list[LogFile] = field(default_factory=list)
+    cores: list[tuple[str, Path]] = field(default_factory=list)  # dumps of a kernel's memory
     recordings: list[tuple[str, Path]] = field(default_factory=list)
     sides: list[SideFile] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # what should have been read
@@ -116,6 +119,8 @@ class _Collector:
                 self._unknown(member, content)
             elif known.role == names.PSTORE:
                 self._records.add(member.name, content)
+            elif known.role == names.CORE:
+                self._core(member, content)
             elif known.role in names.LOGS:
                 self._log(member, content, known.role)
             else:
@@ -150,8 +155,22 @@ class _Collector:
         head = content.peek(_LOOK)
         if head.startswith(MARKER):
             self._recording(member, content)
+        elif member.path is not None and looks_like_core(head):
+            self._core(member, content)
         elif (known := formats.recognise(head)) is not None:
             self._keep(member, content, known.name, named=False)
+
+    def _core(self, member: Member, content: Content) -> None:
+        if not looks_like_core(content.peek(HEAD)):
+            return  # another program's
+        if member.path is None or content.packed:
+            text = "a dump of memory that is packed, or in an archive, is not read: unpack it first"
+            self._found.problems.append(f"{printable(member.name)}: {text}")
+        elif len(self._found.cores) >= MOST_CORES:
+            text = f"more than {MOST_CORES} dumps of memory: not read"
+            self._found.problems.append(f"{printable(member.name)}: {text}")
+        else:
+            self._found.cores.append((member.name, member.path))
 
     def _log(self, member: Member, content: Content, role: str) -> None:
         head = content.peek(HEAD)

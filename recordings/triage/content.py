@@ -28,6 +28,7 @@ class Content:
         while len(self._raw) < MAGIC_BYTES and (more := self._next(PIECE)):
             self._raw += more
         packed = packing(self._raw)
+        self.packed = packed is not None
         self._pieces = self._unpacked(packed) if packed else self._plain()
 
     def peek(self, size: int = HEAD) -> bytes:

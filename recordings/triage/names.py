@@ -21,7 +21,7 @@ from typing import Final
 VMCOREINFO, IOMEM, CONFIG, UNAME = "kcore-vmcoreinfo", "iomem", "config", "uname"
 PAGE_TABLES, KPROBE_EVENTS = "kernel_page_tables", "kprobe_events"
 #: What is no side file.
-LOG, PSTORE, TRACE = "log", "pstore", "trace"
+LOG, PSTORE, TRACE, CORE = "log", "pstore", "trace", "core"
 LOGS: Final = frozenset({LOG, PSTORE, TRACE})
 
 _PACKED: Final = r"(?:\.(?:gz|xz|zst|lzma))?"
@@ -60,6 +60,9 @@ _TABLE: Final[Sequence[tuple[str, str]]] = (
     (LOG, r"dmesg(?:[._-][^/]*)?"),
     (LOG, r"(?:FS/(?:data/misc/recovery|proc)/)?last_kmsg(?:\.\d+)?"),
     (LOG, r"bugreport-[^/]*\.txt"),
+    # -- memory, of kdump or QEMU
+    (CORE, r"vmcore(?:[.-][^/]*)?"),
+    (CORE, r"[^/]+\.(?:vmcore|kdump|core)"),
     (TRACE, r"(?:sys/kernel/(?:debug/)?tracing/)trace"),
     (TRACE, r"trace\.dat"),
 )

@@ -6,10 +6,11 @@ one boot hold the same calls.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from recordings.capture import dumps
 from recordings.capture.importing import import_log
 from recordings.format.header import Header, RecordingError
 from recordings.format.parts import Parts, sets_of
@@ -24,6 +25,7 @@ from tracers.logs import formats
 from tracers.logs.input_files import Input
 
 _RECORDING: Final = "a recording"
+_CORE: Final = "the kernel log of a memory dump"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def read_log(
     place: Workplace,
     options: Options,
     machine_files: tuple[str, ...] = (),
+    notes: tuple[str, ...] = (),
 ) -> Reading:
     """Import a log into a temporary recording and judge it; ``log.name`` is what it is called.
 
@@ -136,6 +139,7 @@ def read_log(
         log_format=options.log_format,
         facts=options.facts,
         release=options.release,
+        notes=notes,
     )
     found = next(iter(sets_of([out]).values()))
     if not isinstance(found, Parts):
@@ -143,6 +147,19 @@ def read_log(
     importer = found.header.origin.get("importer", "")
     title = next((known.title for known in formats.FORMATS if known.name == importer), importer)
     return Reading(log.name, title, found, fold(found), out, machine_files)
+
+
+def read_core(path: Path, name: str, place: Workplace, options: Options) -> Reading:
+    """Read the kernel log of a dump of memory, with the machine that the same dump describes.
+
+    Raises:
+        VmemscopeError: as ``import_log``; the text names the dump.
+    """
+    with dumps.opened(path, place.new("dump").parent, name) as dump:
+        own = replace(
+            options, machine_dir=options.machine_dir or dump.folder, log_format=dumps.FORMAT
+        )
+        return replace(read_log(dump.log, place, own, notes=dump.notes), what=_CORE)
 
 
 def read_recordings(named: list[tuple[str, Path]]) -> list["Reading | RecordingError"]:

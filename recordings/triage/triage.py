@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from recordings.capture import dumps
 from recordings.format.framing import MARKER
 from recordings.format.header import RecordingError
 from recordings.ledger.snapshot import Verdict
 from recordings.triage.bundle import Bundle, LogFile, collect
 from recordings.triage.machines import Machines
 from recordings.triage.members import PassedOver, is_tar, of_folder, of_tar
-from recordings.triage.reading import Options, Reading, read_log, read_recordings
+from recordings.triage.reading import Options, Reading, read_core, read_log, read_recordings
 from recordings.triage.workplace import Workplace
 from recordings.triage.zip_members import is_zip, of_zip
 from recordings.wording.escape import printable
@@ -90,6 +91,8 @@ def triage(path: Path, place: Workplace, options: Options, *, name: str | None =
 
 
 def _file(path: Path, name: str, place: Workplace, options: Options) -> Triaged:
+    if path != STDIN and options.log_format in (None, dumps.FORMAT) and dumps.is_dump(path):
+        return Triaged(name, (read_core(path, Path(name).name, place, options),))
     with Input(path) as source:
         source.name = Path(name).name or name  # a report goes to others: no paths of ours
         head = source.peek(lambda head: len(head) >= _HEAD)
@@ -134,6 +137,11 @@ def _bundle(name: str, found: Bundle, place: Workplace, options: Options) -> Tri
         except LogError as error:
             if log.named:
                 problems.append(printable(str(error)))
+    for core, path in found.cores:
+        try:
+            readings.append(read_core(path, core, place, options))
+        except VmemscopeError as error:
+            problems.append(printable(str(error)))
     for each in read_recordings(found.recordings):
         if isinstance(each, Reading):
             readings.append(each)

@@ -14,15 +14,18 @@ included.
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.elf import AARCH64, MACHINES
+from tracers.constants.memory import flattened, kdump
 from tracers.constants.memory.address_map import AddressMap
 from tracers.constants.memory.find_note import find_note
+from tracers.constants.memory.flattened import Flattened
+from tracers.constants.memory.kdump import Kdump
 from tracers.constants.memory.segments import Segments
 from tracers.machine_files import CAPS, read_notes
 from tracers.regular_files import open_regular
@@ -41,7 +44,12 @@ _NOTE: Final = struct.Struct("<III")
 #: No segment of the kernel's addresses begins below: of a dump made from outside all do.
 _KERNEL: Final = 0xFFF0_0000_0000_0000
 _MOST_PHYSICAL: Final = 1 << 52
+_DISKDUMP: Final = b"DISKDUMP"
+_PACKED: Final = (kdump.SIGNATURE, flattened.SIGNATURE, _DISKDUMP)
 _HINT: Final = "or read its vmlinux or Image instead"
+
+
+_T = TypeVar("_T")
 
 
 class Core:
@@ -61,12 +69,21 @@ class Core:
         self.vmcoreinfo_at: int | None = None
         self._virtual = Segments(())
         self._physical = Segments(())
+        self._kdump: Kdump | None = None
         self._map: AddressMap | None = None
+        self._bytes = self._read_file
         self._handle = _opened(path)
         try:
             head = self._read_at(0, _ELF_HEADER.size)
-            self.is_memory = head.startswith(b"\x7fELF")
-            self.vmcoreinfo = self._read_elf(head) if self.is_memory else self._read_text(head)
+            if head.startswith(flattened.SIGNATURE):
+                self._bytes = self._named(lambda: Flattened(self._read_file)).read_at
+                head = self._read_at(0, _ELF_HEADER.size)
+            packed = head.startswith(kdump.SIGNATURE)
+            self.is_memory = packed or head.startswith(b"\x7fELF")
+            if packed:
+                self.vmcoreinfo = self._read_kdump()
+            else:
+                self.vmcoreinfo = self._read_elf(head) if self.is_memory else self._read_text(head)
         except BaseException:
             self.close()
             raise
@@ -84,13 +101,15 @@ class Core:
     @property
     def physical_ranges(self) -> tuple[tuple[int, int], ...]:
         """The physical memory that the file has, as [start, end), ascending and disjoint."""
-        return self._physical.ranges()
+        return self._kdump.ranges() if self._kdump else self._physical.ranges()
 
     def read_physical(self, pa: int, size: int) -> bytes | None:
         """Return ``size`` bytes at physical ``pa``, None where the file does not have them all."""
         if not 0 < size <= _READ_CAP:
             return None
         with suppress(ConstantsError):
+            if self._kdump:
+                return self._kdump.read(pa, size)
             return self._physical.read(self._read_at, pa, size)
         return None
 
@@ -126,6 +145,10 @@ class Core:
 
     def _read_at(self, offset: int, size: int) -> bytes:
         """Read ``size`` bytes, fewer only at the end of the file."""
+        return self._bytes(offset, size)
+
+    def _read_file(self, offset: int, size: int) -> bytes:
+        """Read the file as it is."""
         parts: list[bytes] = []
         while size:
             try:
@@ -141,10 +164,10 @@ class Core:
         return b"".join(parts)
 
     def _read_text(self, head: bytes) -> str:
-        if head.startswith((b"KDUMP   ", b"DISKDUMP", b"makedumpfile")):
+        if head.startswith(_DISKDUMP) or self._bytes != self._read_file:
             raise ConstantsError(
-                f"{self.path} is a compressed dump, which this version does not read; make it an"
-                " ELF file with makedumpfile -E, or read the kernel's vmlinux instead"
+                f"{self.path} is a dump of a form that is not read: make it an ELF file with"
+                f" makedumpfile -E, {_HINT}"
             )
         text = self._read_at(0, _TEXT_CAP).decode("utf-8", "backslashreplace")
         if not any(key in text for key in ("OSRELEASE=", "NUMBER(", "PAGESIZE=")):
@@ -178,6 +201,22 @@ class Core:
         if not named:
             self._add_linear(loads)
         return text
+
+    def _read_kdump(self) -> str:
+        self._kdump = dump = self._named(lambda: Kdump(self._read_at))
+        text = dump.vmcoreinfo
+        if text is None:
+            text = self._find_vmcoreinfo([], outside=True)
+        self._map = AddressMap(read_notes(text, []), self.read_physical)
+        return text
+
+    def _named(self, make: Callable[[], _T]) -> _T:
+        """Return what ``make`` returns; an error of it names the file."""
+        try:
+            return make()
+        except ConstantsError as error:
+            text = str(error).removeprefix(f"{self.path}: ")
+            raise ConstantsError(f"{self.path}: {text}") from error
 
     def _checked(self, head: bytes) -> tuple[int, int]:
         """Return where the program headers are, and how many."""
@@ -229,6 +268,12 @@ class Core:
             f"{self.path} has no VMCOREINFO note (a kernel before 4.19, CONFIG_VMCORE_INFO=n, or a"
             f" dump made without it): {_HINT.removeprefix('or ')}"
         )
+
+
+def looks_like_core(head: bytes) -> bool:
+    """Return whether a file that begins so is a dump of memory, of whatever machine and form."""
+    elf = head[:4] == b"\x7fELF" and head[16:18] == _ET_CORE.to_bytes(2, "little")
+    return elf or head.startswith(_PACKED)
 
 
 def iter_notes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
