@@ -11,11 +11,13 @@ from typing import Final
 from recordings.audit.audit import Audit, audit
 from recordings.audit.log import Logged, read_log, read_log_file
 from tracers.batch import Losses
+from tracers.constants.core_file import Core
 from tracers.errors import VmemscopeError
 from tracers.live.kmsg.ring import read_ring
 from tracers.live.probes.engine import LiveError
+from tracers.logs.printk_ring import PrintkRing, PrintkRingError
 from tracers.machine import Machine
-from tracers.mapped.sources import ask_folder, ask_running
+from tracers.mapped.sources import ask_dump, ask_folder, ask_running
 
 #: A machine's kernel log beside its other files; the first that is there.
 _LOGS: Final = ("dmesg.txt", "dmesg", "dmesg.log", "kern.log")
@@ -53,6 +55,26 @@ def of_running(
     return audit(sources, logged, told=ring.describe)
 
 
+def of_vmcore(path: Path, log: Path | None = None) -> Audit:
+    """Return the audit of a dump of a kernel's memory, and of the log in it.
+
+    Raises:
+        VmemscopeError: it is no dump of an arm64 kernel, or ``log`` is no kernel log.
+    """
+    with Core(path) as core:
+        sources = ask_dump(core)
+        if log is not None:
+            return audit(sources, read_log_file(log, sources.machine))
+        try:
+            ring = PrintkRing(core)
+            text = b"".join(ring.lines(callers=True))
+        except PrintkRingError as error:
+            return audit(sources, None, str(error))
+    told = f"{ring.records:,} records of the printk ring, {ring.lost:,} lost"
+    logged = read_log(BytesIO(text), sources.machine)
+    return audit(sources, logged, told=told)
+
+
 def _log(given: Path | None, beside: Path | None, machine: Machine) -> tuple[Logged | None, str]:
     if given is not None:
         return read_log_file(given, machine), ""
@@ -62,8 +84,3 @@ def _log(given: Path | None, beside: Path | None, machine: Machine) -> tuple[Log
         return read_log_file(beside, machine), ""
     except (OSError, VmemscopeError) as error:
         return None, str(error)
-
-
-def of_vmcore(core: Path, log: Path | None = None) -> Audit:
-    """Return the audit of a dump."""
-    raise NotImplementedError

@@ -134,7 +134,9 @@ class Audited:
             warnings=_number(said.get("warnings")),
             hits=_number(said.get("hits")),
             faults=_number(said.get("faults")),
-            reasons=tuple(text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)),
+            reasons=tuple(
+                text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)
+            ),
         )
 
 

@@ -18,11 +18,13 @@ from tracers.constants.core_file import KCORE, Core
 from tracers.constants.errors import ConstantsError
 from tracers.constants.gather import gather
 from tracers.constants.image.symbols import SymbolTable
+from tracers.constants.resources import iomem_text
 from tracers.constants.running import RunningFiles
 from tracers.layout import Layout
 from tracers.machine import Machine, assemble, side_files
-from tracers.machine_files import CAPS, read_notes
+from tracers.machine_files import CAPS, SideFiles, read_notes
 from tracers.mapped.device_pages import DevicePages, PageMap, module_of
+from tracers.mapped.image_in_memory import ImageInMemory
 from tracers.mapped.kernel_lists import Area, Resource, areas, modules, resources
 from tracers.mapped.mappings import Mappings
 from tracers.mapped.memory_sections import MemorySections, read_sections
@@ -123,6 +125,27 @@ def ask_running(root: Path = Path("/"), machine: Machine | None = None) -> Sourc
             asked.memory(core, btf, names, changes=True)
     except ConstantsError as error:
         asked.missing[WALK] = asked.missing[SECTIONS] = str(error)
+    return asked.sources()
+
+
+def ask_dump(core: Core) -> Sources:
+    """Ask a dump of a kernel's memory.
+
+    Raises:
+        ConstantsError: it is the text of a note alone, or nothing in it describes the kernel.
+    """
+    if not core.is_memory:
+        raise ConstantsError(
+            f"{core.path} has no memory, only a note: give it in a folder, --machine"
+        )
+    iomem = iomem_text(core)
+    files = SideFiles(texts={"kcore-vmcoreinfo": core.vmcoreinfo})
+    if iomem:
+        files.texts["iomem"] = iomem
+    asked = _Asked(assemble(files))
+    asked.missing[DUMP] = "a dump has no debugfs"
+    asked.lists(iomem, None, "its {} is not in memory as this version knows it")
+    asked.memory(core, ImageInMemory(core).btf(), None, changes=False)
     return asked.sources()
 
 
