@@ -127,11 +127,19 @@ def _facts(found: Audit) -> Iterator[str]:
         mapped = sum(row.page_size for row in strays)
         yield f"{size(mapped)} of normal memory is mapped outside the window, and nobody has it."
     if found.log and (found.log.hits or found.log.faults):
-        parts = [f"{_number(found.log.warnings, 'WARN')}"]
-        if found.log.faults:
-            parts.append(_number(found.log.faults, "Oops", "Oopses"))
-        calls = _number(found.log.hits, "call")
-        yield f"Since boot the log has {' and '.join(parts)}, of {calls} outside the window."
+        yield f"Since boot the kernel log has {_logged(found.log)}."
+
+
+def _logged(log: Logged) -> str:
+    parts = []
+    if log.hits:
+        parts.append(f"{_number(log.hits, 'call')} outside the window")
+    if log.warnings:
+        warned = _number(log.warnings, "WARN")
+        parts.append(warned if log.hits else f"{warned} whose ranges are not proven")
+    if log.faults:
+        parts.append(f"{_number(log.faults, 'Oops', 'Oopses')} at struct pages outside of it")
+    return ", ".join(parts)
 
 
 def _doubts(found: Audit, sources: Sources, *, window_known: bool) -> Iterator[str]:

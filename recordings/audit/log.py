@@ -6,14 +6,15 @@ lower bounds, as those of any log. Only the boot the log ends with counts: of th
 is mapped any more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Extent, Snapshot
 from tracers.batch import Losses
-from tracers.logs.dmesg.reader import DmesgLog
+from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
 from tracers.logs.input_files import Input
+from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.line_blocks import Readable
 from tracers.machine import Machine
 
@@ -72,4 +73,8 @@ def read_log_file(path: Path, machine: Machine) -> Logged:
     """
     with Input(path) as source:
         source.take_out()
-        return read_log(source, machine)
+        head = source.peek(looks_like_dmesg)
+        if head and not looks_like_dmesg(head):
+            raise LogError(f"{path}: not a kernel log: it has no line of one")
+        found = read_log(source, machine)
+        return replace(found, losses=found.losses + Losses(torn=int(source.torn)))

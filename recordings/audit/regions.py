@@ -56,7 +56,8 @@ class Region:
     pages: int = 0
     mapped: "dict[str, int]" = field(default_factory=dict)
     also: tuple[str, ...] = ()
-    aliased: bool = False  # of the user half: mapped where its low bits lead
+    mapped_at: int | None = None  # where its low bits lead in the kernel's tables, if not there
+    mapped_on: str = ""  # what lies at ``mapped_at``
     unsure: bool = False  # mapped where it would be, which may be somebody else's mapping
 
     @property
@@ -207,7 +208,7 @@ class Regions:
     def _asked(self, row: Region) -> Region:
         """Return the row with what every source says of it."""
         mapped: dict[str, int] = {}
-        aliased = False
+        elsewhere: int | None = None
         for name, tables in self._sources.tables.items():
             sizes = [
                 (tables.within(at, row.page_size).of_kind(NORMAL).size, at)
@@ -217,7 +218,8 @@ class Regions:
             if sizes:
                 size, at = max(sizes, key=lambda each: each[0])
                 mapped[name] = size
-                aliased |= bool(size) and at != row.page_start
+                if size and at != row.page_start:
+                    elsewhere = at
         resource = None
         if self._sources.resources and not row.stray:
             resource = self._resource(row.start, row.end - row.start) is not None
@@ -230,7 +232,17 @@ class Regions:
                     f"0x{each.start:016x} - 0x{each.end:016x} a device's registers"
                     for each in registers.stretches()
                 ]
-        return replace(row, mapped=mapped, aliased=aliased, resource=resource, also=tuple(also[:8]))
+        on = ""
+        if elsewhere is not None:
+            on = self._layout.lands_on(elsewhere, (elsewhere + row.page_size) & MASK)
+        return replace(
+            row,
+            mapped=mapped,
+            mapped_at=elsewhere,
+            mapped_on=on,
+            resource=resource,
+            also=tuple(also[:8]),
+        )
 
     def _areas(self, start: int, size: int) -> list[str]:
         """Return what else has addresses of [start, start + size)."""
@@ -267,7 +279,8 @@ def contradictions(rows: Iterable[Region], sources: Sources, window: Window) -> 
                 )
     for row in rows:
         for name, size in row.mapped.items():
-            if row.present and size < row.page_size:
+            # where others are, vmemmap_populate() leaves what it finds, and maps the rest
+            if row.present and size < row.page_size and not row.also:
                 yield (
                     f"mem_section has struct pages of 0x{row.start:x} - 0x{row.end - 1:x} at"
                     f" 0x{row.page_start:016x}, {name} has {size:#x} of {row.page_size:#x} bytes"

@@ -84,7 +84,8 @@ def _region(row: Region) -> dict[str, Any]:
         "outside": row.hit,
         "ram": row.ram,
         "stray": row.stray,
-        "aliased": row.aliased,
+        "mapped_at": None if row.mapped_at is None else address(row.mapped_at),
+        "mapped_on": row.mapped_on or None,
         "also_there": list(row.also),
         "seen_by": {
             "page_tables": dict(row.mapped),

@@ -20,6 +20,7 @@ from recordings.reports import text_layout
 from recordings.reports.text_layout import heading, line
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, size
+from tracers.families import MASK
 from tracers.mapped.sources import SECTIONS
 
 _STYLES: Final = {
@@ -111,8 +112,13 @@ def _row(row: Region, audit: Audit) -> Iterator[ConsoleRenderable]:
     silent = ", silent: the kernel's own check lets it pass" if row.silent else ""
     where = f"{address(row.page_start)} - {address(row.page_end)}"
     yield told("struct pages", f"{where} {row.regime.value}, on {printable(row.lands_on)}{silent}")
-    if row.aliased:
-        yield told("", "mapped where the low bits of its addresses lead in the kernel's tables")
+    if row.mapped_at is not None:
+        end = (row.mapped_at + row.page_size) & MASK
+        yield told(
+            "mapped at",
+            f"{address(row.mapped_at)} - {address(end)}, on {printable(row.mapped_on)}: where the"
+            " low bits of those addresses lead in the kernel's tables",
+        )
     for each in row.also:
         yield told("also there", Text(printable(each), "bold red"))
     yield told("seen by", "; ".join(_seen(row, audit)))

@@ -25,6 +25,7 @@ Read = Callable[[int, int], bytes | None]
 
 #: As many areas are read at most.
 AREAS_CAP: Final = 1 << 17
+_TOO_MANY: Final = "there are more than {:,} vmalloc areas, or their list goes in circles"
 _NODES_CAP: Final = 4096
 #: include/linux/vmalloc.h: VM_IOREMAP, VM_ALLOC, VM_MAP, VM_USERMAP…; the rest needs no word.
 _FLAGS: Final = ((0x1, "ioremap"), (0x2, "vmalloc"), (0x4, "vmap"))
@@ -44,7 +45,7 @@ def read_areas(
         for each in lists.areas(head, names):
             found.append(each)
             if len(found) > AREAS_CAP:
-                raise ConstantsError(f"there are more than {AREAS_CAP:,} vmalloc areas")
+                raise ConstantsError(_TOO_MANY.format(AREAS_CAP))
     return tuple(sorted(found, key=lambda each: each.start))
 
 
@@ -108,9 +109,7 @@ class _Lists:
                 raise ConstantsError("the list of vmalloc areas is torn")
             yield Area(start, end, self._what(place, names))
             node = after
-        raise ConstantsError(
-            f"there are more than {AREAS_CAP:,} vmalloc areas, or they go in circles"
-        )
+        raise ConstantsError(_TOO_MANY.format(AREAS_CAP))
 
     def _what(self, place: int, names: SymbolTable | None) -> str:
         if self._vm is None or self._caller is None or self._flags is None:

@@ -13,4 +13,5 @@ audit none
 memory 1073741824
 audit plugged
 vmemscope audit >/out/plugged.text 2>&1
+mount -t securityfs none /sys/kernel/security
 cat /sys/kernel/security/lockdown >/out/lockdown
