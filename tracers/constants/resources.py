@@ -19,7 +19,9 @@ from tracers.machine_files import number, read_notes
 MOST: Final = 4096
 _DEEPEST: Final = 64
 _PIECE: Final = 1 << 20
-_PART: Final = 64 << 10  # where not all of a piece is mapped
+_PART: Final = 4096  # where not all of a piece is mapped
+_GAP: Final = 8 << 20  # what is unmapped inside it, such as what booting alone needed
+_OVERLAP: Final = 16  # what is searched for may lie across pieces
 _IMAGE_CAP: Final = 128 << 20
 _NAME_CAP: Final = 128
 _ROOT: Final = b"\0PCI mem\0"
@@ -82,17 +84,30 @@ def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
 
 
 def _image(core: Core) -> Iterator[tuple[int, bytes]]:
-    """Yield the parts of the kernel's image that are in memory."""
+    """Yield the parts of the kernel's image that are in memory, each with the end of the last."""
+    end, tail = 0, b""
+    for address, data in _pieces(core):
+        ahead = tail if address == end else b""
+        yield address - len(ahead), ahead + data
+        end, tail = address + len(data), data[-_OVERLAP:]
+
+
+def _pieces(core: Core) -> Iterator[tuple[int, bytes]]:
     stext = number("0x" + read_notes(core.vmcoreinfo, []).get("SYMBOL(_stext)", ""))
     if stext is None or not core.is_memory:
         return
+    seen = stext
     for address in range(stext & -_PIECE, min(stext + _IMAGE_CAP, (1 << 64) - _PIECE), _PIECE):
         data = core.read(address, _PIECE)
         if data is not None:
+            seen = address
             yield address, data
             continue
+        if address - seen > _GAP:
+            return
         for part in range(address, address + _PIECE, _PART):
             if data := core.read(part, _PART):
+                seen = part
                 yield part, data
 
 
