@@ -86,7 +86,7 @@ def test_its_import_is_that_of_the_guests_dmesg(dumped: Boot, tmp_path: Path, fo
     assert one.header["machine"]["window"] == other.header["machine"]["window"]
     assert one.header["machine"]["iomem"] == other.header["machine"]["iomem"]
     if "Linux version 6.1.192-vmemlab" in log.read_text():
-        starts = [row["start"] for row in other.of("populate")]
+        starts = [row["start"] for row in other.of("populate", None)]
         # 16 sections of 2 GiB at 0x5000000000, twice the first 8: 2 MiB of struct pages each
         vmemmap = 0xFFFFFFFE00000000 - (0x40000000 >> 12) * 64
         first = vmemmap + (0x5000000000 >> 12) * 64

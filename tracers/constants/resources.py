@@ -20,11 +20,11 @@ MOST: Final = 4096
 _DEEPEST: Final = 64
 _PIECE: Final = 1 << 20
 _PART: Final = 4096  # where not all of a piece is mapped
-_GAP: Final = 8 << 20  # what is unmapped inside it, such as what booting alone needed
+_GAP: Final = 32 << 20  # unmapped inside it: what booting alone needed
 _OVERLAP: Final = 16  # what is searched for may lie across pieces
 _IMAGE_CAP: Final = 128 << 20
 _NAME_CAP: Final = 128
-_ROOT: Final = b"\0PCI mem\0"
+_ROOT: Final = b"PCI mem\0"  # the linker may have it as the end of a longer string
 _MEM: Final = 0x200  # IORESOURCE_MEM
 _TYPES: Final = 0x1F00
 #: start, end, name, flags, then parent, sibling and child, with and without desc before them.
@@ -74,7 +74,7 @@ def resources(core: Core) -> tuple[Resource, ...]:
 def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
     """Yield where the image has a root of such a layout."""
     pieces = list(_image(core))
-    names = {address + at + 1 for address, data in pieces for at in _found(data, _ROOT)}
+    names = {address + at for address, data in pieces for at in _found(data, _ROOT)}
     for name in names:
         for address, data in pieces:
             for at in _found(data, struct.pack("<Q", name)):

@@ -11,6 +11,7 @@ Source: kernel/printk/printk_ringbuffer.c (896fbe20b4e2, 5.10), printk.c (log_bu
 print_time, print_caller), and struct printk_log of printk.c before 5.10.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _ID: Final = 8  # of a data block, before its text
 _DATALESS: Final = 1
 _NO_TEXT: Final = 3  # NO_LPOS: a record of an empty line; FAILED_LPOS is one that found no room
 _CPU: Final = 1 << 31
+_CONTROL: Final = re.compile(rb"[\0-\x08\x0b-\x1f\x7f]")  # dmesg shows them so, too
 
 
 class PrintkRingError(VmemscopeError):
@@ -91,7 +93,11 @@ class PrintkRing:
                 who = b"%s%d" % (letter, found.caller & ~_CPU)
                 prefix += b"[%6s]" % who
             for line in found.text.split(b"\n"):
-                yield prefix + b" " + line + b"\n"
+                yield prefix + b" " + _CONTROL.sub(_escaped, line) + b"\n"
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"\\x%02x" % ord(match[0])
 
 
 class _Ring(NamedTuple):

@@ -17,7 +17,8 @@ from tracers.logs.printk_ring import PrintkRing, PrintkRingError
 QUICK = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-RECORDS = st.lists(st.binary(max_size=200).map(lambda t: t.replace(b"\n", b".")), max_size=40)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=60)
+RECORDS = st.lists(TEXTS.map(str.encode), max_size=40)
 
 
 def read(folder: Path, machine: Machine, *, callers: bool = False) -> tuple[list[bytes], int]:
@@ -32,12 +33,14 @@ def test_lines_are_those_of_dmesg(tmp_path: Path) -> None:
     ring = Ring()
     ring.add(b"Booting", 0, 0)
     ring.add(b"two\nlines", 12_345_678_901_234, 75)
+    ring.add(b"magic: \x7fELF\tand \x1b[31m", 12_345_678_999_999)
     ring.add(b"", 99_999_999_999_999_000, 1 << 31 | 3)
     assert read(tmp_path, ring.machine()) == (
         [
             b"[    0.000000] Booting\n",
             b"[12345.678901] two\n",
             b"[12345.678901] lines\n",
+            b"[12345.678999] magic: \\x7fELF\tand \\x1b[31m\n",
             b"[99999999.999999] \n",
         ],
         0,
@@ -46,6 +49,7 @@ def test_lines_are_those_of_dmesg(tmp_path: Path) -> None:
         b"[    0.000000][    T0] Booting\n",
         b"[12345.678901][   T75] two\n",
         b"[12345.678901][   T75] lines\n",
+        b"[12345.678999][    T1] magic: \\x7fELF\tand \\x1b[31m\n",
         b"[99999999.999999][    C3] \n",
     ]
 
