@@ -4,9 +4,12 @@
 import lzma
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recordings.capture.importing import Imported, import_log
 from recordings.ledger.snapshot import Verdict
@@ -16,8 +19,12 @@ from recordings.triage.workplace import Workplace
 from tests.tracers.constants.dumps import RAM, TEXT
 from tests.tracers.constants.kdumps import flattened, kdump
 from tests.tracers.logs.rings import NOTE, Ring
+from tracers.constants.core_file import Core
+from tracers.constants.resources import iomem_text
 from tracers.logs.kprobe_text.text_log import LogError
+from tracers.logs.printk_ring import PrintkRing
 
+DUMPS = Path(__file__).parents[2] / "dumps" / "6.1-panic"
 _LINE = re.compile(rb"\[ *(\d+)\.(\d{6})\] (.*)")
 WINDOW = """SIZE(page)=64
 NUMBER(SECTION_SIZE_BITS)=27
@@ -127,3 +134,64 @@ def test_what_has_no_log_is_one_line_and_no_file(tmp_path: Path, ring: Ring) -> 
         imported(dump)
     assert not dump.with_suffix(".arrows").exists()
     assert "does not say where the kernel log is" in triaged(dump).problems[0]
+
+
+# -- a true dump, of a kernel that panicked -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def panicked() -> bytes:
+    with lzma.open(DUMPS / "core.xz") as file:
+        return file.read()
+
+
+def test_the_log_of_a_true_dump_is_what_the_console_had(tmp_path: Path, panicked: bytes) -> None:
+    (tmp_path / "vmcore").write_bytes(panicked)
+    with Core(tmp_path / "vmcore") as core:
+        ring = PrintkRing(core)
+        lines = iter([line.decode().rstrip("\n") for line in ring.lines()])
+        iomem = iomem_text(core)
+    assert ring.lost == 0
+    with lzma.open(DUMPS / "console.txt.xz", "rt") as file:
+        console = [line.rstrip("\n") for line in file if line.startswith("[")]
+    assert len(console) > 400
+    assert all(line in lines for line in console)  # the console leaves out what is for debugging
+    device = "ffffc0000000-ffffffffffff : devpriv\n"  # the last GiB that 48 bits reach
+    assert iomem == (DUMPS / "iomem").read_text() + device
+
+
+def test_its_oops_is_told(tmp_path: Path, panicked: bytes) -> None:
+    (tmp_path / "vmcore").write_bytes(panicked)
+    (reading,) = triaged(tmp_path / "vmcore").readings
+    assert reading.verdict is Verdict.OUT_OF_RANGE
+    numbers = reading.snapshot
+    # the console: "paging request at virtual address 000003fdfe000034", 8 WARNs before it
+    assert (numbers.faults_total, numbers.warnings, numbers.populate) == (1, 8, 8)
+    assert numbers.fault_regimes.wrapped == 1
+    assert reading.header.machine.build_id == "3efcb224608b9fa782cc10ffbd19238962524dc0"
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_true_dump_that_is_cut_or_damaged(panicked: bytes, data: st.DataObject) -> None:
+    """One line, or what is left of it; the answer is never one that the whole dump has not."""
+    broken = bytearray(panicked)
+    for _ in range(data.draw(st.integers(0, 6))):
+        at = data.draw(st.integers(0, len(broken) - 9))
+        broken[at : at + 8] = data.draw(st.binary(min_size=8, max_size=8))
+    if data.draw(st.booleans()):
+        del broken[data.draw(st.integers(0, len(broken))) :]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "vmcore"
+        path.write_bytes(broken)
+        found = triaged(path)
+    assert len(found.readings) + len(found.problems) >= 1
+    assert all("\n" not in problem for problem in found.problems)
+
+
+def test_a_cut_dump_in_every_place_is_one_line_or_a_part(tmp_path: Path, panicked: bytes) -> None:
+    for size in (0, 10, 63, 64, 100, 700, 5000, 100_000, 200_000, 300_000):
+        path = tmp_path / f"vmcore-{size}"
+        path.write_bytes(panicked[:size])
+        found = triaged(path)
+        assert bool(found.readings) is not bool(found.problems)
