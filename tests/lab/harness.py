@@ -32,6 +32,11 @@ CACHE: Final = Path(
 BUILDABLE: Final = ("6.1", "6.1-once", "6.12")
 #: The console line by which a guest asks the host for virtio-mem memory, in bytes.
 _MEMORY: Final = re.compile(r"LAB: memory (\d+)")
+#: The console line by which a guest asks the host for a dump of its memory, by that name.
+_DUMP: Final = re.compile(r"LAB: dump (\w+)")
+_PANIC: Final = "---[ end Kernel panic"
+#: Suffix of a dump, and QEMU's name for the format.
+DUMPS: Final = {"core": "elf", "kdump": "kdump-zlib"}
 #: One line of the kernel's trace: thread, CPU, seconds, event, arguments.
 _TRACE: Final = re.compile(
     r"^\s*(?P<comm>.{1,16})-(?P<tid>\d+)\s+\[(?P<cpu>\d+)\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}): "
@@ -123,6 +128,10 @@ class Boot:
             for match in matches
             if match
         ]
+
+    def dump(self, name: str) -> Path:
+        """Return where a dump of the guest's memory is, such as "panic.core"."""
+        return self.out.parent / name
 
     def recording(self, scene: str) -> Recording:
         """Return a scene's recording."""
@@ -223,12 +232,15 @@ class Lab:
         port: bool = False,
         timeout_s: int = 300,
         cpu: str = "",
+        dump: bool = False,
     ) -> Boot:
         """Boot a kernel, run guest/SCRIPT as root, and return what it left.
 
         ``append``: more kernel arguments. ``cpu``: QEMU's name of one, in place of a Cortex-A57.
         ``memory``: 4 GiB of virtio-mem that the guest asks for with "LAB: memory BYTES". ``port``:
-        a virtio-serial port, kept as stream.arrows.
+        a virtio-serial port, kept as stream.arrows. ``dump``: the guest has little memory, of which
+        the host makes dumps when it says "LAB: dump NAME" (/out/NAME.dumped is there when they
+        are), and, named "panic", when it panics, with which it ends: it wants panic=0.
         """
         more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port
         work = self._work / "-".join((of.name, Path(script).stem, *more))
@@ -252,11 +264,14 @@ class Lab:
             extra += ["-device", "virtio-serial-pci,id=serial"]
             extra += ["-chardev", f"file,id=port,path={out / 'stream.arrows'}"]
             extra += ["-device", "virtserialport,chardev=port,name=stream"]
+        if dump:
+            extra += ["-device", "vmcoreinfo"]
+        ram = "512M" if dump else "2G"
         settings = {
             "TIMEOUT": str(timeout_s),
             "APPEND": append,
             **({"CPU": cpu} if cpu else {}),
-            "MEM": "2G,maxmem=8G" if memory else "2G",
+            "MEM": "2G,maxmem=8G" if memory else ram,
             **({"INITRD": str(of.initrd)} if of.initrd else {}),
         }
         console = _run(
@@ -309,17 +324,45 @@ def _run(command: Sequence[Path | str], settings: dict[str, str], control: Path)
             console.append(line)
             if request := _MEMORY.search(line):
                 _plug(control, int(request[1]))
+            elif name := _DUMP.search(line):
+                _dump(control, name[1])
+            elif _PANIC in line and "panic=0" in settings["APPEND"]:
+                _dump(control, "panic")
+                _commands(control, [("quit", {})])
     return "".join(console)
 
 
 def _plug(control: Path, size: int) -> None:
     """Set how much memory the virtio-mem device shall have plugged, over QMP."""
     where = {"path": "/machine/peripheral/memory", "property": "requested-size", "value": size}
+    _commands(control, [("qom-set", where)])
+
+
+def _dump(control: Path, name: str) -> None:
+    """Write the guest's memory beside ``control``, in every form; the guest stands meanwhile."""
+    files = {control.parent / f"{name}.{suffix}": kind for suffix, kind in DUMPS.items()}
+    command = "dump-guest-memory"
+    _commands(
+        control,
+        [
+            ("stop", {}),
+            *(
+                (command, {"paging": False, "protocol": f"file:{path}", "format": kind})
+                for path, kind in files.items()
+            ),
+            ("cont", {}),
+        ],
+    )
+    (control.parent / "out" / f"{name}.dumped").touch()
+
+
+def _commands(control: Path, commands: list[tuple[str, dict[str, Any]]]) -> None:
+    """Have QEMU do something, over QMP."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(control))
         with connection.makefile("rw") as channel:
             channel.readline()  # the greeting
-            for command, arguments in (("qmp_capabilities", {}), ("qom-set", where)):
+            for command, arguments in [("qmp_capabilities", {}), *commands]:
                 channel.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
                 channel.flush()
                 while "event" in (reply := json.loads(channel.readline())):

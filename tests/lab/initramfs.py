@@ -18,7 +18,7 @@ from typing import Final
 MODULES: Final = (
     *("virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci"),
     *("netfs", "fscache", "9pnet", "9pnet_virtio", "9p"),
-    *("virtio_console", "virtio_mem"),
+    *("virtio_console", "virtio_mem", "qemu_fw_cfg"),
 )
 INIT: Final = """#!/busybox sh
 /busybox mount -t devtmpfs dev /dev

@@ -89,7 +89,9 @@ class Inputs:
 
         ``relocate``: the addresses are link-time ones (System.map): add the KASLR offset.
         """
-        self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name)
+        found = core.vmcoreinfo_at
+        where = "" if found is None else f" (its note found in memory at physical 0x{found:x})"
+        self.add("kcore-vmcoreinfo", core.vmcoreinfo, core.path.name + where)
         if at is None or not core.is_memory:
             return
         notes = machine_files.read_notes(core.vmcoreinfo, [])

@@ -19,10 +19,12 @@ from tracers.machine_files import number, read_notes
 MOST: Final = 4096
 _DEEPEST: Final = 64
 _PIECE: Final = 1 << 20
-_PART: Final = 64 << 10  # where not all of a piece is mapped
+_PART: Final = 4096  # where not all of a piece is mapped
+_GAP: Final = 32 << 20  # unmapped inside it: what booting alone needed
+_OVERLAP: Final = 16  # what is searched for may lie across pieces
 _IMAGE_CAP: Final = 128 << 20
 _NAME_CAP: Final = 128
-_ROOT: Final = b"\0PCI mem\0"
+_ROOT: Final = b"PCI mem\0"  # the linker may have it as the end of a longer string
 _MEM: Final = 0x200  # IORESOURCE_MEM
 _TYPES: Final = 0x1F00
 #: start, end, name, flags, then parent, sibling and child, with and without desc before them.
@@ -72,7 +74,7 @@ def resources(core: Core) -> tuple[Resource, ...]:
 def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
     """Yield where the image has a root of such a layout."""
     pieces = list(_image(core))
-    names = {address + at + 1 for address, data in pieces for at in _found(data, _ROOT)}
+    names = {address + at for address, data in pieces for at in _found(data, _ROOT)}
     for name in names:
         for address, data in pieces:
             for at in _found(data, struct.pack("<Q", name)):
@@ -82,17 +84,30 @@ def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
 
 
 def _image(core: Core) -> Iterator[tuple[int, bytes]]:
-    """Yield the parts of the kernel's image that are in memory."""
+    """Yield the parts of the kernel's image that are in memory, each with the end of the last."""
+    end, tail = 0, b""
+    for address, data in _pieces(core):
+        ahead = tail if address == end else b""
+        yield address - len(ahead), ahead + data
+        end, tail = address + len(data), data[-_OVERLAP:]
+
+
+def _pieces(core: Core) -> Iterator[tuple[int, bytes]]:
     stext = number("0x" + read_notes(core.vmcoreinfo, []).get("SYMBOL(_stext)", ""))
     if stext is None or not core.is_memory:
         return
+    seen = stext
     for address in range(stext & -_PIECE, min(stext + _IMAGE_CAP, (1 << 64) - _PIECE), _PIECE):
         data = core.read(address, _PIECE)
         if data is not None:
+            seen = address
             yield address, data
             continue
+        if address - seen > _GAP:
+            return
         for part in range(address, address + _PIECE, _PART):
             if data := core.read(part, _PART):
+                seen = part
                 yield part, data
 
 

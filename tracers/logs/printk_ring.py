@@ -11,6 +11,7 @@ Source: kernel/printk/printk_ringbuffer.c (896fbe20b4e2, 5.10), printk.c (log_bu
 print_time, print_caller), and struct printk_log of printk.c before 5.10.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tracers.machine_files import number, read_notes
 _MOST_RECORDS: Final = 1 << 21  # descriptors of a ring of 64 MiB
 _MOST_BYTES: Final = 128 << 20
 _PIECE: Final = 1 << 20
+_PAGE: Final = 4096
 _MASK: Final = (1 << 64) - 1
 _STATE_SHIFT: Final = 62
 _COMMITTED: Final = (1, 2)  # desc_committed, desc_finalized
@@ -30,6 +32,7 @@ _ID: Final = 8  # of a data block, before its text
 _DATALESS: Final = 1
 _NO_TEXT: Final = 3  # NO_LPOS: a record of an empty line; FAILED_LPOS is one that found no room
 _CPU: Final = 1 << 31
+_CONTROL: Final = re.compile(rb"[\0-\x08\x0b-\x1f\x7f]")  # dmesg shows them so, too
 
 
 class PrintkRingError(VmemscopeError):
@@ -91,7 +94,11 @@ class PrintkRing:
                 who = b"%s%d" % (letter, found.caller & ~_CPU)
                 prefix += b"[%6s]" % who
             for line in found.text.split(b"\n"):
-                yield prefix + b" " + line + b"\n"
+                yield prefix + b" " + _CONTROL.sub(_escaped, line) + b"\n"
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"\\x%02x" % ord(match[0])
 
 
 class _Ring(NamedTuple):
@@ -193,18 +200,23 @@ def _ring(note: _Note) -> _Ring:
 
 def _array(core: Core, address: int, size: int) -> bytes:
     """Read up to ``_MOST_BYTES``; pages that the dump lacks are zeros: no valid record is there."""
-    parts = []
-    for at in range(0, size, _PIECE):
-        length = min(_PIECE, size - at)
-        piece = core.read((address + at) & _MASK, length)
-        if piece is None:
-            pages = [
-                core.read((address + at + page) & _MASK, min(4096, length - page))
-                or bytes(min(4096, length - page))
-                for page in range(0, length, 4096)
-            ]
-            piece = b"".join(pages)
-        parts.append(piece)
+    parts: list[bytes] = []
+    end = address + size
+    while address < end:
+        length = min(_PIECE, end - address)
+        piece = core.read(address & _MASK, length)
+        parts.append(_pages(core, address, length) if piece is None else piece)
+        address += length
+    return b"".join(parts)
+
+
+def _pages(core: Core, address: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    end = address + size
+    while address < end:
+        length = min(_PAGE - address % _PAGE, end - address)
+        parts.append(core.read(address & _MASK, length) or bytes(length))
+        address += length
     return b"".join(parts)
 
 

@@ -159,8 +159,9 @@ def _is_core(path: Path) -> bool:
     """Say whether a file is a vmcore or /proc/kcore; one that cannot be read fails later."""
     if path.name == "kcore":
         return True
-    head = _head(path, 18)
-    return head[:4] == b"\x7fELF" and head[16:18] == b"\x04\0"  # ET_CORE
+    from tracers.constants.core_file import looks_like_core  # noqa: PLC0415 (as above)
+
+    return looks_like_core(_head(path, 64))
 
 
 def _head(path: Path, number: int) -> bytes:

@@ -109,7 +109,8 @@ def test_a_note_in_a_later_segment(tmp_path: Path) -> None:
         (core(b"\xff" * 12), "no VMCOREINFO note"),
         (core(struct.pack("<III", 0xFFFFFFFF, 4, 0) + b"VMCO"), "no VMCOREINFO note"),
         (core(struct.pack("<III", 11, 0xFFFFFFFF, 0) + b"VMCOREINFO\0\0"), "no VMCOREINFO note"),
-        (b"KDUMP   \6\0\0\0" + b"\0" * 64, "makedumpfile -E"),
+        (b"KDUMP   \6\0\0\0" + b"\0" * 64, "ends inside its header"),
+        (b"DISKDUMP\6\0\0\0" + b"\0" * 64, "makedumpfile -E"),
         (b"makedumpfile\0\0\0\0", "makedumpfile -E"),
     ],
 )
