@@ -4,6 +4,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -101,6 +102,24 @@ def test_a_ring_that_wraps_is_counted(lab: Lab, lab_kernel: Callable[[str], Kern
     assert boot.exit_code("flood") == 1
 
 
+@pytest.mark.xdist_group("kmsg-panic")
+def test_a_panic_leaves_what_came_before(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> None:
+    boot = lab.boot(lab_kernel("6.1"), "wrap-log.sh", append="oops=panic")
+    assert "Kernel panic - not syncing: Oops: Fatal exception" in boot.console
+    ours = boot.recording("wrap")
+    assert ours.closing is None
+    seen = calls(ours)
+    assert [(kind, comm) for kind, _, _, _, comm in seen[:4]] == [
+        *[("populate", "insmod")] * 2,
+        *[("free", "rmmod")] * 2,
+    ]
+    # then 1 GiB: 8 sections where the kernel's own arithmetic wraps; each splat takes half a second
+    starts = [0x000003FDFE000000 + section * 0x200000 for section in range(8)]
+    wrapped = [start for _, start, _, _, _ in seen[4:]]
+    assert len(wrapped) >= 7
+    assert wrapped == starts[: len(wrapped)]
+
+
 @pytest.fixture(scope="module")
 def locked(lab: Lab, debian: Callable[[str], Kernel]) -> Boot:
     return lab.boot(
@@ -128,7 +147,7 @@ def test_under_lockdown_breakpoints_with_bpf_see_every_call(locked: Boot, engine
     starts = [row["start"] for row in kinds["populate"]]
     assert sorted(row["start"] for row in kinds["free"]) == starts
     assert len(starts) == 8
-    assert {b - a for a, b in zip(starts, starts[1:], strict=False)} == {SECTION_PAGES * 64}
+    assert {b - a for a, b in pairwise(starts)} == {SECTION_PAGES * 64}
     assert locked.exit_code(engine) == 0
     assert "CLEAN: all 16 calls lie inside the window" in locked.text(f"{engine}.text")
 
