@@ -8,18 +8,19 @@ own_file
 echo online_movable >/sys/devices/system/memory/auto_online_blocks
 plug='. /lab/lib.sh; memory 1073741824; memory 0'
 image="/boot/vmlinuz-$(uname -r)"
-for engine in auto bcc kmsg tracefs; do
+record_here() { # NAME OPTIONS… -- COMMAND…: there is no tracefs for `record`'s truth
+	name=$1
+	shift
 	status=0
-	vmemscope record --engine $engine --vmlinux "$image" -o /out/$engine.arrows -- sh -c "$plug" \
-		>/out/$engine.text 2>&1 || status=$?
-	echo $status >/out/$engine.rc
-done
+	vmemscope record --vmlinux "$image" -o "/out/$name.arrows" "$@" >"/out/$name.text" 2>&1 || status=$?
+	echo $status >"/out/$name.rc"
+}
+record_here auto -- sh -c "$plug"
+record_here tracefs --engine tracefs -- true
 # a distribution that has no BCC
 mkdir /tmp/none
 mount --bind /tmp/none /usr/lib/python3/dist-packages/bcc
-status=0
-vmemscope record --vmlinux "$image" -o /out/nobcc.arrows -- sh -c "$plug" >/out/nobcc.text 2>&1 || status=$?
-echo $status >/out/nobcc.rc
+record_here nobcc -- sh -c "$plug"
 vmemscope doctor --json --vmlinux "$image" >/out/doctor.text 2>/out/doctor.err
 # what the kernel allows of perf's own samples: their registers are the arguments
 python3 - <<'P' >/out/perf
