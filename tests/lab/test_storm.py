@@ -48,6 +48,33 @@ def test_every_call_is_recorded(
     left_nothing(storm, scene)
 
 
+def test_the_kernel_log_has_all_of_them_afterwards(storm: Boot) -> None:
+    """Engine kmsg, begun when all was over: the calls of all scenes, as the probes saw them."""
+    ours = storm.recording("past")
+    assert (ours.lost(), ours.header["origin"]) == (0, {"live": "kmsg"})
+    probed = [
+        (row["kind"], row["start"], row["end"], row["tid"], row["comm"])
+        for engine in ("tracefs", "bcc")
+        for rung in ("kprobe", "breakpoint", "derived")
+        for row in sorted(
+            storm.recording(f"storm-{engine}-{rung}").rows, key=lambda row: row["ts_ns"]
+        )
+        if row["kind"] in ("populate", "free") and row["phase"] != "exit"
+    ]
+    assert len(probed) == 6 * 256
+    assert [
+        (row["kind"], row["start"], row["end"], row["tid"], row["comm"])
+        for row in ours.rows
+        if row["kind"] in ("populate", "free")
+    ] == probed
+    assert len(ours.of("warn", "point")) == int(storm.text("warn_count")) == len(probed)
+    assert storm.exit_code("past") == 1
+    text = storm.text("past.text")
+    assert "1536 of the WARNs and Oopses were in the kernel log before this recording" in text
+    assert "never proves a machine clean" in text
+    left_nothing(storm, "past")
+
+
 @pytest.mark.xdist_group("storm-once")
 def test_warn_once_hits_are_more_than_warnings(
     lab: Lab, lab_kernel: Callable[[str], Kernel]

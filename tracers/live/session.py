@@ -239,7 +239,7 @@ def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
 def _kernel_log(_: str, asked: _Asked, notes: tuple[str, ...]) -> "KernelLogFeed":
     """Open the kernel log. What it has is of all threads: it can leave none out."""
     if asked.filters.pid is not None or asked.filters.comm is not None:
-        raise LiveError("engine kmsg reads the log of the whole kernel: leave out --pid and --comm")
+        raise LiveError("the kernel log is of the whole kernel: leave out --pid and --comm")
     from tracers.live.kmsg.feed import KernelLogFeed  # noqa: PLC0415 (Arrow: see ``Live.stop``)
 
     return KernelLogFeed(

@@ -229,7 +229,13 @@ def test_json_says_the_same():
     assert told["gaps"] == ["only derived: vmemmap_populate"]
     assert told["checks"][1] == {"name": "BCC", "status": "no", "said": "is missing", "steps": OWN}
     bcc, tracefs = told["engines"]
-    assert bcc == {"engine": "bcc", "failed": "BCC is not installed", "notes": [], "points": []}
+    assert bcc == {
+        "engine": "bcc",
+        "failed": "BCC is not installed",
+        "sees": None,
+        "notes": [],
+        "points": [],
+    }
     assert tracefs["failed"] is None
     derived, add, gone = tracefs["points"]
     assert (derived["kind"], derived["rung"], derived["absent"]) == (
@@ -248,3 +254,14 @@ def test_json_says_the_same():
         "refused": {},
     }
     assert diagnosis_dict(diagnosis())["engine"] is None
+
+
+def test_an_engine_that_attaches_nothing_says_what_it_sees():
+    trials = (Trial("tracefs", failed="not mounted"), Trial("kmsg", sees="WARNs of the log"))
+    told = Diagnosis("6.1.192-vmemlab", "aarch64", (), trials, Machine(window=WINDOW))
+    text = words(told)
+    assert text.startswith(
+        "WITH GAPS live capture by engine kmsg; only calls that warn are seen, and none is timed"
+    )
+    assert "Engine kmsg WARNs of the log" in text
+    assert diagnosis_dict(told)["engines"][1]["sees"] == "WARNs of the log"

@@ -3,7 +3,7 @@
 
 import pytest
 
-from recordings.reports.probe_summary import rung, summary
+from recordings.reports.probe_summary import rung, summary, watching
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,7 @@ from recordings.reports.probe_summary import rung, summary
         ("breakpoint entry; no return: slots are used up", "breakpoint"),
         ("derived from __add_pages (kprobe: notrace)", "derived"),
         ("no: kprobe: notrace; callsite: not found", "not seen"),
+        ("log: calls whose WARN fired, from the kernel log; not timed", "log"),
         ("absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)", "absent"),
         ("", "not seen"),
         ("entry+return", "kprobe"),
@@ -43,3 +44,16 @@ def test_summary_names_what_is_not_plain():
     )
     assert summary({"x\x1b[0m": "no: y"}) == r"x\x1b[0m: not seen"
     assert summary({}) == "none"
+
+
+@pytest.mark.parametrize(
+    ("probes", "said"),
+    [
+        ({"vmemmap_free": "kprobe entry+return", "__warn": "no: refused"}, "probes on"),
+        ({"vmemmap_free": "log: x", "__add_pages": "no: x"}, "reading the kernel log, no probes"),
+        ({"vmemmap_free": "log: x", "__warn": "kprobe entry"}, "probes on"),
+        ({}, "probes on"),
+    ],
+)
+def test_what_is_said_when_a_capture_begins(probes, said):
+    assert watching(probes) == said

@@ -22,6 +22,7 @@ FILES = {
     "proc/sys/kernel/panic_on_oops": "0\n",
     "proc/sys/kernel/warn_limit": "0\n",
     "sys/kernel/warn_count": "0\n",
+    "dev/kmsg": "6,0,0,-;Booting Linux on physical CPU 0x0000000000 [0x411fd070]\n",
     f"{TRACING}/kprobe_events": "",
     f"{TRACING}/trace": "# tracer: nop\n",
     f"{TRACING}/events/error_report/error_report_end/format": "name: error_report_end\n",

@@ -110,7 +110,7 @@ def test_an_engine_asked_for_by_name_is_that_or_nothing(arm64, fakes):
         open_live(engine="bcc", root=arm64)
     assert "tracefs" not in fakes.asked
     open_live(engine="tracefs", root=arm64)
-    with pytest.raises(LiveError, match="auto, bcc, tracefs"):
+    with pytest.raises(LiveError, match="auto, bcc, tracefs, kmsg"):
         open_live(engine="dtrace", root=arm64)
 
 
@@ -205,3 +205,64 @@ def test_hits_only_keeps_what_is_out_of_the_window_in_use(arm64, fakes, monkeypa
     monkeypatch.setattr(survey, "gather", lambda *_, **__: known)
     open_live(root=arm64, hits_only=True)
     assert fakes.asked["bcc"][0].window == (0xFFFFFFDFC0000000, 0xFFFFFFFFC0000000)
+
+
+# -- the kernel log, which attaches nothing ------------------------------------------------------
+
+
+@pytest.fixture
+def logged(arm64):
+    """The same machine, whose kernel log can be read."""
+    (arm64 / "dev").mkdir(exist_ok=True)
+    (arm64 / "dev/kmsg").write_text("6,0,0,-;Booting Linux on physical CPU 0x0000000000\n")
+    return arm64
+
+
+def test_auto_takes_the_kernel_log_last_and_says_why(logged, fakes):
+    fakes.made |= {"bcc": LiveError("no BCC"), "tracefs": LiveError("locked down")}
+    with open_live(root=logged) as live:
+        assert live.origin == {"live": "kmsg"}
+        assert live.notes[:2] == ("engine bcc: no BCC", "engine tracefs: locked down")
+        assert live.machine.window is not None  # of the survey, as with the others
+        assert {name: how.partition(":")[0] for name, how in live.probes.items()} == {
+            "vmemmap_populate": "log",
+            "vmemmap_free": "log",
+            "__warn": "log",
+            **dict.fromkeys(
+                (
+                    *("sparse_add_section", "sparse_remove_section", "__add_pages"),
+                    *("__remove_pages", "memremap_pages", "memunmap_pages"),
+                ),
+                "no",
+            ),
+        }
+
+
+def test_where_probes_work_auto_leaves_the_log_alone(logged, fakes):
+    fakes.made["bcc"] = LiveError("no BCC")
+    assert open_live(root=logged).origin == {"live": "fake"}
+
+
+@pytest.mark.parametrize("filters", [Filters(pid=1), Filters(comm="insmod")])
+def test_the_log_is_of_all_threads(logged, fakes, filters):
+    with pytest.raises(LiveError, match="leave out --pid and --comm"):
+        open_live(engine="kmsg", root=logged, filters=filters)
+    fakes.made |= {"bcc": LiveError("no BCC"), "tracefs": LiveError("locked down")}
+    with pytest.raises(LiveError, match="engine tracefs: locked down; engine kmsg: the kernel log"):
+        open_live(root=logged, filters=filters)
+
+
+def test_the_running_kernels_code_tells_the_registers(logged, fakes):
+    """Of the machine's kcore: which registers hold start and end at each WARN."""
+    with open_live(engine="kmsg", root=logged) as live:
+        known = live._arguments()
+    assert {function for function, _ in known.warns} == {"vmemmap_populate", "vmemmap_free"}
+
+
+def test_without_its_code_arithmetic_is_left(fakes, tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/kmsg").write_text("")
+    with open_live(engine="kmsg", root=tmp_path) as live:
+        assert live._arguments() is None
+        live.start()
+        assert list(live.stop()) == []

@@ -28,12 +28,12 @@ from tracers.live.doctor.state import (
     visible,
 )
 from tracers.live.doctor.steps import steps
-from tracers.live.kmsg.ring import read_ring
+from tracers.live.kmsg.ring import Ring, read_ring
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, Live, open_live
+from tracers.live.session import ENGINES, open_live
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
@@ -173,10 +173,11 @@ def _gap(attached: Attached) -> str | None:
 def _try(engine: str, surveyed: Survey, root: Path, early: Early) -> Trial:
     opened = early.take if engine == "bcc" else None
     try:
+        if engine == "kmsg":  # to be opened is all it takes
+            Ring(root).close()
+            return Trial(engine, sees=_LOGGED)
         with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
-            if isinstance(live, Live):
-                return Trial(engine, live.attached, live.notes)
-            return Trial(engine, notes=live.notes, sees=_LOGGED)
+            return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
         return Trial(engine, failed=str(error))
 

@@ -26,6 +26,7 @@ from tracers.kernel_functions import CHECKED, TABLE
 from tracers.live import printk_clock
 from tracers.live.kmsg import RUNG
 from tracers.live.kmsg.ring import Ring
+from tracers.live.probes.ladder import Attached
 from tracers.logs.dmesg.reader import DmesgLog
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -43,6 +44,8 @@ _NOTHING: Final = "no: engine kmsg attaches nothing, and the kernel log does not
 
 class KernelLogFeed:
     """An open capture. Not thread-safe: one thread starts, polls and stops it."""
+
+    attached: tuple[Attached, ...] = ()  # as ``Live`` has it: there is nothing
 
     def __init__(
         self,

@@ -131,9 +131,9 @@ class RingText:
     @property
     def describe(self) -> str:
         """Say in words what it holds."""
-        told = f"{self.records} records"
+        told = "1 record" if self.records == 1 else f"{self.records} records"
         if self.missing:
-            return f"{told}; {self.missing} older ones were overwritten"
+            return f"{told}; {self.missing} before them were overwritten"
         return f"{told} from the boot on, none overwritten"
 
 

@@ -31,6 +31,7 @@ from tracers.live import session
 from tracers.live.doctor import early
 from tracers.live.doctor import examine as module
 from tracers.live.doctor.examine import NO, OK, UNKNOWN, examine
+from tracers.live.doctor.steps import steps
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.points import Rung
 from tracers.live.tracefs import breakpoints, cleanup
@@ -56,6 +57,7 @@ def test_a_machine_where_everything_works(machine):
             f"{machine}/usr/lib/python3/dist-packages/bcc 0.26.0; it needs no kernel headers",
         ),
         ("breakpoints", OK, "6 slots free"),
+        ("kernel log", OK, "/dev/kmsg: 1 record from the boot on, none overwritten"),
         ("witnesses", OK, "error_report_end, /sys/kernel/warn_count"),
         ("panics", OK, "a WARN or an Oops does not stop the machine"),
         # NUMBER(VMEMMAP_START), NUMBER(VMEMMAP_END) of the lab's 6.1, and what its code compares
@@ -75,8 +77,8 @@ def test_a_machine_where_everything_works(machine):
 
 def test_what_is_tried_is_taken_back_and_never_enabled(machine, engines):
     found = examine(machine)
-    assert [trial.engine for trial in found.trials] == ["bcc", "tracefs"]
-    for trial in found.trials:
+    assert [trial.engine for trial in found.trials] == ["bcc", "tracefs", "kmsg"]
+    for trial in found.trials[:2]:
         engine = engines[trial.engine]
         assert engine.done == ["close"]
         assert len(engine.attached) == len(trial.attached) == 9
@@ -98,11 +100,15 @@ def test_nothing_known_is_nothing_claimed(tmp_path, engines):
         "tracefs": NO,
         "BCC": NO,
         "breakpoints": OK,
+        "kernel log": NO,
         "witnesses": UNKNOWN,
         "panics": UNKNOWN,
         "window": NO,
     }
-    assert all(each.steps for each in found.checks if each.status == NO)
+    # to get a /dev/kmsg there is no step
+    assert all(
+        each.steps for each in found.checks if each.status == NO and "kmsg" not in each.finding
+    )
     assert not any(each.steps for each in found.checks if each.status == OK)
     assert (found.best, found.exit_code) == (None, 2)
 
@@ -144,12 +150,34 @@ def test_stale_probes_that_engine_tracefs_removes(killed, monkeypatch):
 def test_the_first_engine_that_works_is_the_one(machine, engines):
     engines["bcc"] = LiveError("BCC is not installed")
     found = examine(machine)
-    assert [trial.failed for trial in found.trials] == ["BCC is not installed", ""]
+    assert [trial.failed for trial in found.trials] == ["BCC is not installed", "", ""]
     assert found.best is found.trials[1]
     assert found.exit_code == 0
     engines["tracefs"] = LiveError("tracefs is not mounted")
     found = examine(machine)
+    assert found.best is found.trials[2]
+    assert "WARNs and Oopses of the kernel log" in found.trials[2].sees
+    gap = "only calls that warn are seen, and none is timed"
+    assert (found.gaps, found.exit_code) == ((gap,), 3)
+    (machine / "dev/kmsg").unlink()
+    found = examine(machine)
     assert (found.best, found.gaps, found.exit_code) == (None, ("no engine works",), 2)
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_a_kernel_log_that_may_not_be_read(machine, monkeypatch, root):
+    """kernel.dmesg_restrict, and no CAP_SYSLOG."""
+    if not root:
+        monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    write(machine, {"proc/self/status": STATUS.format("0" * 16)})
+
+    def refuse(_):
+        raise LiveError("/dev/kmsg: Operation not permitted")
+
+    monkeypatch.setattr(module, "read_ring", refuse)
+    check = checked(machine, "kernel log")
+    assert (check.status, check.finding) == (NO, "/dev/kmsg: Operation not permitted")
+    assert check.steps == steps("container" if root else "sudo")
 
 
 def test_the_kernel_is_read_once_for_both_engines(machine, monkeypatch):
@@ -164,7 +192,7 @@ def test_the_kernel_is_read_once_for_both_engines(machine, monkeypatch):
         monkeypatch.setattr(each, "read_kernel", counted)
     found = examine(machine)
     assert read == [machine]
-    assert all(trial.attached for trial in found.trials)
+    assert all(trial.attached or trial.sees for trial in found.trials)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +204,7 @@ def test_any_error_of_an_engine_is_reported(machine, monkeypatch, error):
 
     monkeypatch.setattr(module, "open_live", refuse)
     found = examine(machine)
-    assert {trial.failed for trial in found.trials} == {str(error)}
+    assert {trial.failed for trial in found.trials[:2]} == {str(error)}
     assert named(found, "window").status == OK  # that is read without an engine
 
 
@@ -265,7 +293,8 @@ def test_whoever_may_not_look_gets_a_diagnosis(captures, engines, monkeypatch):
         shut += [root / "usr/lib/python3", root / "home"]
         for folder in shut:
             folder.mkdir(exist_ok=True)
-        (root / "proc/kcore").chmod(0)
+        for name in ("proc/kcore", "dev/kmsg"):
+            (root / name).chmod(0)
         monkeypatch.setattr(sys, "path", [str(root / "home")])
         monkeypatch.setattr(breakpoints, "free_breakpoints", _refused)
         real = {"bcc": session._bcc, "tracefs": session._tracefs}
@@ -291,6 +320,7 @@ def test_whoever_may_not_look_gets_a_diagnosis(captures, engines, monkeypatch):
         "tracefs": NO,
         "BCC": NO,
         "breakpoints": UNKNOWN,
+        "kernel log": NO,
         "witnesses": OK,
         "panics": OK,
         "window": NO,

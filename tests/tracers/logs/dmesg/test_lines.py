@@ -6,7 +6,7 @@ import pytest
 from tests.tracers.logs.dmesg import splat_texts
 from tests.tracers.logs.dmesg.fuzz_dmesg import read
 from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, ROWS, without_nulls
-from tracers.logs.dmesg.lines import Clock, read_line
+from tracers.logs.dmesg.lines import Clock, Line, read_line
 from tracers.logs.dmesg.reader import looks_like_dmesg
 
 
@@ -80,3 +80,12 @@ def test_pages_of_other_text_around_it():
 def test_a_line(raw: bytes, text: bytes, ts_ns: int | None, clock: Clock, caller: bytes):
     line = read_line(raw)
     assert (line.text, line.ts_ns, line.clock, line.caller) == (text, ts_ns, clock, caller)
+
+
+@pytest.mark.parametrize("priority", [b"8", b"12", b"30", b"2047"])
+def test_what_a_program_wrote_into_kmsg_is_no_text_of_the_kernels(priority: bytes):
+    text = b"WARNING: CPU: 0 PID: 1 at arch/arm64/mm/mmu.c:1222 vmemmap_populate+0x40/0x1c4"
+    assert read_line(priority + b",5,1000,-;" + text) == Line(
+        b"", 1_000_000, Clock.BOOT, prefixed=True
+    )
+    assert read_line(b"7,5,1000,-;" + text).text == text
