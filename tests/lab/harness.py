@@ -193,7 +193,10 @@ def generator(of: Kernel) -> Kernel:
 
 
 def stock(series: str, folder: Path) -> Kernel:
-    """Return Debian's own kernel: "6.1" or "6.12"; beside its image it has no module of ours."""
+    """Return Debian's own kernel: "6.1", "6.12" or "7.x"; it comes without a module of ours.
+
+    "7.x" is sid's, whatever that is: its ``version`` lies beside it.
+    """
     where = folder / f"stock-{series}"
     image = where / "vmlinuz"
     return Kernel(f"debian-{series}", image, {"vmlinuz": image}, where / "initrd")
