@@ -30,6 +30,7 @@ _EPILOG = (
 
 #: Command -> its module in this room; loaded with the command, not with every other one.
 _ELSEWHERE: Final = {
+    "boot": "boot",
     "check": "check",
     "compare": "compare",
     "doctor": "doctor",
