@@ -35,7 +35,7 @@ def collect(source: "Collected", out: Path | Output) -> Collection:
     """Write all that ``source`` has to the new recording ``out``, a file or a stream.
 
     Raises:
-        LogError: the ring's text is none of kprobe events. RecordingError: ``out`` cannot be written.
+        LogError: the ring's text is not understood. RecordingError: ``out`` cannot be written.
     """
     header = Header(
         machine=source.machine,

@@ -5,7 +5,6 @@ For kernels that have virtio and 9p built in (the lab's own). Promises: as ``ini
 usage: early.py BUSYBOX MODULE COMMAND > FILE   (COMMAND: of its shell, the module in /modules)
 """
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IFCHR, S_IFDIR, S_IFREG

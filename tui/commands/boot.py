@@ -31,8 +31,8 @@ _FORMS: Final = ("cmdline", "grub", "bootconfig")
 _INSTALL: Final = {
     "cmdline": "add it to the kernel's command line (a boot loader's shell may need it in '')",
     "grub": "put it into /etc/default/grub.d/vmemscope.cfg, then run update-grub",
-    "bootconfig": "append it to the initramfs with the kernel's tools/bootconfig (bootconfig -a FILE"
-    " INITRD), and add the parameter bootconfig",
+    "bootconfig": "append it to the initramfs with the kernel's tools/bootconfig (bootconfig -a"
+    " FILE INITRD), and add the parameter bootconfig",
 }
 _UNDO: Final = {
     "cmdline": "# take kprobe_event=, trace_event=, trace_clock=, trace_buf_size= and log_buf_len="
@@ -44,7 +44,7 @@ _UNDO_NOW: Final = """\
 # the probes of this boot, without another one: vmemscope boot --collect --remove -o FILE, or
 cd /sys/kernel/tracing
 for event in $(grep -oE '(vmemscope/boot|kprobes/vmemscope_boot)_[a-z0-9_]+' kprobe_events); do
-\techo 0 > events/$event/enable
+\techo '!'"${event%/*}:${event#*/}" >> set_event
 \techo "-:$event" >> kprobe_events
 done"""
 
@@ -114,7 +114,9 @@ def boot(
     """  # noqa: D301 (click's mark for lines to be left as they are)
     if collect:
         if kernel or undo or live:
-            raise click.UsageError("--collect reads this machine: --vmlinux names its kernel's file")
+            raise click.UsageError(
+                "--collect reads this machine: --vmlinux names its kernel's file"
+            )
         if output is None:
             raise click.UsageError("--collect needs -o FILE")
         sys.exit(_collect(output, vmlinux, remove=remove))

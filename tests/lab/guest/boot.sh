@@ -36,5 +36,9 @@ if [ -e /lab/ko/devpriv.ko ]; then
 	echo $? >/out/doctor.rc
 fi
 cat $T/kprobe_events >/out/kept.kprobe_events
-collect removed --remove
+if [ -e /lab/ko/undo ]; then # what --undo prints is for the shell
+	vmemscope boot --undo | sh >/out/undo.text 2>&1
+else
+	collect removed --remove
+fi
 left end

@@ -12,7 +12,9 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from tracers import arrow
 from tracers.kernel_functions import KINDS
 from tracers.kinds import Phase
 from tracers.live.boot.definitions import BootEvent, Defined
@@ -24,21 +26,21 @@ from tracers.logs.line_blocks import BLOCK, Readable
 
 #: The first of a kind's functions in the order of ``KINDS``, as text logs number them.
 _INDEX: Final = {kind: index for index, kind in reversed(list(enumerate(KINDS.values())))}
+_REPORT: Final = ": error_report_end: [warning] "
 _PIECE: Final = re.compile(lines.LOCATION)
 
 
 class CaughtLog(FtraceLog):
     """One pass over the text of ``trace``, for events of ``wanted`` alone."""
 
-    def __init__(
-        self, stream: Readable, wanted: Iterable[Defined], *, block: int = BLOCK
-    ) -> None:
+    def __init__(self, stream: Readable, wanted: Iterable[Defined], *, block: int = BLOCK) -> None:
         super().__init__(stream, block=block)
         self._wanted: Mapping[str, BootEvent] = {each.name: each.event for each in wanted}
         names = "|".join(map(re.escape, self._wanted)) or "(?!)"
         self._ours = f": (?:{names}): "
         self._pieces: dict[bytes, tuple[int, int]] = {}
         self.ring_lost = 0  # as the text's header and marks say, of all events in the ring
+        self.reported = 0  # WARNs by the tracepoint that every one passes
 
     def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
         found = [self._look_up(piece) for piece in pieces.to_pylist()]
@@ -67,4 +69,5 @@ class CaughtLog(FtraceLog):
         """Read the header, whose losses are of whatever was in the ring: kept apart."""
         lost, unknown = super()._header(block)
         self.ring_lost += lost
+        self.reported += int(arrow.true(pc.match_substring(block.whole, _REPORT)).sum())
         return 0, unknown

@@ -6,13 +6,12 @@ probes that are what this kernel needs are read: parameters made for another ker
 call sites anywhere. The kernel's own count of hits says what the ring no longer has. ``remove``
 alone changes anything.
 
-Sources: kernel/trace/trace_kprobe.c, probes_profile_seq_show(); kernel/trace/trace.c,
-tracing_stats_read(), and 06e0a548bad0 (5.8): reading ``trace`` no longer stops the tracing.
+Source: 06e0a548bad0 (5.8), since which reading ``trace`` does not stop the tracing.
 """
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +23,14 @@ import pyarrow as pa
 from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.codes import codes
-from tracers.events import PHASE_NAMES, SOURCE_NAMES, Kind, Phase
+from tracers.events import PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS
 from tracers.live import printk_clock
 from tracers.live.boot.caught import CaughtLog
-from tracers.live.boot.definitions import BootEvent, Defined, boot_events, read_definitions
+from tracers.live.boot.counts import Counts, read_counts
+from tracers.live.boot.definitions import BootEvent, boot_events, read_definitions
+from tracers.live.boot.refusals import NO_BREAKPOINTS
 from tracers.live.probes.engine import AttachError, LiveError
 from tracers.live.probes.ladder import Attached, climb
 from tracers.live.probes.points import Probe, Rung
@@ -44,16 +45,6 @@ _NONE: Final = (
     "this kernel has no probes of a boot: vmemscope boot prints the parameters that make them"
 )
 _WARN_COUNT: Final = "sys/kernel/warn_count"
-_STATS: Final = ("overrun", "commit overrun", "dropped events")
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """The kernel's own counts at one moment."""
-
-    hits: Mapping[str, int]  # event -> calls
-    missed: Mapping[str, int]  # event -> calls that its probe missed
-    rings: Mapping[int, Mapping[str, int]]  # CPU -> what its ring lost, by how
 
 
 @dataclass(slots=True)
@@ -117,7 +108,7 @@ class Collected:
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events, then what is missing. Raises ``LogError``, ``OSError``."""
-        self._before = self._counts()
+        self._before = read_counts(self.tracing)
         sites = {site.encode() for site in self.warn_sites}
         pairs = EntryExitPairs()
         with (self.tracing / "trace").open("rb", buffering=0) as stream:
@@ -128,10 +119,10 @@ class Collected:
                 if self._deriver is not None:
                     rows = self._deriver.feed(rows)
                 yield Batch(rows, batch.losses)
-        self._after = self._counts()
+        self._after = read_counts(self.tracing)
         self.lost = self._missing()
         if self.lost:
-            yield Batch(rows_of_none(), Losses(lost=self.lost))
+            yield Batch(arrow.empty(SCHEMA), Losses(lost=self.lost))
 
     def closing(self) -> tuple[str, ...]:
         """Return sentences on what was lost and on the WARNs; after ``batches``."""
@@ -141,9 +132,9 @@ class Collected:
         """Switch the probes off and remove them; return a sentence for each that stays."""
         kept = []
         for each in read_definitions(self._read("kprobe_events")):
-            path = self.tracing / "events" / each.group / each.name / "enable"
             try:
-                path.write_text("0")
+                # Not by its folder in events: one made before tracefs was there may have none.
+                cleanup.append(self.tracing / "set_event", f"!{each.group}:{each.name}")
                 cleanup.append(self.tracing / "kprobe_events", f"-:{each.group}/{each.name}")
             except OSError as error:
                 kept.append(f"{each.group}/{each.name} stays: {error.strerror}")
@@ -166,7 +157,7 @@ class Collected:
         yield from known.notes
         yield "collected from the ring buffer's text, whose times are in microseconds"
         if self.clock["name"] != "mono":
-            yield f"the trace clock is {self.clock['name']}, not mono: others changed it, or the boot"
+            yield f"the trace clock is {self.clock['name']}, not mono: somebody changed it"
         if self._stray:
             yield (
                 f"not read, as this kernel needs them elsewhere or otherwise: "
@@ -174,9 +165,7 @@ class Collected:
             )
         for point in self.attached:
             if point.probe is not None:
-                yield from (
-                    f"{point.function}: {rung.value}: {why}" for rung, why in point.refused
-                )
+                yield from (f"{point.function}: {rung.value}: {why}" for rung, why in point.refused)
         state = self._on()
         if state:
             yield state
@@ -195,24 +184,6 @@ class Collected:
         with suppress(LiveError):
             return self._read(name)
         return ""
-
-    def _counts(self) -> Counts:
-        profile = [line.split() for line in self._optional("kprobe_profile").splitlines()]
-        rows = [row for row in profile if len(row) == 3 and row[1].isdigit() and row[2].isdigit()]
-        rings = {}
-        for path in self.tracing.glob("per_cpu/cpu*/stats"):
-            with suppress(OSError, ValueError):
-                text = path.read_text()
-                stats = dict(re.findall(r"^([a-z ]+): (\d+)$", text, re.MULTILINE))
-                cpu = int(path.parent.name.removeprefix("cpu"))
-                rings[cpu] = {name: int(stats.get(name, 0)) for name in _STATS}
-        names = [row[0] for row in rows]
-        once = [row for row in rows if names.count(row[0]) == 1]  # groups are not in the profile
-        return Counts(
-            {name: int(hits) for name, hits, _ in once},
-            {name: int(missed) for name, _, missed in once},
-            rings,
-        )
 
     def _told(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Mark each row with how its call was seen; count them as the kernel does."""
@@ -270,16 +241,12 @@ class Collected:
         """
         counted = all(each.name in self._before.hits for each in self._wanted)
         if not counted:
-            rings = self._rings(self._after)
+            rings = self._after.ring_lost
             return rings + (self._log.ring_lost if self._log and not rings else 0)
         hits = sum(self._before.hits[each.name] for each in self._wanted)
         gone = max(hits - sum(self._tally.rows.values()) - self._tally.rejected, 0)
         entries = [each for each in self._wanted if not each.event.returns]
         return gone + sum(self._after.missed.get(each.name, 0) for each in entries)
-
-    @staticmethod
-    def _rings(counts: Counts) -> int:
-        return sum(sum(stats.values()) for stats in counts.rings.values())
 
     def _closing(self) -> Iterator[str]:
         for (kind, phase), hits in sorted(self._hits().items()):
@@ -313,17 +280,12 @@ class Collected:
         seen = self._tally.rows.get((Kind.WARN, Phase.ENTRY), 0) - self._tally.foreign
         others = f" (and {self._tally.foreign} elsewhere)" if self._tally.foreign else ""
         told = f"WARNs by witness: __warn {seen}{others}"
+        if self._log is not None and self._log.reported:
+            told += f", error_report_end {self._log.reported}"
         with suppress(OSError, ValueError):
             total = int((self._root / _WARN_COUNT).read_text())
             told += f", warn_count {total} since boot"
         return told
-
-
-def rows_of_none() -> pa.RecordBatch:
-    """Return a batch of no events."""
-    from tracers.events import SCHEMA  # noqa: PLC0415
-
-    return arrow.empty(SCHEMA)
 
 
 def _survey(root: Path, vmlinux: Path | None) -> Survey:
@@ -339,7 +301,7 @@ def _attached(known: Survey, there: set[BootEvent]) -> tuple[Attached, ...]:
 
     def attach(probe: Probe) -> str | None:
         if probe.rung is Rung.BREAKPOINT:
-            raise AttachError("a command line cannot set hardware breakpoints")
+            raise AttachError(NO_BREAKPOINTS)
         events = boot_events(probe)
         if not all(event in there for event in events if event.phase is Phase.ENTRY):
             raise AttachError("not among the probes of this boot")
@@ -349,7 +311,7 @@ def _attached(known: Survey, there: set[BootEvent]) -> tuple[Attached, ...]:
     return climb(
         known.ladders,
         attach,
-        lambda _: "a command line cannot set hardware breakpoints",
+        lambda _: NO_BREAKPOINTS,
         known.traceable,
     )
 

@@ -28,7 +28,9 @@ _LINE: Final = re.compile(
     r"(?P<type>p|r\d*):(?P<group>[^\s/]+)/(?P<name>\S+) (?P<symbol>[A-Za-z_][\w.]*)"
     r"(?:\+(?P<offset>0x[0-9a-f]+|\d+))?(?P<fetch>(?: \S+)*)"
 )
-_NAME: Final = re.compile(r"(?:vmemscope_)?boot_(?P<kind>[a-z_]+?)(?:_(?P<turn>\d+))?(?P<ret>_ret)?")
+_NAME: Final = re.compile(
+    r"(?:vmemscope_)?boot_(?P<kind>[a-z_]+?)(?:_(?P<turn>\d+))?(?P<ret>_ret)?"
+)
 _KINDS: Final = {kind.label: kind for kind in Kind if kind is not Kind.UNKNOWN}
 
 

@@ -108,11 +108,9 @@ def command_line(plan: Plan, wanted: Sizes, taken: int) -> Written:
     log = True
     left_out: list[str] = []
     while True:
-        text = _joined(_parameters(plan, events, wanted, log=log))
+        text = _joined(_parameters(plan, events, wanted, log=log)) if events else ""
         if len(text) <= room or not events:
-            return Written(
-                text if events else "", len(text), tuple(events), tuple(left_out), wanted
-            )
+            return Written(text, len(text), tuple(events), tuple(left_out), wanted)
         if log:
             log = False
             left_out.append("log_buf_len")
@@ -127,7 +125,7 @@ def grub(plan: Plan, wanted: Sizes, taken: int) -> Written:
         f"'{word}'" if ";" in word else word for word in plain.text.split()
     )  # GRUB's language ends a command at ";", and takes what is in single quotes as it is
     text = (
-        "# Probes of vmemscope from boot on. Remove this file and run update-grub to be rid of them.\n"
+        "# Probes of vmemscope from boot on: to be rid of them, vmemscope boot --undo --form grub\n"
         f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {words}"'
     )
     return replace(plain, text=text if plain.text else "")
@@ -164,7 +162,9 @@ def boot_configuration(plan: Plan, wanted: Sizes) -> Written:
 
 def others(words: Sequence[str]) -> tuple[frozenset[str], list[str]]:
     """Return the names of our parameters, and the words of a command line that are not ours."""
-    mine = frozenset(("trace_clock", "trace_buf_size", "log_buf_len", "trace_event", "kprobe_event"))
+    mine = frozenset(
+        ("trace_clock", "trace_buf_size", "log_buf_len", "trace_event", "kprobe_event")
+    )
     booted = any(word.startswith("kprobe_event=") and f":{GROUP}/boot_" in word for word in words)
     theirs = [word for word in words if not (booted and word.partition("=")[0] in mine)]
     return mine, theirs

@@ -6,7 +6,7 @@ possible, and removed again; else read off the image (``refusals``). What no pro
 with the reason.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from tracers.constants.image.symbols import SymbolTable
 from tracers.formulas import WindowError
 from tracers.kernel_functions import KINDS
 from tracers.live.boot.definitions import BootEvent, boot_events
-from tracers.live.boot.refusals import Refusals
+from tracers.live.boot.refusals import NO_BREAKPOINTS, Refusals
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.ladder import Attached, Ladder, climb, ladders
 from tracers.live.probes.points import Probe, Rung
@@ -79,9 +79,7 @@ def plan_for_image(image: KernelImage) -> Plan:
     every = ladders(kernel)
     refusals = Refusals(image, (probe for ladder in every for probe in ladder.probes))
     attached = _climbed(every, refusals.why)
-    return _plan(
-        known.machine(), attached, image.table, proven=False, problems=known.problems
-    )
+    return _plan(known.machine(), attached, image.table, proven=False, problems=known.problems)
 
 
 def plan_for_running(vmlinux: Path | None = None, root: Path = Path("/")) -> Plan:
@@ -94,22 +92,28 @@ def plan_for_running(vmlinux: Path | None = None, root: Path = Path("/")) -> Pla
     kernel = read_kernel(tuple(KINDS), vmlinux=vmlinux, root=root)
     try:
         known = gather(kernel.text, live=True, root=root, running=kernel.files)
-        attached = tried(ladders(kernel), tracing, root)
-        return _plan(
-            known.machine(), attached, kernel.names, proven=True, problems=known.problems
-        )
+        attached = tried(ladders(kernel), tracing, root, known.probeable)
+        return _plan(known.machine(), attached, kernel.names, proven=True, problems=known.problems)
     finally:
         kernel.close()
 
 
-def tried(every: Iterable[Ladder], tracing: Path, root: Path) -> tuple[Attached, ...]:
-    """Have the kernel take each probe under a name of this process; leave none."""
+def tried(
+    every: Iterable[Ladder],
+    tracing: Path,
+    root: Path,
+    traceable: Mapping[str, str] | None = None,
+) -> tuple[Attached, ...]:
+    """Have the kernel take each probe under a name of this process; leave none.
+
+    ``traceable``: why functions may not be, to explain a refusal.
+    """
     name, file = cleanup.new_name(root), tracing / "kprobe_events"
     shell = cleanup.CleanupShell(tracing, name)
 
     def why(probe: Probe) -> str | None:
         if probe.rung is Rung.BREAKPOINT:
-            return "a command line cannot set hardware breakpoints"
+            return NO_BREAKPOINTS
         made: list[str] = []
         for event in boot_events(probe):
             try:
@@ -123,21 +127,23 @@ def tried(every: Iterable[Ladder], tracing: Path, root: Path) -> tuple[Attached,
 
     kept: str | None = "stopped early"
     try:
-        return _climbed(tuple(every), why)
+        return _climbed(tuple(every), why, traceable)
     finally:
         kept = cleanup.clear(tracing, name)
         shell.dismiss(clean=kept is None)
 
 
 def _climbed(
-    every: tuple[Ladder, ...], why: Callable[[Probe], str | None]
+    every: tuple[Ladder, ...],
+    why: Callable[[Probe], str | None],
+    traceable: Mapping[str, str] | None = None,
 ) -> tuple[Attached, ...]:
     def attach(probe: Probe) -> str | None:
         if reason := why(probe):
             raise AttachError(reason)
         return None
 
-    return climb(every, attach, lambda _: "a command line cannot set hardware breakpoints")
+    return climb(every, attach, lambda _: NO_BREAKPOINTS, traceable)
 
 
 def _plan(

@@ -5,10 +5,10 @@ A command line cannot be tried before the machine boots with it. Promises: where
 show that a probe is accepted, the answer is a reason, never "yes".
 
 Sources: kernel/trace/trace_kprobe.c, within_notrace_func() (without
-CONFIG_KPROBE_EVENTS_ON_NOTRACE); arch/arm64/kernel/probes/decode-insn.c, aarch64_insn_is_steppable()
-and is_probed_address_atomic(); kernel/kprobes.c, check_kprobe_address_safe(): no breakpoint and no
-jump label. An entry that can be traced begins with two nops, behind a bti at most
-(-fpatchable-function-entry, since 3b23e4991fb6, 5.5).
+CONFIG_KPROBE_EVENTS_ON_NOTRACE); arch/arm64/kernel/probes/decode-insn.c,
+aarch64_insn_is_steppable() and is_probed_address_atomic(); kernel/kprobes.c,
+check_kprobe_address_safe(): no breakpoint and no jump label. An entry that can be traced begins
+with two nops, behind a bti at most (-fpatchable-function-entry, since 3b23e4991fb6, 5.5).
 """
 
 import struct
@@ -19,6 +19,7 @@ from tracers.constants.image.kernel_image import KernelImage
 from tracers.constants.image.warn_sites import probeable
 from tracers.live.probes.points import Probe, ProbeAddress, Rung
 
+NO_BREAKPOINTS: Final = "a command line cannot set hardware breakpoints"
 _NOP: Final = 0xD503201F
 _MOV_X9_LR: Final = 0xAA1E03E9  # what the first nop becomes (arch/arm64/kernel/ftrace.c)
 _LANDINGS: Final = frozenset((0xD503245F, 0xD503249F, 0xD50324DF))  # bti c, j, jc
@@ -31,8 +32,7 @@ _REFUSED: Final = (
     (0x3F800000, 0x08000000),  # exclusive loads and stores
     (0xFE000000, 0xD6000000),  # branches to a register: those with authentication are not simulated
 )
-_LOAD_EXCLUSIVE: Final = (0x3F400000, 0x08400000)
-_STORE_EXCLUSIVE: Final = (0x3F400000, 0x08000000)
+_EXCLUSIVE, _LOAD, _STORE = 0x3F400000, 0x08400000, 0x08000000
 
 
 class Refusals:
@@ -47,7 +47,7 @@ class Refusals:
     def why(self, probe: Probe) -> str | None:
         """Return why a probe would be refused; None: the kernel takes it."""
         if probe.rung is Rung.BREAKPOINT:
-            return "a command line cannot set hardware breakpoints"
+            return NO_BREAKPOINTS
         places = (*probe.entries, *probe.exits)
         return next((why for place in places if (why := self._refused(place))), None)
 
@@ -55,25 +55,26 @@ class Refusals:
         state = self._traceable(place.symbol)
         if state != "traceable":
             return state if not place.offset else f"{place.symbol}, which calls it: {state}"
-        if not place.offset:
-            return None
+        why = self._unsteppable(place) if place.offset else ""
+        return f"{place}: {why}" if why else None
+
+    def _unsteppable(self, place: ProbeAddress) -> str:
+        """Return why the instruction inside a function cannot be probed; "" if it can."""
         symbol = self._image.symbol(place.symbol)
-        if symbol is None:
-            return f"{place.symbol}: not in this image"
-        at = symbol.va + place.offset
-        begins = max(symbol.va, at - 4 * _ATOMIC)
-        code = self._image.read(begins, at + 4 - begins)
+        at = symbol.va + place.offset if symbol else 0
+        begins = max(symbol.va, at - 4 * _ATOMIC) if symbol else 0
+        code = self._image.read(begins, at + 4 - begins) if symbol else None
         if not code or len(code) % 4:
-            return f"{place}: its code is not in this image"
+            return "its code is not in this image"
         *before, word = struct.unpack(f"<{len(code) // 4}I", code)
         if any(word & mask == value for mask, value in _REFUSED):
-            return f"{place}: its instruction (0x{word:08x}) may not be stepped over"
+            return f"its instruction (0x{word:08x}) may not be stepped over"
         for earlier in reversed(before):
-            if earlier & _STORE_EXCLUSIVE[0] == _STORE_EXCLUSIVE[1]:
-                return None
-            if earlier & _LOAD_EXCLUSIVE[0] == _LOAD_EXCLUSIVE[1]:
-                return f"{place}: inside an atomic sequence"
-        return None
+            if earlier & _EXCLUSIVE == _STORE:
+                return ""
+            if earlier & _EXCLUSIVE == _LOAD:
+                return "inside an atomic sequence"
+        return ""
 
     def _traceable(self, name: str) -> str:
         """Return "traceable" or why not: by the table, or by the function's first words."""
