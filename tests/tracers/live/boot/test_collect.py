@@ -39,8 +39,10 @@ def test_every_line_is_a_row_and_nothing_is_changed(machine, captures):
     kinds = Counter((row["kind"], row["phase"]) for row in found)
     derived = kinds.pop(("populate", "point"))
     expected = {
-        (name.removeprefix("boot_").removesuffix("_ret"), ("entry", "exit")[name.endswith("_ret")]):
-        count
+        (
+            name.removeprefix("boot_").removesuffix("_ret"),
+            ("entry", "exit")[name.endswith("_ret")],
+        ): count
         for name, count in lines(tracing).items()
     }
     assert kinds == expected
@@ -91,9 +93,7 @@ def test_the_header_says_what_it_is_of(machine, captures):
     boot(machine, captures)
     source = Collected(machine)
     assert source.machine.release == "6.1.192-vmemlab"
-    assert source.probes["sparse_add_section"] == (
-        "callsite entry+return (bl at __add_pages+0xac)"
-    )
+    assert source.probes["sparse_add_section"] == ("callsite entry+return (bl at __add_pages+0xac)")
     assert source.probes["vmemmap_populate"].startswith("derived from __add_pages")
     assert source.clock["name"] == "mono"
     assert source.origin["boot"]

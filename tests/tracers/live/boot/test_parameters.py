@@ -101,7 +101,7 @@ def test_a_shell_and_grubs_own_give_the_same_words(plan, tmp_path):
     assert done.stderr == ""
     assert shlex.split(done.stdout) == ["quiet", *plain.text.split()]
     bare = re.sub(r"'[^']*'", "", done.stdout)
-    assert not set("$;&|<>(){}`\"\\") & set(bare)
+    assert not set('$;&|<>(){}`"\\') & set(bare)
 
 
 def test_a_boot_configuration_defines_the_same(plan):
@@ -119,7 +119,7 @@ def test_a_boot_configuration_defines_the_same(plan):
 
 
 def test_words_of_others_and_what_a_boot_before_had():
-    _, theirs = parameters.others("ro quiet trace_clock=global kprobe_event=p:a,b".split())
+    _, theirs = parameters.others(["ro", "quiet", "trace_clock=global", "kprobe_event=p:a,b"])
     assert theirs == ["ro", "quiet", "trace_clock=global", "kprobe_event=p:a,b"]
     ours = "ro trace_clock=mono kprobe_event=p:vmemscope/boot_free,vmemmap_free log_buf_len=1M"
     assert parameters.others(ours.split())[1] == ["ro"]

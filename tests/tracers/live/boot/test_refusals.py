@@ -51,8 +51,45 @@ def test_without_the_kernels_table_its_code_says_the_same(name, monkeypatch):
 
 
 #: What arm_probe_decode_insn() takes: it simulates branches and adr, and steps over these.
-TAKEN = "b bl cbz cbnz tbz tbnz adr adrp mov add sub cmp ldr ldp str stp and orr lsl lsr".split()
-REFUSED = "brk mrs msr bti paciasp autiasp nop hint dmb dsb isb ldxr stxr ldaxr stlxr".split()
+TAKEN = [
+    "b",
+    "bl",
+    "cbz",
+    "cbnz",
+    "tbz",
+    "tbnz",
+    "adr",
+    "adrp",
+    "mov",
+    "add",
+    "sub",
+    "cmp",
+    "ldr",
+    "ldp",
+    "str",
+    "stp",
+    "and",
+    "orr",
+    "lsl",
+    "lsr",
+]
+REFUSED = [
+    "brk",
+    "mrs",
+    "msr",
+    "bti",
+    "paciasp",
+    "autiasp",
+    "nop",
+    "hint",
+    "dmb",
+    "dsb",
+    "isb",
+    "ldxr",
+    "stxr",
+    "ldaxr",
+    "stlxr",
+]
 
 
 def test_an_instruction_is_taken_only_if_it_can_be_stepped_over():
