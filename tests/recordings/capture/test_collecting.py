@@ -2,7 +2,6 @@
 """A recording of what a boot caught: whole, with its losses, or not there."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,14 @@ from tracers.live.boot.collect import Collected
 
 
 @pytest.fixture
-def machine(tmp_path: Path, captures: Path, monkeypatch) -> Iterator[Path]:
+def machine(tmp_path: Path, captures: Path, monkeypatch) -> Path:
     """A lab 6.1 that was booted with our parameters."""
     own = os.uname()
     arm64 = os.uname_result((*own[:2], "6.1.192-vmemlab", own[3], "aarch64"))
     monkeypatch.setattr(os, "uname", lambda: arm64)
     root = lab(tmp_path / "root", captures)
     boot(root, captures)
-    yield root
+    return root
 
 
 def test_the_file_has_all_that_was_told(machine, tmp_path):

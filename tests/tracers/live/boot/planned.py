@@ -37,7 +37,9 @@ def boot(root: Path, captures: Path, scene: str = "booted") -> Path:
     tracing, folder = root / TRACING, captures / CAPTURE
     for name in ("kprobe_events", "kprobe_profile"):
         (tracing / name).write_bytes((folder / f"{scene}.{name}").read_bytes())
-    (tracing / "trace").write_bytes(lzma.open(folder / f"{scene}.ftrace.txt.xz").read())
+    (tracing / "trace").write_bytes(
+        lzma.decompress((folder / f"{scene}.ftrace.txt.xz").read_bytes())
+    )
     (tracing / "trace_clock").write_text(CLOCKS)
     (tracing / "tracing_on").write_text("1\n")
     (tracing / "set_event").write_text("")

@@ -202,7 +202,7 @@ def test_no_probes_of_a_boot_are_one_line(machine):
 
 
 def test_removing_is_by_the_events_list_and_the_definitions(machine, captures, monkeypatch):
-    tracing = boot(machine, captures)
+    boot(machine, captures)
     written: list[tuple[str, str]] = []
     monkeypatch.setattr(cleanup, "append", lambda path, line: written.append((path.name, line)))
     assert Collected(machine).remove() == ()
