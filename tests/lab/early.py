@@ -8,8 +8,11 @@ usage: early.py BUSYBOX MODULE COMMAND > FILE   (COMMAND: of its shell, the modu
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IFCHR, S_IFDIR, S_IFREG
+from typing import Final
 
-INIT = """#!/busybox sh
+from tests.lab.initramfs import newc
+
+INIT: Final = """#!/busybox sh
 /busybox mount -t devtmpfs dev /dev
 exec </dev/console >/dev/console 2>&1
 {command}
@@ -20,9 +23,7 @@ exec /busybox switch_root /root /lab-init
 
 
 def early(busybox: Path, module: Path, command: str) -> Iterator[bytes]:
-    """Yield the archive's members in order."""
-    from tests.lab.initramfs import newc  # noqa: PLC0415 (a script has its own path)
-
+    """Yield the archive's members in order; ``command``: of /init's shell, MODULE in /modules."""
     for folder in ("dev", "modules", "root"):
         yield newc(folder, S_IFDIR | 0o755)
     yield newc("dev/console", S_IFCHR | 0o600, device=(5, 1))

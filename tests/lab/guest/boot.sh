@@ -21,6 +21,7 @@ collect() { # NAME OPTIONS…
 	echo $status >"/out/$name.rc"
 }
 
+[ -e /lab/ko/devpriv.ko ] || memory 1073741824 # which it has: wait until it is there
 cat /proc/cmdline >/out/cmdline
 cat /sys/kernel/warn_count >/out/boot.warn_count
 dmesg >/out/dmesg
@@ -34,6 +35,11 @@ if [ -e /lab/ko/devpriv.ko ]; then
 	record recorded --engine tracefs -- sh -c "$(device "$(cat /lab/ko/start)" "$(cat /lab/ko/size)")"
 	vmemscope doctor >/out/doctor.text 2>&1
 	echo $? >/out/doctor.rc
+fi
+if [ ! -e /lab/ko/devpriv.ko ]; then # what virtio-mem had from the start is taken back
+	memory 0
+	state freed
+	collect freed
 fi
 cat $T/kprobe_events >/out/kept.kprobe_events
 if [ -e /lab/ko/undo ]; then # what --undo prints is for the shell

@@ -119,6 +119,21 @@ def test_what_the_ring_overwrote_is_counted_by_the_kernels_own_hits(machine, cap
     assert "of 128 events of section_add (entry) are not in the ring" in told
 
 
+def test_a_ring_that_ran_over_lost_what_the_kernel_says(machine, captures):
+    tracing = boot(machine, captures, "booted-overrun")
+    source = Collected(machine)
+    found = rows(source)
+    # 2568 hits; 1667 lines are left. The ring overwrote 1126 events, of which 225 were not ours:
+    # an error_report_end for each WARN (512 in all, 287 left).
+    assert sum(read_counts(tracing).hits.values()) == 2568
+    assert sum(lines(tracing).values()) == 1667
+    assert source.lost == 2568 - 1667 == 1126 - (512 - 287)
+    assert len([row for row in found if row["source"] != "derived"]) == 1667
+    told = source.closing()
+    assert "225 of 512 events of warn (entry) are not in the ring" in told
+    assert "the ring of cpu 1 lost, of whatever was in it: 1126 overrun" in told
+
+
 def test_a_ring_that_was_emptied_is_no_clean_boot(machine, captures):
     tracing = boot(machine, captures)
     (tracing / "trace").write_text("# tracer: nop\n#\n")  # echo > trace: the rings count nothing
