@@ -233,14 +233,16 @@ class Lab:
         timeout_s: int = 300,
         cpu: str = "",
         dump: bool = False,
+        plugged: int = 0,
     ) -> Boot:
         """Boot a kernel, run guest/SCRIPT as root, and return what it left.
 
         ``append``: more kernel arguments. ``cpu``: QEMU's name of one, in place of a Cortex-A57.
-        ``memory``: 4 GiB of virtio-mem that the guest asks for with "LAB: memory BYTES". ``port``:
-        a virtio-serial port, kept as stream.arrows. ``dump``: the guest has little memory, of which
-        the host makes dumps when it says "LAB: dump NAME" (/out/NAME.dumped is there when they
-        are), and, named "panic", when it panics, with which it ends: it wants panic=0.
+        ``memory``: 4 GiB of virtio-mem that the guest asks for with "LAB: memory BYTES"; it has
+        ``plugged`` bytes of it from the start. ``port``: a virtio-serial port, kept as
+        stream.arrows. ``dump``: the guest has little memory, of which the host makes dumps when it
+        says "LAB: dump NAME" (/out/NAME.dumped is there when they are), and, named "panic", when it
+        panics, with which it ends: it wants panic=0.
         """
         more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port
         work = self._work / "-".join((of.name, Path(script).stem, *more))
@@ -259,7 +261,8 @@ class Lab:
         extra = ["-qmp", f"unix:{control},server=on,wait=off"]
         if memory:
             extra += ["-object", "memory-backend-ram,id=plugged,size=4G"]
-            extra += ["-device", "virtio-mem-pci,id=memory,memdev=plugged,requested-size=0"]
+            device = f"virtio-mem-pci,id=memory,memdev=plugged,requested-size={plugged}"
+            extra += ["-device", device]
         if port:
             extra += ["-device", "virtio-serial-pci,id=serial"]
             extra += ["-chardev", f"file,id=port,path={out / 'stream.arrows'}"]

@@ -31,6 +31,7 @@ _EPILOG = (
 #: Command -> its module in this room; loaded with the command, not with every other one.
 _ELSEWHERE: Final = {
     "audit": "audit",
+    "boot": "boot",
     "check": "check",
     "compare": "compare",
     "doctor": "doctor",

@@ -102,6 +102,11 @@ class KernelImage:
         return table.origin if table else None
 
     @property
+    def table(self) -> SymbolTable | None:
+        """All its names; None where there are none."""
+        return self._symbol_table()
+
+    @property
     def regions(self) -> tuple[Region, ...]:
         """The parts of the file that have a kernel address."""
         if self._elf:

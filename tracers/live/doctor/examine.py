@@ -17,6 +17,7 @@ from tracers.errors import VmemscopeError
 from tracers.explain import bits_in_use, blindness
 from tracers.kernel_functions import KINDS
 from tracers.live.bcc import find_module
+from tracers.live.boot.definitions import read_definitions
 from tracers.live.doctor.early import Early
 from tracers.live.doctor.panics import panicking
 from tracers.live.doctor.state import (
@@ -153,6 +154,7 @@ def examine(
             _panics(state),
             _window(surveyed, state),
             *_stale_probes(stale, state),
+            *_boot_probes(state),
         )
     finally:
         early.close()
@@ -381,3 +383,12 @@ def _stale_probes(before: tuple[str, ...], state: State) -> Iterator[Check]:
         yield Check("stale probes", NO, finding, state.access())
     elif before:
         yield Check("stale probes", OK, f"of killed runs, removed now: {', '.join(before)}")
+
+
+def _boot_probes(state: State) -> Iterator[Check]:
+    """Say what probes the kernel's parameters have made: they are nobody's leftovers."""
+    texts = (read(state.root / directory / "kprobe_events") for directory in _TRACING)
+    made = read_definitions(next((text for text in texts if text is not None), ""))
+    if made:
+        finding = f"{len(made)} from the kernel's parameters: vmemscope boot --collect -o FILE"
+        yield Check("boot probes", OK, finding)
