@@ -10,8 +10,8 @@ Source: arm64_memblock_init() in arch/arm64/mm/init.c::
 
 ``range`` is what the linear map has beyond 2^PARange of the CPU (97d6786e0669, 5.11), before that
 beyond what DRAM spans; below ARM64_MEMSTART_ALIGN nothing moves. The seed is 16 bits of
-/chosen/kaslr-seed or of the CPU (arch/arm64/kernel/kaslr.c, pi/kaslr_early.c). 1db780bafa4c "arm64/mm:
-Remove randomization of the linear map" (6.16) ended it, so that memstart_addr stays where RAM is.
+/chosen/kaslr-seed or of the CPU (arch/arm64/kernel/kaslr.c, pi/kaslr_early.c). 1db780bafa4c
+"arm64/mm: Remove randomization of the linear map" (6.16) ended it: memstart_addr stays.
 """
 
 from dataclasses import dataclass, replace

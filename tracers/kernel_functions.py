@@ -5,8 +5,8 @@ Promises: every function has one row and one name that people see, the kernel's 
 is called on other releases, its parameters and its return value stand nowhere else.
 
 Source: mm/memremap.c, mm/memory_hotplug.c, mm/sparse.c, arch/arm64/mm/mmu.c, kernel/resource.c and
-kernel/panic.c of 5.4 to 7.3. Signatures that moved: sparse_add_section gained pgmap (e3246d8f52173, 5.19),
-sparse_remove_section lost ms and map_offset between 6.1 and 6.12.
+kernel/panic.c of 5.4 to 7.3. Signatures that moved: sparse_add_section gained pgmap
+(e3246d8f52173, 5.19), sparse_remove_section lost ms and map_offset between 6.1 and 6.12.
 """
 
 from collections.abc import Mapping

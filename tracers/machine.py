@@ -16,7 +16,7 @@ from tracers.evidence import Evidence, Told
 from tracers.layout import Layout, layout_for, marks, named
 from tracers.machine_window import find_window
 from tracers.page_tables import Mark
-from tracers.region_search import Search, by_files
+from tracers.region_search import UNKNOWN, Search, by_files
 from tracers.window import Window
 
 
@@ -38,7 +38,7 @@ class Machine:
     sources: tuple[str, ...] = ()  # names of the files read
     problems: tuple[str, ...] = ()  # disagreements and what could not be read, one line each
     agree: bool = True  # False: two sources contradict each other, so no verdict can be trusted
-    search: Search = Search()  # how this kernel looks for a free physical region
+    search: Search = UNKNOWN  # how this kernel looks for a free physical region
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x…" strings."""

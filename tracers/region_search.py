@@ -88,6 +88,9 @@ class Search:
         )
 
 
+UNKNOWN: Final = Search()
+
+
 def by_files(notes: Mapping[str, str], config: Mapping[str, str]) -> Search:
     """Return what a VMCOREINFO note and a configuration say."""
     search = Search()

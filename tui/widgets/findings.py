@@ -15,6 +15,7 @@ from recordings.analysis.what_if import warning_once
 from recordings.ledger.snapshot import Reach, Regimes, Snapshot, Task, Verdict
 from recordings.ledger.warn_shares import around, warn_shares
 from recordings.reports.probe_summary import NOT_SEEN, rung
+from recordings.reports.requests import error
 from recordings.wording.escape import printable
 from tracers.events import Kind
 from tracers.window import Window
@@ -109,7 +110,7 @@ def word(view: PlayerView) -> tuple[str, str]:
 
 def answer(snapshot: Snapshot, *, final: bool) -> list[Part]:
     """Return how many calls are where, and that the kernel failed; without calls that first."""
-    parts = [counted(snapshot, final=final), *failed(snapshot)]
+    parts = [counted(snapshot, final=final), *failed(snapshot), *refused(snapshot)]
     return parts if snapshot.populate + snapshot.free else parts[::-1]
 
 
@@ -153,6 +154,15 @@ def failed(snapshot: Snapshot) -> list[Part]:
         marks = f"{words.count(regimes.hits)} outside"
         where = f"{marks} the window"
     return [Part(0, (f"{told} {one}, {where}", f"{told}, {marks}", told), style)]
+
+
+def refused(snapshot: Snapshot) -> list[Part]:
+    """Return that the kernel had no place for a region; nothing if it had."""
+    if not snapshot.refusals:
+        return []
+    number = words.calls(snapshot.refusals, "region")
+    names = ", ".join(error(errno) for errno, _ in snapshot.refused[:2])
+    return [Part(1, (f"{number} refused ({names})", f"{number} refused"), "bold $warning")]
 
 
 def _silent(snapshot: Snapshot) -> str:
