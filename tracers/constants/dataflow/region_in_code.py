@@ -83,8 +83,8 @@ def _constants(instructions: list[Any]) -> tuple[set[int], set[int]]:
 
 def _steps(instructions: list[Any]) -> set[bool]:
     """Return by what addresses are stepped: True for the size, False for align."""
-    aligns, sizes = {_ALIGN}, set()
-    stepped = []
+    aligns, sizes = {_ALIGN}, set[str]()
+    stepped: list[tuple[str, str]] = []
     for insn in instructions:
         names = [insn.reg_name(op.reg) for op in insn.operands if op.type == arm64.ARM64_OP_REG]
         if insn.mnemonic == "bl" and stepped == []:
@@ -95,7 +95,7 @@ def _steps(instructions: list[Any]) -> set[bool]:
             sizes.add(names[0])  # ALIGN(size, align): (size + align - 1) & -align
         elif insn.mnemonic == "sub" and len(names) == 3:
             stepped.append((names[1], names[2]))
-    # "addr > addr - step" is the one that takes align off an address; size is taken off the end, too
+    # "addr > addr - step" takes align off an address; the size is taken off the end, too
     by_align = any(step in aligns for _, step in stepped)
     by_size = any(step in sizes for _, step in stepped)
     return {False} if by_align else {True} if by_size else set()
