@@ -15,7 +15,7 @@ import numpy as np
 
 from tracers.cover import pfn_spans
 from tracers.formulas import WindowError, signed
-from tracers.kaslr import Boots, base_of, boots, possible_ranges, randomizes
+from tracers.kaslr import PA_RANGES, Boots, base_of, boots, possible_ranges, randomizes
 from tracers.layout import Layout
 from tracers.placement import Gap, gaps, largest, largest_covered, place, place_each, rounded
 from tracers.region_search import Search
@@ -198,10 +198,12 @@ def _chances(
     seeded = asked.search.seeded
     if not randomizes(release, seeded=seeded, base=base, memstart=window.memstart):
         return ()
-    ranges = (pa_range,) if pa_range else possible_ranges(window, around, release)
+    ranges = possible_ranges(window, around, release)
+    if pa_range is not None and ranges != PA_RANGES[:1]:
+        ranges = tuple(bits for bits in ranges if bits == pa_range)
     if not ranges:
         raise WindowError(
-            "memstart_addr is where no seed of KASLR puts it: RAM at boot was another, or"
+            "memstart_addr is where no seed of KASLR puts it: RAM at boot was another, PARange is, or"
             " something else moved it"
         )
     found = [
