@@ -305,10 +305,23 @@ def where(
     elif not snapshot.faults_total:
         parts.append(Part(0, ("no call has been placed",), MUTED))
     parts += _failed_at(snapshot, alone=not reaches)
+    parts += _no_place(snapshot, window)
     if snapshot.derived:
         number = words.count(snapshot.derived)
         parts.append(Part(3, (f"† {number} derived", f"† {number}"), MUTED))
     return parts
+
+
+def _no_place(snapshot: Snapshot, window: Window) -> list[Part]:
+    """Return what the newest refused request asked for; nothing without one."""
+    refused = [each for each in snapshot.requests if each.error is not None]
+    if not refused or refused[-1].asked is None or window.page_size is None:
+        return []
+    newest = refused[-1]
+    text = f"no place for {words.size(refused[-1].asked * window.page_size)}"
+    name = f" for {words.clip(printable(newest.name), 16)}" if newest.name else ""
+    who = f"{words.clip(printable(newest.comm), 16)}-{'?' if newest.tid is None else newest.tid}"
+    return [Part(1, (f"{text}{name} by {who}", f"{text}{name}", text), "$warning")]
 
 
 def _failed_at(snapshot: Snapshot, *, alone: bool) -> list[Part]:
