@@ -203,8 +203,8 @@ def _chances(
         ranges = tuple(bits for bits in ranges if bits == pa_range)
     if not ranges:
         raise WindowError(
-            "memstart_addr is where no seed of KASLR puts it: RAM at boot was another, PARange is, or"
-            " something else moved it"
+            "memstart_addr is where no seed of KASLR puts it: RAM at boot was another, PARange"
+            " is, or something else moved it"
         )
     found = [
         asked.chance(bits, boots(window, around, pa_range=bits, release=release)) for bits in ranges

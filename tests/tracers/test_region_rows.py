@@ -57,23 +57,24 @@ def test_others_are_left_alone():
 
 
 _U64 = st.none() | st.integers(0, 2**64 - 1)
-
-
-@given(
-    st.sampled_from(["entry", "exit", "point"]),
-    st.sampled_from(["request_region", "devm_request_region"]),
-    _U64,
-    _U64,
-    _U64,
-    st.none() | st.integers(-(2**63), 2**63 - 1),
-    st.sampled_from([4096, 16384, 65536]),
+_ROWS = st.fixed_dictionaries(
+    {
+        "phase": st.sampled_from(["entry", "exit", "point"]),
+        "kind": st.sampled_from(["request_region", "devm_request_region"]),
+        "start": _U64,
+        "end": _U64,
+        "nr_pages": _U64,
+        "ret": st.none() | st.integers(-(2**63), 2**63 - 1),
+    }
 )
-def test_any_numbers(phase, kind, start, end, pages, ret, page):
-    ((low, high, pfn, count, kept, _),) = told(
-        row(phase, kind, start=start, end=end, nr_pages=pages, ret=ret), page_size=page
-    )
+
+
+@given(_ROWS, st.sampled_from([4096, 16384, 65536]))
+def test_any_numbers(raw, page):
+    start, end, pages, ret = (raw[key] for key in ("start", "end", "nr_pages", "ret"))
+    ((low, high, pfn, count, kept, _),) = told(row(**raw), page_size=page)
     assert (low, high, kept) == (None, None, ret)
-    if phase != "exit":
+    if raw["phase"] != "exit":
         assert count == (None if pages is None else -(-pages // page))
         assert pfn is None
     elif None in (start, end, ret) or end < start or ret == 0 or -4095 <= ret < 0:

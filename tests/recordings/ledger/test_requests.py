@@ -21,10 +21,10 @@ def asked(at, pages=256, name="devpriv", tid=7, kind="request_region", **more):
     } | more  # fmt: skip
 
 
-def ended(at, ret, pfn=None, pages=None, tid=7, kind="request_region", **more):
+def ended(at, ret, pfn=None, pages=None, **more):
     return {
-        "ts_ns": at, "kind": kind, "phase": "exit", "tid": tid, "comm": "insmod", "ret": ret,
-        "pfn": pfn, "nr_pages": pages, "source": "kprobe",
+        "ts_ns": at, "kind": "request_region", "phase": "exit", "tid": 7, "comm": "insmod",
+        "ret": ret, "pfn": pfn, "nr_pages": pages, "source": "kprobe",
     } | more  # fmt: skip
 
 

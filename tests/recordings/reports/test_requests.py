@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Requests in words: the machine's own numbers explain a refusal, or it is said to be unexplained."""
+"""Requests in words: the machine's own numbers explain a refusal, or nothing does."""
 
 import io
 from dataclasses import replace
