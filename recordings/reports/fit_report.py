@@ -74,12 +74,17 @@ def sentences(fit: Fit, search: Search) -> Iterator[str]:
     covered = (
         "not known"
         if fit.largest_covered is None
-        else size(fit.largest_covered)
+        else _exact(fit.largest_covered)
         if fit.largest_covered
         else "none"
     )
-    yield f"The largest that fits: {size(fit.largest)}; the largest that is covered: {covered}."
+    yield f"The largest that fits: {_exact(fit.largest)}; the largest that is covered: {covered}."
     yield from _boots(fit)
+
+
+def _exact(number: int) -> str:
+    """Return a size, in bytes as well: the largest may be a section less than a round number."""
+    return f"{size(number)} (0x{number:x})" if number else "none"
 
 
 def _boots(fit: Fit) -> Iterator[str]:

@@ -123,7 +123,7 @@ def why(request: Request, machine: Machine) -> str:
         if free is None
         else (f"the largest gap has {size(free.size)} from 0x{free.first:x}")
     )
-    told = f"{ends} at 0x{last:x}, {found}, and the largest that fits is {size(most)}"
+    told = f"{ends} at 0x{last:x}, {found}, and the largest that fits is {size(most)} (0x{most:x})"
     wanted = request.asked << window.page_shift
     if place(wanted, align, last, busy, by_size=search.by_size) is not None:
         return f"{told}: it would have fit beside what the recording's /proc/iomem has"

@@ -54,7 +54,7 @@ def test_a_refusal_names_the_machine_s_limits(captures, new):
 def test_before_the_cap_physical_addresses_end(captures):
     text = sentence([asked(1, 200 * TIB >> 12), ended(2, -34)], read_machine(captures / OLD))
     assert "physical addresses end at 0xffffffffffff" in text
-    assert "the largest that fits is 128 TiB" in text
+    assert "the largest that fits is 128 TiB (0x7ffff8000000)" in text
 
 
 def test_one_that_would_have_fit_says_so(new):
