@@ -61,9 +61,9 @@ def family_for_release(release: str) -> Family:
     Raises:
         WindowError: no version in it, or one before 4.14.
     """
-    version = _version(release)
+    first_two = version(release)
     for family in Family:
-        if version >= family.value.first:
+        if first_two >= family.value.first:
             return family
     raise WindowError(f"no formula for kernels before 4.14 (release {release!r})")
 
@@ -73,7 +73,7 @@ def section_size_bits_for(release: str, page_size: int) -> int:
 
     30 until f0b13ee23241 (5.12) made it 27, or 29 with 64K pages.
     """
-    if _version(release) < (5, 12):
+    if version(release) < (5, 12):
         return 30
     return 29 if page_size == 65536 else 27
 
@@ -116,12 +116,17 @@ def vmemmap_set_early(release: str) -> bool:
     names no version, too.
     """
     try:
-        return _version(release) < (5, 10)
+        return version(release) < (5, 10)
     except WindowError:
         return True
 
 
-def _version(release: str) -> tuple[int, int]:
+def version(release: str) -> tuple[int, int]:
+    """Return the first two numbers of a release.
+
+    Raises:
+        WindowError: there are none.
+    """
     match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})(?![0-9])", release)
     if match is None:
         raise WindowError(f"no kernel version in {release[:80]!r}")

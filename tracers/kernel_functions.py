@@ -4,9 +4,9 @@
 Promises: every function has one row and one name that people see, the kernel's own; what a function
 is called on other releases, its parameters and its return value stand nowhere else.
 
-Source: mm/memremap.c, mm/memory_hotplug.c, mm/sparse.c, arch/arm64/mm/mmu.c and kernel/panic.c of
-5.4 to 7.3. Signatures that moved: sparse_add_section gained pgmap (e3246d8f52173, 5.19),
-sparse_remove_section lost ms and map_offset between 6.1 and 6.12.
+Source: mm/memremap.c, mm/memory_hotplug.c, mm/sparse.c, arch/arm64/mm/mmu.c, kernel/resource.c and
+kernel/panic.c of 5.4 to 7.3. Signatures that moved: sparse_add_section gained pgmap
+(e3246d8f52173, 5.19), sparse_remove_section lost ms and map_offset between 6.1 and 6.12.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,11 @@ COLUMNS: Final[Mapping[str, str]] = {
     "node": "nid",
     "file": "site",
     "line": "line",
+    "size": "nr_pages",  # bytes, in a register
+    "name": "site",
 }
+#: Names that are those of no other functions' parameters, whatever their column is.
+OWN_NAMES: Final = frozenset({"size", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class KernelFunction:
     fixed: bool = True
     ret: str | None = None  # "int" (32 bits, signed), "pointer", or None for void
     exported: bool = False  # modules call it, too, so it is never inlined away
+    #: Whether it is worth one of the few hardware breakpoints.
+    breakpoints: bool = True
+    option: str = "CONFIG_ZONE_DEVICE"  # without which a kernel has no exported one
     shown: str | None = None  # what people call it, if not by the function's name
 
     @property
@@ -75,7 +82,27 @@ TABLE: Final = (
         Kind.MEMREMAP, ("memremap_pages",), ("pgmap", "nid"), ret="pointer", exported=True
     ),
     KernelFunction(Kind.MEMUNMAP, ("memunmap_pages",), ("pgmap",), exported=True),
+    KernelFunction(
+        Kind.REQUEST_REGION,
+        ("request_free_mem_region",),
+        ("base", "size", "name"),
+        ret="pointer",
+        exported=True,
+        breakpoints=False,
+        option="CONFIG_GET_FREE_REGION",
+    ),
+    KernelFunction(
+        Kind.DEVM_REQUEST_REGION,
+        ("devm_request_free_mem_region",),
+        ("dev", "base", "size"),
+        ret="pointer",
+        exported=True,
+        breakpoints=False,
+        option="CONFIG_GET_FREE_REGION",
+    ),
 )
+#: Those that ask for a free physical region and return it.
+REQUESTS: Final = (Kind.REQUEST_REGION, Kind.DEVM_REQUEST_REGION)
 #: Every function's name -> what it is.
 KINDS: Final[Mapping[str, Kind]] = {name: each.kind for each in TABLE for name in each.functions}
 #: Those whose WARN compares with the window, the one that every release has first.

@@ -11,7 +11,7 @@ class Kind(IntEnum):
     """What was called. The code is in-process only; files carry the lower-case name.
 
     Source of each function: mm/memremap.c, mm/memory_hotplug.c, mm/sparse.c,
-    arch/arm64/mm/mmu.c and kernel/panic.c of the kernel.
+    arch/arm64/mm/mmu.c, kernel/resource.c and kernel/panic.c of the kernel.
     """
 
     UNKNOWN = 0  # a kind named by a newer writer: kept, never counted as something else
@@ -25,6 +25,8 @@ class Kind(IntEnum):
     FREE = 8  # vmemmap_free(start, end, …)
     WARN = 9  # __warn(file, line, …): a WARN that really fired
     FAULT = 10  # an Oops: the kernel failed at a struct page, or at what should have been one
+    REQUEST_REGION = 11  # request_free_mem_region(base, size, name): a region, or an error
+    DEVM_REQUEST_REGION = 12  # devm_request_free_mem_region(dev, base, size)
 
     @property
     def label(self) -> str:

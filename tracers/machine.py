@@ -16,6 +16,7 @@ from tracers.evidence import Evidence, Told
 from tracers.layout import Layout, layout_for, marks, named
 from tracers.machine_window import find_window
 from tracers.page_tables import Mark
+from tracers.region_search import UNKNOWN, Search, by_files
 from tracers.window import Window
 
 
@@ -37,6 +38,7 @@ class Machine:
     sources: tuple[str, ...] = ()  # names of the files read
     problems: tuple[str, ...] = ()  # disagreements and what could not be read, one line each
     agree: bool = True  # False: two sources contradict each other, so no verdict can be trusted
+    search: Search = UNKNOWN  # how this kernel looks for a free physical region
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-safe dictionary; addresses as "0x…" strings."""
@@ -51,6 +53,7 @@ class Machine:
             "sources": list(self.sources),
             "problems": list(self.problems),
             "agree": self.agree,
+            "search": self.search.to_dict(),
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class Machine:
                 sources=tuple(str(name) for name in stored.get("sources") or ()),
                 problems=tuple(str(line) for line in stored.get("problems") or ()),
                 agree=stored.get("agree") is not False,
+                search=Search.from_dict(stored.get("search") or {}),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise MachineError(f"not a machine: {error}") from error
@@ -144,6 +148,7 @@ def assemble(
         sources=tuple(files.texts),
         problems=tuple(known.problems),
         agree=known.agree,
+        search=by_files(known.notes, known.config).completed(known.release),
     )
 
 

@@ -27,7 +27,7 @@ def memstart_from_ram(window: Window, ram: int, *, release: str | None = None) -
     return memstart_for(
         ram,
         page_size=window.page_size,
-        section_size_bits=_section_bits(window, window.page_size, release),
+        section_size_bits=section_bits(window, window.page_size, release),
         va_bits=window.va_bits,
         vabits_actual=window.vabits_actual,
     )
@@ -61,11 +61,12 @@ def _alike(window: Window, own: Window, release: str | None) -> bool:
     page = window.page_size
     if page is None or (own.va_bits, own.page_size) != (window.va_bits, page):
         return False
-    align = memstart_align(page, _section_bits(window, page, release))
-    return align == memstart_align(page, _section_bits(own, page, None))
+    align = memstart_align(page, section_bits(window, page, release))
+    return align == memstart_align(page, section_bits(own, page, None))
 
 
-def _section_bits(window: Window, page_size: int, release: str | None) -> int:
+def section_bits(window: Window, page_size: int, release: str | None) -> int:
+    """Return SECTION_SIZE_BITS: the window's, else the release's, else the family's."""
     if window.section_size_bits is not None:
         return window.section_size_bits
     if release is not None:

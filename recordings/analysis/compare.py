@@ -305,6 +305,12 @@ def _differences(a: Side, b: Side) -> Iterator[str]:
             f"Oopses differ: {words[0]} in A, {words[1]} in B. What the task would have done after"
             " one did not happen."
         )
+    refused = [s.snapshot.refusals for s in (a, b)]
+    if refused[0] != refused[1]:
+        yield (
+            f"Requests for free regions that were refused differ: {count(refused[0])} in A,"
+            f" {count(refused[1])} in B."
+        )
     calls = [s.snapshot.populate + s.snapshot.free for s in (a, b)]
     if calls[0] != calls[1]:
         yield f"The work differs: {count(calls[0])} calls in A, {count(calls[1])} in B."

@@ -34,6 +34,7 @@ from tracers.logs.kprobe_text.text_log import LogError
 from tracers.machine import Machine, MachineError, assemble, side_files
 from tracers.machine_files import SideFiles
 from tracers.packed import PackedError
+from tracers.region_rows import in_pages
 from tracers.regular_files import read_regular
 
 if TYPE_CHECKING:
@@ -156,10 +157,11 @@ def _copy(
     if opened.arch is not None:
         machine = _foreign(machine, opened, source.name)
     deriver = Deriver(machine.window, _section_pages(machine))
+    page_size = machine.window.page_size if machine.window else None
     target = new_file(out) if isinstance(out, Path) else nullcontext(out)
     with target as file, Writer(file, replace(header, machine=machine)) as writer:
         for batch in chain(() if first is None else (first,), batches):
-            rows = deriver.feed(batch.events)
+            rows = deriver.feed(in_pages(batch.events, page_size))
             derived += rows.num_rows - batch.events.num_rows
             losses += batch.losses
             writer.write(replace(batch, events=rows))

@@ -20,6 +20,8 @@ from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
 from recordings.ledger.ranges import RangeTable
+from recordings.ledger.requests import CODES as REQUEST_CODES
+from recordings.ledger.requests import Requests
 from recordings.ledger.series import TimeBins
 from recordings.ledger.sink import Found, Judged, Sink
 from recordings.ledger.snapshot import Snapshot
@@ -36,6 +38,7 @@ from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
+from tracers.kernel_functions import REQUESTS
 from tracers.layout import Layout
 from tracers.live.kmsg import RUNG
 from tracers.regimes import UNKNOWN, classify, hits
@@ -95,6 +98,7 @@ class Ledger:
         self._sites = Sites()
         self._faults = Faults(window, layout)
         self._newest = NewestCalls()
+        self._requests = Requests()
         self._timeline = TimeBins()
 
     @classmethod
@@ -215,6 +219,9 @@ class Ledger:
             given_up=self._spans.given_up,
             fault_regimes=self._faults.regimes,
             faults=self._faults.newest(),
+            requests=self._requests.newest,
+            requests_total=sum(begun[kind] for kind in REQUESTS),
+            refused=self._requests.refused,
             doubts=doubts_of(evidence),
             before=self._before,
             after=self._after,
@@ -235,6 +242,8 @@ class Ledger:
         finished = self._spans.fold(chunk, tags)
         for ended in finished:
             self._finish(chunk, ended)
+        if chunk.counts[REQUEST_CODES].any():
+            self._requests.fold(chunk, finished)
         owners = self._operations.fold(chunk, replace(events, warnings=warnings, ended=finished))
         for side in owners.sides(chunk) if owners is not None else ():
             self._timeline.add_operations(side.ts, side.removes, ended=side.ended)
@@ -245,6 +254,7 @@ class Ledger:
         if self._events % CHUNK == 0:  # at the same rows however batches were cut
             self._spans.prune()
             self._operations.prune()
+            self._requests.prune()
 
     def _judge(self, chunk: Chunk) -> tuple[Judged | None, Events]:
         """Judge what is to be judged; return it, and its calls as ``Events`` without the WARNs."""

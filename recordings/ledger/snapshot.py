@@ -204,6 +204,23 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A request for a free physical region, and what came of it."""
+
+    row: int  # number of its entry in the recording, from 0
+    ts_ns: int
+    kind: Kind
+    tid: int | None
+    comm: str | None  # unescaped
+    name: str | None  # the region's in /proc/iomem; unescaped
+    asked: int | None  # pages
+    pfn: int | None  # where the kernel put it
+    nr_pages: int | None  # of the region
+    error: int | None  # errno of a refusal
+    known: bool  # whether it is known how it ended
+
+
+@dataclass(frozen=True, slots=True)
 class Extent:
     """Adjacent out-of-window ranges of one regime and region, merged: where the hits lie."""
 
@@ -315,6 +332,9 @@ class Snapshot:
     given_up: int = 0
     fault_regimes: Regimes = field(default_factory=Regimes)  # of all Oopses, by their struct page
     faults: tuple[Fault, ...] = ()  # in order of occurrence, the newest 100
+    requests: tuple[Request, ...] = ()  # for free regions, in order of their ends, the newest 100
+    requests_total: int = 0  # that began
+    refused: tuple[tuple[int, int], ...] = ()  # (errno, requests), the most frequent first
     #: The code of each reason that is a doubt, in their order: see ``doubted``.
     doubts: tuple[Doubt, ...] = ()
     #: What the machine had outside when the recording began, and when it ended.
@@ -325,6 +345,11 @@ class Snapshot:
     def faults_total(self) -> int:
         """Oopses: they are no calls, and no hits."""
         return self.fault_regimes.total
+
+    @property
+    def refusals(self) -> int:
+        """Requests for a free region that got an error."""
+        return sum(number for _, number in self.refused)
 
     @property
     def hits(self) -> int:

@@ -12,7 +12,7 @@ from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
 from recordings.ledger.headline import WORDS, calls, oopses, verdict_summary
 from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
-from recordings.reports import faults
+from recordings.reports import faults, requests
 from recordings.reports.audit_lines import audit_lines
 from recordings.reports.causes import causes, cost
 from recordings.reports.document import (
@@ -80,6 +80,7 @@ def document_of(
     yield from _oopses(snapshot)
     yield from _example(machine, snapshot)
     yield from _calls(snapshot)
+    yield from _requests(machine, snapshot)
     yield from _costs(machine, snapshot)
     yield from _chains((*header.notes, *closing))
     yield from _remedies(remedies)
@@ -286,6 +287,15 @@ def _derived(snapshot: Snapshot) -> str:
     if not snapshot.derived:
         return ""
     return f" ({count(snapshot.derived)} derived, not observed)"
+
+
+def _requests(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:
+    if not snapshot.requests_total and not snapshot.refusals:
+        return
+    yield Heading("Requests for free physical regions")
+    yield Paragraph(f"{requests.counted(snapshot)}.")
+    if told := tuple(map(Foreign, requests.sentences(snapshot, machine))):
+        yield Items(told)
 
 
 def _costs(machine: Machine, snapshot: Snapshot) -> Iterator[Block]:

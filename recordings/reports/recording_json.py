@@ -15,6 +15,7 @@ from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Extent, Operation, Series, Snapshot, Timing
 from recordings.ledger.warn_shares import warn_shares
 from recordings.reports.faults import faults_dict
+from recordings.reports.requests import requests_dict
 from recordings.wording.units import address
 from tracers.events import Kind
 from tracers.kernel_functions import name
@@ -53,6 +54,7 @@ def report_dict(
         "suppressed": snapshot.suppressed,
         "regimes": asdict(snapshot.regimes),
         "faults": faults_dict(snapshot),
+        "requests": requests_dict(snapshot, machine),
         "extents": extents_list(snapshot.extents),
         "extents_total": snapshot.extents_total,
         "sections": snapshot.sections,

@@ -20,7 +20,7 @@ from recordings.ledger.headline import WORDS, calls, verdict_summary
 from recordings.ledger.histogram import ERROR
 from recordings.ledger.snapshot import Operation, Snapshot, Verdict
 from recordings.ledger.warn_shares import warn_shares
-from recordings.reports import faults
+from recordings.reports import faults, requests
 from recordings.reports.audit_lines import audit_lines
 from recordings.reports.report_rows import (
     SITE_HEADS,
@@ -113,6 +113,7 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
         yield "" if at else "hits lie", f"{where} {regime}{on}, {number}"
     yield from _more("", len(snapshot.extents[:ROWS]), snapshot.extents_total, "stretch")
     yield from _oopses(snapshot)
+    yield from _requests(machine, snapshot)
     pairing = snapshot.pairing
     rest = (
         (pairing.never_freed, "never freed"),
@@ -151,6 +152,16 @@ def _oopses(snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
         if fault.chain:
             yield "", printable(fault.chain)
     yield from _more("", 0, faults.rest(snapshot), OOPS)
+
+
+def _requests(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Text]]:
+    """Yield what was asked for of free physical regions, and what the kernel said."""
+    if not snapshot.requests_total and not snapshot.refusals:
+        return
+    style = _STYLES[Verdict.INCONCLUSIVE] if snapshot.refusals else ""
+    yield "regions", Text(f"asked for: {requests.counted(snapshot)}", style)
+    for sentence in requests.sentences(snapshot, machine):
+        yield "", printable(sentence)
 
 
 def _silent(window: Window | None, snapshot: Snapshot) -> str:

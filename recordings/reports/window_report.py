@@ -12,11 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from recordings.reports.fit_report import fit_dict
 from recordings.wording.units import address
 from tracers.constants.method_result import MethodResult
 from tracers.cover import PA_BITS, Cover, Span, lpa2, pfn_spans, upper_space
+from tracers.fit import Fit
 from tracers.formulas import WindowError
 from tracers.layout import Layout, marks
+from tracers.region_search import UNKNOWN, Search
 from tracers.window import Window
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ class WindowReport:
     warn_sites: tuple["WarnSite", ...] = ()
     probeable: Mapping[str, str] = field(default_factory=dict)  # function -> traceable or why not
     cover: Cover | None = None
+    search: Search = UNKNOWN
+    iomem: tuple[tuple[int, int, str], ...] = ()
+    fit: Fit | None = None
+    fit_unknown: str = ""  # why it is not known
 
     @property
     def conclusive(self) -> bool:
@@ -98,6 +105,8 @@ def window_dict(report: WindowReport) -> dict[str, Any]:
         "layout": layout.to_dict() if layout else None,
         "pfns": [_span(span) for span in report.spans],
         "cover": _cover(report.cover, window) if report.cover and window else None,
+        "search": report.search.to_dict(),
+        "fit": fit_dict(report.fit, report.fit_unknown),
     }
 
 

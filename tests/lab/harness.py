@@ -186,19 +186,22 @@ def kernel(name: str) -> Kernel:
 
 def generator(of: Kernel) -> Kernel:
     """Return the kernel with vmemgen.ko, built now if there is none (a minute, once)."""
-    if "vmemgen.ko" in of.modules:
+    return with_modules(of, "vmemgen.ko")
+
+
+def with_modules(of: Kernel, name: str = "region.ko") -> Kernel:
+    """Return the kernel with the module ``name``, built now if there is none (a minute, once)."""
+    if name in of.modules:
         return of
     if shutil.which("aarch64-linux-gnu-gcc") is None:
-        raise Missing(
-            "no cross compiler for vmemgen.ko (Debian: apt install gcc-aarch64-linux-gnu)"
-        )
+        raise Missing(f"no cross compiler for {name} (Debian: apt install gcc-aarch64-linux-gnu)")
     done = subprocess.run(
         [HERE / "kernel", of.name, "modules"], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Missing(f"vmemgen.ko cannot be built: {done.stderr.strip().splitlines()[-1]}")
-    module = Path(done.stdout.strip()) / "modules" / "vmemgen.ko"
-    return Kernel(of.name, of.image, {**of.modules, "vmemgen.ko": module}, of.initrd)
+        raise Missing(f"{name} cannot be built: {done.stderr.strip().splitlines()[-1]}")
+    module = Path(done.stdout.strip()) / "modules" / name
+    return Kernel(of.name, of.image, {**of.modules, name: module}, of.initrd)
 
 
 def stock(series: str, folder: Path) -> Kernel:
@@ -234,6 +237,7 @@ class Lab:
         cpu: str = "",
         dump: bool = False,
         plugged: int = 0,
+        label: str = "",
     ) -> Boot:
         """Boot a kernel, run guest/SCRIPT as root, and return what it left.
 
@@ -242,9 +246,10 @@ class Lab:
         ``plugged`` bytes of it from the start. ``port``: a virtio-serial port, kept as
         stream.arrows. ``dump``: the guest has little memory, of which the host makes dumps when it
         says "LAB: dump NAME" (/out/NAME.dumped is there when they are), and, named "panic", when it
-        panics, with which it ends: it wants panic=0.
+        panics, with which it ends: it wants panic=0. ``label``: tells
+        boots of one script apart.
         """
-        more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port
+        more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port + [label] * bool(label)
         work = self._work / "-".join((of.name, Path(script).stem, *more))
         lab, out = work / "lab", work / "out"
         (lab / "ko").mkdir(parents=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tracers.events import SCHEMA, Kind
-from tracers.kernel_functions import CHECKED, COLUMNS, KINDS, ON_THE_WAY, TABLE, name
+from tracers.kernel_functions import CHECKED, COLUMNS, KINDS, ON_THE_WAY, REQUESTS, TABLE, name
 from tracers.logs.kprobe_text import bpftrace
 
 ROWS = {function: row for row in TABLE for function in row.functions}
@@ -56,13 +56,17 @@ def test_the_recipe_takes_each_parameter_from_its_register(function: str) -> Non
         assert COLUMNS[row.parameters[at]] == column
         assert kind == TYPES[column]
     _, end = probes()[f"r {function}"]
-    assert end.get("ret", "") == {"int": "$retval:s32"}.get(row.ret, "")
+    expected = "$retval:x64" if row.kind in REQUESTS else {"int": "$retval:s32"}.get(row.ret, "")
+    assert end.get("ret", "") == expected
+    # struct resource: start and end, inclusive
+    members = {"first": "+0($retval):x64", "last": "+8($retval):x64"}
+    assert {k: v for k, v in end.items() if k != "ret"} == (members if row.kind in REQUESTS else {})
 
 
 def test_the_bpftrace_script_takes_each_parameter_from_its_register() -> None:
     found = set()
     for function, body in re.findall(
-        r"^kprobe:\*?(\w+) \{\n(.*?)^\}", bpftrace.script(), re.MULTILINE | re.DOTALL
+        r"^kprobe:\*?(\w+)\*? \{\n(.*?)^\}", bpftrace.script(), re.MULTILINE | re.DOTALL
     ):
         found.add(function)
         printed = [COLUMNS[word] for word in re.findall(r" (\w+)=", body.partition("printf")[2])]

@@ -3,13 +3,22 @@
 
 import re
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.recordings.plain import read_note
 from tracers.formulas import WindowError
-from tracers.placement import PHYSMEM_48, physmem_end, place
+from tracers.placement import (
+    PHYSMEM_48,
+    gaps,
+    largest,
+    largest_covered,
+    physmem_end,
+    place,
+    place_each,
+)
 from tracers.window import Window, window_from_facts
 
 LAB = "6.1.192-vmemlab-39bit"
@@ -43,24 +52,78 @@ def test_with_the_cap_it_goes_below_what_is_in_the_way(captures):
     assert at == 0x40_1000_0000 - (16 << 30)
 
 
-def brute(size, align, last, busy):
+def brute(size, align, last, busy, *, by_size=False):
     """kernel/resource.c step by step: gfr_start, gfr_continue, region_intersects, gfr_next."""
     size = -(-size // align) * align
+    step = size if by_size else align
     at = last - size + 1
-    while at > align:
+    while at > step:
         if all(end < at or first >= at + size for first, end in busy):
             return at
-        at -= align
+        at -= step
     return None
 
 
 _BUSY = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=8)
 
 
-@given(st.integers(1, 80), st.sampled_from([1, 4, 8]), st.integers(20, 300), _BUSY)
-def test_the_search_is_the_kernel_s(size, align, last, busy):
+@given(st.integers(1, 80), st.sampled_from([1, 4, 8]), st.integers(20, 300), _BUSY, st.booleans())
+def test_the_search_is_the_kernel_s(size, align, last, busy, by_size):
     ranges = [(first, first + length) for first, length in busy]
-    assert place(size, align, last, ranges) == brute(size, align, last, ranges)
+    at = brute(size, align, last, ranges, by_size=by_size)
+    assert place(size, align, last, ranges, by_size=by_size) == at
+    every = np.arange(last, last + 40)
+    assert place_each(size, align, every, ranges, by_size=by_size).tolist() == [
+        -1 if (at := brute(size, align, end, ranges, by_size=by_size)) is None else at
+        for end in every.tolist()
+    ]
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([4, 8]),
+    st.integers(20, 200),
+    _BUSY,
+    st.booleans(),
+    st.tuples(st.integers(0, 150), st.integers(1, 150)),
+)
+def test_the_largest_is_the_largest_of_all_sizes(align, last, busy, by_size, part):
+    ranges = [(first, first + length) for first, length in busy]
+    places = {
+        size: brute(size, align, last, ranges, by_size=by_size)
+        for size in range(align, last + align, align)
+    }
+    fits = {size: at for size, at in places.items() if at is not None}
+    assert largest(align, last, ranges, by_size=by_size) == max(fits, default=0)
+    first, end = part[0], part[0] + part[1]
+    inside = [size for size, at in fits.items() if at >= first and at + size <= end]
+    found = largest_covered(align, last, ranges, (first, end), by_size=by_size)
+    assert found == max(inside, default=0)
+
+
+@given(st.integers(0, 300), _BUSY)
+def test_gaps_are_what_nothing_has(last, busy):
+    ranges = [(first, first + length) for first, length in busy]
+    free = [at for gap in gaps(last, ranges) for at in range(gap.first, gap.end)]
+    assert sorted(free) == [
+        at for at in range(last + 1) if all(not first <= at <= end for first, end in ranges)
+    ]
+
+
+# What the booted lab said for region.ko (tests/lab/test_fit.py): MiB -> address, None for -ERANGE.
+_BOOTED = {
+    (PHYSMEM_48, True): {1: 0xFFFF_F800_0000, 16384: 0xFFFC_0000_0000, 1 << 26: 0xC000_0000_0000,
+                         1 << 27: None, 200_000_000: None},
+    (0x6F3E_3FFF_FFFF, False): {1: 0x6F3E_3800_0000, 1 << 24: 0x5F3E_4000_0000,
+                                1 << 26: 0x2F3E_4000_0000},
+    (0x36A4_BFFF_FFFF, False): {50331648: 0x06A4_C000_0000, 1 << 26: None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("last", "by_size"), _BOOTED)
+def test_sizes_of_booted_kernels(captures, last, by_size):
+    for mib, at in _BOOTED[last, by_size].items():
+        assert place(mib << 20, 1 << 27, last, iomem(captures), by_size=by_size) == at
 
 
 def test_the_linear_map_ends_where_each_family_says():

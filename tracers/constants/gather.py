@@ -16,6 +16,7 @@ from tracers.constants import arithmetic, config
 from tracers.constants.btf import Btf
 from tracers.constants.core_file import Core
 from tracers.constants.dataflow import window_in_code
+from tracers.constants.dataflow.region_in_code import FUNCTION, read_search
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.kernel_image import KernelImage
 from tracers.constants.image.warn_sites import PATH, WarnSite, probeable, warn_sites
@@ -25,6 +26,8 @@ from tracers.constants.running import RunningFiles
 from tracers.evidence import Told
 from tracers.kernel_functions import CHECKED
 from tracers.machine import Machine, assemble
+from tracers.region_search import FUNCTIONS as SEARCH_NAMES
+from tracers.region_search import OUTSIDE, SEED, Search
 from tracers.window import Window
 
 #: The methods, most trusted first: the running kernel's own word, then what its WARN compares
@@ -179,6 +182,7 @@ class _Gathering:
             sources=tuple(dict.fromkeys((*names, *self.inputs.names))),
             problems=problems,
             agree=machine.agree and not self.contradictions,
+            search=self._search(machine.search),
         )
         return Constants(
             methods={name: self.methods[name] for name in METHODS if name in self.methods},
@@ -310,6 +314,22 @@ class _Gathering:
                 self.contradictions.append(
                     f"{image.path.name} has {what} {own}, the machine {other}: two kernels?"
                 )
+
+    def _search(self, known: Search) -> Search:
+        """Return how the kernel looks for free regions, by its own code and names first."""
+        image = self.image
+        if image is None:
+            return known
+        there = image.symbols((*SEARCH_NAMES, "memstart_addr"))
+        body, memstart = image.function(FUNCTION), there.get("memstart_addr")
+        if body is not None:
+            found = read_search(body, memstart.va if memstart else None)
+            known = known.told("code:get_free_mem_region", **found)
+        if OUTSIDE in there:
+            known = known.told("symbols", outside=True)
+        if SEED in there and known.seeded is None:
+            known = known.told("symbols", seeded=True)
+        return known.completed(image.release)
 
     def _check_halves(self, window: Window) -> None:
         for name, found in self.halves.items():

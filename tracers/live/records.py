@@ -20,10 +20,10 @@ RAW: Final = np.dtype(
         ("cpu", "<u4"),
         ("pid", "<u4"),  # thread group
         ("tid", "<u4"),
-        ("site", "<i4"),  # WARN: index into the engine's site names, -1 none
+        ("site", "<i4"),  # WARN, a region's request: index into the engine's names, -1 none
         ("line", "<u4"),  # WARN
         ("comm", "S16"),
-        ("args", "<u8", (REGISTERS,)),  # entry: x0…; exit: x0
+        ("args", "<u8", (REGISTERS,)),  # entry: x0…; exit: x0, and of a region its start and end
     ]
 )
 KNOWN_PID: Final = 1

@@ -4,17 +4,21 @@
 The probe knows which register is which argument, so nothing in the kernel needs to know signatures.
 """
 
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracers.arrow import column, masked, strings
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase
+from tracers.kernel_functions import REQUESTS
 from tracers.live.probes.points import Probe
 from tracers.live.records import KNOWN_ARGS, KNOWN_COMM, KNOWN_PID
+from tracers.region_rows import in_pages
 
 _Records = npt.NDArray[np.void]
 _Mask = npt.NDArray[np.bool_]
@@ -46,14 +50,20 @@ def rows(records: _Records, probes: Sequence[Probe], sites: Sequence[str]) -> pa
     made |= _arguments(records, probes, entry & has_args)
     made["ret"] = _returned(records, probes, ~entry & has_args)
     warn = np.array([each.kind is Kind.WARN for each in probes], np.bool_)[probe] & entry
+    request = np.array([each.kind in REQUESTS for each in probes], np.bool_)[probe]
+    if request.any():
+        for register, name in enumerate(("start", "end"), 1):
+            known = request & ~entry & has_args
+            there = pc.coalesce(masked(records["args"][:, register], known), made[name])
+            made[name] = there
     made["line"] = masked(records["line"], warn & (records["line"] != 0))
     made["site"] = _strings(
         [name.encode() for name in sites],
         records["site"],
-        warn & (records["site"] >= 0) & (records["site"] < len(sites)),
+        (warn | request) & (records["site"] >= 0) & (records["site"] < len(sites)),
     )
     arrays = [made[name] for name in SCHEMA.names]
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    return in_pages(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), mmap.PAGESIZE)
 
 
 def _arguments(records: _Records, probes: Sequence[Probe], known: _Mask) -> dict[str, pa.Array]:

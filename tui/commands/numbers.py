@@ -46,6 +46,14 @@ def signed_number(text: str) -> int:
     return -value & _MASK
 
 
+def region_size(text: str) -> int:
+    """Return the size of a physical region, at most all that 52 bits can address."""
+    value = number(text)
+    if not 0 < value <= 1 << 52:
+        raise ValueError(f"{text!r}: a region has at least a byte and at most 4 PiB (52 bits)")
+    return value
+
+
 def extent(text: str) -> tuple[int, int]:
     """Return [start, end) of START..END or START+SIZE."""
     first, second, relative = _split(text)

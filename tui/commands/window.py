@@ -3,7 +3,8 @@
 
 Exit codes: 0 the window is known and nothing contradicts it, 3 methods contradict each other or
 none gives it, 2 usage or unreadable input. The results of ``--cover`` and ``explain`` do not change
-the code. Without --release the calculator shows all families of releases side by side, as the same
+the code; that of ``--fit`` does: 1 if the region would be refused or lie outside, 3 if that is not
+known. Without --release the calculator shows all families of releases side by side, as the same
 numbers give four different windows and none is the natural default. ``tui.commands.main`` registers
 both commands; each imports what it needs when it runs.
 """
@@ -19,20 +20,22 @@ import click
 
 from tui.commands.calculator import calculator, parsed_by
 from tui.commands.completing import files_or_samples
-from tui.commands.numbers import KINDS, extent, parse_target
+from tui.commands.numbers import KINDS, extent, parse_target, region_size
 from tui.streams import say, write
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+EXIT_OUTSIDE: Final = 1
 EXIT_INCONCLUSIVE: Final = 3
 _FILE = click.Path(path_type=Path)
 
 
 @click.command(
     short_help="Tell VMEMMAP_START and VMEMMAP_END of a kernel.",
-    epilog="Exit codes: 0 known and not contradicted, 3 methods contradict each other or none "
-    "gives the window, 2 usage or unreadable input.",
+    epilog="Exit codes: 0 known and not contradicted (with --fit: the region fits and is covered), "
+    "1 with --fit: it would lie outside the window or be refused, 2 usage or unreadable input, 3 "
+    "methods contradict each other, none gives the window, or --fit cannot be told.",
 )
 @click.argument("vmlinux", required=False, type=_FILE)
 @click.option("--live", is_flag=True, help="The running kernel, by /proc/kcore (root).")
@@ -48,6 +51,26 @@ _FILE = click.Path(path_type=Path)
     help="Can this physical range (also PHYS+SIZE) have struct pages in the window, and what "
     "would it take?",
 )
+@click.option(
+    "--machine",
+    type=_FILE,
+    metavar="DIR",
+    help="The folder of the machine's files: kcore-vmcoreinfo, iomem, config, uname.",
+)
+@click.option(
+    "--fit",
+    "fit_size",
+    metavar="SIZE",
+    callback=parsed_by(region_size),
+    help="Where would this kernel put a device-private region of that size, is it covered, and in "
+    "how many boots?",
+)
+@click.option(
+    "--pa-range",
+    type=click.Choice([str(bits) for bits in (32, 36, 40, 42, 44, 48, 52)]),
+    help="With --fit: the CPU's physical address bits (ID_AA64MMFR0_EL1.PARange), which KASLR "
+    "goes by.",
+)
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def window(
     *,
@@ -57,6 +80,9 @@ def window(
     system_map: Path | None,
     vmcoreinfo: Path | None,
     cover_range: tuple[int, int] | None,
+    machine: Path | None,
+    fit_size: int | None,
+    pa_range: str | None,
     as_json: bool,
     **numbers: Any,  # noqa: ANN401 (the calculator's options by name)
 ) -> None:
@@ -69,21 +95,30 @@ def window(
 
     Numbers may be written 0x80_0000_0000, 549755813888 or 512G.
     """
-    from tui.commands.window_sources import computed, covering, gathered, of_spec, placed
+    from tui.commands.window_sources import computed, covering, fitting, gathered, of_spec, placed
 
-    if live or any((vmlinux, config, system_map, vmcoreinfo)):
+    if pa_range is not None and fit_size is None:
+        raise click.UsageError("--pa-range is for --fit")
+    bits = None if pa_range is None else int(pa_range)
+    if live or any((vmlinux, config, system_map, vmcoreinfo, machine)):
         _no_sizes(numbers, "a kernel")
         if system_map and not (vmlinux or live):
             raise click.UsageError("--system-map names what is in a file: name that, too")
-        if vmlinux and not (live or config or system_map or vmcoreinfo):
+        if vmlinux and not (live or config or system_map or vmcoreinfo or machine):
             base = of_spec(str(vmlinux))
         else:
             base = gathered(
-                vmlinux, live=live, config=config, system_map=system_map, vmcoreinfo=vmcoreinfo
+                vmlinux,
+                live=live,
+                config=config,
+                system_map=system_map,
+                vmcoreinfo=vmcoreinfo,
+                machine=machine,
             )
         reports = {"": covering(placed(base, numbers), cover_range)}
     else:
         reports = {name: covering(one, cover_range) for name, one in computed(numbers).items()}
+    reports = {name: fitting(one, fit_size, bits) for name, one in reports.items()}
     report = next(iter(reports.values()))
     alone = len(reports) == 1
     if as_json:
@@ -97,8 +132,10 @@ def window(
             _print(lambda console: render(console, report))
         else:
             _print(lambda console: render_families(console, reports))
-    if not report.conclusive:
+    if not report.conclusive or (fit_size is not None and report.fit is None):
         sys.exit(EXIT_INCONCLUSIVE)
+    if report.fit is not None and not report.fit.good:
+        sys.exit(EXIT_OUTSIDE)
 
 
 @click.command()

@@ -19,6 +19,7 @@ from tracers.constants.errors import ConstantsError
 from tracers.cover import cover
 from tracers.evidence import GIVEN, RAM_START, SANE
 from tracers.families import Family
+from tracers.fit import fit
 from tracers.formulas import WindowError, family_for_release, formula
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
@@ -121,6 +122,7 @@ def gathered(
     config: Path | None = None,
     system_map: Path | None = None,
     vmcoreinfo: Path | None = None,
+    machine: Path | None = None,
 ) -> WindowReport:
     """Return what every method finds in a kernel's files; a vmcore's note is read like a text's."""
     # capstone and pyelftools: the calculator needs neither
@@ -138,8 +140,15 @@ def gathered(
                 image = stack.enter_context(open_kernel(kernel, system_map=system_map))
         elif kernel is not None:
             image = stack.enter_context(open_kernel(kernel, system_map=system_map))
-        found = gather(image, config=config, system_map=system_map, kcore=note, live=live)
-    named = [str(path) for path in (kernel, vmcoreinfo, config) if path is not None]
+        found = gather(
+            image,
+            config=config,
+            system_map=system_map,
+            kcore=note,
+            live=live,
+            machine_dir=machine,
+        )
+    named = [str(path) for path in (kernel, vmcoreinfo, config, machine) if path is not None]
     return WindowReport(
         ", ".join(["the running kernel"] * live + named),
         found.window,
@@ -152,6 +161,8 @@ def gathered(
         missing=found.missing,
         warn_sites=found.warn_sites,
         probeable=found.probeable,
+        search=found.machine().search,
+        iomem=found.machine().iomem,
     )
 
 
@@ -179,6 +190,30 @@ def covering(report: WindowReport, asked: tuple[int, int] | None) -> WindowRepor
     if report.window.memstart is None:
         raise click.UsageError("--cover needs --memstart, or --ram for where RAM begins")
     return replace(report, cover=cover(report.window, report.layout, *asked))
+
+
+def fitting(report: WindowReport, size: int | None, pa_range: int | None) -> WindowReport:
+    """Return the report with where this kernel would put a region of ``size`` bytes."""
+    if size is None:
+        return report
+    if report.window is None or report.layout is None:
+        return replace(report, fit_unknown="the window is not known")
+    if not report.agree:
+        return replace(report, fit_unknown="the sources contradict each other")
+    search = report.search.completed(report.release)
+    try:
+        found = fit(
+            size,
+            report.window,
+            report.layout,
+            search,
+            report.iomem,
+            release=report.release,
+            pa_range=pa_range,
+        )
+    except WindowError as error:
+        return replace(report, search=search, fit_unknown=str(error))
+    return replace(report, search=search, fit=found)
 
 
 def of_spec(spec: str) -> WindowReport:
@@ -213,4 +248,6 @@ def _of_machine(source: str, machine: Machine) -> WindowReport:
         machine.build_id,
         agree=machine.agree,
         problems=machine.problems,
+        search=machine.search,
+        iomem=machine.iomem,
     )

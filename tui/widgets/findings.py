@@ -15,6 +15,7 @@ from recordings.analysis.what_if import warning_once
 from recordings.ledger.snapshot import Reach, Regimes, Snapshot, Task, Verdict
 from recordings.ledger.warn_shares import around, warn_shares
 from recordings.reports.probe_summary import NOT_SEEN, rung
+from recordings.reports.requests import error
 from recordings.wording.escape import printable
 from tracers.events import Kind
 from tracers.window import Window
@@ -109,7 +110,7 @@ def word(view: PlayerView) -> tuple[str, str]:
 
 def answer(snapshot: Snapshot, *, final: bool) -> list[Part]:
     """Return how many calls are where, and that the kernel failed; without calls that first."""
-    parts = [counted(snapshot, final=final), *failed(snapshot)]
+    parts = [counted(snapshot, final=final), *failed(snapshot), *refused(snapshot)]
     return parts if snapshot.populate + snapshot.free else parts[::-1]
 
 
@@ -153,6 +154,15 @@ def failed(snapshot: Snapshot) -> list[Part]:
         marks = f"{words.count(regimes.hits)} outside"
         where = f"{marks} the window"
     return [Part(0, (f"{told} {one}, {where}", f"{told}, {marks}", told), style)]
+
+
+def refused(snapshot: Snapshot) -> list[Part]:
+    """Return that the kernel had no place for a region; nothing if it had."""
+    if not snapshot.refusals:
+        return []
+    number = words.calls(snapshot.refusals, "region")
+    names = ", ".join(error(errno) for errno, _ in snapshot.refused[:2])
+    return [Part(1, (f"{number} refused ({names})", f"{number} refused"), "bold $warning")]
 
 
 def _silent(snapshot: Snapshot) -> str:
@@ -295,10 +305,23 @@ def where(
     elif not snapshot.faults_total:
         parts.append(Part(0, ("no call has been placed",), MUTED))
     parts += _failed_at(snapshot, alone=not reaches)
+    parts += _no_place(snapshot, window)
     if snapshot.derived:
         number = words.count(snapshot.derived)
         parts.append(Part(3, (f"† {number} derived", f"† {number}"), MUTED))
     return parts
+
+
+def _no_place(snapshot: Snapshot, window: Window) -> list[Part]:
+    """Return what the newest refused request asked for; nothing without one."""
+    refused = [each for each in snapshot.requests if each.error is not None]
+    if not refused or refused[-1].asked is None or window.page_size is None:
+        return []
+    newest = refused[-1]
+    text = f"no place for {words.size(refused[-1].asked * window.page_size)}"
+    name = f" for {words.clip(printable(newest.name), 16)}" if newest.name else ""
+    who = f"{words.clip(printable(newest.comm), 16)}-{'?' if newest.tid is None else newest.tid}"
+    return [Part(1, (f"{text}{name} by {who}", f"{text}{name}", text), "$warning")]
 
 
 def _failed_at(snapshot: Snapshot, *, alone: bool) -> list[Part]:

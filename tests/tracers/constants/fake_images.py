@@ -48,7 +48,7 @@ def fake_image(
         "release": "6.1.192-vmemlab",
         "build_id": BUILD_ID,
         "header_page_size": 4096,
-        "function": lambda name: name,
+        "function": lambda name: name if name != "get_free_mem_region" else None,
         "symbol": lambda _: None,
         "symbols": lambda _: {},
         "names": "symtab",

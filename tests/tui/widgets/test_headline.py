@@ -8,11 +8,12 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.snapshot import Pairing, Regimes, SiteCount, Task, Verdict
+from recordings.ledger.snapshot import Pairing, Regimes, Request, SiteCount, Task, Verdict
 from tests.recordings import oops
 from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tests.tui.widgets.test_panels import seen, text
 from tracers.batch import Losses
+from tracers.events import Kind
 from tracers.machine import read_machine
 from tui.playback.replay import Replay
 from tui.widgets.findings import Part, answer, cost, counted, fit, where, who, word
@@ -296,3 +297,20 @@ def test_an_oops_is_told_with_its_place(make):
     assert full(answer(inside.snapshot, final=True))[0] == "1 Oops, inside the window"
     unproven = seen(make(oops.rows(0, None), header=oops.HEADER))
     assert full(answer(unproven.snapshot, final=True))[0] == "1 Oops, where is not known"
+
+
+def test_a_refused_region_is_told_with_what_was_asked_for(view):
+    asked = Request(
+        row=3, ts_ns=1, kind=Kind.REQUEST_REGION, tid=104, comm="insmod", name="dev\x1bpriv",
+        asked=1 << 35, pfn=None, nr_pages=None, error=34, known=True,
+    )  # fmt: skip
+    snapshot = replace(view.snapshot, requests=(asked,), requests_total=3, refused=((34, 1),))
+    assert full(answer(snapshot, final=True))[-1] == "1 region refused (-ERANGE)"
+    (told,) = [part for part in where(snapshot, WINDOW, {}) if "no place" in part.texts[0]]
+    assert told.texts[-1] == "no place for 128 TiB"
+    assert "by insmod-104" in told.texts[0]
+    assert "\x1b" not in told.texts[0]
+    granted = replace(asked, error=None, pfn=0x2000000, nr_pages=1 << 15)
+    fine = replace(snapshot, requests=(granted,), refused=())
+    assert "refused" not in " ".join(full(answer(fine, final=True)))
+    assert "no place" not in " ".join(full(where(fine, WINDOW, {})))

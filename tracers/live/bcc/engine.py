@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
+from tracers.kernel_functions import REQUESTS
 from tracers.kinds import Kind, Phase
 from tracers.live.bcc.duplicate_hits import TIMED, UNTIMED, DuplicateHits
 from tracers.live.bcc.find_module import find_bcc
@@ -283,7 +284,9 @@ class BccEngine:
             start, end = registers.get("start", NONE), registers.get("end", NONE)
             filtered = self._filters.window and _windowed(probe) and NONE not in (start, end)
             file, caller = registers.get("site", NONE), registers.get("caller", NONE)
-            slots[slot] = (*divmod(index, 256)[::-1], bool(filtered), start, end, file, caller, 0)
+            region = probe.kind in REQUESTS
+            place = divmod(index, 256)[::-1]
+            slots[slot] = (*place, bool(filtered), start, end, file, caller, region)
         value = struct.pack("<Q", running) + slots.tobytes()
         if self._lib.bpf_update_elem(
             self._map("control"), ctypes.byref(ctypes.c_uint32(0)), ctypes.c_char_p(value), 0
@@ -326,6 +329,7 @@ class BccEngine:
 
     def _name_sites(self, records: npt.NDArray[np.void]) -> None:
         """Fill in site and line of WARN entries, which the program sends as raw registers."""
+        self._name_regions(records)
         if WARN_SLOT not in self._slots:
             return
         index = self._slots.index(WARN_SLOT)
@@ -338,6 +342,19 @@ class BccEngine:
             files, which = np.unique(args[:, registers["site"]], return_inverse=True)
             sites = [self._site(address) for address in files.tolist()]
             records["site"][warns] = np.array(sites, np.int32)[which]
+
+    def _name_regions(self, records: npt.NDArray[np.void]) -> None:
+        """Fill in the names of regions that were asked for; they are few."""
+        for index, probe in enumerate(self._probes):
+            if probe.kind not in REQUESTS:
+                continue
+            register = dict(probe.registers).get("site", -1)
+            for row in np.flatnonzero(records["probe"] == index).tolist():
+                at = 3 if records["phase"][row] == Phase.EXIT else register
+                address = int(records["args"][row, at]) if at >= 0 else 0
+                if address:
+                    self._files.pop(address, None)  # another name may have been there
+                    records["site"][row] = self._site(address)
 
     def _site(self, file: int) -> int:
         """Return the index of the source file whose name is at ``file``, -1 if unknown."""

@@ -27,6 +27,7 @@ static u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static u32 (*bpf_get_smp_processor_id)(void) = (void *)8;
 static u64 (*bpf_get_current_pid_tgid)(void) = (void *)14;
 static long (*bpf_get_current_comm)(void *, u32) = (void *)16;
+static long (*bpf_probe_read_kernel)(void *, u32, const void *) = (void *)113;
 static long (*bpf_probe_read_kernel_str)(void *, u32, const void *) = (void *)115;
 static void *(*bpf_ringbuf_reserve)(void *, u64, u64) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *, u64) = (void *)132;
@@ -62,8 +63,8 @@ struct slot {
 	u16 probe; /* the engine's index */
 	u8 window; /* leave out calls inside the window... */
 	u8 start, end; /* ...by these registers */
-	u8 file, caller; /* WARN */
-	u8 padding;
+	u8 file, caller; /* WARN; file of a region's request, too: its name */
+	u8 region; /* returns a struct resource, or an error */
 };
 
 struct control {
@@ -139,6 +140,13 @@ INLINE struct record *reserve(struct slot *slot, u8 phase, u64 who, u64 *comm)
 	return record;
 }
 
+INLINE void keep_name(u64 at)
+{
+	struct name name = {};
+	bpf_probe_read_kernel_str(name.text, sizeof(name.text), (void *)at);
+	files.update(&at, &name);
+}
+
 INLINE int entered(u32 n, u64 x0, u64 x1, u64 x2, u64 x3)
 {
 	u32 zero = 0;
@@ -175,11 +183,10 @@ INLINE int entered(u32 n, u64 x0, u64 x1, u64 x2, u64 x3)
 	}
 	if (n == WARN_SLOT && slot->file != NONE) {
 		u64 file = pick(slot->file, x0, x1, x2, x3);
-		if (!files.lookup(&file)) {
-			struct name name = {};
-			bpf_probe_read_kernel_str(name.text, sizeof(name.text), (void *)file);
-			files.update(&file, &name);
-		}
+		if (!files.lookup(&file))
+			keep_name(file);
+	} else if (slot->region && slot->file != NONE) {
+		keep_name(pick(slot->file, x0, x1, x2, x3)); /* another name may have been there */
 	}
 	struct record *record = reserve(slot, ENTRY, who, comm);
 	if (!record) {
@@ -214,13 +221,21 @@ INLINE int returned(u32 n, u64 x0)
 		marks.delete(&caller);
 	}
 	tally->exits[n]++;
+	u64 found[3] = {}; /* of struct resource: start, end, name */
+	if (n != WARN_SLOT && slot->region && x0 && x0 < -4095ull) {
+		bpf_probe_read_kernel(found, sizeof(found), (void *)x0);
+		if (found[2])
+			keep_name(found[2]);
+	}
 	struct record *record = reserve(slot, EXIT, who, comm);
 	if (!record) {
 		tally->lost[n]++;
 		return 0;
 	}
 	record->args[0] = x0;
-	record->args[1] = record->args[2] = record->args[3] = 0;
+	record->args[1] = found[0];
+	record->args[2] = found[1];
+	record->args[3] = found[2];
 	record->ts_ns = now;
 	ring.ringbuf_submit(record, 0);
 	return 0;

@@ -19,7 +19,7 @@ from typing import Any, Final
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.points import Filters
 
-SLOTS: Final = 10  # probes at a time
+SLOTS: Final = 12  # probes at a time
 WARN_SLOT: Final = 0
 NONE: Final = 255  # no such register
 #: Stands for the slot's number in the compiled functions; no other constant of theirs.

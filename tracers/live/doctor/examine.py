@@ -15,7 +15,7 @@ from typing import Final
 
 from tracers.errors import VmemscopeError
 from tracers.explain import bits_in_use, blindness
-from tracers.kernel_functions import KINDS
+from tracers.kernel_functions import KINDS, REQUESTS
 from tracers.live.bcc import find_module
 from tracers.live.boot.definitions import read_definitions
 from tracers.live.doctor.early import Early
@@ -167,7 +167,7 @@ def examine(
 def _gap(attached: Attached) -> str | None:
     if attached.probe is not None:
         return None if attached.probe.timed else "not timed"
-    if attached.absent:
+    if attached.absent or attached.kind in REQUESTS:  # these tell why, and no call is missed
         return None
     return "only derived" if attached.derived else "not seen"
 

@@ -23,7 +23,9 @@ from tracers.live.probes.running_kernel import RunningKernel
 #: The points that kernels may reject entry kprobes on: a forced rung applies to these.
 _FORCED: Final = (Kind.POPULATE, Kind.SECTION_ADD)
 #: An exported function cannot be inlined away: if kallsyms lacks it, the kernel lacks it.
-_ABSENT: Final = "absent: this kernel has no such function (CONFIG_ZONE_DEVICE=n)"
+_ABSENT: Final = {
+    point.kind: f"absent: this kernel has no such function ({point.option}=n)" for point in TABLE
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Attached:
         if self.probe is not None:
             return "; ".join((str(self.probe), *self.notes))
         if self.absent:
-            return _ABSENT
+            return _ABSENT[self.kind]
         reasons = "; ".join(f"{rung.value}: {why}" for rung, why in self.refused)
         return f"derived from __add_pages ({reasons})" if self.derived else f"no: {reasons}"
 

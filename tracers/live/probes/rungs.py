@@ -72,6 +72,8 @@ def _breakpoint(
 ) -> Probe | str:
     if name is None:
         return "inlined or absent in this kernel"
+    if not point.breakpoints:
+        return "too seldom called for one of the few breakpoints"
     target = _entry_address(kernel, name)
     if not target.address:
         return "its address is not known: read /proc/kallsyms as root"

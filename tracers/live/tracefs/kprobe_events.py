@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tracers.kernel_functions import REQUESTS
 from tracers.kinds import Kind, Phase
 from tracers.live.probes.points import REGISTERS, Probe, ProbeAddress, Rung
 from tracers.live.records import KNOWN_ARGS, KNOWN_COMM, RAW
@@ -77,6 +78,8 @@ def events(
         # $retval of a void function is rejected if BTF says so (6.6, "tracing/probes: Add $retval
         # check"), and is meaningless anyway
         value = ["a0=$retval:u64"] if probe.ret else []
+        if probe.kind in REQUESTS:  # struct resource begins with start, end, name
+            value += ["a1=+0($retval):u64", "a2=+8($retval):u64", "file=+0(+16($retval)):string"]
         what = f"r{_MAXACTIVE}"
         return entries, [made(what, Phase.EXIT, probe.entries[0], 0, [*value, "comm=$comm"])]
     value = [f"a0=%{RETURN[machine]}:u64"] if probe.ret else []
@@ -112,7 +115,9 @@ class Decoder:
         """
         self.sites: list[str] = []
         self._site: dict[bytes, int] = {}
+        kinds = list(kinds)
         warns = [kind is Kind.WARN for kind in kinds]
+        requests = [kind in REQUESTS for kind in kinds]
         rows = [(formats[event.name], event.probe, event.phase) for event in made]
         if report:
             rows.append((report[0], -1, Phase.POINT))
@@ -121,6 +126,7 @@ class Decoder:
         self._probe = np.array([row[1] for row in rows], np.int64)
         self._phase = np.array([row[2] for row in rows], np.uint8)
         self._warn = np.array([p >= 0 and warns[p] for _, p, _ in rows], np.bool_)
+        self._request = np.array([p >= 0 and requests[p] for _, p, _ in rows], np.bool_)
         self._need = np.array(
             [max(at + size for at, size in row[0].fields.values()) for row in rows], np.int64
         )
@@ -177,9 +183,11 @@ class Decoder:
         warn = self._warn[kind] & (records["phase"] != Phase.EXIT)
         if warn.any():
             records["line"][warn] = records["args"][warn, 1].astype(np.uint32)
-            at = self._at[kind[warn], REGISTERS + 1]
-            records["site"][warn] = self._named(
-                self._strings(memory, start[warn], length[warn], at, 256)
+        named = warn | self._request[kind]
+        if named.any():
+            at = self._at[kind[named], REGISTERS + 1]
+            records["site"][named] = self._named(
+                self._strings(memory, start[named], length[named], at, 256)
             )
         return Decoded(records, reports, torn)
 

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.events import KIND_NAMES, PHASE_NAMES, SCHEMA, SOURCE_NAMES, Kind, Phase, Source
-from tracers.kernel_functions import COLUMNS, TABLE
+from tracers.kernel_functions import COLUMNS, OWN_NAMES, REQUESTS, TABLE
 from tracers.logs import byte_text
 from tracers.logs.byte_text import U64, Bytes, Index, Mask
 from tracers.logs.kprobe_text import lines
+from tracers.region_rows import RESULT
 
 NO_ROWS: Final = arrow.empty(SCHEMA)
 _NAME: Final = 16  # bytes before "=" that an argument's name and its space fit in
@@ -44,7 +45,12 @@ NUMBERS: Final = ("start", "end", "pfn", "nr_pages", "nid", "ret", "line")
 #: Fetch-argument name → (column, functions that have it). The names are those of the kernel's
 #: parameters; an argument that a function does not have is ignored, and so are other names.
 ARGUMENTS: Final = {
-    **{name: (column, _kinds_with(column)) for name, column in COLUMNS.items()},
+    **{
+        name: (column, _having(REQUESTS) if name in OWN_NAMES else _kinds_with(column))
+        for name, column in COLUMNS.items()
+    },
+    # what a request's result points at, in bytes: tracers.region_rows makes pages of them
+    **{name: (column, _having(REQUESTS)) for name, column in RESULT.items()},
     "ret": ("ret", _having(tuple(function.kind for function in TABLE if function.ret))),
 }
 _WORDS: Final = {

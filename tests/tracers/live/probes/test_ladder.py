@@ -9,7 +9,7 @@ from tests.kernels.files import kernel
 from tests.tracers.live.machines import BTF_6_1, BTF_6_12, SLIDE, running
 from tests.tracers.live.oracle import symbols
 from tracers.events import Kind
-from tracers.kernel_functions import KINDS, TABLE
+from tracers.kernel_functions import KINDS, REQUESTS, TABLE
 from tracers.live.probes.call_sites import Calls
 from tracers.live.probes.engine import AttachError
 from tracers.live.probes.ladder import Ladder, climb, ladders
@@ -133,12 +133,37 @@ def test_an_exported_function_that_is_not_listed_does_not_exist(tmp_path):
         ("memunmap_pages", True),
     ]
     assert [(each.probes, each.impossible) for each in gone] == [((), ()), ((), ())]
-    assert not any(found[kind].absent for kind in found.keys() - {Kind.MEMREMAP, Kind.MEMUNMAP})
+    others = found.keys() - {Kind.MEMREMAP, Kind.MEMUNMAP, *REQUESTS}
+    assert not any(found[kind].absent for kind in others)
     attach, tried = rejecting(*((Kind.POPULATE, rung) for rung in Rung))
     ends = {end.kind: end for end in climb(tuple(found.values()), attach, all_ends)}
     assert ends[Kind.MEMREMAP].how == ends[Kind.MEMUNMAP].how == ABSENT
     assert (ends[Kind.MEMREMAP].absent, ends[Kind.POPULATE].absent) == (True, False)
     assert not {Kind.MEMREMAP, Kind.MEMUNMAP} & {kind for kind, _ in tried}
+
+
+def test_requests_for_regions_never_take_a_breakpoint(tmp_path):
+    root = running(tmp_path, NEW, btf=BTF_6_12)
+    with (root / "proc/kallsyms").open("a") as file:
+        for at, name in enumerate(("request_free_mem_region", "devm_request_free_mem_region")):
+            file.write(f"{0xFFFF800080700000 + SLIDE + 64 * at:016x} T {name}\n")
+    found = climbed(root)
+    one, devm = (found[kind] for kind in REQUESTS)
+    assert [probe.rung for probe in (*one.probes, *devm.probes)] == [Rung.KPROBE, Rung.KPROBE]
+    assert "few breakpoints" in why_not(one, Rung.BREAKPOINT)
+    # (base, size, name) and (dev, base, size): kernel/resource.c since 5.3
+    assert one.probes[0].registers == (("nr_pages", 1), ("site", 2))
+    assert devm.probes[0].registers == (("nr_pages", 2),)
+    assert one.probes[0].ret == devm.probes[0].ret == "pointer"
+
+
+def test_requests_where_the_kernel_has_none(tmp_path):
+    found = climbed(running(tmp_path, NEW, btf=BTF_6_12))
+    attach, _ = rejecting()
+    ends = {end.kind: end for end in climb(tuple(found.values()), attach, all_ends)}
+    assert {ends[kind].how for kind in REQUESTS} == {
+        "absent: this kernel has no such function (CONFIG_GET_FREE_REGION=n)"
+    }
 
 
 @pytest.mark.parametrize("how", ["hidden", "missing"])
@@ -363,7 +388,7 @@ def test_breakpoints_see_every_entry_before_any_end(tmp_path, slots):
     ends = climb(every, attach, lambda probe: take(probe.kind, "end"))
     entries = [kind for kind, what in watched if what == "entry"]
     assert watched[: len(entries)] == [(kind, "entry") for kind in entries]
-    assert len(entries) == min(slots, len(every))
+    assert len(entries) == min(slots, sum(bool(one.probes) for one in every))
     assert [end.kind for end in ends if end.probe] == entries
     timed = [end.kind for end in ends if end.probe and end.probe.timed]
     assert timed == [kind for kind, what in watched if what == "end"]
