@@ -68,19 +68,26 @@ def test_both_tables_and_sections_agree() -> None:
 
 def test_tables_that_do_not_have_what_a_section_says() -> None:
     found = audit(
-        Sources(MACHINE, {WALK: tables()}, sections(Run(HOLE.first, HOLE.pages, online=False)), (HOLE,)),
+        Sources(
+            MACHINE, {WALK: tables()}, sections(Run(HOLE.first, HOLE.pages, online=False)), (HOLE,)
+        ),
         None,
     )
     assert not found.agree
     assert found.problems == (
-        "mem_section has struct pages of 0x5000000000 - 0x503fffffff at 0xffffffff3f000000,"
-        " swapper_pg_dir has 0x0 of 0x1000000 bytes mapped there",
+        (
+            "mem_section has struct pages of 0x5000000000 - 0x503fffffff at 0xffffffff3f000000,"
+            " swapper_pg_dir has 0x0 of 0x1000000 bytes mapped there"
+        ),
     )
     # inside the window the same is a doubt, and never clean
     inside = device(0x2000000, 1 << 18)
     found = audit(
         Sources(
-            MACHINE, {WALK: tables()}, sections(Run(inside.first, inside.pages, online=False)), (inside,)
+            MACHINE,
+            {WALK: tables()},
+            sections(Run(inside.first, inside.pages, online=False)),
+            (inside,),
         ),
         None,
     )

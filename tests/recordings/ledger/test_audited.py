@@ -19,11 +19,15 @@ OUT = Audited("out-of-range", (DEVICE,), 1 << 30, 1, warnings=256, hits=256, fau
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["verdict", "outside", "log", "bytes", "name", "start", "size", "warnings"]),
-        inner,
-        max_size=5,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["verdict", "outside", "log", "bytes", "name", "start", "size", "warnings"]
+            ),
+            inner,
+            max_size=5,
+        )
     ),
     max_leaves=12,
 )

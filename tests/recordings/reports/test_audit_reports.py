@@ -42,7 +42,9 @@ def test_the_first_line_is_the_answer(captures: Path) -> None:
     assert max(map(len, text.splitlines())) <= 80
     plain = re.sub(r"\s+", " ", text)
     assert "struct pages 0xffffffff3f000000 - 0xffffffff40000000 above, on unused" in plain
-    assert "kernel_page_tables (all of 16 MiB mapped); iomem; kernel log (8 populate, 0 free)" in plain
+    assert (
+        "kernel_page_tables (all of 16 MiB mapped); iomem; kernel log (8 populate, 0 free)" in plain
+    )
     assert "the largest free piece is 253.25 GiB at 0x00000000c0000000" in plain
     assert "mem_section not read: a folder has no memory of the kernel" in plain
 
@@ -101,13 +103,17 @@ def test_on_another_machine_a_capture_goes_on_without() -> None:
             [
                 (
                     "before",
-                    "1 GiB (devpriv) had struct pages outside the window; since boot, by the kernel"
-                    " log: 256 WARNs, 256 calls outside",
+                    (
+                        "1 GiB (devpriv) had struct pages outside the window; since boot, by the kernel"
+                        " log: 256 WARNs, 256 calls outside"
+                    ),
                 ),
                 (
                     "at the end",
-                    "nothing outside the window; since boot, by the kernel log: 512 WARNs, 512"
-                    " calls outside",
+                    (
+                        "nothing outside the window; since boot, by the kernel log: 512 WARNs, 512"
+                        " calls outside"
+                    ),
                 ),
                 (
                     "gone",
@@ -115,7 +121,11 @@ def test_on_another_machine_a_capture_goes_on_without() -> None:
                 ),
             ],
         ),
-        (Audited("inconclusive"), Audited(), [("before", "nothing outside the window that is known")]),
+        (
+            Audited("inconclusive"),
+            Audited(),
+            [("before", "nothing outside the window that is known")],
+        ),
     ],
 )
 def test_lines_of_a_report(before: Audited, after: Audited, lines: list[tuple[str, str]]) -> None:

@@ -37,7 +37,9 @@ def kernel(sections: dict[int, tuple[int, int]], *, bits: int = 64) -> Words:
     for at, (number, (flags, subsections)) in enumerate(sections.items()):
         usage = USAGE + 64 * at
         memory.put(ROOTS + 4096 * (number // 256) + 16 * (number % 256), BASE | flags, usage)
-        memory.put(usage + 16, *(subsections >> shift & (1 << 64) - 1 for shift in range(0, bits, 64)))
+        memory.put(
+            usage + 16, *(subsections >> shift & (1 << 64) - 1 for shift in range(0, bits, 64))
+        )
     return memory
 
 
@@ -68,7 +70,10 @@ def test_subsections_of_2_mib(maps: dict[int, int]) -> None:
     found = read({number: (DEVICE, bits) for number, bits in maps.items()})
     have = {page for run in found.runs for page in range(run.first, run.first + run.pages, 512)}
     assert have == {
-        number * PAGES + at * 512 for number, bits in maps.items() for at in range(64) if bits >> at & 1
+        number * PAGES + at * 512
+        for number, bits in maps.items()
+        for at in range(64)
+        if bits >> at & 1
     }
     ends = [run.first + run.pages for run in found.runs]
     assert all(run.first > end for end, run in zip(ends, found.runs[1:], strict=False))

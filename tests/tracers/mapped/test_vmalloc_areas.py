@@ -96,4 +96,9 @@ def test_torn_lists(where: int, word: int, says: str, monkeypatch: pytest.Monkey
 
 def test_nothing_says_where_they_are() -> None:
     with pytest.raises(ConstantsError, match="neither VMCOREINFO nor its symbols"):
-        read_areas(Words().read, {"OFFSET(vmap_area.va_start)": "0", "OFFSET(vmap_area.list)": "40"}, None, None)
+        read_areas(
+            Words().read,
+            {"OFFSET(vmap_area.va_start)": "0", "OFFSET(vmap_area.list)": "40"},
+            None,
+            None,
+        )
