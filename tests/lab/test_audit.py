@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Audits in booted kernels: every source against devpriv's own parameters and the kernel's lists."""
+"""Audits in booted kernels: each source against devpriv's own parameters and the kernel's lists."""
 
 import json
 import re

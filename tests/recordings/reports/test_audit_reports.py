@@ -104,8 +104,8 @@ def test_on_another_machine_a_capture_goes_on_without() -> None:
                 (
                     "before",
                     (
-                        "1 GiB (devpriv) had struct pages outside the window; since boot, by the kernel"
-                        " log: 256 WARNs, 256 calls outside"
+                        "1 GiB (devpriv) had struct pages outside the window; since boot, by the"
+                        " kernel log: 256 WARNs, 256 calls outside"
                     ),
                 ),
                 (
