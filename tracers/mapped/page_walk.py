@@ -8,11 +8,7 @@ Promises: a level follows the next higher one, so that a table that points at it
 five; at most ``TABLES_CAP`` bytes of tables are read. What cannot be read, or is none of the forms
 that a descriptor has, is ``unseen``, never "not mapped".
 
-Source: Arm ARM (DDI 0487) D8.3, "Translation table descriptor formats": 4K, 16K and 64K granule,
-three to five levels, blocks and contiguous entries (a hint only: each stands for itself), and
-52-bit output addresses, in bits [15:12] (64K) or, with TCR_EL1.DS, [9:8]; arch/arm64/include/asm/
-pgtable-hwdef.h. DS is set where a 4K or 16K kernel has 52 bits in use (LPA2; 6.9, commit
-db95ea787bd1 "arm64: mm: Wire up TCR.DS bit to PTE shareability fields").
+Source: the Arm ARM, see ``tracers.constants.memory.descriptors``.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tracers.constants.errors import ConstantsError
-from tracers.families import MASK, PAGE_SIZES
+from tracers.constants.memory.descriptors import Tables, is_leaf
+from tracers.families import MASK
 from tracers.machine_files import number
 from tracers.mapped.mappings import DEVICE, NORMAL, U64, Mappings
 from tracers.window import Window
@@ -67,24 +64,13 @@ class _Found:
 
 
 class PageTables:
-    """The tables of a kernel; ``root``: the physical address of swapper_pg_dir.
+    """The tables of a kernel; ``root``: the physical address of swapper_pg_dir."""
 
-    ``bits``: of virtual addresses that the root translates. ``wide``: descriptors as TCR_EL1.DS
-    makes them (4K and 16K only).
-    """
-
-    def __init__(
-        self, memory: PhysicalMemory, root: int, *, page_size: int, bits: int, wide: bool = False
-    ) -> None:
-        if page_size not in PAGE_SIZES or not 36 <= bits <= 52:
-            raise ConstantsError(f"no page tables of {page_size} byte pages and {bits} bits")
+    def __init__(self, memory: PhysicalMemory, root: int, made: Tables) -> None:
         self._memory = memory
         self._root = root
-        self._page_size = page_size
-        self._shift = page_size.bit_length() - 1
-        self._bits = bits
-        self._levels = -(-(bits - self._shift) // (self._shift - 3))
-        self._wide = wide
+        self._made = made
+        self._bits = made.bits
         self._normal: int | None = None  # the attributes that normal memory has
 
     @classmethod
@@ -110,42 +96,28 @@ class PageTables:
             bits = window.va_bits
         if page is None or bits is None:
             raise ConstantsError("the page size or the bits in use are not known")
-        # 64K: the table is that of 52 bits, of which a CPU with 48 uses the end (c812026c54cf,
-        # 5.4: "arm64: mm: Logic to make offset_ttbr1 conditional"); LPA2: one table, one size
-        table_bits = max(bits, window.va_bits or bits) if page == 1 << 16 else bits
-        tables = cls(
-            memory,
-            (root - offset) & MASK,
-            page_size=page,
-            bits=table_bits,
-            wide=page < 1 << 16 and bits == 52,
-        )
+        made = Tables.of(page, window.va_bits or bits, bits)
+        tables = cls(memory, (root - offset) & MASK, made)
         where = tables.translate(text) if text is not None else None
         tables._normal = where.attributes if where else None
         return tables
 
     def translate(self, addr: int) -> Translation | None:
         """Return where ``addr`` is mapped to, None if it is not, or its tables cannot be read."""
-        table = self._root
-        for level in reversed(range(self._levels)):
-            entries = self._entries(level)
-            index = (addr >> self._reach(level)) & (entries - 1)
-            data = self._memory.read_physical(table + 8 * index, 8)
+        table, made = self._root, self._made
+        for level in reversed(range(made.levels)):
+            data = self._memory.read_physical(table + 8 * made.index(addr, level), 8)
             if data is None:
                 return None
-            entry = np.frombuffer(data, "<u8")
-            leaf, below = self._told(entry, level)
-            if leaf[0]:
-                size = 1 << self._reach(level)
-                base = int(self._output(entry)[0]) & ~(size - 1)
-                return Translation(
-                    base + (addr & (size - 1)),
-                    size - (addr & (size - 1)),
-                    int(entry[0] & _ATTRIBUTES),
-                )
-            if not below[0]:
+            entry = int.from_bytes(data, "little")
+            if is_leaf(entry, level):
+                size = 1 << made.reach(level)
+                base = made.output(entry) & ~(size - 1)
+                ahead = addr & (size - 1)
+                return Translation(base + ahead, size - ahead, entry & int(_ATTRIBUTES))
+            if not level or entry & 3 != 3:
                 return None
-            table = int(self._output(entry)[0])
+            table = made.output(entry)
         return None
 
     def read(self, addr: int, size: int) -> bytes | None:
@@ -170,7 +142,7 @@ class PageTables:
         wanted = self._wanted(ranges)
         found = _Found([], [], [], [])
         base = np.array([(MASK >> self._bits << self._bits) & MASK], np.uint64)
-        self._walk(self._levels - 1, base, np.array([self._root], np.uint64), wanted, found)
+        self._walk(self._made.levels - 1, base, np.array([self._root], np.uint64), wanted, found)
         first = np.concatenate([np.empty(0, np.uint64), *found.first])
         size = np.concatenate([np.empty(0, np.uint64), *found.size])
         attributes = np.concatenate([np.empty(0, np.uint64), *found.attributes])
@@ -190,7 +162,7 @@ class PageTables:
         found: _Found,
     ) -> None:
         """Look at the tables of a level: ``bases`` is what their first entries translate."""
-        entries, reach = self._entries(level), self._reach(level)
+        entries, reach = self._made.entries(level), self._made.reach(level)
         step = max(1, _AT_ONCE // (8 * entries))
         for begin in range(0, len(tables), step):
             part = slice(begin, begin + step)
@@ -209,12 +181,12 @@ class PageTables:
             found.size.append(np.full(int(leaf.sum()), 1 << reach, np.uint64))
             found.attributes.append(entry[leaf] & _ATTRIBUTES)
             if below.any():
-                self._walk(level - 1, addr[below], self._output(entry[below]), wanted, found)
+                self._walk(level - 1, addr[below], self._made.output(entry[below]), wanted, found)
 
     def _read_tables(
         self, bases: U64, tables: U64, level: int, found: _Found
     ) -> tuple[U64, npt.NDArray[np.uint64]]:
-        size, reach = 8 * self._entries(level), self._reach(level)
+        size, reach = 8 * self._made.entries(level), self._made.reach(level)
         kept: list[int] = []
         content: list[bytes] = []
         for index, table in enumerate(tables.tolist()):
@@ -225,11 +197,13 @@ class PageTables:
             else:
                 found.over = True
             if data is None:
-                self._not_seen(found, int(bases[index]), self._entries(level) << reach)
+                self._not_seen(found, int(bases[index]), self._made.entries(level) << reach)
                 continue
             kept.append(index)
             content.append(data)
-        whole = np.frombuffer(b"".join(content), "<u8").reshape(len(kept), self._entries(level))
+        whole = np.frombuffer(b"".join(content), "<u8").reshape(
+            len(kept), self._made.entries(level)
+        )
         return bases[kept], whole.astype(np.uint64, copy=False)
 
     def _not_seen(self, found: _Found, start: int, size: int) -> None:
@@ -244,25 +218,6 @@ class PageTables:
         if not level:
             return kind == _TYPE, np.zeros(len(entry), np.bool_)
         return kind == _VALID, kind == _TYPE
-
-    def _output(self, entry: U64) -> U64:
-        """Return the output addresses: of a page, a block or a table."""
-        top = 50 if self._wide else 48
-        low = entry & np.uint64((1 << top) - (1 << self._shift))
-        if self._shift == 16:
-            return low | (entry >> np.uint64(12) & np.uint64(0xF)) << np.uint64(48)
-        if self._wide:
-            return low | (entry >> np.uint64(8) & np.uint64(3)) << np.uint64(50)
-        return low
-
-    def _reach(self, level: int) -> int:
-        """Return how many low bits of an address an entry of ``level`` leaves (PTE: level 0)."""
-        return self._shift + level * (self._shift - 3)
-
-    def _entries(self, level: int) -> int:
-        if level == self._levels - 1:
-            return 1 << (self._bits - self._reach(level))
-        return 1 << (self._shift - 3)
 
     def _wanted(self, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return ``ranges`` as the tables see them: (first, last), in order, disjoint."""

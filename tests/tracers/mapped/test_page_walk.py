@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.tracers.mapped.tables import DEVICE_INDEX, NORMAL_INDEX, ROOT, Builder
 from tracers.constants.errors import ConstantsError
+from tracers.constants.memory.descriptors import Tables
 from tracers.mapped import page_walk
 from tracers.mapped.mappings import DEVICE, Stretch
 from tracers.mapped.page_walk import PageTables, Translation
@@ -22,7 +23,7 @@ HALF = [(1 << 63, 1 << 63)]
 
 
 def tables(made: Builder) -> PageTables:
-    return PageTables(made.memory, ROOT, page_size=made.page_size, bits=made.bits, wide=made.wide)
+    return PageTables(made.memory, ROOT, Tables(made.shift, made.bits, wide=made.wide))
 
 
 @pytest.mark.parametrize(("page", "bits", "wide"), GEOMETRIES)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from tracers.constants.memory.descriptors import Tables, is_leaf
 from tracers.families import MASK, TOP, VA_BITS
 from tracers.machine_files import number
 
@@ -29,9 +30,8 @@ Physical = Callable[[int, int], bytes | None]
 class _Facts(NamedTuple):
     """What the note says."""
 
-    page_shift: int
+    made: Tables
     va_bits: int
-    in_use: int
     linear: tuple[int, int]  # [start, end)
     to_linear: int  # physical - linear, modulo 2^64
     image: tuple[int, int] | None
@@ -77,45 +77,28 @@ class AddressMap:
 
     def _walk(self, facts: _Facts, va: int) -> tuple[int, int] | None:
         """Look ``va`` up in the kernel's own tables: at most five reads."""
-        per_level = facts.page_shift - 3
-        # A 64K kernel has the table of all its bits on any CPU; with smaller pages a level goes.
-        bits = facts.va_bits if facts.page_shift == 16 else facts.in_use
-        if facts.tables is None or not (TOP - (1 << facts.va_bits)) <= va < TOP:
+        tables, made = facts.tables, facts.made
+        if tables is None or not (TOP - (1 << facts.va_bits)) <= va < TOP:
             return None
-        levels = -(-(bits - facts.page_shift) // per_level)
-        table = facts.tables
-        for level in range(levels - 1, -1, -1):
-            shift = facts.page_shift + level * per_level
-            top = min(bits, shift + per_level)
-            index = (va & ((1 << top) - 1)) >> shift
-            data = self._table(table + (index >> 9) * 4096)
+        for level in range(made.levels - 1, -1, -1):
+            index = made.index(va, level)
+            data = self._table(tables + (index >> 9) * 4096)
             if data is None:
                 return None
             entry = int.from_bytes(data[(index & 511) * 8 : (index & 511) * 8 + 8], "little")
             if not entry & 1:
                 return None
-            page = not level and entry & 2
-            if page or (level and not entry & 2):
-                size = 1 << shift
-                start = _output(entry, facts) & ~(size - 1)
+            if is_leaf(entry, level):
+                size = 1 << made.reach(level)
+                start = made.output(entry) & ~(size - 1)
                 return start + (va & (size - 1)), size - (va & (size - 1))
             if not level:
                 return None
-            table = _output(entry, facts)
+            tables = made.output(entry)
         return None
 
     def _read_table(self, address: int) -> bytes | None:
         return self._physical(address, 4096)
-
-
-def _output(entry: int, facts: _Facts) -> int:
-    """Return the address in a descriptor: up to 52 bits, the upper ones where there was room."""
-    address = entry & ((1 << 48) - (1 << facts.page_shift))
-    if facts.page_shift == 16:
-        return address | (entry >> 12 & 15) << 48
-    if facts.in_use == 52:  # LPA2: TCR_EL1.DS
-        return address | (entry >> 48 & 3) << 48 | (entry >> 8 & 3) << 50
-    return address
 
 
 def _facts(notes: Mapping[str, str]) -> _Facts | None:
@@ -139,9 +122,8 @@ def _facts(notes: Mapping[str, str]) -> _Facts | None:
         near = [va for va in symbols.values() if stext <= va < stext + _IMAGE_CAP]
         image = max(0, stext - _HEADER) & ~0xFFFF, min(max(near) + _IMAGE_REST, TOP)
     return _Facts(
-        page_size.bit_length() - 1,
+        Tables.of(page_size, va_bits, in_use),
         va_bits,
-        in_use,
         *_linear(notes, va_bits, in_use, stext, offset),
         image if voffset is not None else None,
         voffset or 0,
