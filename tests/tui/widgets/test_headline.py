@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
+from recordings.ledger.audited import Audited, Outside
 from recordings.ledger.snapshot import Pairing, Regimes, Request, SiteCount, Task, Verdict
 from tests.recordings import oops
 from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
@@ -314,3 +315,24 @@ def test_a_refused_region_is_told_with_what_was_asked_for(view):
     fine = replace(snapshot, requests=(granted,), refused=())
     assert "refused" not in " ".join(full(answer(fine, final=True)))
     assert "no place" not in " ".join(full(where(fine, WINDOW, {})))
+
+
+def test_what_happened_before_has_a_line_of_its_own(view):
+    """ "256 WARNs and 16 GiB outside since boot", and what was freed meanwhile."""
+    name = "[b]dev\x1b"
+    region = Outside(name, 0x5000000000, 16 << 30, 0xFFFFFFFF3F000000, 256 << 20, "above")
+    before = Audited("out-of-range", (region,), 16 << 30, 1, warnings=256, hits=256)
+
+    def told(snapshot, width=160):
+        (line,) = (
+            each for each in headline(replace(view, snapshot=snapshot), width) if "before" in each
+        )
+        return line
+
+    assert not any("before" in each for each in headline(view))
+    assert told(replace(view.snapshot, before=before)) == (
+        "before 16 GiB ([b]dev\\x1b) had struct pages outside · since boot 256 WARNs, 256 calls outside"
+    )
+    gone = replace(view.snapshot, before=before, after=Audited("clean"))
+    assert told(gone).endswith(" · gone meanwhile: [b]dev\\x1b")
+    assert told(gone, 60) == "before 16 GiB ([b]dev\\x1b) had struct pages outside"
