@@ -150,7 +150,14 @@ def test_stock_kernels_by_kcore_alone(
 def test_under_lockdown_each_source_says_what_it_could_not_read(
     lab: Lab, debian: Callable[[str], Kernel]
 ) -> None:
-    boot = lab.boot(debian("7.x"), "audit-stock.sh", append="lockdown=confidentiality", memory=True)
+    boot = lab.boot(
+        debian("7.x"),
+        "audit-stock.sh",
+        append="lockdown=confidentiality",
+        memory=True,
+        label="lockdown",
+        timeout_s=900,
+    )
     made = json.loads(boot.text("plugged.json"))
     assert "[confidentiality]" in boot.text("lockdown")
     assert (boot.exit_code("plugged"), made["verdict"]) == (3, "inconclusive")
