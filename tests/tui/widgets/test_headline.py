@@ -318,7 +318,7 @@ def test_a_refused_region_is_told_with_what_was_asked_for(view):
 
 
 def test_what_happened_before_has_a_line_of_its_own(view):
-    """ "256 WARNs and 16 GiB outside since boot", and what was freed meanwhile."""
+    """What is mapped outside since boot, by how many WARNs, and what was freed meanwhile."""
     name = "[b]dev\x1b"
     region = Outside(name, 0x5000000000, 16 << 30, 0xFFFFFFFF3F000000, 256 << 20, "above")
     before = Audited("out-of-range", (region,), 16 << 30, 1, warnings=256, hits=256)
@@ -331,7 +331,8 @@ def test_what_happened_before_has_a_line_of_its_own(view):
 
     assert not any("before" in each for each in headline(view))
     assert told(replace(view.snapshot, before=before)) == (
-        "before 16 GiB ([b]dev\\x1b) had struct pages outside · since boot 256 WARNs, 256 calls outside"
+        "before 16 GiB ([b]dev\\x1b) had struct pages outside"
+        " · since boot 256 WARNs, 256 calls outside"
     )
     gone = replace(view.snapshot, before=before, after=Audited("clean"))
     assert told(gone).endswith(" · gone meanwhile: [b]dev\\x1b")
