@@ -29,6 +29,7 @@ BORDER: Final = "border"
 LOST: Final = "none seen: events were lost"
 OPEN: Final = "none seen: the call has not ended"
 ONCE: Final = "none: a WARN_ON_ONCE fires only once"
+LOGGED: Final = "fired: the call is known by it"
 UNSEEN: Final = "none seen: not traced, or once before"
 
 
@@ -155,6 +156,8 @@ def _warn(header: Header, facts: CallFacts) -> tuple[str, str]:
 
 def _no_warn(window: Window | None, facts: CallFacts) -> str:
     span = facts.span
+    if span.source is Source.DMESG:
+        return LOGGED
     if span.start is None or span.end is None or window is None:
         return "none seen"
     if not window.warns(span.start, span.end):

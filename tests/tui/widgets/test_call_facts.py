@@ -14,7 +14,7 @@ from tests.tui.small_recordings import MACHINE, SECTION, WINDOW, row, storm_rows
 from tracers.events import Kind
 from tui.playback.replay import Replay
 from tui.widgets.call_detail import CallDetail
-from tui.widgets.call_facts import LOST, ONCE, OPEN, UNSEEN, facts_of, fields
+from tui.widgets.call_facts import LOGGED, LOST, ONCE, OPEN, UNSEEN, facts_of, fields
 
 HOLE = 0xFFFF_FFFF_4000_0000
 
@@ -69,6 +69,11 @@ def test_a_call_that_has_not_ended_may_warn_yet(make):
     last = next(at for at in reversed(range(len(rows))) if rows[at]["kind"] == "free") - 2
     assert rows[last]["kind"] == "warn"
     assert told(make(rows[:last]))["WARN"] == OPEN
+
+
+def test_a_call_of_a_kernel_log_is_known_by_its_warn(make):
+    call = {"start": HOLE, "end": HOLE + SECTION, "source": "dmesg"}
+    assert told(make([row(0, "free", "point", **call)]))["WARN"] == LOGGED
 
 
 def test_silent_and_inside_are_no_cause_for_a_warn(samples, clean):
