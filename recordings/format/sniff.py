@@ -29,8 +29,12 @@ _MAGICS: Final = (
     (b"PK\x03\x04", "a zip archive", _UNPACK),
     (b"# tracer:", "ftrace text", _IMPORT),
 )
+_DUMP: Final = "of a kernel's memory it is read from a file, not packed and not through a pipe"
 #: The same for ``import``, where other advice holds.
 _LOG_MAGICS: Final = (
+    (b"\x7fELF", "an ELF file", _DUMP),
+    (b"KDUMP   ", "a compressed dump", _DUMP),
+    (b"makedumpfile", "a flattened dump", _DUMP),
     (MARKER, "a recording already, or another Arrow stream", "see: vmemscope report FILE"),
     (b"\x1f\x8b", "packed twice", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "packed twice", _UNPACK),
