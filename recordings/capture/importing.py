@@ -21,6 +21,7 @@ from recordings.format.output_files import Output
 from recordings.format.sniff import describe_log
 from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
+from tracers.constants.core_file import looks_like_core
 from tracers.evidence import Told
 from tracers.formulas import WindowError
 from tracers.logs import formats
@@ -189,7 +190,8 @@ def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:
 
 def _recognised(source: Input) -> Format:
     head = source.peek(lambda head: formats.recognise(head) is not None)
-    chosen = formats.recognise(head)
+    # Text is in memory, too: of a log, but of other things as well.
+    chosen = None if looks_like_core(head) else formats.recognise(head)
     if chosen is None:
         if source.torn and not head:
             raise LogError(f"{source.name} is damaged or cut short: nothing of it can be unpacked")

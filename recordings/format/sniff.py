@@ -21,7 +21,9 @@ _MAGICS: Final = (
     (b"\x0a\x0d\x0d\x0a", "a pcapng file", "it holds network packets"),
     (b"\x17\x08\x44tracing", "a trace-cmd file", _IMPORT),
     (b"PERFILE2", "a perf.data file", f"{_PRINT} > FILE; {_IMPORT}"),
-    (b"\x7fELF", "an ELF file", "a recording ends in .arrows"),
+    (b"\x7fELF", "an ELF file", f"if it is a dump of a kernel's memory, {_IMPORT}"),
+    (b"KDUMP   ", "a dump of a kernel's memory", _IMPORT),
+    (b"makedumpfile", "a dump of a kernel's memory", _IMPORT),
     (b"\x1f\x8b", "gzip-compressed", _PACKED),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed", _PACKED),
     (b"\xfd7zXZ", "xz-compressed", _PACKED),
@@ -29,8 +31,12 @@ _MAGICS: Final = (
     (b"PK\x03\x04", "a zip archive", _UNPACK),
     (b"# tracer:", "ftrace text", _IMPORT),
 )
+_DUMP: Final = "of a kernel's memory it is read from a file, not packed and not through a pipe"
 #: The same for ``import``, where other advice holds.
 _LOG_MAGICS: Final = (
+    (b"\x7fELF", "an ELF file", _DUMP),
+    (b"KDUMP   ", "a compressed dump", _DUMP),
+    (b"makedumpfile", "a flattened dump", _DUMP),
     (MARKER, "a recording already, or another Arrow stream", "see: vmemscope report FILE"),
     (b"\x1f\x8b", "packed twice", _UNPACK),
     (b"\x28\xb5\x2f\xfd", "packed twice", _UNPACK),

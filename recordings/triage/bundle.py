@@ -42,6 +42,7 @@ _SUFFIX: Final = re.compile(
 )
 #: Where a sosreport has thousands of files and no log: programs, settings, kernel interfaces.
 _NO_LOGS: Final = re.compile(r"(?:^|/)(?:etc|usr|lib|proc|sys|sos_reports)/")
+_KERNELS: Final = re.compile(rb"\A(?:KDUMP   |makedumpfile)|VMCOREINFO\0")
 #: What a side file must have in its beginning.
 _LOOKS: Final = {
     names.VMCOREINFO: re.compile(
@@ -155,8 +156,14 @@ class _Collector:
         head = content.peek(_LOOK)
         if head.startswith(MARKER):
             self._recording(member, content)
-        elif member.path is not None and looks_like_core(head):
-            self._core(member, content)
+        elif looks_like_core(head):
+            # Processes leave core files, too.
+            if _KERNELS.search(head):
+                self._core(member, content)
+            else:
+                name = printable(member.name)
+                remark = f"{name}: a core file that is not known to be a kernel's: not read"
+                self._found.remarks.append(remark)
         elif (known := formats.recognise(head)) is not None:
             self._keep(member, content, known.name, named=False)
 

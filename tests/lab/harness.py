@@ -235,7 +235,7 @@ class Lab:
         port: bool = False,
         timeout_s: int = 300,
         cpu: str = "",
-        dump: bool = False,
+        dump: str = "",
         plugged: int = 0,
         label: str = "",
     ) -> Boot:
@@ -244,10 +244,9 @@ class Lab:
         ``append``: more kernel arguments. ``cpu``: QEMU's name of one, in place of a Cortex-A57.
         ``memory``: 4 GiB of virtio-mem that the guest asks for with "LAB: memory BYTES"; it has
         ``plugged`` bytes of it from the start. ``port``: a virtio-serial port, kept as
-        stream.arrows. ``dump``: the guest has little memory, of which the host makes dumps when it
+        stream.arrows. ``dump``: the guest has so much memory, of which the host makes dumps when it
         says "LAB: dump NAME" (/out/NAME.dumped is there when they are), and, named "panic", when it
-        panics, with which it ends: it wants panic=0. ``label``: tells
-        boots of one script apart.
+        panics, with which it ends: it wants panic=0. ``label``: tells boots of one script apart.
         """
         more = [cpu.partition(",")[0]] * bool(cpu) + ["port"] * port + [label] * bool(label)
         work = self._work / "-".join((of.name, Path(script).stem, *more))
@@ -274,12 +273,11 @@ class Lab:
             extra += ["-device", "virtserialport,chardev=port,name=stream"]
         if dump:
             extra += ["-device", "vmcoreinfo"]
-        ram = "512M" if dump else "2G"
         settings = {
             "TIMEOUT": str(timeout_s),
             "APPEND": append,
             **({"CPU": cpu} if cpu else {}),
-            "MEM": "2G,maxmem=8G" if memory else ram,
+            "MEM": "2G,maxmem=8G" if memory else dump or "2G",
             **({"INITRD": str(of.initrd)} if of.initrd else {}),
         }
         console = _run(

@@ -23,7 +23,7 @@ from tracers.logs.printk_ring import PrintkRing
         pytest.param("6.1", marks=pytest.mark.xdist_group("dump-6.1")),
         *(
             pytest.param(name, marks=[pytest.mark.long, pytest.mark.xdist_group(f"dump-{name}")])
-            for name in ("6.12", "debian-6.1", "debian-6.12")
+            for name in ("6.12", "debian-6.1", "debian-6.12", "7.3-64k", "7.3-64k-lva")
         ),
     ],
 )
@@ -33,15 +33,18 @@ def dumped(
     lab_kernel: Callable[[str], Kernel],
     debian: Callable[[str], Kernel],
 ) -> Boot:
-    name = str(request.param)
+    name = str(request.param).removesuffix("-lva")
     stock = name.removeprefix("debian-")
     kernel = lab_kernel(name) if stock == name else debian(stock)
-    return lab.boot(kernel, "dump.sh", dump=True)
+    cpu = "max,pauth-impdef=on" if request.param != name else ""
+    large = "64k" in name  # a section has 512 MiB
+    append = "nokaslr" if large else ""  # the device is below the first RAM
+    return lab.boot(kernel, "dump.sh", dump="1G" if large else "512M", cpu=cpu, append=append)
 
 
 @pytest.fixture(scope="module")
 def panicked(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
-    boot = lab.boot(lab_kernel("6.1"), "dump_panic.sh", append="oops=panic panic=0", dump=True)
+    boot = lab.boot(lab_kernel("6.1"), "dump_panic.sh", append="oops=panic panic=0", dump="512M")
     assert "Kernel panic - not syncing: Oops: Fatal exception" in boot.console
     return boot
 

@@ -21,7 +21,8 @@ from tracers.constants.core_file import Core
 from tracers.errors import VmemscopeError
 from tracers.machine_files import number, read_notes
 
-_MOST_RECORDS: Final = 1 << 21  # descriptors of a ring of 64 MiB
+_MOST_RECORDS: Final = 1 << 22  # descriptors of a ring of 128 MiB
+_ITEMS: Final = 4096  # descriptors that are read together
 _MOST_BYTES: Final = 128 << 20
 _PIECE: Final = 1 << 20
 _PAGE: Final = 4096
@@ -113,12 +114,22 @@ class _Ring(NamedTuple):
     data: int
 
 
-class _Arrays(NamedTuple):
-    """What those hold."""
+class _Items:
+    """An array in the kernel's memory, read as far as it is looked at, a piece at a time."""
 
-    descs: bytes
-    infos: bytes
-    data: bytes
+    def __init__(self, core: Core, address: int, size: int, count: int) -> None:
+        self._core, self._address, self._size, self._count = core, address, size, count
+        self._piece, self._data = -1, bytearray()
+
+    def get(self, index: int) -> tuple[bytearray, int]:
+        """Return bytes, and where in them the item begins."""
+        piece, rest = divmod(index, _ITEMS)
+        if piece != self._piece:
+            first = piece * _ITEMS
+            size = min(_ITEMS, self._count - first) * self._size
+            self._data = _array(self._core, self._address + first * self._size, size)
+            self._piece = piece
+        return self._data, rest * self._size
 
 
 class _Note:
@@ -158,22 +169,16 @@ def _lockless(core: Core, notes: Mapping[str, str]) -> Iterator[Record | int]:
     ring = _ring(note)
     count, size = 1 << ring.count_bits, 1 << ring.size_bits
     sizes = note.get("SIZE(prb_desc)"), note.get("SIZE(printk_info)")
-    if (
-        count > _MOST_RECORDS
-        or max(size, count * max(sizes)) > _MOST_BYTES
-        or min(sizes) < 16
-        or not ring.count_bits
-    ):
+    if count > _MOST_RECORDS or size > _MOST_BYTES or min(sizes) < 16 or not ring.count_bits:
         raise PrintkRingError(
             f"{core.path}: a log of 2^{ring.count_bits} records and 2^{ring.size_bits} bytes:"
             " no kernel has that"
         )
-    arrays = _Arrays(
-        _array(core, ring.descs, count * sizes[0]),
-        _array(core, ring.infos, count * sizes[1]),
-        _array(core, ring.data, size),
+    items = (
+        _Items(core, ring.descs, sizes[0], count),
+        _Items(core, ring.infos, sizes[1], count),
     )
-    return _records(note, ring, sizes, arrays)
+    return _records(note, ring, sizes, items, _array(core, ring.data, size))
 
 
 def _ring(note: _Note) -> _Ring:
@@ -198,16 +203,14 @@ def _ring(note: _Note) -> _Ring:
     )
 
 
-def _array(core: Core, address: int, size: int) -> bytes:
+def _array(core: Core, address: int, size: int) -> bytearray:
     """Read up to ``_MOST_BYTES``; pages that the dump lacks are zeros: no valid record is there."""
-    parts: list[bytes] = []
-    end = address + size
-    while address < end:
-        length = min(_PIECE, end - address)
-        piece = core.read(address & _MASK, length)
-        parts.append(_pages(core, address, length) if piece is None else piece)
-        address += length
-    return b"".join(parts)
+    data = bytearray(size)
+    for at in range(0, size, _PIECE):
+        length = min(_PIECE, size - at)
+        piece = core.read(address + at & _MASK, length)
+        data[at : at + length] = _pages(core, address + at, length) if piece is None else piece
+    return data
 
 
 def _pages(core: Core, address: int, size: int) -> bytes:
@@ -221,9 +224,12 @@ def _pages(core: Core, address: int, size: int) -> bytes:
 
 
 def _records(
-    note: _Note, ring: _Ring, sizes: tuple[int, int], arrays: _Arrays
+    note: _Note,
+    ring: _Ring,
+    sizes: tuple[int, int],
+    items: tuple[_Items, _Items],
+    data: bytearray,
 ) -> Iterator[Record | int]:
-    descs, infos = arrays.descs, arrays.infos
     count = 1 << ring.count_bits
     state_at = note.get("OFFSET(prb_desc.state_var)", sizes[0] - 8)
     block_at = note.get("OFFSET(prb_desc.text_blk_lpos)", sizes[0] - 16)
@@ -238,15 +244,15 @@ def _records(
     due: int | None = None
     for step in range(min((ring.head - ring.tail & ids) + 1, count)):
         number_of = ring.tail + step & ids
-        desc = (number_of & count - 1) * sizes[0]
+        descs, desc = items[0].get(number_of & count - 1)
         state = word.unpack_from(descs, desc + state_at)[0]
         if state & ids != number_of or state >> _STATE_SHIFT not in _COMMITTED:
             continue
-        info = (number_of & count - 1) * sizes[1]
+        infos, info = items[1].get(number_of & count - 1)
         seq = word.unpack_from(infos, info + seq_at)[0]
         begin, following = (word.unpack_from(descs, desc + at)[0] for at in (begin_at, next_at))
         length = short.unpack_from(infos, info + length_at)[0]
-        block = _block(arrays.data, begin, following, number_of)
+        block = _block(data, begin, following, number_of)
         text = None if block is None else block[:length]
         if text is None or (due is not None and seq < due):
             continue
@@ -258,7 +264,7 @@ def _records(
         yield Record(seq, ts_ns, half.unpack_from(infos, info + caller_at)[0], text)
 
 
-def _block(data: bytes, begin: int, following: int, number_of: int) -> bytes | None:
+def _block(data: bytearray, begin: int, following: int, number_of: int) -> bytes | None:
     """Return what a record's block holds, None where the block is not its own."""
     if begin & _DATALESS and following & _DATALESS:
         return b"" if begin & _NO_TEXT == _NO_TEXT else None
@@ -273,7 +279,7 @@ def _block(data: bytes, begin: int, following: int, number_of: int) -> bytes | N
         end = size
     if end - first < _ID or int.from_bytes(data[first : first + _ID], "little") != number_of:
         return None
-    return data[first + _ID : end]
+    return bytes(data[first + _ID : end])
 
 
 def _consecutive(core: Core, notes: Mapping[str, str]) -> Iterator[Record | int]:
@@ -293,7 +299,7 @@ def _consecutive(core: Core, notes: Mapping[str, str]) -> Iterator[Record | int]
 
 
 def _packed(
-    data: bytes, first: int, end: int, offsets: list[int], head: int
+    data: bytearray, first: int, end: int, offsets: list[int], head: int
 ) -> Iterator[Record | int]:
     """Go from record to record; how many the ring lost is not known: at least one."""
     if first:
@@ -311,7 +317,9 @@ def _packed(
             return
         ts_ns = int.from_bytes(data[at + offsets[0] : at + offsets[0] + 8], "little")
         text = int.from_bytes(data[at + offsets[2] : at + offsets[2] + 2], "little")
-        yield Record(None, ts_ns, None, data[at + head : at + head + min(text, length - head)])
+        yield Record(
+            None, ts_ns, None, bytes(data[at + head : at + head + min(text, length - head)])
+        )
         at += length
         left -= length
         if at == end:

@@ -103,9 +103,10 @@ def import_(
     """Make a recording of TRACE, what a kernel's tracer recorded or its log says.
 
     TRACE is ftrace's text, a trace-cmd file or trace-cmd report's text, what perf script prints,
-    the output of vmemscope.bt (text or JSON), or a kernel log (dmesg, console, syslog, journal,
-    mail); - is standard input. Packed by gzip, zstd or xz it is unpacked on the way. The new file
-    is whole or not there, whatever ends the import. Exits with 3 when the log itself says that
+    the output of vmemscope.bt (text or JSON), a kernel log (dmesg, console, syslog, journal, mail),
+    or a dump of a kernel's memory, whose log is read with the machine that it describes; - is
+    standard input. Packed by gzip, zstd or xz it is unpacked on the way, but for a dump. The new
+    file is whole or not there, whatever ends the import. Exits with 3 when the log itself says that
     something is missing, or is of another architecture.
 
     Where calls fall needs the window: from --machine, --vmlinux, what the log itself says, or

@@ -66,11 +66,11 @@ def triage(
 ) -> None:
     """Read each FILE, whatever of a bug report it is, and say what it proves and what is missing.
 
-    FILE is a log in any form that import reads, - for standard input, a recording, or a folder, tar
-    or zip of a bug report (sosreport, kdump, pstore, Android, or one with our own files). Logs and
-    the files that describe the machine are found by name and by content; those in FILE are not
-    used if --machine is given. Each log is judged by
-    itself, as the journal and dmesg hold the same calls; that with most evidence is reported.
+    FILE is a log in any form that import reads, a dump of a kernel's memory, - for standard input,
+    a recording, or a folder, tar or zip of a bug report (sosreport, kdump, pstore, Android, or one
+    with our own files). Logs and the files that describe the machine are found by name and by
+    content; those in FILE are not used if --machine is given. Each log is judged by itself, as the
+    journal and dmesg hold the same calls; that with most evidence is reported.
 
     Nothing is left behind but what -o keeps.
     """

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A dump of memory imported and triaged: what its log says, with what it says of its machine."""
 
+import gzip
 import lzma
 import re
+import tarfile
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -138,6 +141,34 @@ def test_what_has_no_log_is_one_line_and_no_file(tmp_path: Path, ring: Ring) -> 
         imported(dump)
     assert not dump.with_suffix(".arrows").exists()
     assert "does not say where the kernel log is" in triaged(dump).problems[0]
+
+
+def test_a_dump_that_is_packed_piped_or_in_an_archive_is_no_log(
+    tmp_path: Path, panicked: bytes
+) -> None:
+    """Its memory has text that looks like a log: it is not read as one."""
+    packed = tmp_path / "vmcore.gz"
+    packed.write_bytes(gzip.compress(panicked))
+    with pytest.raises(LogError, match="read from a file, not packed"):
+        imported(packed)
+    archive = tmp_path / "report.tar"
+    with tarfile.open(archive, "w") as file:
+        for name in ("vmcore", "core"):
+            member = tarfile.TarInfo(f"report/{name}")
+            member.size = len(panicked)
+            file.addfile(member, BytesIO(panicked))
+    found = triaged(archive)
+    assert not found.readings
+    assert "report/vmcore: a dump of memory that is packed, or in an archive" in found.problems[0]
+
+
+def test_a_processs_core_file_in_a_folder_is_a_remark(tmp_path: Path, panicked: bytes) -> None:
+    (tmp_path / "core").write_bytes(panicked)  # it has no note that says whose it is
+    (tmp_path / "dmesg").write_text("[    0.000000] Linux version 6.1.192-vmemlab (x) #1\n")
+    found = triaged(tmp_path)
+    assert len(found.readings) == 1
+    assert found.problems == ()
+    assert "core: a core file that is not known to be a kernel's" in found.remarks[0]
 
 
 # -- a true dump, of a kernel that panicked -------------------------------------------------------

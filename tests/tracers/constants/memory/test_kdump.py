@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Compressed dumps: pages of every packing, and all that can be wrong with a file."""
 
+import ctypes
 import struct
 from pathlib import Path
 
@@ -42,6 +43,30 @@ def test_pages_that_were_left_out(left_out: set[int], page: int) -> None:
     assert dump.read(RAM + page * 4096, 4096) == wanted
     covered = {at // 4096 for start, end in dump.ranges() for at in range(start, end, 4096)}
     assert covered == {RAM // 4096 + at for at in range(48) if at not in left_out}
+
+
+def test_lzo_by_its_library() -> None:
+    library = module._liblzo()
+    if library is None:
+        pytest.skip("no liblzo2 (Debian: apt install liblzo2-2)")
+
+    def pack(page: bytes) -> bytes:
+        packed, work = (
+            ctypes.create_string_buffer(2 * len(page)),
+            ctypes.create_string_buffer(1 << 17),
+        )
+        size = ctypes.c_size_t(len(packed))
+        length = ctypes.c_size_t(len(page))
+        assert library.lzo1x_1_compress(page, length, packed, ctypes.byref(size), work) == 0
+        return packed.raw[: size.value]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CODECS, "lzo", (2, pack))
+        data = kdump(MEMORY, RAM, codec="lzo", text=TEXT)
+    assert opened(data).read(RAM, len(MEMORY)) == MEMORY
+    at = data.index(pack(MEMORY[:4096]))
+    damaged = data[:at] + b"\xff" * 8 + data[at + 8 :]
+    assert opened(damaged).read(RAM, 4096) is None
 
 
 def test_lzo_without_its_library_says_what_to_install(
