@@ -129,7 +129,10 @@ class Collected:
         return tuple(self._closing())
 
     def remove(self) -> tuple[str, ...]:
-        """Switch the probes off and remove them; return a sentence for each that stays."""
+        """Switch the probes off and remove them; return a sentence for each that stays.
+
+        The kernel then empties the ring, which would hold records of unknown types.
+        """
         kept = []
         for each in read_definitions(self._read("kprobe_events")):
             try:
