@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -99,12 +99,6 @@ class Collected:
             if any(point.derived for point in self.attached)
             else None
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield the events, then what is missing. Raises ``LogError``, ``OSError``."""
