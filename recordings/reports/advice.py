@@ -23,6 +23,7 @@ class Origin(Enum):
     LOG = "a kernel log"
     TRACE = "a trace"
     LIVE = "a live capture"
+    BOOT = "what a boot caught"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,10 @@ _BUFFER: Final = Step(
     "give the trace more room, then trace it again",
     ("echo 65536 | sudo tee /sys/kernel/tracing/buffer_size_kb",),
 )
+_LARGER: Final = Step(
+    "boot again with more room in the ring buffer of each CPU",
+    ("sudo vmemscope boot --buffer 64M",),
+)
 _BOOTS: Final = Step(
     "find the boot in which it happened: all files must be of that one",
     ("journalctl --list-boots",),
@@ -131,6 +136,7 @@ _TABLE: Final[Mapping[Doubt, Mapping[Origin | None, tuple[Step, ...]]]] = {
     Doubt.LOSSES: {
         Origin.LOG: (_JOURNAL, _RING),
         Origin.TRACE: (_BUFFER,),
+        Origin.BOOT: (_LARGER,),
         None: (_RECORD,),
     },
     Doubt.WINDOW: {None: (*_MACHINE, _NUMBERS, _IMAGE, _LIVE)},
@@ -162,7 +168,7 @@ def origin_of(header: Header) -> Origin:
     """Return what a recording was made of."""
     importer = header.origin.get("importer")
     if importer is None:
-        return Origin.LIVE
+        return Origin.BOOT if "boot" in header.origin else Origin.LIVE
     return Origin.LOG if importer == "dmesg" else Origin.TRACE
 
 

@@ -47,10 +47,26 @@ def with_driver(of: Kernel, lab: Lab, folder: Path, start: str, size: str) -> Ke
     busybox = lab.folder / "root/bin/busybox"
     initrd.write_bytes(b"".join(early(busybox, module, LOAD.format(start, size))))
     more = {}
-    for name, text in (("start", start), ("size", size)):
+    keys = "".join(f"{each}\n" for each in bootconfig_lines(of.image))
+    for name, text in (("start", start), ("size", size), ("bootconfig", keys)):
         (folder / name).write_text(text)
         more[name] = folder / name
     return replace(of, initrd=initrd, modules={**of.modules, **more})
+
+
+def bootconfig_lines(image: Path) -> list[str]:
+    """Return what trace_boot_add_kprobe_event() makes of the keys; no kernel here reads them."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tracers.constants.image.kernel_image import open_kernel\n"
+        "from tracers.live.boot.plan import plan_for_image\n"
+        "with open_kernel(Path(sys.argv[1])) as image:\n"
+        "    for event in plan_for_image(image).events:\n"
+        "        print('p:kprobes/%s %s' % event.bootconfig())\n"
+    )
+    command = [TOP / ".venv/bin/python", "-c", script, image]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=TOP)
+    return done.stdout.splitlines()
 
 
 def taken(boot: Boot, line: str) -> None:
@@ -154,6 +170,19 @@ def test_others_leave_the_probes_alone_until_they_are_removed(
     assert "boot probes" in boot.text("doctor.text")
     assert len(boot.recording("removed").rows) == 2 * len(boot.recording("boot").rows)
     left_nothing(boot, "end")
+
+
+def test_the_keys_of_a_boot_configuration_make_the_same_probes(
+    driver: tuple[str, str, Boot],
+) -> None:
+    _, _, boot = driver
+    assert not (boot.out / "refused").exists()
+    first, again = boot.recording("boot"), boot.recording("keys")
+    assert again.lost() == 0
+    for kind in KINDS:
+        assert calls(first, kind) == calls(again, kind), kind
+    assert again.header["probes"] == first.header["probes"]
+    left_nothing(boot, "keys")
 
 
 @pytest.mark.parametrize(

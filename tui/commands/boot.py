@@ -48,6 +48,9 @@ for event in $(grep -oE '(vmemscope/boot|kprobes/vmemscope_boot)_[a-z0-9_]+' kpr
 \techo "-:$event" >> kprobe_events
 done"""
 
+#: kernel/trace/trace_events.c: a ring that may hold a removed event's records is emptied.
+REMOVED: Final = "the probes are removed, and with them all that the ring buffer held"
+
 
 @click.command(
     short_help="Print kernel parameters that capture from boot on; collect what they caught.",
@@ -84,7 +87,11 @@ done"""
 @click.option("--undo", is_flag=True, help="Print how to take it away again.")
 @click.option("--collect", is_flag=True, help="After the boot: record what was caught.")
 @click.option("-o", "--output", shell_complete=files, help="With --collect: new file; - streams.")
-@click.option("--remove", is_flag=True, help="With --collect: then remove the probes.")
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="With --collect: then remove the probes, which empties the ring.",
+)
 def boot(
     *,
     kernel: Path | None,
@@ -275,6 +282,6 @@ def _collect(output: str, vmlinux: Path | None, *, remove: bool) -> int:
     for text in (*snapshot.verdict_reasons[1:], *done[0].closing):
         say(printable(text))
     if remove:
-        for text in source.remove() or ("the probes are removed; what they caught stays",):
+        for text in source.remove() or (REMOVED,):
             say(printable(text))
     return snapshot.verdict.exit_code

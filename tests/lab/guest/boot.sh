@@ -48,3 +48,13 @@ else
 	collect removed --remove
 fi
 left end
+if [ -e /lab/ko/bootconfig ]; then # the lines that a boot configuration makes of its keys
+	while read -r line; do
+		echo "$line" >>$T/kprobe_events || echo "$line" >>/out/refused
+	done </lab/ko/bootconfig
+	echo 1 >$T/events/kprobes/enable
+	sh -c "$(device "$(cat /lab/ko/start)" "$(cat /lab/ko/size)")"
+	cat $T/trace >/out/keys.trace
+	collect keys --remove
+	left keys
+fi

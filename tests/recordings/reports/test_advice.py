@@ -25,6 +25,7 @@ from tracers.machine_files import CAPS, read_notes
 
 LOG = Header(origin={"importer": "dmesg"})
 TRACE = Header(origin={"importer": "ftrace"})
+BOOT = Header(origin={"boot": "kernel parameters"})
 EMPTY = Ledger.of(Header()).snapshot(final=True)
 
 
@@ -78,7 +79,12 @@ def test_a_hit_s_fact_is_no_doubt() -> None:
 
 
 def test_what_a_recording_is_of() -> None:
-    assert [origin_of(each) for each in (LOG, TRACE, Header())] == list(Origin)
+    assert [origin_of(each) for each in (LOG, TRACE, Header(), BOOT)] == list(Origin)
+
+
+def test_a_boot_that_lost_events_is_done_again_with_more_room() -> None:
+    (found,) = on(BOOT, Doubt.LOSSES)
+    assert [step.command for step in found.steps] == [("sudo vmemscope boot --buffer 64M",)]
 
 
 def test_codes_stand_in_the_order_of_their_reasons() -> None:

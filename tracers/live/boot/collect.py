@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -100,12 +100,6 @@ class Collected:
             else None
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
-
     def batches(self) -> Iterator[Batch]:
         """Yield the events, then what is missing. Raises ``LogError``, ``OSError``."""
         self._before = read_counts(self.tracing)
@@ -129,7 +123,10 @@ class Collected:
         return tuple(self._closing())
 
     def remove(self) -> tuple[str, ...]:
-        """Switch the probes off and remove them; return a sentence for each that stays."""
+        """Switch the probes off and remove them; return a sentence for each that stays.
+
+        The kernel then empties the ring, which would hold records of unknown types.
+        """
         kept = []
         for each in read_definitions(self._read("kprobe_events")):
             try:
