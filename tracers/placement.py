@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 #: MAX_PHYSMEM_BITS of a kernel whose CONFIG_ARM64_PA_BITS is 48, where the search began before.
 PHYSMEM_48: Final = (1 << 48) - 1
-#: Sizes tried one by one, where no formula gives the largest that is covered.
-_TRIED: Final = 1 << 14
+#: Entries looked at, where sizes are tried one by one for the largest that is covered.
+_TRIED: Final = 1 << 20
 
 
 def physmem_end(window: Window) -> int:
@@ -135,7 +135,7 @@ def largest(
             if size * (k - 1) >= up:
                 best = size
                 break
-            k += 1
+            k = max(k + 1, -(-up // size) + 1)  # smaller sizes take at least as many steps
     return best
 
 
@@ -169,7 +169,7 @@ def largest_covered(
     if not by_size:
         return best
     size = min(end - first, largest(align, last, busy, by_size=True)) // align * align
-    for _ in range(_TRIED):
+    for _ in range(_TRIED // (1 + len(busy))):
         if size <= max(best, passed):
             return best
         at = place(size, align, last, busy, by_size=True)
