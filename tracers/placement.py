@@ -13,21 +13,20 @@ get_free_mem_region()" (6.8, 6.6.11) made that a section. Where the search begin
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Final
 
 from tracers.families import MASK
 from tracers.formulas import WindowError
 from tracers.window import Window
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 #: MAX_PHYSMEM_BITS of a kernel whose CONFIG_ARM64_PA_BITS is 48, where the search began before.
 PHYSMEM_48: Final = (1 << 48) - 1
-#: Sizes tried one by one, where no formula gives the largest that is covered.
-_TRIED: Final = 1 << 14
-
-_I64 = npt.NDArray[np.int64]
+#: Entries looked at, where sizes are tried one by one for the largest that is covered.
+_TRIED: Final = 1 << 20
 
 
 def physmem_end(window: Window) -> int:
@@ -67,9 +66,16 @@ def place(
 
 
 def place_each(
-    size: int, align: int, last: _I64, busy: Iterable[tuple[int, int]], *, by_size: bool = False
-) -> _I64:
+    size: int,
+    align: int,
+    last: "npt.NDArray[np.int64]",
+    busy: Iterable[tuple[int, int]],
+    *,
+    by_size: bool = False,
+) -> "npt.NDArray[np.int64]":
     """Return ``place`` for each ``last``, -1 for none. All numbers are below 2^62."""
+    import numpy as np  # noqa: PLC0415 (one place is found without)
+
     size = rounded(size, align)
     step = size if by_size else align
     at = last - np.int64(size - 1)
@@ -129,7 +135,7 @@ def largest(
             if size * (k - 1) >= up:
                 best = size
                 break
-            k += 1
+            k = max(k + 1, -(-up // size) + 1)  # smaller sizes take at least as many steps
     return best
 
 
@@ -163,7 +169,7 @@ def largest_covered(
     if not by_size:
         return best
     size = min(end - first, largest(align, last, busy, by_size=True)) // align * align
-    for _ in range(_TRIED):
+    for _ in range(_TRIED // (1 + len(busy))):
         if size <= max(best, passed):
             return best
         at = place(size, align, last, busy, by_size=True)

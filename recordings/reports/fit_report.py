@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``window --fit`` as text and JSON: where a region would be, whether it is covered, how often.
+"""``window --fit`` as text: where a region would be, whether it is covered, how often.
 
 Promises: the first line is the result; every sentence has the numbers it is based on; what is not
 known is said, with the reason.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from rich.console import ConsoleRenderable
 from rich.text import Text
@@ -116,41 +116,3 @@ def _shares(chance: Chance) -> str:
     if chance.fits == chance.covered:
         return f"fits and is covered in {fits} of boots"
     return f"fits in {fits} of boots and is covered in {covered}"
-
-
-def fit_dict(fit: Fit | None, unknown: str) -> dict[str, Any] | None:
-    """Return it for ``window --json``; None without ``--fit``."""
-    if fit is None:
-        return {"result": "unknown", "why": unknown} if unknown else None
-    none = fit.result is Result.NO_REGION
-    return {
-        "result": fit.result.value,
-        "asked": fit.asked,
-        "size": None if none else fit.size,
-        "search_from": None if none else f"0x{fit.last:x}",
-        "phys": None
-        if fit.at is None
-        else {"start": f"0x{fit.at:x}", "end": f"0x{fit.at + fit.size:x}"},
-        "pages": None
-        if fit.at is None
-        else {"start": address(fit.start_page), "end": address(fit.end_page)},
-        "regime": fit.regime.value if fit.regime else None,
-        "lands_on": fit.lands_on or None,
-        "largest_gap": None
-        if fit.gap is None
-        else {"start": f"0x{fit.gap.first:x}", "end": f"0x{fit.gap.end:x}"},
-        "largest": None if none else fit.largest,
-        "largest_covered": fit.largest_covered,
-        "moves": fit.moves,
-        "boots": [
-            {
-                "pa_range": each.pa_range,
-                "seeds": SEEDS,
-                "fits": each.fits,
-                "covered": each.covered,
-                "places": each.places,
-            }
-            for each in fit.chances
-        ],
-        "why": fit.why or None,
-    }

@@ -12,11 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from recordings.reports.fit_report import fit_dict
+from recordings.reports.fit_json import fit_dict
 from recordings.wording.units import address
 from tracers.constants.method_result import MethodResult
 from tracers.cover import PA_BITS, Cover, Span, lpa2, pfn_spans, upper_space
-from tracers.fit import Fit
 from tracers.formulas import WindowError
 from tracers.layout import Layout, marks
 from tracers.region_search import UNKNOWN, Search
@@ -24,6 +23,7 @@ from tracers.window import Window
 
 if TYPE_CHECKING:
     from tracers.constants.image.warn_sites import WarnSite
+    from tracers.fit import Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class WindowReport:
     cover: Cover | None = None
     search: Search = UNKNOWN
     iomem: tuple[tuple[int, int, str], ...] = ()
-    fit: Fit | None = None
+    fit: "Fit | None" = None
     fit_unknown: str = ""  # why it is not known
 
     @property

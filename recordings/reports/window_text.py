@@ -16,7 +16,6 @@ from rich.text import Text
 
 from recordings.reports import text_layout
 from recordings.reports.cover_text import cover_parts, physical, price, virtual
-from recordings.reports.fit_report import fit_parts
 from recordings.reports.window_report import WindowReport, page_offset
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, size
@@ -56,7 +55,10 @@ def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
     yield from _sites(report)
     yield from _probes(report)
     yield from cover_parts(report)
-    yield from fit_parts(report.fit, report.fit_unknown, report.search)
+    if report.fit is not None or report.fit_unknown:
+        from recordings.reports.fit_report import fit_parts  # noqa: PLC0415 (NumPy)
+
+        yield from fit_parts(report.fit, report.fit_unknown, report.search)
 
 
 def _result(report: WindowReport) -> ConsoleRenderable:

@@ -17,6 +17,8 @@ import pytest
 
 from tests.lab.compare import left_nothing
 from tests.lab.harness import TOP, Boot, Kernel, Lab, with_modules
+from tests.tui.in_process import run
+from tui.commands.window import window
 
 pytestmark = pytest.mark.long
 ERANGE = -34
@@ -35,16 +37,9 @@ def regions(boot: Boot) -> list[tuple[int, int | None, int]]:
 
 def predicted(folder: Path, mib: int, *more: str) -> tuple[dict[str, Any], int]:
     """Return what ``vmemscope window --fit`` says of a machine's folder, and its exit code."""
-    command = [TOP / ".venv/bin/python", "-m", "vmemscope", "window", "--machine", folder]
-    done = subprocess.run(
-        [*command, "--fit", f"{mib}M", "--json", *more],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=TOP,
-    )
+    done = run(window, "--machine", folder, "--fit", f"{mib}M", "--json", *more)
     fields: dict[str, Any] = json.loads(done.stdout)["fit"]
-    return fields, done.returncode
+    return fields, done.exit_code
 
 
 def right(boot: Boot, *more: str) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where a region would be, whether it is covered, and in how many boots: all seeds, one by one."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,16 @@ def test_the_lab_s_6_12_is_covered(captures):
     assert (found.result, found.regime, found.good) == (Result.COVERED, Regime.INSIDE, True)
     assert found.end_page == 0xFFFF_FFFF_C000_0000  # VMEMMAP_END, as its note says
     assert found.largest == found.largest_covered == found.gap.size
+
+
+@pytest.mark.parametrize("name", ["7.3.4-vmemlab-64k-52bit", "7.3.4-vmemlab-64k-52bit-on-48bit"])
+def test_where_7_3_really_put_its_2_gib(captures, name):
+    # the same image on two CPUs, nokaslr; the kernel's own trace of its __add_pages
+    trace = (captures / name / "placed.ftrace.txt").read_text()
+    pfn, pages = re.search(r"__add_pages.*pfn=0x(\w+) nr_pages=(\d+)", trace).groups()
+    found = of_machine(captures / name, 2 * GIB)
+    assert (found.at, found.size) == (int(pfn, 16) << 16, int(pages) << 16)
+    assert (found.result, found.moves) == (Result.COVERED, False)
 
 
 def test_a_size_is_rounded_up_to_sections(iomem):

@@ -19,7 +19,6 @@ from tracers.constants.errors import ConstantsError
 from tracers.cover import cover
 from tracers.evidence import GIVEN, RAM_START, SANE
 from tracers.families import Family
-from tracers.fit import fit
 from tracers.formulas import WindowError, family_for_release, formula
 from tracers.layout import layout_for
 from tracers.machine import Machine, read_machine
@@ -200,6 +199,8 @@ def fitting(report: WindowReport, size: int | None, pa_range: int | None) -> Win
         return replace(report, fit_unknown="the window is not known")
     if not report.agree:
         return replace(report, fit_unknown="the sources contradict each other")
+    from tracers.fit import fit  # noqa: PLC0415 (NumPy)
+
     search = report.search.completed(report.release)
     try:
         found = fit(

@@ -48,8 +48,8 @@ _EDGES = tuple(
 )
 #: Fewer calls than this make no distribution.
 _FEW = 8
-#: Width of the table's first column: the longest name and a space.
-_NAME = max(len(words.function(kind)) for kind in ORDER) + 1
+#: Width of the table's first column: the longest name and a space; rarer ones may be longer.
+_NAME = max(len(words.function(kind)) for kind in _FIRST) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,15 @@ class TimingTable(Panel[Facts]):
 
     def draw(self, facts: Facts, width: int, height: int) -> list[Line]:
         """Return a heading and a line per kind, with the columns that fit whole."""
+        names = (len(words.function(kind)) + 1 for kind, _ in facts.timings)
+        room = max(_NAME, *names, 0)
         columns = ["calls", "total", "p50", "p99", "max"]
-        while columns and _NAME + 7 + 10 * (len(columns) - 1) > width:
+        while columns and room + 7 + 10 * (len(columns) - 1) > width:
             columns.pop()
         heads = "".join(f"{name:>{7 if name == 'calls' else 10}}" for name in columns)
-        lines = [line((f"{'':{_NAME}}{heads}", MUTED))]
+        lines = [line((f"{'':{room}}{heads}", MUTED))]
         if facts.reason:
-            name = f"{_SECTION_ADD:<{_NAME}}"
+            name = f"{_SECTION_ADD:<{room}}"
             none = "none matches" if facts.reason.endswith("matches") else "not traced"
             lines.append(line(name, (none, MUTED)))
         for kind, timing in facts.timings:
@@ -128,7 +130,7 @@ class TimingTable(Panel[Facts]):
                 "max": f"{words.duration(timing.max_ns):>10}",
             }
             lines.append(
-                line(f"{words.function(kind):<{_NAME}}", "".join(cells[name] for name in columns))
+                line(f"{words.function(kind):<{room}}", "".join(cells[name] for name in columns))
             )
         return lines[:height]
 

@@ -245,3 +245,16 @@ def test_an_oops_is_marked_on_the_map_without_any_call(make, width):
         if words.FAULT in part
     ]  # fmt: skip
     assert styles[0] != styles[1]  # what is still to come is muted
+
+
+@pytest.mark.parametrize("width", [30, 48, 80])
+def test_a_name_longer_than_most_makes_room_for_itself(view, width):
+    table = timing.TimingTable(id="timing")
+    facts = table.facts(view)
+    one = facts.timings[0][1]
+    long = timing.Facts(((Kind.DEVM_REQUEST_REGION, one), (Kind.FREE, one)), None)
+    heads, first, second = text(table.draw(long, width, 9))
+    name = "devm_request_free_mem_region "
+    assert first.startswith(name)
+    assert len(heads) == len(first) == len(second) <= max(width, len(name))
+    assert first.partition(" ")[2].split() == second.partition(" ")[2].split()
