@@ -10,6 +10,7 @@ observe are derived; WARNs that error_report_end saw and the engine did not are 
 before the probes were on.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -238,6 +239,8 @@ def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
 
 def _kernel_log(_: str, asked: _Asked, notes: tuple[str, ...]) -> "KernelLogFeed":
     """Open the kernel log. What it has is of all threads: it can leave none out."""
+    if why_not := why_no_log():
+        raise LiveError(why_not)
     if asked.filters.pid is not None or asked.filters.comm is not None:
         raise LiveError("the kernel log is of the whole kernel: leave out --pid and --comm")
     from tracers.live.kmsg.feed import KernelLogFeed  # noqa: PLC0415 (Arrow: see ``Live.stop``)
@@ -249,6 +252,14 @@ def _kernel_log(_: str, asked: _Asked, notes: tuple[str, ...]) -> "KernelLogFeed
         arguments=lambda: _arguments(asked.vmlinux, asked.root),
         root=asked.root,
     )
+
+
+def why_no_log() -> str:
+    """Return why this machine's kernel log is of no use; "" where it is."""
+    machine = os.uname().machine
+    if machine == "aarch64":
+        return ""
+    return f"this machine runs {machine}: the window's WARN is arm64's, so its log has none"
 
 
 def _arguments(vmlinux: Path | None, root: Path) -> "Arguments | None":

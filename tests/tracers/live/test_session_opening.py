@@ -262,10 +262,16 @@ def test_the_running_kernels_code_tells_the_registers(logged, fakes):
     assert {function for function, _ in known.warns} == {"vmemmap_populate", "vmemmap_free"}
 
 
-def test_without_its_code_arithmetic_is_left(fakes, tmp_path):
-    (tmp_path / "dev").mkdir()
-    (tmp_path / "dev/kmsg").write_text("")
-    with open_live(engine="kmsg", root=tmp_path) as live:
+def test_without_its_code_arithmetic_is_left(logged, fakes):
+    (logged / "proc/kcore").unlink()
+    with open_live(engine="kmsg", root=logged) as live:
         assert live._arguments() is None
         live.start()
         assert list(live.stop()) == []
+
+
+def test_the_log_of_another_architecture_is_of_no_use(logged, fakes, monkeypatch):
+    own = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*own[:4], "x86_64")))
+    with pytest.raises(LiveError, match="this machine runs x86_64: the window's WARN is arm64's"):
+        open_live(engine="kmsg", root=logged)

@@ -34,7 +34,7 @@ from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
-from tracers.live.session import ENGINES, open_live
+from tracers.live.session import ENGINES, open_live, why_no_log
 from tracers.live.tracefs import breakpoints, cleanup
 from tracers.machine import Machine
 
@@ -177,7 +177,8 @@ def _try(engine: str, surveyed: Survey, root: Path, early: Early) -> Trial:
     try:
         if engine == "kmsg":  # to be opened is all it takes
             Ring(root).close()
-            return Trial(engine, sees=_LOGGED)
+            why_not = why_no_log()
+            return Trial(engine, failed=why_not, sees="" if why_not else _LOGGED)
         with open_live(engine=engine, surveyed=surveyed, opened=opened, root=root) as live:
             return Trial(engine, live.attached, live.notes)
     except (VmemscopeError, OSError) as error:
