@@ -10,7 +10,6 @@ from typing import Final
 
 from recordings.audit.audit import Audit, audit
 from recordings.audit.log import Logged, read_log, read_log_file
-from tracers.batch import Losses
 from tracers.constants.core_file import Core
 from tracers.errors import VmemscopeError
 from tracers.live.kmsg.ring import read_ring
@@ -50,8 +49,7 @@ def of_running(
         ring = read_ring(root)
     except LiveError as error:
         return audit(sources, None, str(error))
-    losses = Losses(lost=ring.missing)
-    logged = read_log(BytesIO(ring.text), sources.machine, losses=losses)
+    logged = read_log(BytesIO(ring.text), sources.machine)  # it finds the gaps by their numbers
     return audit(sources, logged, told=ring.describe)
 
 

@@ -33,13 +33,8 @@ class Logged:
     notes: tuple[str, ...] = ()  # parts come from the log: escape them
 
 
-def read_log(
-    stream: Readable,
-    machine: Machine,
-    *,
-    losses: Losses = Losses(),  # noqa: B008 (frozen)
-) -> Logged:
-    """Return what a log says, judged by the machine's window. ``losses``: before it got here.
+def read_log(stream: Readable, machine: Machine) -> Logged:
+    """Return what a log says, judged by the machine's window.
 
     Raises:
         LogError: it cannot be read as a kernel log.
@@ -47,7 +42,6 @@ def read_log(
     """
     log = DmesgLog(stream, window=machine.window, release=machine.release)
     ledger = Ledger(machine.window, machine.layout, agree=machine.agree, arch=machine.arch)
-    ledger.add_losses(losses)
     for batch in log.batches():
         ledger.fold(batch)
     snapshot: Snapshot = ledger.snapshot(final=True)

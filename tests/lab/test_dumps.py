@@ -96,6 +96,44 @@ def test_its_import_is_that_of_the_guests_dmesg(dumped: Boot, tmp_path: Path, fo
         assert starts == [first + at * 0x200000 for at in (*range(16), *range(8))]
 
 
+@pytest.mark.parametrize("form", DUMPS)
+def test_its_audit_is_that_of_the_guest(dumped: Boot, form: str) -> None:
+    done = vmemscope("audit", dumped.dump(f"dump.{form}"), "--json")
+    ours, theirs = json.loads(done.stdout), json.loads(dumped.text("audit.json"))
+    assert (done.stderr, dumped.text("audit.err")) == ("", "")
+    assert done.returncode == {"out-of-range": 1, "clean": 0}[theirs["verdict"]]
+    for key in ("verdict", "verdict_reasons", "outside_bytes", "problems", "memory", "headroom"):
+        assert ours[key] == theirs[key], key
+    assert ours["log"]["warnings"] == theirs["log"]["warnings"]
+    assert ours["log"]["outside"] == theirs["log"]["outside"]
+    for mine, guests in zip(ours["regions"], theirs["regions"], strict=True):
+        # the guest has debugfs and /proc/modules, too
+        assert guests["owner"] in (mine["owner"], f"{mine['owner']}, module devpriv")
+        assert (
+            guests["seen_by"]["page_tables"].pop("kernel_page_tables")
+            == (mine["seen_by"]["page_tables"]["swapper_pg_dir"])
+        )
+        assert {**mine, "owner": ""} == {**guests, "owner": ""}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", DUMPS)
+def test_what_a_panic_left_mapped(panicked: Boot, form: str) -> None:
+    """1 GiB at the top of 48 bits: its struct pages wrap, and lie over the PCI I/O registers."""
+    done = vmemscope("audit", panicked.dump(f"panic.{form}"), "--json")
+    made = json.loads(done.stdout)
+    assert (done.returncode, made["problems"]) == (1, [])
+    assert made["log"]["faults"] == 1
+    assert made["log"]["warnings"] == 8
+    (row,) = made["regions"]
+    assert row["physical"] == {"start": "0x0000ffffc0000000", "end": "0x0001000000000000"}
+    assert row["struct_pages"]["start"] == "0x000003fdfe000000"
+    assert (row["regime"], row["mapped_at"]) == ("wrapped", "0xfffffffdfe000000")
+    # 16 MiB, less the 2 MiB in which the registers' own table was
+    assert row["seen_by"]["page_tables"] == {"swapper_pg_dir": 14 << 20}
+    assert row["also_there"][0].startswith("0xfffffffdfe800000 - ")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("form", DUMPS)
 def test_a_panic_is_told_by_the_dump(panicked: Boot, form: str) -> None:

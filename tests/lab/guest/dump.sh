@@ -11,6 +11,7 @@ if [ -e /lab/ko/devpriv.ko ]; then # stock kernels have none
 	sh -c "$(device $place $first)"
 	insmod /lab/ko/devpriv.ko start=$place size_mb=$second
 fi
+vmemscope audit --json >/out/audit.json 2>/out/audit.err || true
 cat /proc/iomem >/out/iomem
 head -c 65536 /proc/kcore >/out/kcore.head
 dmesg >/out/dump.dmesg
