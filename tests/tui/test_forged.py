@@ -30,8 +30,6 @@ def check(path: Path, data: bytes) -> None:
 
 
 # Without shrinking, which would take an hour: print_blob tells how to have the file again.
-# printing an example of many rows is dear, and only done where one fails
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(
     max_examples=25,
     derandomize=True,
