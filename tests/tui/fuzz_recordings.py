@@ -159,7 +159,9 @@ def check_numbers(recording: OpenRecording, choose: random.Random) -> None:
     assert all(map(_is_plain, recording.problems))
     table = recording.to_arrow(COLUMNS)
     if table.num_rows < _FEW:
-        assert _told(table, recording.window) in (None, asdict(regimes))
+        arm64 = recording.header.machine.arch in (None, "aarch64", "aarch64_be")
+        window = recording.window if arm64 else None  # of other machines nothing is judged
+        assert _told(table, window) in (None, asdict(regimes))
     whole_ledger, cut = Ledger.of(recording.header), Ledger.of(recording.header)
     for batch in _unified(table).to_batches():
         whole_ledger.fold(batch)
