@@ -30,7 +30,6 @@ def fit_parts(fit: Fit | None, unknown: str, search: Search) -> Iterator[Console
     """Yield the result and its reasons; nothing without ``--fit``."""
     if fit is None and not unknown:
         return
-    yield Text()
     if fit is None:
         yield text_layout.hanging(Text("NOT KNOWN", "bold yellow"), f"{printable(unknown)}.")
         return

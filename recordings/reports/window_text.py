@@ -41,6 +41,11 @@ def render_families(console: Console, reports: Mapping[str, WindowReport]) -> No
 
 
 def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
+    if report.fit is not None or report.fit_unknown:  # what was asked for comes first
+        from recordings.reports.fit_report import fit_parts  # noqa: PLC0415 (NumPy)
+
+        yield from fit_parts(report.fit, report.fit_unknown, report.search)
+        yield Text()
     yield _result(report)
     yield Text()
     for label, text in _facts(report):
@@ -55,11 +60,6 @@ def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
     yield from _sites(report)
     yield from _probes(report)
     yield from cover_parts(report)
-    if report.fit is not None or report.fit_unknown:
-        from recordings.reports.fit_report import fit_parts  # noqa: PLC0415 (NumPy)
-
-        yield from fit_parts(report.fit, report.fit_unknown, report.search)
-
 
 def _result(report: WindowReport) -> ConsoleRenderable:
     window = report.window
