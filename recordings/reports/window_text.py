@@ -61,6 +61,7 @@ def _parts(report: WindowReport) -> Iterator[ConsoleRenderable]:
     yield from _probes(report)
     yield from cover_parts(report)
 
+
 def _result(report: WindowReport) -> ConsoleRenderable:
     window = report.window
     ways = sum(1 for method in report.methods.values() if method.window)

@@ -123,6 +123,34 @@ def test_our_walk_is_the_kernels_own_dump(lab_61: Boot) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param(label, marks=pytest.mark.xdist_group(f"audit-6.12-{label}"))
+        for label in ("first", "second")
+    ],
+)
+def test_each_boot_by_its_own_kaslr(
+    lab: Lab, lab_kernel: Callable[[str], Kernel], label: str
+) -> None:
+    boot = lab.boot(lab_kernel("6.12"), "audit.sh", label=label)
+    note = (boot.out / "kcore.head").read_bytes().decode("latin-1")
+    values = [
+        int(re.search(rf"NUMBER\({name}\)=(0x[0-9a-f]+)", note)[1], 16)  # type: ignore[index]
+        for name in ("VMEMMAP_START", "PHYS_OFFSET")
+    ]
+    memstart = values[1] - (1 << 64 if values[1] >> 63 else 0)
+    vmemmap = values[0] - (memstart >> 12) * 64
+    for scene in ("none", "inside", "gone"):
+        made = fields(boot, scene)
+        assert (boot.exit_code(scene), made["verdict"]) == (0, "clean")
+        assert made["memory"]["pfn_0"] == [f"0x{vmemmap:016x}"]
+    (row,) = fields(boot, "inside")["regions"]
+    assert row["seen_by"] == seen(GIB, *TABLES)
+    assert int(row["struct_pages"]["start"], 16) == vmemmap + (0x2000000000 >> 12) * 64
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
     "series",
     [
         pytest.param(series, marks=pytest.mark.xdist_group(f"audit-{series}"))
