@@ -36,6 +36,7 @@ from recordings.ledger.ranges import RangeTable
 from recordings.ledger.snapshot import Call, Fault, Operation, Regimes, Snapshot, Task
 from recordings.ledger.verdict import is_arm64, judging
 from tracers.events import Kind
+from tracers.kernel_functions import REQUESTS
 from tracers.machine import Machine
 from tracers.regimes import REGIMES, hits
 
@@ -152,6 +153,8 @@ class Tally:
         regimes = _regimes(sums.regimes)
         sites = sums.site_counts(self._table.sites)
         extents, extents_total = ranges.extents()
+        # requests are no calls, and of no operation: no filter chooses among them
+        timings |= {kind: whole.timings[kind] for kind in REQUESTS if kind in whole.timings}
         reason = whole.section_add_reason or "no sparse_add_section call matches"
         return replace(
             whole,

@@ -235,6 +235,7 @@ def test_auto_takes_the_kernel_log_last_and_says_why(logged, fakes):
                 (
                     *("sparse_add_section", "sparse_remove_section", "__add_pages"),
                     *("__remove_pages", "memremap_pages", "memunmap_pages"),
+                    *("request_free_mem_region", "devm_request_free_mem_region"),
                 ),
                 "no",
             ),

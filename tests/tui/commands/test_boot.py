@@ -133,6 +133,7 @@ def test_collecting_says_what_record_says(machine, tmp_path):
     lines = done.stderr.splitlines()
     assert lines[0] == (
         "probes of this boot: vmemmap_populate: derived, sparse_add_section: callsite,"
+        " request_free_mem_region: absent, devm_request_free_mem_region: absent,"
         " all others: kprobe"
     )
     assert any(line.startswith("OUT OF RANGE: 256 of 256 calls") for line in lines)

@@ -9,6 +9,7 @@ alone changes anything.
 Source: 06e0a548bad0 (5.8), since which reading ``trace`` does not stop the tracing.
 """
 
+import mmap
 import re
 import time
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from tracers.live.tracefs import cleanup
 from tracers.live.tracefs.whole_calls import EntryExitPairs
 from tracers.logs.derive import Deriver
 from tracers.machine import Machine
+from tracers.region_rows import in_pages
 
 _NONE: Final = (
     "this kernel has no probes of a boot: vmemscope boot prints the parameters that make them"
@@ -109,7 +111,8 @@ class Collected:
             log = self._log = CaughtLog(stream, self._wanted)
             for batch in log.batches():
                 self._tally.rejected += batch.losses.rejected
-                rows = self._chosen(self._told(batch.events), sites, pairs)
+                events = in_pages(batch.events, mmap.PAGESIZE)
+                rows = self._chosen(self._told(events), sites, pairs)
                 if self._deriver is not None:
                     rows = self._deriver.feed(rows)
                 yield Batch(rows, batch.losses)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tracers.kernel_functions import REQUESTS
 from tracers.kinds import Kind, Phase
 from tracers.live.probes.points import Probe, Rung
 
@@ -91,8 +92,10 @@ def boot_events(probe: Probe) -> tuple[BootEvent, ...]:
     )
     if not probe.timed:
         return entries
-    value = ("ret=%x0",) if probe.ret else ()
+    value: tuple[str, ...] = ("ret=%x0",) if probe.ret else ()
     returns = probe.rung is Rung.KPROBE
+    if returns and probe.kind in REQUESTS:  # struct resource begins with start, end, name
+        value += ("first=+0(%x0)", "last=+8(%x0)", "file=+0(+16(%x0)):string")
     return entries + tuple(
         BootEvent(probe.kind, Phase.EXIT, turn, place.symbol, place.offset, returns, value)
         for turn, place in enumerate(probe.entries if returns else probe.exits)
