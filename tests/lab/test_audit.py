@@ -97,6 +97,20 @@ def test_one_is_freed_and_one_stays(lab_61: Boot) -> None:
     assert (gone["populate"], gone["free"]) == (32, 32)
 
 
+def test_a_recording_tells_what_was_before_it_and_what_is_gone(lab_61: Boot) -> None:
+    text = lab_61.text("carried.text")
+    assert "before: 4.12 GiB (devpriv, devprib) had struct pages outside the window" in text
+    assert "since boot, by the kernel log: 33 WARNs, 33 calls outside" in text
+    ours = lab_61.recording("carried")
+    assert ours.closing is not None
+    before, after = ours.header["audit"], ours.closing["audit"]
+    assert [each["name"] for each in before["outside"]] == ["devpriv", "devprib"]
+    assert [each["name"] for each in after["outside"]] == ["devprib"]
+    assert before["log"] == {"warnings": 33, "hits": 33, "faults": 0}
+    assert after["log"] == {"warnings": 65, "hits": 65, "faults": 0}  # 32 frees warned, too
+    assert len(ours.of("free")) == 32
+
+
 def test_all_are_gone(lab_61: Boot) -> None:
     made = fields(lab_61, "gone")
     # what was since boot is told, and nothing is mapped any more

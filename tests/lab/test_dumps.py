@@ -20,7 +20,7 @@ from tracers.logs.printk_ring import PrintkRing
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param("6.1", marks=pytest.mark.xdist_group("dump-6.1")),
+        pytest.param("6.1", marks=[pytest.mark.long, pytest.mark.xdist_group("dump-6.1")]),
         *(
             pytest.param(name, marks=[pytest.mark.long, pytest.mark.xdist_group(f"dump-{name}")])
             for name in ("6.12", "debian-6.1", "debian-6.12", "7.3-64k", "7.3-64k-lva")

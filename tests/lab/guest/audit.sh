@@ -32,7 +32,7 @@ rmmod devpriv
 	umount /sys/kernel/debug
 	audit kcore-only
 	mount -t debugfs debugfs /sys/kernel/debug
-	rmmod devpriv
+	vmemscope record --engine tracefs -o /out/carried.arrows -- rmmod devpriv >/out/carried.text 2>&1 || true
 	audit freed
 	rmmod devprib
 }

@@ -69,7 +69,7 @@ scene() { # NAME COMMAND…
 record() { # NAME OPTIONS… -- COMMAND…: a scene recorded into /out/NAME.arrows
 	name=$1
 	shift
-	scene "$name" vmemscope record -o "/out/$name.arrows" "$@"
+	scene "$name" vmemscope record --no-audit -o "/out/$name.arrows" "$@" # audit.sh has one with
 }
 
 own_file() { # of the running kernel, where a distribution has it
@@ -117,7 +117,7 @@ ended() { # NAME: wait until the dashboard has left its exit code
 live() { # COMMAND TEXT: the dashboard in a terminal of 160 by 50 while COMMAND runs, until it shows TEXT
 	truth_on live
 	tmux new-session -d -s live -x 160 -y 50 \
-		'vmemscope live --engine tracefs -o /out/live.arrows; echo $? >/out/live.rc'
+		'vmemscope live --no-audit --engine tracefs -o /out/live.arrows; echo $? >/out/live.rc'
 	wait_for 90 "LIVE"
 	screen live-before
 	sh -c "$1"

@@ -17,5 +17,5 @@ left end-KILL # again: what is left is removed soon after, not at once
 record after-KILL --engine tracefs -- true
 mkdir /tmp/small
 mount -t tmpfs -o size=24k tmpfs /tmp/small
-scene disk-full vmemscope record --engine tracefs -o /tmp/small/x.arrows -- sh -c "$(device 0x5000000000 16384)"
+scene disk-full vmemscope record --no-audit --engine tracefs -o /tmp/small/x.arrows -- sh -c "$(device 0x5000000000 16384)"
 cp /tmp/small/x.arrows /out/disk-full.arrows

@@ -9,7 +9,7 @@ keys() { tmux send-keys -t live "$@"; }
 before=$(cat /sys/kernel/warn_count)
 truth_on twin
 tmux new-session -d -s live -x 160 -y 50 \
-	'vmemscope live --engine tracefs -o /out/twin.arrows; echo $? >/out/twin.rc'
+	'vmemscope live --no-audit --engine tracefs -o /out/twin.arrows; echo $? >/out/twin.rc'
 wait_for 90 "LIVE"
 screen live-before
 sh -c "$(device 0x5000000000 16384)"
