@@ -82,7 +82,7 @@ def ask_folder(folder: Path) -> Sources:
         MachineError: no such directory, or none of the files in it.
     """
     files = side_files(folder)
-    asked = _Asked(assemble(files))
+    asked = Asked(assemble(files))
     asked.missing[SECTIONS] = asked.missing[WALK] = "a folder has no memory of the kernel"
     asked.dump(files.texts.get("kernel_page_tables"), "no file kernel_page_tables")
     asked.lists(
@@ -98,7 +98,7 @@ def ask_running(root: Path = Path("/"), machine: Machine | None = None) -> Sourc
         ConstantsError: it is not arm64.
     """
     files = RunningFiles(root)
-    asked = _Asked(machine or gather(live=True, running=files, root=root).machine())
+    asked = Asked(machine or gather(live=True, running=files, root=root).machine())
     why = "hidden from all but root" if os.geteuid() else "its addresses are hidden or hashed"
     asked.lists(
         _text(root / "proc/iomem", _LIST_CAP), _text(root / "proc/vmallocinfo", _LIST_CAP), why
@@ -142,15 +142,15 @@ def ask_dump(core: Core) -> Sources:
     files = SideFiles(texts={"kcore-vmcoreinfo": core.vmcoreinfo})
     if iomem:
         files.texts["iomem"] = iomem
-    asked = _Asked(assemble(files))
+    asked = Asked(assemble(files))
     asked.missing[DUMP] = "a dump has no debugfs"
     asked.lists(iomem, None, "its {} is not in memory as this version knows it")
     asked.memory(core, ImageInMemory(core).btf(), None, changes=False)
     return asked.sources()
 
 
-class _Asked:
-    """What was said so far."""
+class Asked:
+    """What was said so far, source by source."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -165,6 +165,7 @@ class _Asked:
         self.problems: list[str] = []
 
     def sources(self) -> Sources:
+        """Return all that was said."""
         return Sources(
             self.machine,
             self.tables,
