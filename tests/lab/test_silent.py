@@ -31,7 +31,9 @@ SIZE: Final = 0x20000
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(LVA, id="52-bit-cpu", marks=pytest.mark.xdist_group("silent-52")),
+        pytest.param(
+            LVA, id="52-bit-cpu", marks=[pytest.mark.long, pytest.mark.xdist_group("silent-52")]
+        ),
         pytest.param(PLAIN, id="48-bit-cpu", marks=pytest.mark.xdist_group("silent-48")),
     ],
 )

@@ -16,10 +16,14 @@ SECTIONS = [((0xC0000000 >> 12) + number * SECTION_PAGES, SECTION_PAGES) for num
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(series, marks=pytest.mark.xdist_group(f"stock-{series}"))
-        for series in ("6.1", "6.12")
-    ]
-    + [pytest.param("7.x", marks=[pytest.mark.long, pytest.mark.xdist_group("stock-7.x")])],
+        pytest.param("6.12", marks=pytest.mark.xdist_group("stock-6.12")),
+        *(
+            pytest.param(
+                series, marks=[pytest.mark.long, pytest.mark.xdist_group(f"stock-{series}")]
+            )
+            for series in ("6.1", "7.x")
+        ),
+    ],
 )
 def stock(
     request: pytest.FixtureRequest, lab: Lab, debian: Callable[[str], Kernel]
@@ -51,7 +55,7 @@ def test_hotplug_is_recorded_and_clean(stock: tuple[str, Boot], engine: str) -> 
         pytest.param(
             *("max,pauth-impdef=on", 52, 0xFFFFC1FFC0000000),
             id="52-bit-cpu",
-            marks=pytest.mark.xdist_group("lockdown-52"),
+            marks=[pytest.mark.long, pytest.mark.xdist_group("lockdown-52")],
         ),
     ],
 )
