@@ -10,6 +10,10 @@ from tests.lab.compare import left_nothing, same_calls
 from tests.lab.harness import Boot, Kernel, Lab
 
 
+#: The dashboard's own tests drive the same keys without a kernel.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def twin(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
     return lab.boot(lab_kernel("6.1"), "twin.sh", timeout_s=420)
