@@ -9,7 +9,6 @@ import pytest
 from tests.lab.compare import left_nothing, same_calls
 from tests.lab.harness import Boot, Kernel, Lab
 
-
 #: The dashboard's own tests drive the same keys without a kernel.
 pytestmark = pytest.mark.long
 
