@@ -72,15 +72,13 @@ class Audited:
     @property
     def since_boot(self) -> str:
         """Say what the log has: "256 WARNs, 256 calls outside"; "" if nothing, or nobody looked."""
-        parts = []
-        for number, one, many in (
-            (self.warnings, "WARN", "WARNs"),
-            (self.hits, "call outside", "calls outside"),
-            (self.faults, "Oops", "Oopses"),
-        ):
-            if number:
-                parts.append(f"{count(number)} {one if number == 1 else many}")
-        return ", ".join(parts)
+        calls = (self.hits, "call outside", "calls outside")
+        return _counted((self.warnings, "WARN", "WARNs"), calls, (self.faults, "Oops", "Oopses"))
+
+    @property
+    def reports(self) -> str:
+        """Say how many reports the log has: "256 WARNs, 1 Oops"; "" if none."""
+        return _counted((self.warnings, "WARN", "WARNs"), (self.faults, "Oops", "Oopses"))
 
     def gone(self, later: "Audited") -> tuple[Outside, ...]:
         """Return the regions that ``later`` has no more; none if nobody looked then."""
@@ -138,6 +136,13 @@ class Audited:
                 text for text in _list(stored.get("reasons"))[:16] if isinstance(text, str)
             ),
         )
+
+
+def _counted(*numbers: tuple[int | None, str, str]) -> str:
+    """Return the numbers that are not 0, each with its word."""
+    return ", ".join(
+        f"{count(number)} {one if number == 1 else many}" for number, one, many in numbers if number
+    )
 
 
 def _outside(stored: object) -> Outside | None:

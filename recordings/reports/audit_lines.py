@@ -28,8 +28,8 @@ def before_facts(snapshot: Snapshot) -> list[str]:
     """Return what happened before a recording, for one line; empty if nothing, or nobody looked."""
     before = snapshot.before
     facts = [f"{before.told} outside"] if before.outside else []
-    if before.since_boot:
-        facts.append(f"since boot {before.since_boot}")
+    if before.reports:
+        facts.append(f"{before.reports} since boot")
     gone = before.gone(snapshot.after)
     if gone:
         names = ", ".join(dict.fromkeys(printable(each.name) for each in gone[:3]))

@@ -135,7 +135,7 @@ def test_lines_of_a_report(before: Audited, after: Audited, lines: list[tuple[st
 def test_one_line_on_the_screen() -> None:
     assert before_facts(snapshot(before=OUT, after=Audited("clean"))) == [
         "1 GiB (devpriv) had struct pages outside",
-        "since boot 256 WARNs, 256 calls outside",
+        "256 WARNs since boot",
         "gone meanwhile: devpriv",
     ]
     assert before_facts(snapshot(before=Audited("clean"), after=Audited())) == []

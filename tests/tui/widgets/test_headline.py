@@ -331,9 +331,9 @@ def test_what_happened_before_has_a_line_of_its_own(view):
 
     assert not any("before" in each for each in headline(view))
     assert told(replace(view.snapshot, before=before)) == (
-        "before 16 GiB ([b]dev\\x1b) had struct pages outside"
-        " · since boot 256 WARNs, 256 calls outside"
+        "before 16 GiB ([b]dev\\x1b) had struct pages outside · 256 WARNs since boot"
     )
     gone = replace(view.snapshot, before=before, after=Audited("clean"))
     assert told(gone).endswith(" · gone meanwhile: [b]dev\\x1b")
+    assert told(gone, 80).endswith(" had struct pages outside · 256 WARNs since boot")
     assert told(gone, 60) == "before 16 GiB ([b]dev\\x1b) had struct pages outside"
