@@ -15,7 +15,7 @@ from recordings.audit.log import Logged
 from recordings.audit.regions import Region, Regions, contradictions
 from recordings.ledger.snapshot import Extent, Verdict
 from recordings.ledger.verdict import is_arm64
-from recordings.wording.units import count, size
+from recordings.wording.units import count, counted, size
 from tracers.formulas import WindowError
 from tracers.machine import Machine
 from tracers.mapped.memory_sections import MemorySections
@@ -133,12 +133,12 @@ def _facts(found: Audit) -> Iterator[str]:
 def _logged(log: Logged) -> str:
     parts = []
     if log.hits:
-        parts.append(f"{_number(log.hits, 'call')} outside the window")
+        parts.append(f"{counted(log.hits, 'call')} outside the window")
     if log.warnings:
-        warned = _number(log.warnings, "WARN")
+        warned = counted(log.warnings, "WARN")
         parts.append(warned if log.hits else f"{warned} whose ranges are not proven")
     if log.faults:
-        parts.append(f"{_number(log.faults, 'Oops', 'Oopses')} at struct pages outside of it")
+        parts.append(f"{counted(log.faults, 'Oops', 'Oopses')} at struct pages outside of it")
     return ", ".join(parts)
 
 
@@ -166,7 +166,3 @@ def _doubts(found: Audit, sources: Sources, *, window_known: bool) -> Iterator[s
         )
     elif sources.sections is None and not seen:
         yield "Not all page tables could be seen, and there are no memory sections to ask."
-
-
-def _number(number: int, one: str, many: str = "") -> str:
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"

@@ -18,7 +18,7 @@ from tracers.families import MASK
 from tracers.layout import GUARD_HOLE, UNUSED, Layout
 from tracers.mapped.kernel_lists import SYSTEM_RAM, Resource
 from tracers.mapped.mappings import DEVICE, NORMAL, Mappings
-from tracers.mapped.sources import DUMP, DeviceMemory, Sources
+from tracers.mapped.sources import DUMP, FULL, DeviceMemory, Sources
 from tracers.window import Regime, Window
 
 #: Physical granule of ZONE_DEVICE (SUBSECTION_SIZE).
@@ -26,8 +26,6 @@ _SUBSECTION: Final = 2 << 20
 #: Regions of a layout where the kernel maps nothing at all.
 _FREE: Final = frozenset({"unused", "unknown", GUARD_HOLE, UNUSED})
 _PCI: Final = "PCI I/O"
-#: Regions where everything is mapped: that there is something says nothing.
-_FULL: Final = frozenset({"linear map", "KASAN shadow"})
 _ROWS: Final = 4096
 
 
@@ -36,13 +34,13 @@ class Region:
     """Memory that has struct pages, and where those lie.
 
     ``mapped``: source -> bytes of its struct pages that are mapped there; missing: not asked or
-    not all seen. ``present``: pages that the memory sections have; None: not asked. ``expected``:
-    bytes of the struct pages. ``also``: what else has those addresses.
+    not all seen. ``present``: pages that the memory sections have; None: not asked. ``also``: what
+    else has those addresses.
     """
 
     name: str
     owner: str  # "" if nothing says it
-    start: int  # physical; None-like 0 with ``stray``
+    start: int  # physical; of a ``stray`` where its pfns would be
     end: int
     page_start: int
     page_size: int  # bytes of its struct pages
@@ -53,7 +51,6 @@ class Region:
     stray: bool = False  # mapped, and no source knows whose it is
     resource: bool | None = None  # whether /proc/iomem has it
     present: int | None = None
-    pages: int = 0
     mapped: "dict[str, int]" = field(default_factory=dict)
     also: tuple[str, ...] = ()
     mapped_at: int | None = None  # where its low bits lead in the kernel's tables, if not there
@@ -91,12 +88,12 @@ class Regions:
         found = [self._asked(each) for each in found[:_ROWS]]
         return sorted(found, key=lambda each: (each.stray, each.start))
 
-    def _row(self, name: str, owner: str, first: int, pages: int, **more: object) -> Region:
+    def _row(self, name: str, owner: str, first: int, pages: int) -> Region:
         """Return the row of pfns [first, first + pages)."""
         start = self._window.pfn_to_page(first & MASK)
         size = pages * self._struct_page
         end = (start + size) & MASK
-        row = Region(
+        return Region(
             name,
             owner,
             first * self._page,
@@ -106,9 +103,7 @@ class Regions:
             self._window.regime(start, end),
             self._window.silent(start, end),
             self._layout.lands_on(start, end),
-            pages=pages,
         )
-        return replace(row, **more)  # type: ignore[arg-type]
 
     def _of_memory(self, device: DeviceMemory) -> Region:
         resource = self._resource(device.first * self._page, device.pages * self._page)
@@ -117,7 +112,7 @@ class Regions:
         name = resource.name if resource else "(no resource)"
         if resource and resource.ram:
             owner = "offline memory"
-        return self._row(name, owner, device.first, device.pages, present=device.pages)
+        return replace(self._row(name, owner, device.first, device.pages), present=device.pages)
 
     def _ram_outside(self) -> Iterator[Region]:
         """Yield memory of the page allocator that is outside: more RAM than the window covers."""
@@ -128,12 +123,12 @@ class Regions:
             runs = [
                 (each.start // self._page, (each.end - each.start) // self._page)
                 for each in self._sources.resources
-                if each.ram and not any(name.startswith(SYSTEM_RAM) for name in each.above)
+                if each.ram and not each.in_ram
             ]
         for first, pages in runs:
-            row = self._row(SYSTEM_RAM, "page allocator", first, pages, ram=True)
+            row = self._row(SYSTEM_RAM, "page allocator", first, pages)
             if row.regime is not Regime.INSIDE:
-                yield replace(row, present=pages if sections else None)
+                yield replace(row, ram=True, present=pages if sections else None)
 
     def _of_resources(self, known: list[Region]) -> Iterator[Region]:
         """Yield resources whose struct pages are mapped where they must lie, without sections."""
@@ -145,7 +140,7 @@ class Regions:
         for each in sorted(self._sources.resources, key=lambda r: -len(r.above)):
             inner = -(-each.start // _SUBSECTION) * _SUBSECTION
             size = each.end // _SUBSECTION * _SUBSECTION - inner
-            if size <= 0 or self._is_ram(each):
+            if size <= 0 or each.ram or each.in_ram:
                 continue
             if any(start < inner + size and inner < end for start, end in taken):
                 continue
@@ -156,9 +151,6 @@ class Regions:
             if theirs is not False:
                 taken.append((row.start, row.end))
                 yield replace(row, unsure=theirs is None)
-
-    def _is_ram(self, each: Resource) -> bool:
-        return each.ram or any(name.startswith(SYSTEM_RAM) for name in each.above)
 
     def _all_mapped(self, tables: Mappings, row: Region) -> bool | None:
         """Say whether all of a range is mapped; None: it is, perhaps for somebody else."""
@@ -175,7 +167,7 @@ class Regions:
             if "vmalloc" in names and self._sources.areas:
                 if not self._areas(start, row.page_size):
                     return True
-            elif not names & _FULL:
+            elif names.isdisjoint(FULL):
                 unsure = True
         return None if unsure else False
 
@@ -202,8 +194,8 @@ class Regions:
             for part in rest.within(region.start, region.end - region.start).stretches():
                 first = self._window.page_to_pfn(part.start)
                 pages = part.size // self._struct_page
-                row = self._row("(unknown)", "", first, pages, stray=True)
-                yield replace(row, start=(row.start & MASK), end=(row.end & MASK))
+                row = self._row("(unknown)", "", first, pages)
+                yield replace(row, stray=True, start=row.start & MASK, end=row.end & MASK)
 
     def _asked(self, row: Region) -> Region:
         """Return the row with what every source says of it."""

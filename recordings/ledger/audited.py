@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from recordings.wording.escape import printable
-from recordings.wording.units import count, size
+from recordings.wording.units import counted, size
 
 #: As many regions are kept, the largest first.
 REGIONS: Final = 64
@@ -73,12 +73,12 @@ class Audited:
     def since_boot(self) -> str:
         """Say what the log has: "256 WARNs, 256 calls outside"; "" if nothing, or nobody looked."""
         calls = (self.hits, "call outside", "calls outside")
-        return _counted((self.warnings, "WARN", "WARNs"), calls, (self.faults, "Oops", "Oopses"))
+        return _listed((self.warnings, "WARN", "WARNs"), calls, (self.faults, "Oops", "Oopses"))
 
     @property
     def reports(self) -> str:
         """Say how many reports the log has: "256 WARNs, 1 Oops"; "" if none."""
-        return _counted((self.warnings, "WARN", "WARNs"), (self.faults, "Oops", "Oopses"))
+        return _listed((self.warnings, "WARN", "WARNs"), (self.faults, "Oops", "Oopses"))
 
     def gone(self, later: "Audited") -> tuple[Outside, ...]:
         """Return the regions that ``later`` has no more; none if nobody looked then."""
@@ -138,11 +138,9 @@ class Audited:
         )
 
 
-def _counted(*numbers: tuple[int | None, str, str]) -> str:
+def _listed(*numbers: tuple[int | None, str, str]) -> str:
     """Return the numbers that are not 0, each with its word."""
-    return ", ".join(
-        f"{count(number)} {one if number == 1 else many}" for number, one, many in numbers if number
-    )
+    return ", ".join(counted(number, one, many) for number, one, many in numbers if number)
 
 
 def _outside(stored: object) -> Outside | None:

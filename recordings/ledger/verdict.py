@@ -17,7 +17,7 @@ from recordings.ledger.audited import Audited
 from recordings.ledger.ranges import KEPT
 from recordings.ledger.snapshot import Doubt, Regimes, SiteCount, Verdict
 from recordings.ledger.spans import OPEN
-from recordings.wording.units import count
+from recordings.wording.units import count, counted
 from tracers.batch import Losses
 from tracers.events import Kind
 from tracers.kernel_functions import OOPS, name
@@ -130,7 +130,7 @@ def beyond_remark(calls: int) -> str:
     """Say what is not known of calls on ranges beyond the budget."""
     lie = "lies" if calls == 1 else "lie"
     return (
-        f"{_number(calls, 'call')} {lie} in ranges beyond those kept ({count(KEPT)} inside the"
+        f"{counted(calls, 'call')} {lie} in ranges beyond those kept ({count(KEPT)} inside the"
         " window, as many outside): judged, but neither paired nor in a stretch."
     )
 
@@ -148,7 +148,7 @@ def _proof(evidence: Evidence, calls: int) -> Iterator[str]:
     """Yield what is known to lie outside of the window, as parts of one sentence."""
     if hits := evidence.regimes.hits:
         lie = "lies" if hits == 1 else "lie"
-        fact = f"{count(hits)} of {_number(calls, 'vmemmap call')} {lie} outside the window"
+        fact = f"{count(hits)} of {counted(calls, 'vmemmap call')} {lie} outside the window"
         if evidence.silent:
             fact += f", {_silent(evidence.silent, hits)}: the kernel's own check lets them pass"
         yield fact
@@ -199,7 +199,7 @@ def section_add_reason(begun: int, add_pages: bool, probes: Mapping[str, str]) -
     """Say why there is no timing of sparse_add_section in a recording."""
     instead = "; __add_pages timing is given instead" if add_pages else ""
     if begun:
-        number = _number(begun, "sparse_add_section call")
+        number = counted(begun, "sparse_add_section call")
         return f"{number} began in this recording and none was seen to end{instead}"
     how = probes.get("sparse_add_section")
     if how is not None and how.startswith("no: "):  # live: every rung was refused
@@ -237,7 +237,7 @@ def _unseen(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
         )
         yield Doubt.LOG_ONLY, text
     if evidence.given_up:
-        number = _number(evidence.given_up, "call")
+        number = counted(evidence.given_up, "call")
         text = (
             f"More than {count(OPEN)} calls of one kind were open at once: {number} could not be"
             " followed, and their ends count as ends without a beginning."
@@ -246,7 +246,7 @@ def _unseen(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     if not calls and not evidence.faults.total:
         yield Doubt.NO_CALLS, _NO_CALL
     if evidence.begun[Kind.ADD_PAGES] and not evidence.begun[Kind.POPULATE]:
-        number = _number(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
+        number = counted(evidence.begun[Kind.ADD_PAGES], "__add_pages call")
         yield (
             Doubt.NO_POPULATE,
             f"{number} but no populate call, neither observed nor derived: they were missed.",
@@ -259,18 +259,18 @@ def _unseen(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
     if missed := _missed(evidence):
         yield (
             Doubt.NO_BEGINNING,
-            f"{_number(missed, 'call')} ended whose beginning, with its arguments, was not seen.",
+            f"{counted(missed, 'call')} ended whose beginning, with its arguments, was not seen.",
         )
     if evidence.unfinished:
         never = "has" if evidence.unfinished == 1 else "have"
         yield (
             Doubt.NO_END,
-            f"{_number(evidence.unfinished, 'call')} {never} no end in this recording.",
+            f"{counted(evidence.unfinished, 'call')} {never} no end in this recording.",
         )
     warned = sum(site.count for site in evidence.sites if MMU_C in site.site)
     if warned and not evidence.regimes.hits and evidence.window and calls:
         text = (
-            f"{_number(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
+            f"{counted(warned, 'WARN')} fired in arch/arm64/mm/mmu.c, though no call is known to "
             "lie outside the window."
         )
         yield Doubt.WARNED_INSIDE, text
@@ -286,10 +286,10 @@ def _unjudged(evidence: Evidence) -> Iterator[tuple[Doubt, str]]:
             no = " and no ".join(what)
             yield Doubt.WINDOW, f"The window is not known, so no {no} can be judged."
     elif unknown := evidence.regimes.unknown - evidence.undecided:
-        yield Doubt.ARGUMENTS, f"The arguments of {_number(unknown, 'call')} are not known."
+        yield Doubt.ARGUMENTS, f"The arguments of {counted(unknown, 'call')} are not known."
     if evidence.undecided:
         text = (
-            f"{_number(evidence.undecided, 'call')} would be inside only with as many address bits"
+            f"{counted(evidence.undecided, 'call')} would be inside only with as many address bits"
             f" in use as the kernel is built for, and how many are is not known. {HOW_TO_FIND_BITS}"
         )
         yield Doubt.BITS_IN_USE, text
@@ -301,7 +301,7 @@ def _failed(evidence: Evidence) -> str:
         return ""  # populate itself was observed
     kind = Kind.SECTION_ADD if evidence.begun[Kind.SECTION_ADD] else Kind.ADD_PAGES
     number = evidence.failed.get(kind, 0)
-    return _number(number, f"{name(kind)} call") if number else ""
+    return counted(number, f"{name(kind)} call") if number else ""
 
 
 def _missed(evidence: Evidence) -> int:
@@ -310,7 +310,3 @@ def _missed(evidence: Evidence) -> int:
     if evidence.begun[Kind.POPULATE] <= evidence.derived:
         kinds.append(Kind.ADD_PAGES)
     return sum(evidence.orphans.get(kind, 0) for kind in kinds)
-
-
-def _number(number: int, what: str) -> str:
-    return f"{count(number)} {what}" + ("" if number == 1 else "s")

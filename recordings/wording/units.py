@@ -34,6 +34,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a count with its word: "1 call", "1,234 calls"; ``many``: where an s is not enough."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
 def address(value: int | None) -> str:
     """Return an address as the kernel prints it: 0x and 16 digits."""
     return "-" if value is None else f"0x{value:016x}"

@@ -73,17 +73,17 @@ def resources(core: Core) -> tuple[Resource, ...]:
 
 def _roots(core: Core, layout: struct.Struct) -> Iterator[int]:
     """Yield where the image has a root of such a layout."""
-    pieces = list(_image(core))
-    names = {address + at for address, data in pieces for at in _found(data, _ROOT)}
+    pieces = list(image_parts(core))
+    names = {address + at for address, data in pieces for at in found(data, _ROOT)}
     for name in names:
         for address, data in pieces:
-            for at in _found(data, struct.pack("<Q", name)):
+            for at in found(data, struct.pack("<Q", name)):
                 place = address + at - 16
                 if place % 8 == 0 and _is_root(core, layout, place):
                     yield place
 
 
-def _image(core: Core) -> Iterator[tuple[int, bytes]]:
+def image_parts(core: Core) -> Iterator[tuple[int, bytes]]:
     """Yield the parts of the kernel's image that are in memory, each with the end of the last."""
     end, tail = 0, b""
     for address, data in _pieces(core):
@@ -111,7 +111,8 @@ def _pieces(core: Core) -> Iterator[tuple[int, bytes]]:
                 yield part, data
 
 
-def _found(data: bytes, pattern: bytes) -> Iterator[int]:
+def found(data: bytes, pattern: bytes) -> Iterator[int]:
+    """Yield where ``data`` has ``pattern``."""
     at = data.find(pattern)
     while at >= 0:
         yield at

@@ -10,15 +10,13 @@ f25cbb7a95a2, 5.19) and mm_types.h: the pointer is folio.pgmap since 82ba975e4c4
 compound zone device pages", 6.14), before page.pgmap.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tracers.constants.btf import Btf
 from tracers.constants.errors import ConstantsError
-
-Read = Callable[[int, int], bytes | None]
-"""Kernel memory: (address, size) to that many bytes, or None."""
+from tracers.mapped.reading import Read, read_u64
 
 #: enum memory_type, and what its memory is called here.
 _TYPES: Final = {
@@ -90,8 +88,7 @@ class DevicePages:
         return PageMap(tuple(ranges), self._types[kind], code)
 
     def _u64(self, addr: int) -> int | None:
-        data = self._read(addr, 8)
-        return None if data is None else int.from_bytes(data, "little")
+        return read_u64(self._read, addr)
 
 
 def module_of(code: int, modules: Sequence[tuple[str, int, int]]) -> str | None:

@@ -40,6 +40,11 @@ class Resource:
         """Whether it is the page allocator's, hot-plugged ("System RAM (virtio_mem)") or not."""
         return self.name.startswith(SYSTEM_RAM)
 
+    @property
+    def in_ram(self) -> bool:
+        """Whether it is a part of such memory."""
+        return any(name.startswith(SYSTEM_RAM) for name in self.above)
+
 
 @dataclass(frozen=True, slots=True)
 class Area:

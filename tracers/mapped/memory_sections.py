@@ -12,7 +12,7 @@ of mem_section into vmcoreinfo", 4.15). ``struct mem_section_usage`` got a membe
 map with 5ec8e8ea8b77 (6.8, and stable kernels): only BTF says where it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,14 +22,12 @@ import numpy.typing as npt
 from tracers.constants.errors import ConstantsError
 from tracers.families import PAGE_SIZES
 from tracers.machine_files import number
+from tracers.mapped.reading import Read
 
 if TYPE_CHECKING:
     from tracers.constants.btf import Btf
 
 U64 = npt.NDArray[np.uint64]
-Read = Callable[[int, int], bytes | None]
-"""Kernel memory: (address, size) to that many bytes, or None."""
-
 #: As many sections as are kept: of 128 MiB each they are 512 TiB.
 SECTIONS_CAP: Final = 1 << 22
 #: As many sections with less than all of their subsections are looked into.

@@ -23,13 +23,14 @@ from tracers.constants.running import RunningFiles
 from tracers.layout import Layout
 from tracers.machine import Machine, assemble, side_files
 from tracers.machine_files import CAPS, SideFiles, read_notes
+from tracers.mapped.btf_in_memory import btf_in_memory
 from tracers.mapped.device_pages import DevicePages, PageMap, module_of
-from tracers.mapped.image_in_memory import ImageInMemory
 from tracers.mapped.kernel_lists import Area, Resource, areas, modules, resources
 from tracers.mapped.mappings import Mappings
 from tracers.mapped.memory_sections import MemorySections, read_sections
 from tracers.mapped.page_table_dump import mapped_in_dump
 from tracers.mapped.page_walk import TABLES_CAP, PageTables
+from tracers.mapped.reading import Read, either
 from tracers.mapped.vmalloc_areas import read_areas
 from tracers.regular_files import read_regular
 
@@ -47,7 +48,7 @@ _TRIES: Final = 4
 #: Where other code maps and unmaps all the time.
 _BUSY: Final = ("vmalloc", "modules", "fixmap")
 #: Where every address is mapped, by design.
-_FULL: Final = ("linear map", "KASAN shadow")
+FULL: Final = ("linear map", "KASAN shadow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def ask_dump(core: Core) -> Sources:
     asked = Asked(assemble(files))
     asked.missing[DUMP] = "a dump has no debugfs"
     asked.lists(iomem, None, "its {} is not in memory as this version knows it")
-    asked.memory(core, ImageInMemory(core).btf(), None, changes=False)
+    asked.memory(core, btf_in_memory(core), None, changes=False)
     return asked.sources()
 
 
@@ -212,7 +213,7 @@ class Asked:
             self._mapped(WALK, self._walk(tables, again=changes))
         except ConstantsError as error:
             self.missing[WALK] = str(error)
-        read = _either(core.read, tables.read) if tables else core.read
+        read = either(core.read, tables.read) if tables else core.read
         if not self.areas:
             try:
                 self.areas = read_areas(read, notes, btf, names)
@@ -231,10 +232,10 @@ class Asked:
             f" {self.sections.section_pages:,} pages each"
         )
         # Through vmalloc's addresses /proc/kcore shows vmalloc's areas alone, and zeros between.
-        self._devices(_either(tables.read, core.read) if tables else core.read, btf)
+        self._devices(either(tables.read, core.read) if tables else core.read, btf)
 
     def _walk(self, tables: PageTables, *, again: bool) -> Mappings:
-        ranges = _without(self.machine.layout, _FULL)
+        ranges = _without(self.machine.layout, FULL)
         found = tables.mapped(ranges)
         if not len(found):
             raise ConstantsError(
@@ -269,7 +270,7 @@ class Asked:
             if name == WALK and size >= TABLES_CAP:
                 self.problems.append(f"{name}: not all tables could be read")
 
-    def _devices(self, read: Callable[[int, int], bytes | None], btf: Btf | None) -> None:
+    def _devices(self, read: Read, btf: Btf | None) -> None:
         window, sections = self.machine.window, self.sections
         if window is None or sections is None:
             return
@@ -318,16 +319,6 @@ def _without(layout: Layout | None, names: Sequence[str]) -> list[tuple[int, int
         for each in layout.regions
         if each.start >> 63 and each.name not in (*names, "non-canonical")
     ]
-
-
-def _either(
-    first: Callable[[int, int], bytes | None], second: Callable[[int, int], bytes | None]
-) -> Callable[[int, int], bytes | None]:
-    def read(addr: int, size: int) -> bytes | None:
-        data = first(addr, size)
-        return second(addr, size) if data is None else data
-
-    return read
 
 
 def _text(path: Path, cap: int) -> str | None:

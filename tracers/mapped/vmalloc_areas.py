@@ -11,7 +11,7 @@ Source: mm/vmalloc.c. Until 6.8 one list, vmap_area_list, which VMCOREINFO has; 
 ("mm: vmalloc: remove global vmap_area_root rb-tree", 6.9) one a node, vmap_nodes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tracers.constants.btf import Btf
@@ -19,9 +19,7 @@ from tracers.constants.errors import ConstantsError
 from tracers.constants.image.symbols import SymbolTable
 from tracers.machine_files import number
 from tracers.mapped.kernel_lists import Area
-
-Read = Callable[[int, int], bytes | None]
-"""Kernel memory: (address, size) to that many bytes, or None."""
+from tracers.mapped.reading import Read, read_u64
 
 #: As many areas are read at most.
 AREAS_CAP: Final = 1 << 17
@@ -64,8 +62,8 @@ def _heads(
     size = btf.struct_size("vmap_node") if btf else None
     if None in (busy, head, size) or "vmap_nodes" not in found:
         raise ConstantsError("neither VMCOREINFO nor its symbols say where vmalloc's areas are")
-    first = _u64(read, found["vmap_nodes"].va)
-    count = _u64(read, found["nr_vmap_nodes"].va) if "nr_vmap_nodes" in found else None
+    first = read_u64(read, found["vmap_nodes"].va)
+    count = read_u64(read, found["nr_vmap_nodes"].va) if "nr_vmap_nodes" in found else None
     count = 1 if count is None else count & 0xFFFF_FFFF
     if first is None or not first >> 63 or not 0 < count <= _NODES_CAP:
         raise ConstantsError("the lists of vmalloc areas are torn")
@@ -95,7 +93,7 @@ class _Lists:
 
     def areas(self, head: int, names: SymbolTable | None) -> Iterator[Area]:
         """Yield those of the list with that head. Raises ``ConstantsError``."""
-        node = _u64(self._read, head)
+        node = read_u64(self._read, head)
         for _ in range(AREAS_CAP + 1):
             if node == head:
                 return
@@ -103,7 +101,7 @@ class _Lists:
                 raise ConstantsError("the list of vmalloc areas leads out of memory: torn")
             place = node - self._link
             start, end, after = (
-                _u64(self._read, place + at) for at in (self._start, self._end, self._link)
+                read_u64(self._read, place + at) for at in (self._start, self._end, self._link)
             )
             if start is None or end is None or not start >> 63 or start >= end:
                 raise ConstantsError("the list of vmalloc areas is torn")
@@ -114,16 +112,11 @@ class _Lists:
     def _what(self, place: int, names: SymbolTable | None) -> str:
         if self._vm is None or self._caller is None or self._flags is None:
             return ""
-        vm = _u64(self._read, place + self._vm)
+        vm = read_u64(self._read, place + self._vm)
         if vm is None or not vm >> 63:
             return "vm_map_ram"  # what s_show() calls an area without a vm_struct
-        caller, flags = (_u64(self._read, vm + at) for at in (self._caller, self._flags))
+        caller, flags = (read_u64(self._read, vm + at) for at in (self._caller, self._flags))
         kinds = " ".join(word for bit, word in _FLAGS if flags is not None and flags & bit)
         symbol = names.containing(caller) if names and caller else None
         where = f"{symbol.name}+{caller - symbol.va:#x}" if symbol and caller else ""
         return f"{where} {kinds}".strip()
-
-
-def _u64(read: Read, addr: int) -> int | None:
-    data = read(addr, 8)
-    return None if data is None else int.from_bytes(data, "little")

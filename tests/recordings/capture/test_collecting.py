@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A recording of what a boot caught: whole, with its losses, or not there."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from recordings.format.header import RecordingError
 from recordings.format.reader import open_recording
 from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
-from tests.tracers.live.boot.planned import boot
-from tests.tracers.live.booted import lab
+from tests.tracers.live.boot.planned import booted_machine
 from tracers.batch import Losses
 from tracers.errors import VmemscopeError
 from tracers.live.boot.collect import Collected
@@ -21,12 +19,7 @@ from tracers.live.boot.collect import Collected
 @pytest.fixture
 def machine(tmp_path: Path, captures: Path, monkeypatch) -> Path:
     """A lab 6.1 that was booted with our parameters."""
-    own = os.uname()
-    arm64 = os.uname_result((*own[:2], "6.1.192-vmemlab", own[3], "aarch64"))
-    monkeypatch.setattr(os, "uname", lambda: arm64)
-    root = lab(tmp_path / "root", captures)
-    boot(root, captures)
-    return root
+    return booted_machine(tmp_path / "root", captures, monkeypatch)
 
 
 def test_the_file_has_all_that_was_told(machine, tmp_path):

@@ -9,8 +9,7 @@ import pytest
 
 from recordings.format.reader import open_recording
 from tests.kernels.files import LAB, kernel, raw_image
-from tests.tracers.live.boot.planned import boot as booted
-from tests.tracers.live.booted import lab
+from tests.tracers.live.boot.planned import booted_machine
 from tests.tui.in_process import error_of, run
 from tracers.live.boot import collect as module
 from tracers.live.boot.definitions import read_definitions
@@ -116,11 +115,7 @@ def test_another_machine_names_a_kernel(monkeypatch):
 @pytest.fixture
 def machine(tmp_path: Path, captures: Path, monkeypatch) -> Path:
     """A lab 6.1 that was booted with our parameters, in place of this machine."""
-    own = os.uname()
-    arm64 = os.uname_result((*own[:2], "6.1.192-vmemlab", own[3], "aarch64"))
-    monkeypatch.setattr(os, "uname", lambda: arm64)
-    root = lab(tmp_path / "root", captures)
-    booted(root, captures)
+    root = booted_machine(tmp_path / "root", captures, monkeypatch)
     whole = module.Collected
     monkeypatch.setattr(module, "Collected", lambda **given: whole(root, **given))
     return root

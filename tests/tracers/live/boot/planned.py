@@ -2,10 +2,13 @@
 """Plans for the reduced kernels, whose BTF is made, and the files of a machine booted with one."""
 
 import lzma
+import os
 from pathlib import Path
 
+import pytest
+
 from tests.kernels.files import LAB, kernel
-from tests.tracers.live.booted import CAPTURE, TRACING
+from tests.tracers.live.booted import CAPTURE, TRACING, lab
 from tests.tracers.live.machines import BTF_6_1, BTF_6_12
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
 from tracers.live.boot.plan import Plan, plan_for_image
@@ -49,3 +52,12 @@ def boot(root: Path, captures: Path, scene: str = "booted") -> Path:
         stats.parent.mkdir(parents=True)
         stats.write_text(f"entries: {text}")
     return tracing
+
+
+def booted_machine(root: Path, captures: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a lab 6.1 that was booted with our parameters of files, and be on it."""
+    own = os.uname()
+    arm64 = os.uname_result((*own[:2], "6.1.192-vmemlab", own[3], "aarch64"))
+    monkeypatch.setattr(os, "uname", lambda: arm64)
+    boot(lab(root, captures), captures)
+    return root
