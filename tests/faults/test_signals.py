@@ -8,6 +8,7 @@ it was, no child left, no temporary file left.
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import termios
@@ -26,6 +27,11 @@ from tests.recordings.made import PATIENCE_S
 from tests.tui.commands.test_main import COMMAND
 from tests.tui.processes import ENDLESS, ROOT, command
 
+#: A SIGINT before ``main`` that Python's own import drops: it came as a lock's last user went.
+SWALLOWED = re.compile(
+    r"Exception ignored in: <function _get_module_lock\..*\nTraceback .*\n"
+    r'(?:  File "<frozen importlib\._bootstrap>", .*\n)+KeyboardInterrupt: *\n'
+)
 LAB = TESTS / "captures" / "6.1.192-vmemlab-39bit"
 RUNS = 10  # a command and signal: 250 in all
 POLITE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -79,7 +85,7 @@ class Run:
             assert self.code == 1
             self.code = -signal.SIGINT  # Python had not come to any code of ours
         elif self.code != -signal.SIGINT:  # nor to ``main`` here
-            assert "Traceback" not in errors
+            assert "Traceback" not in SWALLOWED.sub("", errors)
 
     def _read(self) -> None:
         if self.terminal:
