@@ -58,6 +58,7 @@ class Source(IntEnum):
     TRACEPOINT = 4
     DERIVED = 5  # computed from __add_pages or sparse_add_section arguments: not observed
     DMESG = 6  # read off a WARN splat
+    FENTRY = 7  # a BPF trampoline on the function's entry and return
 
     @property
     def label(self) -> str:

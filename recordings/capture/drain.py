@@ -17,13 +17,14 @@ import pyarrow as pa
 
 from recordings.capture.rotation import Rotation
 from recordings.capture.writer_thread import MAX_WAITING, WriterThread
-from recordings.format.header import ASKED_ENDS, Header, RecordingError
+from recordings.format.header import ASKED_ENDS, AtEnd, Header, RecordingError
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.sink import Sink
 from recordings.ledger.snapshot import Snapshot
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
+from tracers.observer import Observer
 
 #: Seconds a feed is asked to wait for events: the longest until a stop is noticed.
 POLL_S: Final = 0.1
@@ -55,6 +56,11 @@ class EventFeed(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def observer(self) -> Observer:
+        """What watching a call costs the machine; before ``start`` an estimate."""
+        ...
 
     def start(self) -> None:
         """Enable the probes. Raises ``VmemscopeError``."""
@@ -91,6 +97,7 @@ def header_of(feed: EventFeed, audit: Mapping[str, Any] | None = None) -> Header
         warn_sites=feed.warn_sites,
         notes=feed.notes,
         audit=audit or {},
+        observer=feed.observer.to_dict(),
     )
 
 
@@ -122,6 +129,7 @@ class Capture:
         self._writer = WriterThread(out, self._fail) if out is not None else None
         self._sink = sink
         self._audit = audit
+        self._observer: Mapping[str, Any] = {}
         self._ledger = Ledger.of(self.header)
         self._folded = 0
         self._fold_lock = threading.Lock()
@@ -202,14 +210,15 @@ class Capture:
             self._fail(error)
         notes = self._end()
         audit = self._audit(self.header.machine) if self._audit else {}
+        at_end = AtEnd(audit, self._observer)
         with self._fold_lock:
-            self._ledger.end_with(audit)
+            self._ledger.end_with(at_end)
         if self._reason not in ASKED_ENDS:
             with self._fold_lock:
                 self._ledger.add_losses(Losses(without_end=1))
         try:
             if self._writer is not None:
-                self._writer.close(self._reason, notes, audit)
+                self._writer.close(self._reason, notes, at_end)
         except RecordingError as error:
             self._fail(error)
 
@@ -225,6 +234,7 @@ class Capture:
             for batch in self._feed.stop():
                 self._take(batch)
             self.closing = self._feed.closing()
+            self._observer = self._feed.observer.to_dict()
         except Exception as error:  # noqa: BLE001 (as above)
             self._fail(error)
             self._reason = self.failure  # whatever was asked for: its last events are missing

@@ -9,13 +9,13 @@ run only; sorted as a shell does, names are in order of time.
 
 import glob
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
-from recordings.format.header import Header, RecordingError
+from recordings.format.header import AtEnd, Header, RecordingError
 from recordings.format.output_files import Output
 from recordings.format.parts import CAPTURE, FIRST_PART, KEEP, PART
 from recordings.format.writer import Writer
@@ -146,14 +146,14 @@ class Rotation:
         self,
         reason: str = "closed",
         notes: Sequence[str] = (),
-        audit: Mapping[str, Any] | None = None,
+        at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
     ) -> None:
         """End the last file; errors as ``Writer.close``. Again: does nothing."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
         try:
-            writer.close(reason, notes, audit)
+            writer.close(reason, notes, at_end)
         finally:
             self._unwritten += writer.unwritten
             self._parts.append(Part(self.name, writer.rows, writer.size))

@@ -9,10 +9,11 @@ lose; a disk that fails is reported once and stops nothing.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from recordings.capture.rotation import Rotation
+from recordings.format.header import AtEnd
 from tracers.batch import Batch
 
 #: Events that may wait to be written, some 100 MB.
@@ -75,11 +76,14 @@ class WriterThread:
             self._thread.join()
 
     def close(
-        self, reason: str, notes: Sequence[str], audit: Mapping[str, Any] | None = None
+        self,
+        reason: str,
+        notes: Sequence[str],
+        at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
     ) -> None:
         """Stop, and end the last file. Raises ``RecordingError``."""
         self.stop()
-        self._out.close(reason, notes, audit)
+        self._out.close(reason, notes, at_end)
 
     def _run(self) -> None:
         limiter = RateLimiter()

@@ -66,7 +66,7 @@ class Index:
             self.take(batch)
             return True
         if self._recording is not None and not self.done:
-            self._ledger.end_with(self._recording.closing_audit)
+            self._ledger.end_with(self._recording.at_end)
             self.finish(self._recording.losses)
         return False
 

@@ -43,7 +43,7 @@ def groups(
     yield from _concatenated(buffered)
     if ledger is not None:
         ledger.add_losses(recording.losses)
-        ledger.end_with(recording.closing_audit)
+        ledger.end_with(recording.at_end)
 
 
 def _concatenated(buffered: list[pa.RecordBatch]) -> list[pa.RecordBatch]:

@@ -19,7 +19,7 @@ from tracers.batch import Losses
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
-FORMAT: Final = "1.4"
+FORMAT: Final = "1.5"
 """Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
 
 HITS_ONLY: Final = "hits-only"
@@ -41,6 +41,25 @@ class RecordingError(VmemscopeError):
 
 
 @dataclass(frozen=True, slots=True)
+class AtEnd:
+    """What is known only once a capture has ended, as it is kept; {} for nothing."""
+
+    audit: Mapping[str, Any] = field(default_factory=dict, hash=False)  # ledger.audited
+    observer: Mapping[str, Any] = field(default_factory=dict, hash=False)  # tracers.observer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what of it there is."""
+        known = {"audit": self.audit, "observer": self.observer}
+        return {name: cut(dict(values)) for name, values in known.items() if values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AtEnd":
+        """Read it; what is no object is none."""
+        found = (values.get(name) for name in ("audit", "observer"))
+        return cls(*(cut(each) if isinstance(each, dict) else {} for each in found))
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """Everything about a recording that is not an event.
 
@@ -54,6 +73,7 @@ class Header:
     warn_sites: tuple[str, ...] = ()  # "file:line" of every WARN the kernel image has there
     notes: tuple[str, ...] = ()
     audit: Mapping[str, Any] = field(default_factory=dict, hash=False)  # ledger.audited; {}: none
+    observer: Mapping[str, Any] = field(default_factory=dict, hash=False)  # tracers.observer
     created_ns: int = 0  # realtime; 0 unknown
     tool: str = __version__
     format: str = FORMAT
@@ -72,6 +92,7 @@ class Header:
                 "warn_sites": list(self.warn_sites),
                 "notes": list(self.notes),
                 **({"audit": dict(self.audit)} if self.audit else {}),
+                **({"observer": dict(self.observer)} if self.observer else {}),
             }
         )
         text = json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
@@ -95,6 +116,7 @@ class Header:
                 warn_sites=tuple(map(_string, _typed(values, "warn_sites", list))),
                 notes=tuple(map(_string, _typed(values, "notes", list))),
                 audit=_typed(values, "audit", dict),
+                observer=_typed(values, "observer", dict),
                 created_ns=_typed(values, "created_ns", int),
                 tool=_string(values.get("tool", "unknown")),
                 format=values["format"],
@@ -179,7 +201,7 @@ class BatchMeta:
     losses: Losses = field(default_factory=Losses)
     reason: str = ""  # end record only: why the recording ended
     notes: tuple[str, ...] = ()  # end record only: what was known by then; escape before showing
-    audit: Mapping[str, Any] = field(default_factory=dict, hash=False)  # end record only
+    at_end: AtEnd = AtEnd()  # end record only
 
     def to_json(self) -> bytes:
         """Return the compact JSON."""
@@ -191,8 +213,7 @@ class BatchMeta:
             values["reason"] = cut_text(self.reason)
         if self.notes:
             values["notes"] = cut_notes(list(self.notes))
-        if self.audit:
-            values["audit"] = cut(dict(self.audit))
+        values |= self.at_end.to_dict()
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
@@ -203,7 +224,7 @@ class BatchMeta:
             counts = {name: values[name] for name in (*_COUNTS, *_LOSSES)}
             reason = values.get("reason", "")
             notes = values.get("notes", [])
-            audit = values.get("audit", {})
+            at_end = AtEnd.from_dict(values)
         except _JSON_ERRORS as error:
             raise ValueError("its metadata is no JSON of ours") from error
         for name, count in counts.items():
@@ -216,7 +237,7 @@ class BatchMeta:
             losses=Losses(**{name: counts[name] for name in _LOSSES}),
             reason=cut_text(reason) if isinstance(reason, str) else "",
             notes=tuple(cut_notes(notes)) if _is_texts(notes) else (),
-            audit=cut(audit) if isinstance(audit, dict) else {},
+            at_end=at_end,
         )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from recordings.format.header import Header, RecordingError
+from recordings.format.header import AtEnd, Header, RecordingError
 from recordings.format.reader import Recording, open_recording
 from recordings.wording.escape import printable
 from tracers.batch import Batch, Losses
@@ -46,7 +46,7 @@ class Readable(Protocol):
     def closing_notes(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
-    def closing_audit(self) -> Mapping[str, Any]: ...  # noqa: D102
+    def at_end(self) -> AtEnd: ...  # noqa: D102
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield every readable batch with the losses it carries."""
@@ -64,7 +64,7 @@ class _Part:
     losses: Losses
     problems: tuple[str, ...]
     closing_notes: tuple[str, ...]
-    closing_audit: Mapping[str, Any]
+    at_end: AtEnd
 
     def update(self, recording: Recording) -> None:
         """Take over what is known now; damage may show only when a batch is read."""
@@ -112,9 +112,9 @@ class Parts:
         return tuple(dict.fromkeys(notes))
 
     @property
-    def closing_audit(self) -> Mapping[str, Any]:
-        """The audit at the end of the last file, empty if it has none."""
-        return self._parts[-1].closing_audit
+    def at_end(self) -> AtEnd:
+        """What was known only at the end of the last file."""
+        return self._parts[-1].at_end
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield every readable batch of every part; see ``Recording.batches``."""
@@ -180,7 +180,7 @@ def _part(recording: Recording) -> _Part:
         losses=recording.losses,
         problems=recording.problems,
         closing_notes=recording.closing_notes,
-        closing_audit=recording.closing_audit,
+        at_end=recording.at_end,
     )
 
 

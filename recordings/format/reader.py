@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
@@ -26,7 +26,7 @@ from recordings.format.batch_reader import (
     reason_of,
 )
 from recordings.format.framing import FramingError, Message, MessageKind
-from recordings.format.header import ASKED_ENDS, BatchMeta, Header, RecordingError
+from recordings.format.header import ASKED_ENDS, AtEnd, BatchMeta, Header, RecordingError
 from recordings.format.preamble import open_file, read_preamble
 from recordings.wording.escape import printable
 from tracers.batch import Batch, Losses
@@ -123,9 +123,9 @@ class Recording:
         return self._end.notes if self._end else ()
 
     @property
-    def closing_audit(self) -> Mapping[str, Any]:
-        """The audit of the machine when it ended, as its writer keeps it; empty: there is none."""
-        return self._end.audit if self._end else {}
+    def at_end(self) -> AtEnd:
+        """What was known only when it had ended, as its writer keeps it."""
+        return self._end.at_end if self._end else AtEnd()
 
     def read(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the events of ``index[i]``: our columns in order, then unknown ones.

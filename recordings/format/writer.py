@@ -9,17 +9,17 @@ capture, ``recordings.capture.writer_thread`` does.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recordings.format.encoding import Encoder
-from recordings.format.header import FORMAT, BatchMeta, Header, RecordingError
+from recordings.format.header import FORMAT, AtEnd, BatchMeta, Header, RecordingError
 from recordings.format.output_files import File, Output, Stream
 from recordings.format.schema import blank, empty, to_schema
 from tracers.batch import Batch, Losses
@@ -122,11 +122,11 @@ class Writer:
         self,
         reason: str = "closed",
         notes: Sequence[str] = (),
-        audit: Mapping[str, Any] | None = None,
+        at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
     ) -> None:
         """Write what is left and the closing record, then close. Again: does nothing.
 
-        ``reason``, ``notes`` (plain sentences) and ``audit`` go into the closing record.
+        ``reason``, ``notes`` (plain sentences) and ``at_end`` go into the closing record.
 
         Raises ``RecordingError`` if events could not be written and no ``write`` raised yet.
         """
@@ -134,7 +134,7 @@ class Writer:
             return
         self._flush()
         self._closed = True
-        self._end(reason, notes, audit)
+        self._end(reason, notes, at_end)
         if not self._raised:
             self._check()
 
@@ -229,7 +229,7 @@ class Writer:
         self._cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._out.cut()
 
-    def _end(self, reason: str, notes: Sequence[str], audit: Mapping[str, Any] | None) -> None:
+    def _end(self, reason: str, notes: Sequence[str], at_end: AtEnd) -> None:
         """Close the file, with the closing record if there is room for it."""
         losses = self._written_losses + self._pending
         meta = BatchMeta(
@@ -239,7 +239,7 @@ class Writer:
             losses=replace(losses, lost=losses.lost + self._unwritten),
             reason=self._cause or reason,
             notes=tuple(notes),
-            audit=audit or {},
+            at_end=at_end,
         )
         try:
             self._out.put(self._encoder.end(meta))

@@ -8,7 +8,7 @@ frozen ``Snapshot``. Memory is bounded whatever the events are: every part has a
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from recordings.ledger.faults import Faults
 from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
+from recordings.ledger.ours import INSIDE, observer_of
 from recordings.ledger.ranges import RangeTable
 from recordings.ledger.requests import CODES as REQUEST_CODES
 from recordings.ledger.requests import Requests
@@ -41,11 +42,12 @@ from tracers.events import Kind, Phase, Source
 from tracers.kernel_functions import REQUESTS
 from tracers.layout import Layout
 from tracers.live.kmsg import RUNG
+from tracers.observer import Observer
 from tracers.regimes import UNKNOWN, classify, hits
 from tracers.window import Window
 
 if TYPE_CHECKING:
-    from recordings.format.header import Header
+    from recordings.format.header import AtEnd, Header
     from recordings.format.parts import Readable
 
 _BEGINS: Final = (Phase.ENTRY, Phase.POINT)
@@ -63,7 +65,7 @@ class Ledger:
     ``None``. ``probes``: the header's, to tell "not probed" from
     "not called". ``agree``: the machine's; ``False`` makes every verdict inconclusive. ``arch``:
     the machine's; of another than arm64 nothing is judged. ``before``: what it had mapped when
-    the recording began.
+    the recording began. ``observer``: what watching a call cost.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Ledger:
         agree: bool = True,
         arch: str | None = None,
         before: Audited | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._arch = arch
+        self._observer = observer or Observer()
         self._before, self._after = before or Audited(), Audited()
         if not is_arm64(arch):
             window = layout = None
@@ -112,6 +116,7 @@ class Ledger:
             agree=machine.agree,
             arch=machine.arch,
             before=Audited.from_dict(header.audit),
+            observer=observer_of(header.observer),
         )
 
     def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
@@ -130,9 +135,10 @@ class Ledger:
         """Add losses that no batch reports, such as a file's torn tail."""
         self._losses += losses
 
-    def end_with(self, audit: Mapping[str, Any]) -> None:
-        """Take in what the machine had mapped when the recording ended, as it is kept."""
-        self._after = Audited.from_dict(audit)
+    def end_with(self, at_end: "AtEnd") -> None:
+        """Take in what was known only when the recording had ended, as it is kept."""
+        self._after = Audited.from_dict(at_end.audit)
+        self._observer = observer_of(at_end.observer) or self._observer
 
     def counts(self) -> tuple[int, int, int]:
         """Return calls, hits and WARNs so far: what a snapshot says of them, at no cost."""
@@ -225,6 +231,8 @@ class Ledger:
             doubts=doubts_of(evidence),
             before=self._before,
             after=self._after,
+            begun={kind: begun[kind] for kind in INSIDE if begun[kind]},
+            observer=self._observer,
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:
@@ -335,7 +343,7 @@ def folded(recording: "Readable") -> Ledger:
     for batch in recording.batches(columns=COLUMNS):
         ledger.fold(batch)
     ledger.add_losses(recording.losses)
-    ledger.end_with(recording.closing_audit)
+    ledger.end_with(recording.at_end)
     return ledger
 
 

@@ -6,12 +6,14 @@ ledger, and its size does not depend on how many events were folded. Every numbe
 known is ``None`` with its reason beside it, never zero.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from recordings.ledger.audited import Audited
 from tracers.batch import Losses
 from tracers.events import Kind, Source
+from tracers.observer import Observer
 
 
 class Verdict(Enum):
@@ -340,6 +342,11 @@ class Snapshot:
     #: What the machine had outside when the recording began, and when it ended.
     before: Audited = field(default_factory=Audited)
     after: Audited = field(default_factory=Audited)
+    begun: Mapping[Kind, int] = field(
+        default_factory=dict
+    )  # calls of kinds that can be inside others
+    #: What watching a call cost; empty where nobody knows. See ``recordings.ledger.ours``.
+    observer: Observer = field(default_factory=Observer)
 
     @property
     def faults_total(self) -> int:

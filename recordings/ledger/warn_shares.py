@@ -5,9 +5,10 @@ Only given where it is known: the WARNs of the operations fit into the memory ho
 them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from recordings.ledger.ours import Ours, ours
 from recordings.ledger.snapshot import Snapshot
 from tracers.events import Kind
 
@@ -23,13 +24,29 @@ class WarnShare:
 
     what: str  # "hot-add" or "hot-remove"
     kind: Kind  # ADD_PAGES or REMOVE_PAGES: without the mapping work around them
-    warn_ns: int
+    warn_ns: int  # as recorded, as is the next
     total_ns: int
+    ours: Ours | None = None  # of both, what the probes took; None: not known
+
+    @property
+    def corrected(self) -> bool:
+        """Say whether ``share`` is without what the probes took."""
+        return self.ours is not None
+
+    @property
+    def spent_ns(self) -> int:
+        """Time in WARN, without ours where that is known."""
+        return self.warn_ns - (self.ours.in_warns_ns if self.ours else 0)
+
+    @property
+    def whole_ns(self) -> int:
+        """Time of the calls, without ours where that is known."""
+        return self.total_ns - (self.ours.in_calls_ns if self.ours else 0)
 
     @property
     def share(self) -> float:
-        """Part of the calls' time that the WARNs took, 0 to 1."""
-        return self.warn_ns / self.total_ns
+        """Part of the calls' time that the WARNs took, 0 to 1; without ours where that is known."""
+        return self.spent_ns / self.whole_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +65,10 @@ def warn_shares(snapshot: Snapshot) -> tuple[WarnShare, ...]:
         timing = snapshot.timings.get(kind)
         spent = sum(total.warn_ns for total in snapshot.totals if total.kind in (kind, outer))
         if timing and 0 < spent <= timing.total_ns:
-            shares.append(WarnShare(what, kind, spent, timing.total_ns))
+            part = WarnShare(what, kind, spent, timing.total_ns, ours(snapshot, kind))
+            if not 0 < part.spent_ns <= part.whole_ns:  # an estimate beyond what there is
+                part = replace(part, ours=None)
+            shares.append(part)
     return tuple(shares)
 
 

@@ -10,12 +10,12 @@ from itertools import product
 from typing import Final
 
 from recordings.ledger.snapshot import Extent, Operation, Snapshot
-from recordings.ledger.warn_shares import WarnShare, warn_shares
-from recordings.wording.units import count, duration, share, size
+from recordings.ledger.warn_shares import warn_shares
+from recordings.reports.warn_share_text import ours, spent
+from recordings.wording.units import count, share, size
 from tracers.events import Kind
 from tracers.explain import why_silent
 from tracers.formulas import WindowError, signed
-from tracers.kernel_functions import name
 from tracers.window import Regime, Window
 
 _WHERE: Final = {
@@ -65,13 +65,10 @@ def cost(snapshot: Snapshot) -> str | None:
     parts = warn_shares(snapshot)
     if not parts:
         return None
-    shares = " and ".join(f"{share(p.share)} of the {p.what} ({_of(p)})" for p in parts)
-    return f"WARN cost {shares}."
-
-
-def _of(part: WarnShare) -> str:
-    spent, total = duration(part.warn_ns), duration(part.total_ns)
-    return f"{spent} of the {total} in {name(part.kind)}"
+    shares = " and ".join(f"{share(p.share)} of the {p.what} ({spent(p)})" for p in parts)
+    return " ".join(
+        (f"WARN cost {shares}.", *(f"{sentence}." for p in parts if (sentence := ours(p))))
+    )
 
 
 def _because(window: Window, snapshot: Snapshot, extents: Sequence[Extent], regime: Regime) -> str:

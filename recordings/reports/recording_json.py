@@ -79,6 +79,9 @@ def report_dict(
                 "warn_ns": part.warn_ns,
                 "total_ns": part.total_ns,
                 "share": part.share,
+                "corrected": part.corrected,
+                "ours_ns": part.ours.in_calls_ns if part.ours else None,
+                "ours_in_warn_ns": part.ours.in_warns_ns if part.ours else None,
             }
             for part in warn_shares(snapshot)
         ],

@@ -33,6 +33,7 @@ from recordings.reports.report_rows import (
     window_sizes,
 )
 from recordings.reports.text_layout import emit, hanging, line
+from recordings.reports.warn_share_text import ours, spent
 from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, duration, share
@@ -129,11 +130,9 @@ def _facts(machine: Machine, snapshot: Snapshot) -> Iterator[tuple[str, str | Te
     if snapshot.orphan_exits:
         yield "orphans", f"{count(snapshot.orphan_exits)} exits whose entry is not in the recording"
     for at, part in enumerate(warn_shares(snapshot)):
-        spent = f"{share(part.share)} of {part.what}: {duration(part.warn_ns)} of the "
-        yield (
-            "" if at else "in WARN",
-            f"{spent}{duration(part.total_ns)} in {name(part.kind)}",
-        )
+        yield "" if at else "in WARN", f"{share(part.share)} of {part.what}: {spent(part)}"
+        if part.ours:
+            yield "", ours(part)
     yield from _unfinished(snapshot)
     if snapshot.section_add_reason:
         yield "timing", printable(snapshot.section_add_reason)

@@ -155,6 +155,11 @@ class Btf:
                 found[name] = prototype
         return found
 
+    def functions(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the type numbers of those functions described here once, as bpf(2) takes them."""
+        rows = {name: self._of(_FUNC, name).tolist() for name in names}
+        return {name: found[0] + 1 for name, found in rows.items() if len(found) == 1}
+
     def _walk(self, layout: bytes) -> npt.NDArray[np.int64]:
         """Return where each type's record begins, in words."""
         words, total = self._words, len(self._words)

@@ -25,15 +25,17 @@ from tracers.kernel_functions import KINDS
 from tracers.live import printk_clock
 from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
-from tracers.live.probes.points import Filters, Rung
+from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.probes.running_kernel import read_kernel
 from tracers.live.probes.survey import Survey, survey
 from tracers.machine import Machine
+from tracers.observer import Observer, ProbeCost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tracers.live.kmsg.feed import KernelLogFeed
+    from tracers.live.probes.calibration import RungCost
     from tracers.logs.derive import Deriver
     from tracers.logs.dmesg.registers import Arguments
 
@@ -56,6 +58,7 @@ class Live:
         notes: Sequence[str] = (),
         origin: Mapping[str, str] | None = None,
         filtered: bool = False,
+        harmless: Mapping[Rung, Probe] | None = None,
         root: Path = Path("/"),
     ) -> None:
         self.machine = machine
@@ -71,6 +74,8 @@ class Live:
             self.clock |= {"printk_offset_ns": printk.ns, "printk_error_ns": printk.error}
         self.origin = {"live": engine.name, **(origin or {})}
         self._engine = engine
+        self._harmless = dict(harmless or {})
+        self._calibrated: dict[Rung, RungCost] | None = None
         self._filtered = filtered
         self._root = root
         self._warned_before: int | None = None
@@ -88,6 +93,22 @@ class Live:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def observer(self) -> Observer:
+        """What watching a call costs: tried at first, measured once there were some.
+
+        Empty where events are left out by thread: the probes are hit, and nobody knows how often.
+        """
+        if self._filtered:
+            return Observer()
+        if self._calibrated is None:
+            from tracers.live.probes.calibration import calibrate  # noqa: PLC0415 (Arrow: as above)
+
+            used = {point.probe.rung for point in self.attached if point.probe is not None}
+            probes = {rung: each for rung, each in self._harmless.items() if rung in used}
+            self._calibrated = calibrate(self._engine, probes)
+        return _observer(self.attached, self._calibrated, self._engine.program_times())
 
     def start(self) -> None:
         """Enable all probes. Raises ``LiveError``."""
@@ -161,7 +182,7 @@ class Live:
 def open_live(
     *,
     engine: str = "auto",
-    first: Rung = Rung.KPROBE,
+    first: Rung = Rung.FENTRY,
     filters: Filters = Filters(),  # noqa: B008 (frozen)
     hits_only: bool = False,
     vmlinux: Path | None = None,
@@ -233,6 +254,7 @@ def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
         notes=notes,
         origin={name: str(value) for name, value in given.items() if value is not None},
         filtered=filters.pid is not None or filters.comm is not None,
+        harmless=known.harmless,
         root=asked.root,
     )
 
@@ -284,7 +306,13 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
 
 
 def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
-    attached = climb(surveyed.ladders, engine.attach, engine.watch_ends, surveyed.traceable)
+    offered = [
+        replace(
+            ladder, probes=tuple(probe for probe in ladder.probes if probe.rung in engine.rungs)
+        )
+        for ladder in surveyed.ladders
+    ]
+    attached = climb(offered, engine.attach, engine.watch_ends, surveyed.traceable)
     if all(point.probe is None for point in attached):
         # most often all have the same reason; a rung left out on purpose is not a reason
         reasons = dict.fromkeys(
@@ -315,12 +343,41 @@ _SOURCES: "Final[Mapping[str, Callable[[str, _Asked, tuple[str, ...]], Live | Ke
 }
 
 
+def _observer(
+    attached: Sequence[Attached],
+    calibrated: "Mapping[Rung, RungCost]",
+    times: Mapping[int, tuple[int, int]],
+) -> Observer:
+    """Return what a call of each kind costs.
+
+    ``times``: (runs, nanoseconds) of each attached probe's programs, in the order of ``attached``;
+    where there are some, they stand in place of what the programs took when they were tried.
+    """
+    costs = {}
+    probes = [point.probe for point in attached if point.probe is not None]
+    for index, probe in enumerate(probes):
+        cost = calibrated.get(probe.rung)
+        if cost is None:
+            continue
+        sides = 2 if probe.timed else 1
+        whole, (runs, ns) = cost.whole_ns, times.get(index, (0, 0))
+        measured = bool(runs) and cost.program_ns is not None
+        if runs and cost.program_ns is not None:
+            whole += 2 * ns / runs - cost.program_ns
+        inside = round(cost.inside_ns) if probe.timed else None
+        costs[probe.kind] = ProbeCost(max(round(whole * sides / 2), inside or 0), inside, measured)
+    return Observer(costs)
+
+
 def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:
-    """Yield for each attached point why the more direct rungs failed."""
+    """Yield why more direct rungs failed; what is true of several functions once."""
+    refused: dict[tuple[Rung, str], list[str]] = {}
     for point in attached:
-        if point.probe is not None:
-            for rung, why in point.refused:
-                yield f"{point.function}: {rung.value}: {why}"
+        for each in point.refused if point.probe is not None else ():
+            refused.setdefault(each, []).append(point.function)
+    for (rung, why), functions in refused.items():
+        more = f" and {len(functions) - 1} more" if len(functions) > 1 else ""
+        yield f"{functions[0]}{more}: {rung.value}: {why}"
 
 
 def _deriver(machine: Machine) -> "Deriver":

@@ -34,9 +34,10 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--rung",
-        type=click.Choice(("kprobe", "callsite", "breakpoint", "derived")),
-        default="kprobe",
-        help="Leave out the more direct ways to see vmemmap_populate and sparse_add_section.",
+        type=click.Choice(("fentry", "kprobe", "callsite", "breakpoint", "derived")),
+        default="fentry",
+        help="Leave out the more direct ways to see vmemmap_populate and sparse_add_section;"
+        " fentry those to all functions.",
     ),
     click.option(
         "--vmlinux",

@@ -16,7 +16,9 @@ from recordings.ledger.snapshot import Verdict
 from tests.recordings.made import rows, wait_for
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
+from tracers.kinds import Kind
 from tracers.machine import Machine
+from tracers.observer import Observer, ProbeCost
 
 
 class Script:
@@ -29,6 +31,7 @@ class Script:
         self.clock: dict[str, str | int | None] = {"name": "mono", "offset_ns": 5}
         self.origin = {"live": "script"}
         self.notes = ("a note",)
+        self.observer = Observer({Kind.FREE: ProbeCost(5000, 3000)})
         self.polled = list(polled)
         self.rest = rest
         self.calls: list[str] = []

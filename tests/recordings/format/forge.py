@@ -193,7 +193,7 @@ def headers(draw: st.DrawFn) -> bytes:
         max_size=6,
     ))  # fmt: skip
     stored: dict[str, Any] = {
-        "format": draw(st.sampled_from(("1.0", "1.1", "1.2", "1.3", "1.4", "1.9999"))),
+        "format": draw(st.sampled_from(("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.9999"))),
         "tool": draw(texts),
         "created_ns": draw(integers),
         "machine": draw(_machine()),

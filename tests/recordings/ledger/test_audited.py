@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recordings.format.header import AtEnd
 from recordings.ledger.audited import Audited, Outside
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Verdict
@@ -87,7 +88,7 @@ def test_the_verdict_knows(before: Audited, after: Audited, verdict: Verdict, sa
             ]
         )
     )
-    ledger.end_with(after.to_dict())
+    ledger.end_with(AtEnd(after.to_dict()))
     snapshot = ledger.snapshot(final=True)
     assert snapshot.verdict is verdict
     assert says in snapshot.verdict_reasons[0]

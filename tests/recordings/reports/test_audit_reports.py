@@ -12,6 +12,7 @@ from rich.console import Console
 
 from recordings.audit.gathering import of_folder
 from recordings.audit.kept import audited, kept
+from recordings.format.header import AtEnd
 from recordings.ledger.audited import Audited
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
@@ -26,7 +27,7 @@ MAPPED = "6.1.192-vmemlab-39bit/mapped"
 
 def snapshot(before: Audited, after: Audited) -> Snapshot:
     ledger = Ledger(None, None, before=before)
-    ledger.end_with(after.to_dict())
+    ledger.end_with(AtEnd(after.to_dict()))
     return ledger.snapshot(final=True)
 
 

@@ -32,7 +32,7 @@ def test_the_storm_is_explained_by_where_its_region_starts(captures, traced):
     assert (gib, sections) == (320, 128)
     assert "pages up to 257 GiB only: 63 GiB too high" in why  # memstart 1 GiB, 256 GiB of window
     assert what.startswith(
-        "WARN cost 91 % of the hot-add (52.13 ms of the 57.17 ms in __add_pages)"
+        "WARN cost 91 % of the hot-add (52.13 ms of the 57.17 ms in __add_pages, as recorded)"
     )
 
 

@@ -31,7 +31,7 @@ def test_the_storm_as_a_mail(traced: Path) -> None:
     for part in (
         "OUT OF RANGE: 256 of 256 calls outside the window; 256 WARNs cost 119.9 ms",
         "These 128 struct-page ranges lie above the window because the device region starts at 320",
-        "WARN cost 91 % of the hot-add (52.13 ms of the 57.17 ms in __add_pages)",
+        "WARN cost 91 % of the hot-add (52.13 ms of the 57.17 ms in __add_pages, as recorded)",
         "release 6.1.192-vmemlab",
         "0xfffffffe00000000 0xffffffff00000000 4 GiB vmemmap <- the window",
         "0xffffffff00000000 2^64 4 GiB unused <- 256 calls",

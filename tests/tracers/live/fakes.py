@@ -2,7 +2,7 @@
 """A fake engine, and the window of the lab's 6.1."""
 
 from tracers.live.probes.engine import AttachError, Counts
-from tracers.live.probes.points import Probe  # noqa: TC001 (an annotation of a fake)
+from tracers.live.probes.points import Probe, Rung
 from tracers.window import Window
 
 #: NUMBER(VMEMMAP_START), NUMBER(VMEMMAP_END), NUMBER(PHYS_OFFSET) of the lab's 6.1.
@@ -21,6 +21,7 @@ class Fake:
     """An engine that returns what it was given, and rejects the probes in ``refuse``."""
 
     name = "fake"
+    rungs = frozenset(Rung) - {Rung.FENTRY}  # as on arm64 before 6.4
 
     def __init__(self, *, refuse=(), batches=(), rest=None, counts=None, broken=None):
         self.refuse, self.batches, self.rest = refuse, list(batches), rest

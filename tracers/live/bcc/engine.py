@@ -11,7 +11,7 @@ import ctypes
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from tracers.batch import Batch, Losses
 from tracers.kernel_functions import REQUESTS
 from tracers.kinds import Kind, Phase
+from tracers.live.bcc import run_time, trampolines
 from tracers.live.bcc.duplicate_hits import TIMED, UNTIMED, DuplicateHits
 from tracers.live.bcc.find_module import find_bcc
 from tracers.live.bcc.loader import Functions
@@ -39,7 +40,8 @@ from tracers.live.bcc.program import (
     quiet,
 )
 from tracers.live.bcc.ring_buffer import Ring
-from tracers.live.probes.engine import AttachError, Counts, LiveError
+from tracers.live.bcc.run_time import RunTime
+from tracers.live.probes.engine import AttachError, Counts, LiveError, Pace, Trial
 from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.records import RAW
 
@@ -54,11 +56,16 @@ TALLY: Final = np.dtype(
     ]
 )
 
+#: The functions of program.c that are loaded for a slot.
+_PROGRAMS: Final = ("at_entry", "at_exit", "at_fentry", "at_fexit")
+_NOT_RUN: Final = RunTime(0, 0, 0)
+
 
 class BccEngine:
     """See ``probes.engine.Engine``. ``ours``: address ranges of the WARNs to record."""
 
     name = "bcc"
+    rungs = frozenset({Rung.FENTRY, Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT})
 
     def __init__(
         self,
@@ -85,11 +92,14 @@ class BccEngine:
         self._duplicates = DuplicateHits()
         self._open: set[int] = set()  # calls under way: probe << 32 | thread
         self._running = False
+        self._pace = Pace()
         self._stepping = False  # breakpoints with a program were seen to step on
         self._possible = _cpus(root, "possible")
         self._last = np.zeros(len(self._possible), TALLY)  # one for each of these, in their order
         self._reported_lost = 0  # losses that are in some batch
         self._reports = False
+        self._counting = run_time.count()
+        self._ran_before: dict[int, RunTime] = {}
         self._cpus = _cpus(root, "online")
         self._kprobes = Kprobes(root, self._cpus[0])
         module = find_bcc(root)
@@ -114,20 +124,14 @@ class BccEngine:
         if probe.kind is Kind.WARN and "caller" not in registers:
             raise AttachError(f"{probe.function}: unknown which register holds the caller")
         slot = self._free_slot(probe)
-        kind = self._bpf.PERF_EVENT if probe.rung is Rung.BREAKPOINT else self._bpf.KPROBE
         opened: list[int] = []
         try:
-            entry = self._functions.load("at_entry", kind, slot)
-            if probe.rung is Rung.BREAKPOINT and not self._stepping:
-                check_stepping(entry)
-                self._stepping = True
-            exit_ = self._functions.load("at_exit", kind, slot) if probe.timed else -1
-            for fd in self._events(probe, entry, exit_):
+            for fd in self._events(probe, slot):
                 opened.append(fd)  # noqa: PERF402 - those opened before a failure are closed
         except AttachError:
             _close(opened)
-            self._functions.unload("at_entry", slot)
-            self._functions.unload("at_exit", slot)
+            for name in _PROGRAMS:
+                self._functions.unload(name, slot)
             raise
         self._fds += opened
         self._probes.append(probe)
@@ -156,9 +160,59 @@ class BccEngine:
         self._probes[index] = probe
         return None
 
+    def trial(self, probe: Probe, work: Callable[[], None]) -> Trial:
+        """See ``Engine.trial``. What else is attached runs meanwhile, and is forgotten."""
+        if self._ring is None:
+            raise LiveError("the engine is closed")
+        known = len(self._probes)
+        held, self._fds = self._fds, []
+        try:
+            self.attach(probe)
+            if probe.rung is Rung.BREAKPOINT and (why := self.watch_ends(probe)):
+                raise AttachError(why)
+            self._control(running=True)
+            work()
+            self._control(running=False)
+            records = self._ring.drain()
+            batch = Batch(self._rows(records[records["probe"] == known], ()))
+            return Trial(batch, self._ran(self._slots[-1]).ns if self._counting else None)
+        finally:
+            _close(self._fds)
+            self._fds = held
+            self._forget(known)
+
+    def _forget(self, known: int) -> None:
+        """Forget all probes but the first ``known``, whose events are closed, and all counts."""
+        for slot in self._slots[known:]:
+            for name in _PROGRAMS:
+                self._functions.unload(name, slot)
+        del self._probes[known:], self._slots[known:]
+        self._control(running=False)
+        zeros = ctypes.create_string_buffer(self._last.nbytes)
+        self._lib.bpf_update_elem(self._map("tallies"), ctypes.byref(ctypes.c_uint32(0)), zeros, 0)
+
+    def program_times(self) -> Mapping[int, tuple[int, int]]:
+        """See ``Engine.program_times``."""
+        if self._counting is None or self._bpf is None:
+            return {}
+        ran = {
+            index: self._ran(slot) - self._ran_before.get(slot, _NOT_RUN)
+            for index, slot in enumerate(self._slots)
+        }
+        return {index: (each.runs, each.ns) for index, each in ran.items()}
+
+    def _ran(self, slot: int) -> RunTime:
+        try:
+            times = [run_time.run_time(fd) for fd in self._functions.of(slot)]
+        except OSError:  # a kernel that tells less of its programs
+            return _NOT_RUN
+        return RunTime(*(sum(each) for each in zip(*times, strict=True))) if times else _NOT_RUN
+
     def start(self) -> None:
         """Enable all probes at once."""
         self._warm_up()
+        if self._counting is not None:
+            self._ran_before = {slot: self._ran(slot) for slot in self._slots}
         self._running = True
         self._control(running=True)
 
@@ -176,10 +230,12 @@ class BccEngine:
         """Return the records sent so far; wait up to ``timeout_s`` if there are none."""
         if self._ring is None:
             return None
+        self._pace.wait(timeout_s)
         records = self._ring.drain()
         if not len(records):
             self._ring.wait(timeout_s)
             records = self._ring.drain()
+        self._pace.read(some=len(records) > 0)
         return self._batch(records)
 
     def stop(self) -> Batch | None:
@@ -209,7 +265,7 @@ class BccEngine:
             ):
                 if number:
                     lost[probe.function, cpu] = number
-            if probe.timed and probe.rung is Rung.KPROBE:
+            if probe.timed and probe.rung in (Rung.FENTRY, Rung.KPROBE):
                 under_way = sum(call >> 32 == index for call in self._open)
                 unmatched = (
                     self._last["entries"][:, slot].sum() - self._last["exits"][:, slot].sum()
@@ -227,6 +283,9 @@ class BccEngine:
 
     def close(self) -> None:
         """Release everything; also after a failure, also again."""
+        if self._counting is not None:
+            os.close(self._counting)
+            self._counting = None
         _close(self._fds)
         if self._ring is not None:
             self._ring.close()
@@ -248,18 +307,37 @@ class BccEngine:
             raise AttachError(f"no room for more than {SLOTS - 1} probes")
         return min(free)
 
-    def _events(self, probe: Probe, entry: int, exit_: int) -> Iterator[int]:
+    def _events(self, probe: Probe, slot: int) -> Iterator[int]:
         """Open a probe's events one by one; exits first, so that no entry lacks its exit."""
+        if probe.rung is Rung.FENTRY:
+            return self._trampolines(probe, slot)
         if probe.rung is Rung.BREAKPOINT:
-            for target in probe.entries:
-                for cpu in self._cpus:
-                    yield open_breakpoint(target, cpu, entry)
-            return
-        if probe.timed and probe.rung is Rung.KPROBE:
-            for target in probe.entries:
+            return self._breakpoints(probe, slot)
+        return self._entries_and_exits(probe, slot)
+
+    def _trampolines(self, probe: Probe, slot: int) -> Iterator[int]:
+        wanted = (("at_fexit", True), ("at_fentry", False))
+        for name, returns in wanted if probe.timed else wanted[1:]:
+            program = self._functions.load_traced(name, slot, probe.btf, returns=returns)
+            yield trampolines.attach(program)
+
+    def _breakpoints(self, probe: Probe, slot: int) -> Iterator[int]:
+        entry = self._functions.load("at_entry", self._bpf.PERF_EVENT, slot)
+        if not self._stepping:
+            check_stepping(entry)
+            self._stepping = True
+        for target in probe.entries:
+            for cpu in self._cpus:
+                yield open_breakpoint(target, cpu, entry)
+
+    def _entries_and_exits(self, probe: Probe, slot: int) -> Iterator[int]:
+        entry = self._functions.load("at_entry", self._bpf.KPROBE, slot)
+        if probe.timed:
+            exit_ = self._functions.load("at_exit", self._bpf.KPROBE, slot)
+            for target in probe.entries if probe.rung is Rung.KPROBE else ():
                 yield self._kprobes.open(target, returns=True, program=exit_)
-        for target in probe.exits if probe.timed else ():
-            yield self._kprobes.open(target, returns=False, program=exit_)
+            for target in probe.exits:
+                yield self._kprobes.open(target, returns=False, program=exit_)
         for target in probe.entries:
             yield self._kprobes.open(target, returns=False, program=entry)
 

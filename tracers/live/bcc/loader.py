@@ -11,6 +11,7 @@ import os
 import struct
 from typing import Any, Final
 
+from tracers.live.bcc import trampolines
 from tracers.live.bcc.program import SLOT_MARK, TO_TRACEFS, one_line, quiet
 from tracers.live.probes.engine import AttachError
 
@@ -30,10 +31,8 @@ class Functions:
     def load(self, name: str, kind: int, slot: int | None = None) -> int:
         """Return the fd of a function, as it is or for a slot. Raises ``AttachError``."""
         lib, module, symbol = self._lib, self._module, name.encode()
-        size = lib.bpf_function_size(module, symbol)
-        code = ctypes.string_at(lib.bpf_function_start(module, symbol), size)
-        if slot is not None:
-            code = in_slot(code, slot)
+        code = self._code(name, slot)
+        size = len(code)
         # a device and how to attach, which later releases take: neither
         more = (None, -1)[: max(0, len(lib.bcc_func_load.argtypes) - _ARGUMENTS)]
         with quiet() as printed:
@@ -47,6 +46,22 @@ class Functions:
             raise AttachError(one_line(f"Failed to load BPF program {name}: {reason}", printed))
         self._loaded[name, slot] = fd
         return int(fd)
+
+    def load_traced(self, name: str, slot: int, number: int, *, returns: bool) -> int:
+        """Return the fd of a function for a trampoline; see ``trampolines.load``."""
+        fd = trampolines.load(self._code(name, slot), number, returns=returns)
+        self._loaded[name, slot] = fd
+        return fd
+
+    def of(self, slot: int) -> list[int]:
+        """Return the fds of the functions loaded for a slot."""
+        return [fd for (_, number), fd in self._loaded.items() if number == slot]
+
+    def _code(self, name: str, slot: int | None) -> bytes:
+        symbol = name.encode()
+        size = self._lib.bpf_function_size(self._module, symbol)
+        code = ctypes.string_at(self._lib.bpf_function_start(self._module, symbol), size)
+        return code if slot is None else in_slot(code, slot)
 
     def unload(self, name: str, slot: int) -> None:
         """Close a function's fd, if it is loaded for the slot."""

@@ -31,6 +31,8 @@ static long (*bpf_probe_read_kernel)(void *, u32, const void *) = (void *)113;
 static long (*bpf_probe_read_kernel_str)(void *, u32, const void *) = (void *)115;
 static void *(*bpf_ringbuf_reserve)(void *, u64, u64) = (void *)131;
 static void (*bpf_ringbuf_submit)(void *, u64) = (void *)132;
+static long (*bpf_get_func_arg)(void *, u32, u64 *) = (void *)183; /* 5.17 */
+static long (*bpf_get_func_ret)(void *, u64 *) = (void *)184;
 u64 bpf_pseudo_fd(u64, u64) asm("llvm.bpf.pseudo");
 
 /* The shape BCC's rewriter looks for. */
@@ -264,6 +266,14 @@ int on_report(struct report *ctx)
 	return 0;
 }
 
+/* Of a trampoline: the arguments, and at a return what was returned. */
+INLINE u64 argument(u64 *ctx, u32 number)
+{
+	u64 value = 0;
+	bpf_get_func_arg(ctx, number, &value); /* leaves it where there is no such argument */
+	return value;
+}
+
 /* volatile, so that the mark stays the only operand that depends on the slot. The verifier, which
  * sees the number, leaves out what the slot does not need. */
 int at_entry(struct registers *ctx)
@@ -277,5 +287,20 @@ int at_exit(struct registers *ctx)
 {
 	volatile u64 slot = SLOT;
 	u64 x0 = ctx->result;
+	return returned(slot, x0);
+}
+
+int at_fentry(u64 *ctx)
+{
+	volatile u64 slot = SLOT;
+	u64 x0 = argument(ctx, 0), x1 = argument(ctx, 1), x2 = argument(ctx, 2), x3 = argument(ctx, 3);
+	return entered(slot, x0, x1, x2, x3);
+}
+
+int at_fexit(u64 *ctx)
+{
+	volatile u64 slot = SLOT;
+	u64 x0 = 0;
+	bpf_get_func_ret(ctx, &x0);
 	return returned(slot, x0);
 }

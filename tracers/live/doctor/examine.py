@@ -32,6 +32,7 @@ from tracers.live.doctor.steps import steps
 from tracers.live.kmsg.ring import Ring, read_ring
 from tracers.live.probes.engine import LiveError
 from tracers.live.probes.ladder import Attached
+from tracers.live.probes.points import Rung
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 from tracers.live.probes.survey import Survey, survey
 from tracers.live.session import ENGINES, open_live, why_no_log
@@ -134,7 +135,7 @@ def examine(
         early.close()
         raise
     try:
-        surveyed = survey(kernel, root=root)
+        surveyed = survey(kernel, first=Rung.FENTRY, root=root)
         # the one that still compiles comes last
         tried = {engine: _try(engine, surveyed, root, early) for engine in reversed(ENGINES)}
         own = kernel.files.own_path() if kernel.text is None else None

@@ -31,6 +31,7 @@ from tracers.logs.dmesg.reader import DmesgLog
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.machine import Machine
+from tracers.observer import Observer
 
 #: Seconds without a record after which a report no longer waits for a later one's proof.
 _QUIET_S: Final = 1.0
@@ -46,6 +47,7 @@ class KernelLogFeed:
     """An open capture. Not thread-safe: one thread starts, polls and stops it."""
 
     attached: tuple[Attached, ...] = ()  # as ``Live`` has it: there is nothing
+    observer = Observer()  # nor does it cost anything
 
     def __init__(
         self,

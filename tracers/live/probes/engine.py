@@ -6,13 +6,17 @@ After ``close`` an engine leaves nothing behind in the kernel, whatever happened
 delivered are in some batch's ``lost`` where the kernel counts them, else in ``lost_unknown``.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from tracers.batch import Batch
 from tracers.errors import VmemscopeError
-from tracers.live.probes.points import Probe
+from tracers.live.probes.points import Probe, Rung
+
+#: Seconds between two readings while events come: at first, and once they go on coming.
+PACE_S: Final = (0.02, 0.1)
 
 
 class LiveError(VmemscopeError):
@@ -21,6 +25,10 @@ class LiveError(VmemscopeError):
 
 class AttachError(VmemscopeError):
     """One probe cannot be attached, with the kernel's own reason; the next rung is tried."""
+
+
+class NoSuchRungError(AttachError):
+    """No probe of this rung can be attached here, whatever the function: none more is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +44,42 @@ class Counts:
     other_reported: int | None = None
 
 
+class Pace:
+    """Keeps a reader from being woken by each event, which takes more time than the probes do.
+
+    The first event after a quiet moment is read at once, as a kernel that panics gives no second
+    chance; while events go on coming, they are read ever less often, down to ten times a second.
+    """
+
+    def __init__(self) -> None:
+        self._pause, self._next = PACE_S[0], 0.0
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until the next reading is due, ``timeout_s`` at most."""
+        if (early := self._next - time.monotonic()) > 0:
+            time.sleep(min(early, timeout_s))
+
+    def read(self, *, some: bool) -> None:
+        """Take note of a reading; ``some``: there were events."""
+        if some:
+            self._next = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, PACE_S[1]) if some else PACE_S[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What an engine saw of a trial: its events, and what its programs took, if that is known."""
+
+    batch: Batch | None
+    program_ns: int | None = None
+
+
 class Engine(Protocol):
     """Something that attaches probes to the running kernel and returns their events."""
 
     name: str
+    #: The rungs it has.
+    rungs: frozenset[Rung]
 
     def attach(self, probe: Probe) -> str | None:
         """Attach a probe, disabled. Return why the ends of its calls are not observed, or None.
@@ -63,6 +103,20 @@ class Engine(Protocol):
 
     def stop(self) -> Batch | None:
         """Disable all probes; return the remaining events and the last losses."""
+        ...
+
+    def trial(self, probe: Probe, work: Callable[[], None]) -> Trial:
+        """Watch ``probe`` alone while ``work`` runs; leave nothing of it. Not once started.
+
+        Raises ``AttachError`` and ``LiveError``.
+        """
+        ...
+
+    def program_times(self) -> Mapping[int, tuple[int, int]]:
+        """Return (runs, nanoseconds) of our programs, by index of the probe attached.
+
+        Empty where nobody counts them, or there are none.
+        """
         ...
 
     def counts(self) -> Counts:

@@ -15,7 +15,7 @@ from typing import Final
 from tracers.kernel_functions import TABLE, KernelFunction
 from tracers.kinds import Kind
 from tracers.live.probes.call_sites import Calls, find_calls
-from tracers.live.probes.engine import AttachError
+from tracers.live.probes.engine import AttachError, NoSuchRungError
 from tracers.live.probes.points import Probe, Rung
 from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel
@@ -73,9 +73,11 @@ def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder
     """Return every point's ladder, most important first; ``first`` leaves out the rungs above.
 
     ``first`` applies to populate and section-add, whose entry kprobes kernels before 6.11 reject;
-    everything else has its entry kprobe.
+    everything else has its entry kprobe. Trampolines need a program: none has one but where they
+    are the first.
     """
     order = list(Rung)
+    rungs = [rung for rung in RUNGS if rung is not Rung.FENTRY or first is Rung.FENTRY]
     chosen = [(point, _chosen(kernel, point)) for point in TABLE]
     calls = _calls(kernel, (name for point, name in chosen if point.kind is not Kind.WARN and name))
     built = []
@@ -85,7 +87,7 @@ def ladders(kernel: RunningKernel, *, first: Rung = Rung.KPROBE) -> tuple[Ladder
             continue
         lowest = order.index(first) if point.kind in _FORCED else 0
         probes, impossible = [], []
-        for rung in (Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT):
+        for rung in rungs:
             if order.index(rung) < lowest:
                 impossible.append((rung, f"left out: --rung {first.value}"))
                 continue
@@ -112,7 +114,8 @@ def climb(
     to ``watch_ends``. ``traceable``: for each function "traceable" or why not, to explain a
     rejection.
     """
-    ends = [_climb_one(ladder, attach, traceable or {}) for ladder in every]
+    none_more: dict[Rung, str] = {}
+    ends = [_climb_one(ladder, attach, traceable or {}, none_more) for ladder in every]
     ends = [_timed(end, ladder, watch_ends) for end, ladder in zip(ends, every, strict=True)]
     seen = {end.kind for end in ends if end.probe is not None}
     return tuple(
@@ -124,16 +127,24 @@ def climb(
 
 
 def _climb_one(
-    ladder: Ladder, attach: Callable[[Probe], str | None], traceable: Mapping[str, str]
+    ladder: Ladder,
+    attach: Callable[[Probe], str | None],
+    traceable: Mapping[str, str],
+    none_more: dict[Rung, str],
 ) -> Attached:
     why = dict(ladder.impossible)
     for probe in ladder.probes:
+        if probe.rung in none_more:
+            why[probe.rung] = none_more[probe.rung]
+            continue
         if probe.rung is Rung.BREAKPOINT:
             probe = replace(probe, timed=False, exits=())  # noqa: PLW2901 (its end may come later)
         try:
             note = attach(probe)
         except AttachError as error:
             reason = str(error)
+            if isinstance(error, NoSuchRungError):
+                none_more[probe.rung] = reason
             if probe.rung is Rung.KPROBE and traceable.get(ladder.function) == "notrace":
                 reason += "" if "notrace" in reason else " (notrace)"
             why[probe.rung] = reason

@@ -17,6 +17,7 @@ from tracers.kinds import Kind, Source
 class Rung(Enum):
     """A way to observe a call, the most direct first; the value is the word shown and stored."""
 
+    FENTRY = "fentry"  # BPF trampolines on the function's entry and return: no exception
     KPROBE = "kprobe"  # on the function's entry, and a return probe
     CALLSITE = "callsite"  # on the call instruction and the one behind it, in traceable callers
     BREAKPOINT = "breakpoint"  # hardware breakpoints on the entry and the return address
@@ -45,11 +46,12 @@ class Probe:
     """One way to observe one probe point of the running kernel.
 
     ``entries``: where a call begins (the function itself, or every call instruction).
-    ``exits``: where it ends, one for each entry of a call site; empty with KPROBE (a return probe
-    is meant) and where the end cannot be seen (then ``timed`` is False).
+    ``exits``: where it ends, one for each entry of a call site; empty with FENTRY and KPROBE (its
+    return is meant) and where the end cannot be seen (then ``timed`` is False).
     ``registers``: (schema field, number of the register that holds it at an entry); for WARN:
     "site" (a C string), "line" and "caller" (address of the WARN).
     ``ret``: what x0 holds at an exit: "int" (32 bits, signed), "pointer", or None for void.
+    ``btf``: with FENTRY the number of the function's type in the kernel's BTF.
     """
 
     kind: Kind
@@ -60,6 +62,7 @@ class Probe:
     registers: tuple[tuple[str, int], ...] = ()
     ret: str | None = None
     timed: bool = True
+    btf: int = 0
 
     def __str__(self) -> str:
         sides = "entry+return" if self.timed else "entry"

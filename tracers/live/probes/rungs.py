@@ -7,6 +7,7 @@ neither is used. An impossible rung is a sentence that says why.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from tracers.kernel_functions import COLUMNS, KernelFunction
@@ -36,6 +37,18 @@ def _registers(
         for number, parameter in enumerate((names or ())[:REGISTERS])
         if parameter in known
     )
+
+
+def _fentry(
+    kernel: RunningKernel, point: KernelFunction, name: str | None, calls: Calls | None
+) -> Probe | str:
+    entry = _entry(kernel, point, name, calls)
+    if isinstance(entry, str):
+        return entry
+    number = kernel.functions.get(entry.function)
+    if number is None:
+        return kernel.missing.get("btf", "BTF does not describe it, or several of its name")
+    return replace(entry, rung=Rung.FENTRY, btf=number)
 
 
 def _entry(
@@ -131,4 +144,9 @@ def _unique(kernel: RunningKernel, target: ProbeAddress) -> bool:
 
 RUNGS: Final[
     Mapping[Rung, Callable[[RunningKernel, KernelFunction, str | None, Calls | None], Probe | str]]
-] = {Rung.KPROBE: _entry, Rung.CALLSITE: _callsite, Rung.BREAKPOINT: _breakpoint}
+] = {
+    Rung.FENTRY: _fentry,
+    Rung.KPROBE: _entry,
+    Rung.CALLSITE: _callsite,
+    Rung.BREAKPOINT: _breakpoint,
+}

@@ -8,12 +8,17 @@ Promises: what cannot be read here (lockdown, no root, no BTF) is None, with the
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tracers.constants.btf import Prototype
 from tracers.constants.errors import ConstantsError
 from tracers.constants.image.kernel_image import KernelImage, open_kernel
 from tracers.constants.image.symbols import SymbolTable
 from tracers.constants.running import RunningFiles
+
+#: The function behind os.getppid, by machine (arch/*/include/asm/syscall_wrapper.h): on it is tried
+#: what a probe costs.
+HARMLESS: Final = {"aarch64": "__arm64_sys_getppid", "x86_64": "__x64_sys_getppid"}
 
 
 @dataclass(slots=True)
@@ -26,6 +31,7 @@ class RunningKernel:
     text: KernelImage | None = None
     slide: int = 0  # running address minus the text's, modulo 2^64
     prototypes: dict[str, Prototype] = field(default_factory=dict)
+    functions: dict[str, int] = field(default_factory=dict)  # -> its type's number in BTF
     missing: dict[str, str] = field(default_factory=dict)  # what -> why
 
     def close(self) -> None:
@@ -51,6 +57,7 @@ def read_kernel(
         kernel.missing["kallsyms"] = str(error)
     try:
         kernel.prototypes = files.types.prototypes(functions)
+        kernel.functions = files.types.functions((*functions, *HARMLESS.values()))
     except (OSError, ConstantsError) as error:
         kernel.missing["btf"] = getattr(error, "strerror", None) or str(error)
     if kernel.arch != "aarch64":

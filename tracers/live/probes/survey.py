@@ -12,8 +12,9 @@ from pathlib import Path
 from tracers.constants.errors import ConstantsError
 from tracers.constants.gather import gather
 from tracers.constants.image.warn_sites import PATH
+from tracers.live.probes.harmless import harmless
 from tracers.live.probes.ladder import Ladder, ladders
-from tracers.live.probes.points import ALL, Rung
+from tracers.live.probes.points import ALL, Probe, Rung
 from tracers.live.probes.running_kernel import RunningKernel
 from tracers.machine import Machine
 
@@ -23,13 +24,15 @@ class Survey:
     """The machine, and what can be attached.
 
     ``ours``: [start, end) of the code whose WARNs are ours. ``traceable``: for each function
-    "traceable" or why not. ``why``: why the window is not known, if it is not.
+    "traceable" or why not. ``harmless``: probes that may be tried, to see what each kind of them
+    costs. ``why``: why the window is not known, if it is not.
     """
 
     machine: Machine
     warn_sites: tuple[str, ...] = ()
     traceable: Mapping[str, str] = field(default_factory=dict)
     ladders: tuple[Ladder, ...] = ()
+    harmless: Mapping[Rung, Probe] = field(default_factory=dict)
     ours: tuple[tuple[int, int], ...] = ALL
     notes: tuple[str, ...] = ()
     why: str = ""
@@ -37,18 +40,19 @@ class Survey:
 
 def survey(kernel: RunningKernel, *, first: Rung = Rung.KPROBE, root: Path = Path("/")) -> Survey:
     """Return what ``kernel`` shows; ``first`` leaves out the rungs above (see ``ladders``)."""
-    rungs, ours = ladders(kernel, first=first), _ours(kernel)
+    rungs, ours, tried = ladders(kernel, first=first), _ours(kernel), harmless(kernel)
     try:
         known = gather(kernel.text, live=True, root=root, running=kernel.files)
     except ConstantsError as error:
         own = Machine(release=os.uname().release, arch=os.uname().machine)
         note = f"the window is not known: {error}"
-        return Survey(own, ladders=rungs, ours=ours, notes=(note,), why=str(error))
+        return Survey(own, ladders=rungs, harmless=tried, ours=ours, notes=(note,), why=str(error))
     return Survey(
         known.machine(),
         tuple(f"{site.file}:{site.line}" for site in known.warn_sites),
         known.probeable,
         rungs,
+        tried,
         ours,
         why=next(iter(known.missing.values()), "no source says"),
     )

@@ -11,7 +11,7 @@ import os
 import platform
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tracers.batch import Batch, Losses
 from tracers.kinds import Kind, Phase
-from tracers.live.probes.engine import AttachError, Counts, LiveError
+from tracers.live.probes.engine import AttachError, Counts, LiveError, Pace, Trial
 from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.records import KNOWN_COMM, KNOWN_PID, RAW
 from tracers.live.tracefs import cleanup
@@ -41,7 +41,6 @@ _REPORT: Final = "error_report/error_report_end"  # since 5.12
 _WARNING: Final = 2  # enum error_detector, include/trace/events/error_report.h
 
 _LOOK_S: Final = 0.02
-_PACE_S: Final = 0.002  # between two drains: in a storm one drain of many costs less than many
 _EVERYTHING: Final = Filters()
 
 _Records = npt.NDArray[np.void]
@@ -52,6 +51,7 @@ class TracefsEngine:
     """The engine protocol over tracefs and perf_event_open; see ``tracers.live.probes.engine``."""
 
     name = "tracefs"
+    rungs = frozenset({Rung.KPROBE, Rung.CALLSITE, Rung.BREAKPOINT})
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class TracefsEngine:
             raise LiveError(f"engine tracefs does not know the registers of {platform.machine()}")
         if filters.comm is not None and '"' in filters.comm:
             raise LiveError('a comm filter cannot contain ": tracefs has no way to write it')
+        self._root = root
         self._filters = filters
         self._ours = ours
         self._threads = Threads(root)
@@ -82,7 +83,7 @@ class TracefsEngine:
         self._held = np.zeros(0, RAW)
         self._epoll = select.epoll()
         self._began = 0  # ns: breakpoints are enabled one by one, and count from here
-        self._drained = 0.0
+        self._pace = Pace()
         self._lost: dict[tuple[str, int], int] = {}
         self._missed: dict[str, int] = {}
         self._announced = 0
@@ -143,6 +144,23 @@ class TracefsEngine:
                 self._instance.undefine(event.name)
             raise
 
+    def trial(self, probe: Probe, work: Callable[[], None]) -> Trial:
+        """See ``Engine.trial``: another engine's."""
+        other = TracefsEngine(self._root)
+        try:
+            other.attach(probe)
+            if probe.rung is Rung.BREAKPOINT and (why := other.watch_ends(probe)):
+                raise AttachError(why)
+            other.start()
+            work()
+            return Trial(other.stop())
+        finally:
+            other.close()
+
+    def program_times(self) -> Mapping[int, tuple[int, int]]:
+        """See ``Engine.program_times``: there are none."""
+        return {}
+
     def start(self) -> None:
         """Enable all probes at once; see ``Engine.start``."""
         group = self._instance.name
@@ -181,17 +199,17 @@ class TracefsEngine:
 
     def poll(self, timeout_s: float) -> Batch | None:
         """Wait for events; see ``Engine.poll``."""
-        self._wait(0 if len(self._held) else timeout_s)
+        self._wait(timeout_s)
         # What is written from now on may be in one ring already and not yet in another.
-        return self._batch(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        batch = self._batch(time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        self._pace.read(some=batch is not None)
+        return batch
 
     def _wait(self, timeout_s: float) -> None:
         """Wait for records: kprobe events wake us, breakpoints must be polled."""
         end = time.monotonic() + timeout_s
-        early = self._drained + _PACE_S - time.monotonic()
-        if early > 0:
-            time.sleep(min(early, timeout_s))
-        while True:
+        self._pace.wait(timeout_s)
+        while not len(self._held):
             left = max(end - time.monotonic(), 0)
             looked = min(left, _LOOK_S) if self._breakpoints.descriptors else left
             if self._breakpoints.waiting or self._epoll.poll(looked) or looked >= left:
@@ -208,7 +226,6 @@ class TracefsEngine:
     def _batch(self, until: int | None) -> Batch | None:
         """Drain all rings; release what was written up to ``until``, in the order of time."""
         torn = -self._breakpoints.torn
-        self._drained = time.monotonic()
         parts: list[_Records] = []
         flagged: set[int] = set()
         for pages, cpus, short in self._instance.drain(until):
