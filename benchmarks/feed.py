@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.format.reader import open_recording
+from recordings.ledger.ours import observer_of
 from tracers.arrow import column, numbers
 from tracers.batch import Batch
 from tracers.events import SCHEMA
@@ -49,6 +50,7 @@ class Feed:
         self.clock: Mapping[str, str | int | None] = {"name": "mono", "offset_ns": None}
         self.origin: Mapping[str, str] = {"live": "feed"}
         self.notes: tuple[str, ...] = ()
+        self.observer = observer_of(header.observer)
         self.calls: list[str] = []  # start, stop and close, in order
         self.sent = 0
         self._rate = rate

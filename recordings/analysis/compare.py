@@ -2,7 +2,8 @@
 """Compares two recordings: is A slower than B, by how much, and how sure is that?
 
 Promises: a ratio has an interval or the reason why not; figures that are not comparable (timings
-known in different ways, sections of different size) get the reason and no ratio. With losses, with
+known in different ways, sections of different size) get the reason and no ratio. Where the probes
+differ, what they took is left out on both sides, or there is no ratio. With losses, with
 calls beyond the budget of ``durations``, or where too few samples tell nothing from chance, the
 comparison is inconclusive.
 """
@@ -24,11 +25,14 @@ from recordings.analysis.confidence import (
 )
 from recordings.analysis.durations import CALLS, Durations, durations
 from recordings.format.header import HITS_ONLY, Header
+from recordings.ledger.columns import U64
 from recordings.ledger.headline import oopses
 from recordings.ledger.histogram import exact_sum
 from recordings.ledger.ledger import fold
+from recordings.ledger.ours import Ours, ours
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.warn_shares import WarnShare, warn_shares
+from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 from tracers.events import Kind, Source
 from tracers.formulas import WindowError
@@ -107,6 +111,8 @@ class Measure:
     ratio: Ratio | None
     quantiles: tuple[Quantile, ...]
     why_not: str | None  # why there is no ratio
+    #: Nanoseconds of a call that were the probes', left out of all above; None: not left out.
+    ours: tuple[int, int] | None = None
 
     @property
     def function(self) -> str:
@@ -148,7 +154,9 @@ def compare(a: Side, b: Side) -> Comparison:
 def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
     first, second = a.durations.of(kind), b.durations.of(kind)
     ended = len(first), len(second)
-    why_not = _why_not(a, b, kind, ended, sections=sections)
+    differ = _differ(a, b, kind)
+    own = _both(ours(a.snapshot, kind), ours(b.snapshot, kind)) if differ else None
+    why_not = _why_not(ended, a, b, kind, sections=sections) or (None if own else differ)
     both = aligned(a.durations, b.durations, kind)
     # half of the smaller at least, or the aligned ones stand for too little
     paired = len(both.a) > 0 and 2 * len(both.a) >= min(ended)
@@ -156,6 +164,8 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
         first, second = both
     elif why_not is None and kind not in WITHIN:
         why_not = "the operations are not the same"
+    if own:
+        first, second = _without(a, first, own[0], kind), _without(b, second, own[1], kind)
     for side, times in (("A", first), ("B", second)):
         if why_not is None and not times.any():
             why_not = f"by its clock no time passed in {side}"
@@ -180,22 +190,47 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
         if kind in WITHIN
         else (),
         why_not=why_not,
+        ours=(own[0].each_ns, own[1].each_ns) if own else None,
     )
 
 
-def _why_not(a: Side, b: Side, kind: Kind, ended: tuple[int, int], *, sections: bool) -> str | None:
-    """Say why the figures of one kind must not be divided; None if they may."""
+def _both(a: Ours | None, b: Ours | None) -> tuple[Ours, Ours] | None:
+    return (a, b) if a and b else None
+
+
+def _without(side: Side, lasted: U64, own: Ours, kind: Kind) -> U64:
+    """Return durations without what was ours: of a section a constant, of an operation a share."""
+    if kind in WITHIN:
+        return np.maximum(lasted, np.uint64(own.each_ns)) - np.uint64(own.each_ns)
+    total = side.snapshot.timings[kind].total_ns
+    return (lasted * ((total - own.in_calls_ns) / total)).astype(np.uint64)
+
+
+def _differ(a: Side, b: Side, kind: Kind) -> str | None:
+    """Say how the probes on the calls of a kind and inside of them differ; None: not at all."""
+    ways = [_ways(side.durations, kind) for side in (a, b)]
+    if ways[0] != ways[1]:
+        return f"timed in different ways: A by {_by(ways[0])}, B by {_by(ways[1])}"
+    if _inside(a, kind) != _inside(b, kind):
+        return "the probes inside of it differ, and each takes time"
+    tools = [
+        side.header.origin.get("live") or side.header.origin.get("importer") for side in (a, b)
+    ]
+    if tools[0] != tools[1] and all(tools):
+        first, second = (printable(tool or "") for tool in tools)
+        return f"A is by {first}, B by {second}: their probes take different times"
+    return None
+
+
+def _why_not(ended: tuple[int, int], a: Side, b: Side, kind: Kind, *, sections: bool) -> str | None:
+    """Say why the figures of one kind must not be divided, whatever the probes; None: they may."""
     ways = [_ways(side.durations, kind) for side in (a, b)]
     for side, number, way in zip("AB", ended, ways, strict=True):
         if not number:
             derived = way == {Source.DERIVED}
             return f"{side} has it derived: not timed" if derived else f"{side} did not time it"
-    if ways[0] != ways[1]:
-        return f"timed in different ways: A by {_by(ways[0])}, B by {_by(ways[1])}"
     if not sections and kind in WITHIN:
         return "sections differ in size"
-    if _inside(a, kind) != _inside(b, kind):
-        return "the probes inside of it differ, and each takes time"
     return None
 
 

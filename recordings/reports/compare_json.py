@@ -50,6 +50,7 @@ def _side(side: Side) -> dict[str, Any]:
         "faults": snapshot.faults_total,
         "warnings": {"total": snapshot.warnings, "total_ns": snapshot.warn_ns},
         "warn_shares": {what: part.share for what, part in side.shares.items()},
+        "warn_shares_corrected": {what: part.corrected for what, part in side.shares.items()},
         "sources": {
             name(kind): sorted(source.label for source in sources)
             for kind, sources in side.durations.sources.items()
@@ -83,6 +84,8 @@ def _measure(measure: Measure) -> dict[str, Any]:
         },
         "ratio": _ratio(measure.ratio),
         "not_compared": measure.why_not,
+        "corrected": measure.ours is not None,
+        "ours_ns": measure.ours,
         "quantiles": [
             {"percent": q.percent, "a_ns": q.a, "b_ns": q.b, "ratio": _ratio(q.ratio)}
             for q in measure.quantiles

@@ -108,6 +108,12 @@ def _parts(comparison: Comparison) -> Iterator[ConsoleRenderable]:
         cells += _measured(measure)
     yield text_layout.table(cells, wide=5)
     for measure in comparison.measures:
+        if measure.ours and not measure.why_not:
+            each = " and ".join(
+                f"{duration(ns)} in {side}" for ns, side in zip(measure.ours, "AB", strict=True)
+            )
+            text = f"{measure.function}: without what the probes took of each call, about {each}."
+            yield text_layout.hanging(Text(" "), Text(text, "dim"))
         if measure.why_not:
             text = f"{measure.function}: not compared, {measure.why_not}."
             yield text_layout.hanging(Text(" "), Text(text, "yellow"))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from recordings.format.header import Header
 from recordings.ledger.histogram import ERROR
+from recordings.ledger.ours import ours
 from recordings.ledger.snapshot import Extent, Operation, Series, Snapshot, Timing
 from recordings.ledger.warn_shares import warn_shares
 from recordings.reports.faults import faults_dict
@@ -85,9 +86,9 @@ def report_dict(
             }
             for part in warn_shares(snapshot)
         ],
-        "section_add": None if section_add is None else _timing(section_add),
+        "section_add": None if section_add is None else _timed(snapshot, Kind.SECTION_ADD),
         "section_add_reason": snapshot.section_add_reason,
-        "timings": {name(kind): _timing(timing) for kind, timing in snapshot.timings.items()},
+        "timings": {name(kind): _timed(snapshot, kind) for kind in snapshot.timings},
         "timing_error": ERROR,
         "operations": [_operation(operation) for operation in snapshot.operations],
         "operations_total": snapshot.operations_total,
@@ -131,6 +132,13 @@ def extents_list(extents: Sequence[Extent]) -> list[dict[str, Any]]:
 
 def _window(window: Window | None) -> dict[str, Any] | None:
     return None if window is None else window.to_dict()
+
+
+def _timed(snapshot: Snapshot, kind: Kind) -> dict[str, Any]:
+    """Return the times of a kind as recorded, and how much of a call was ours, null: not known."""
+    own = ours(snapshot, kind)
+    each = own.each_ns if own else None
+    return _timing(snapshot.timings[kind]) | {"corrected": False, "ours_each_ns": each}
 
 
 def _timing(timing: Timing) -> dict[str, Any]:

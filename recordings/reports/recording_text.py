@@ -33,7 +33,7 @@ from recordings.reports.report_rows import (
     window_sizes,
 )
 from recordings.reports.text_layout import emit, hanging, line
-from recordings.reports.warn_share_text import ours, spent
+from recordings.reports.warn_share_text import of_each, ours, spent
 from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, duration, share
@@ -208,7 +208,8 @@ def _tables(snapshot: Snapshot) -> Iterator[ConsoleRenderable]:
         yield from _rest(len(rows), len(snapshot.sites), "site")
     if snapshot.timings:
         yield _table(TIMING_HEADS, timing_rows(snapshot), wide=0)
-        yield Padding(Text(f"p50 and p99 are within {ERROR:.1%} of the true value", "dim"), (0, 2))
+        about = f"p50 and p99 are within {ERROR:.1%} of the true value; {of_each(snapshot)}"
+        yield Padding(Text(about, "dim"), (0, 2))
     if snapshot.operations:
         shown = snapshot.operations[-ROWS:]
         heads = ("operation", "by", "at", "sections", "hits", "took", "in WARN")
