@@ -306,7 +306,7 @@ def _fired(asked: WhatIf, own: Snapshot, warning_calls: tuple[int, int]) -> Fire
     fewer = would <= recorded and timed > 0
     alone = recorded == own.warnings  # else the sides' shares hold other WARNs as well
     savings = tuple(
-        Saving(part.what, max(0, part.warn_ns - kept * dearest), part.total_ns)
+        Saving(part.what, max(0, part.spent_ns - kept * dearest), part.whole_ns)
         for part in warn_shares(own)
         for kept in [populate if part.kind is Kind.ADD_PAGES else free]
     )

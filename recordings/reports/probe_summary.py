@@ -8,7 +8,7 @@ from recordings.wording.escape import printable
 from tracers.kernel_functions import KINDS, name
 from tracers.live.kmsg import RUNG
 
-_RUNGS: Final = ("kprobe", "callsite", "breakpoint", "tracepoint", "derived", RUNG)
+_RUNGS: Final = ("fentry", "kprobe", "callsite", "breakpoint", "tracepoint", "derived", RUNG)
 NOT_SEEN: Final = "not seen"
 ABSENT: Final = "absent"  # this kernel has no such function: there is nothing to be seen
 
@@ -27,10 +27,11 @@ def rung(how: str) -> str:
 def summary(probes: Mapping[str, str]) -> str:
     """Return "vmemmap_populate: breakpoint, WARN: not seen, all others: kprobe"."""
     rungs = {_shown(function): rung(how) for function, how in probes.items()}
-    parts = [f"{function}: {how}" for function, how in rungs.items() if how != "kprobe"]
+    most = "fentry" if "fentry" in rungs.values() else "kprobe"
+    parts = [f"{function}: {how}" for function, how in rungs.items() if how != most]
     plain = len(rungs) - len(parts)
     if plain:
-        parts.append(f"{'all others' if parts else 'all'}: kprobe")
+        parts.append(f"{'all others' if parts else 'all'}: {most}")
     return ", ".join(parts) or "none"
 
 

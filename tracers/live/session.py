@@ -25,11 +25,11 @@ from tracers.kernel_functions import KINDS
 from tracers.live import printk_clock
 from tracers.live.probes.engine import Engine, LiveError
 from tracers.live.probes.ladder import Attached, climb
-from tracers.live.probes.points import Filters, Probe, Rung
+from tracers.live.probes.points import Filters, Probe, Rung, Watch
 from tracers.live.probes.running_kernel import read_kernel
 from tracers.live.probes.survey import Survey, survey
 from tracers.machine import Machine
-from tracers.observer import Observer, ProbeCost
+from tracers.observer import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,13 +102,16 @@ class Live:
         """
         if self._filtered:
             return Observer()
-        if self._calibrated is None:
-            from tracers.live.probes.calibration import calibrate  # noqa: PLC0415 (Arrow: as above)
+        from tracers.live.probes.calibration import (  # noqa: PLC0415 (Arrow: see ``stop``)
+            calibrate,
+            observer,
+        )
 
+        if self._calibrated is None:
             used = {point.probe.rung for point in self.attached if point.probe is not None}
             probes = {rung: each for rung, each in self._harmless.items() if rung in used}
             self._calibrated = calibrate(self._engine, probes)
-        return _observer(self.attached, self._calibrated, self._engine.program_times())
+        return observer(self.attached, self._calibrated, self._engine.program_times())
 
     def start(self) -> None:
         """Enable all probes. Raises ``LiveError``."""
@@ -185,6 +188,7 @@ def open_live(
     first: Rung = Rung.FENTRY,
     filters: Filters = Filters(),  # noqa: B008 (frozen)
     hits_only: bool = False,
+    watch: Watch = Watch.ALL,
     vmlinux: Path | None = None,
     surveyed: Survey | None = None,
     opened: "Callable[[], Engine] | None" = None,
@@ -193,8 +197,9 @@ def open_live(
     """Open the first engine that works; ``start`` begins.
 
     ``engine``: auto, or one of ``ENGINES``. ``first``: leave out the rungs above. ``hits_only``:
-    have the kernel drop populate and free calls inside the window in use. ``vmlinux``: the running
-    kernel's own file, where its memory cannot be read (lockdown). ``surveyed``: what is known of
+    have the kernel drop populate and free calls inside the window in use. ``watch``: which calls
+    are worth a probe. ``vmlinux``: the running kernel's own file, where its memory cannot be read
+    (lockdown). ``surveyed``: what is known of
     the kernel already, in place of ``first`` and ``vmlinux``. ``opened``: gives the engine, where
     it was opened before.
 
@@ -210,7 +215,7 @@ def open_live(
         if window is None:
             raise LiveError("hits only: the window is not known here: vmemscope doctor")
         filters = replace(filters, window=window.used)
-    asked = _Asked(known, filters, hits_only, vmlinux, opened, root)
+    asked = _Asked(known, filters, hits_only, watch, vmlinux, opened, root)
     names = ENGINES if engine == "auto" else (engine,)
     why_not: list[str] = []
     for name in names:
@@ -230,6 +235,7 @@ class _Asked:
     known: Survey
     filters: Filters
     hits_only: bool
+    watch: Watch
     vmlinux: Path | None
     opened: "Callable[[], Engine] | None"
     root: Path
@@ -240,12 +246,13 @@ def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
     known, filters = asked.known, asked.filters
     engine = asked.opened() if asked.opened else _OPENERS[name](filters, known.ours, asked.root)
     try:
-        attached = _attached(known, engine)
+        attached = _attached(known, engine, asked.watch)
     except BaseException:
         engine.close()
         raise
     hits_only = "yes" if asked.hits_only else None
-    given = {"pid": filters.pid, "comm": filters.comm, "hits-only": hits_only}
+    watch = None if asked.watch is Watch.ALL else asked.watch.value
+    given = {"pid": filters.pid, "comm": filters.comm, "hits-only": hits_only, "watch": watch}
     return Live(
         engine,
         attached,
@@ -305,13 +312,8 @@ def _survey(first: Rung, vmlinux: Path | None, root: Path) -> Survey:
         kernel.close()
 
 
-def _attached(surveyed: Survey, engine: Engine) -> tuple[Attached, ...]:
-    offered = [
-        replace(
-            ladder, probes=tuple(probe for probe in ladder.probes if probe.rung in engine.rungs)
-        )
-        for ladder in surveyed.ladders
-    ]
+def _attached(surveyed: Survey, engine: Engine, watch: Watch) -> tuple[Attached, ...]:
+    offered = [each.for_rungs(engine.rungs).for_watch(watch) for each in surveyed.ladders]
     attached = climb(offered, engine.attach, engine.watch_ends, surveyed.traceable)
     if all(point.probe is None for point in attached):
         # most often all have the same reason; a rung left out on purpose is not a reason
@@ -341,32 +343,6 @@ _SOURCES: "Final[Mapping[str, Callable[[str, _Asked, tuple[str, ...]], Live | Ke
     "tracefs": _probing,
     "kmsg": _kernel_log,
 }
-
-
-def _observer(
-    attached: Sequence[Attached],
-    calibrated: "Mapping[Rung, RungCost]",
-    times: Mapping[int, tuple[int, int]],
-) -> Observer:
-    """Return what a call of each kind costs.
-
-    ``times``: (runs, nanoseconds) of each attached probe's programs, in the order of ``attached``;
-    where there are some, they stand in place of what the programs took when they were tried.
-    """
-    costs = {}
-    probes = [point.probe for point in attached if point.probe is not None]
-    for index, probe in enumerate(probes):
-        cost = calibrated.get(probe.rung)
-        if cost is None:
-            continue
-        sides = 2 if probe.timed else 1
-        whole, (runs, ns) = cost.whole_ns, times.get(index, (0, 0))
-        measured = bool(runs) and cost.program_ns is not None
-        if runs and cost.program_ns is not None:
-            whole += 2 * ns / runs - cost.program_ns
-        inside = round(cost.inside_ns) if probe.timed else None
-        costs[probe.kind] = ProbeCost(max(round(whole * sides / 2), inside or 0), inside, measured)
-    return Observer(costs)
 
 
 def _why_refused(attached: Sequence[Attached]) -> Iterator[str]:

@@ -28,7 +28,7 @@ from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 from tracers.errors import VmemscopeError
 from tracers.live.doctor.panics import PANICS, panicking
-from tracers.live.probes.points import Filters, Rung
+from tracers.live.probes.points import Filters, Rung, Watch
 from tracers.live.session import open_live
 from tui.capturing.pipe import Pipe
 from tui.capturing.signals import Signals
@@ -49,6 +49,8 @@ class Options(TypedDict):
     pid: int | None
     comm: str | None
     hits_only: bool
+    light: bool
+    timing: bool
     rung: str
     vmlinux: Path | None
     audit: bool
@@ -99,6 +101,7 @@ def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
         first=Rung(options["rung"]),
         filters=Filters(pid=options["pid"], comm=comm),
         hits_only=options["hits_only"],
+        watch=_watch_of(options),
         vmlinux=options["vmlinux"],
     )
     early = signals.take()
@@ -106,6 +109,12 @@ def open_source(signals: Signals, **options: Unpack[Options]) -> EventFeed:
         source.close()
         raise VmemscopeError(f"{early.name} came before the probes were on: nothing was recorded")
     return source
+
+
+def _watch_of(options: Options) -> Watch:
+    if options["light"] and options["timing"]:
+        raise click.UsageError("--light and --timing: one of them")
+    return Watch.LIGHT if options["light"] else Watch.TIMING if options["timing"] else Watch.ALL
 
 
 def begin(

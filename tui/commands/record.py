@@ -33,6 +33,16 @@ _OPTIONS: Final = (
         help="Have the kernel drop populate and free calls inside the window.",
     ),
     click.option(
+        "--light",
+        is_flag=True,
+        help="Disturb least: every address, by entries alone; sections and WARNs are not timed.",
+    ),
+    click.option(
+        "--timing",
+        is_flag=True,
+        help="Only what is timed: vmemmap_free is not watched, vmemmap_populate derived.",
+    ),
+    click.option(
         "--rung",
         type=click.Choice(("fentry", "kprobe", "callsite", "breakpoint", "derived")),
         default="fentry",

@@ -24,6 +24,7 @@ from tui.widgets.words import GLUE
 #: How an event is known, in a sentence.
 SOURCES = {
     Source.UNKNOWN: "in a way this version has no name for",
+    Source.FENTRY: "observed by a BPF trampoline on the function",
     Source.KPROBE: "observed by the function's own kprobe",
     Source.CALLSITE: "observed by a probe on the call instruction in its caller",
     Source.BREAKPOINT: "observed by a hardware breakpoint",

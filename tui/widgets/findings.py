@@ -233,7 +233,13 @@ def cost(snapshot: Snapshot) -> list[Part]:
     parts = [_spent(snapshot)]
     for part in warn_shares(snapshot):
         share = f"{words.share(part.share)} of {words.function(part.kind)}"
-        parts.append(Part(1, (f"{share} {words.duration(part.total_ns)}", share)))
+        parts.append(Part(1, (f"{share} {words.duration(part.whole_ns)}", share)))
+    if own := [part for part in warn_shares(snapshot) if part.ours]:
+        took = words.duration(sum(part.ours.in_calls_ns for part in own if part.ours))
+        recorded = words.duration(sum(part.total_ns for part in own))
+        parts.append(
+            Part(3, (f"about {took} of the recorded {recorded} ours", f"{took} ours"), MUTED)
+        )
     if snapshot.suppressed:
         text = f"{words.count(snapshot.suppressed)} suppressed"
         parts.append(Part(2, (f"{text} (WARN_ON_ONCE)", text)))

@@ -10,7 +10,7 @@ is left; a rung that cannot be tried is left out.
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,9 @@ from tracers.batch import Batch
 from tracers.codes import codes
 from tracers.kinds import Phase
 from tracers.live.probes.engine import AttachError, Engine, LiveError
+from tracers.live.probes.ladder import Attached
 from tracers.live.probes.points import Probe, Rung
+from tracers.observer import Observer, ProbeCost
 
 #: Calls a trial.
 CALLS: Final = 200
@@ -83,3 +85,29 @@ def _inside(batch: Batch | None) -> float | None:
     if len(ends) < CALLS // 2:
         return None
     return float(np.median(times[ends + 1] - times[ends]))
+
+
+def observer(
+    attached: Sequence[Attached],
+    calibrated: Mapping[Rung, RungCost],
+    times: Mapping[int, tuple[int, int]],
+) -> Observer:
+    """Return what a call of each kind costs.
+
+    ``times``: (runs, nanoseconds) of each attached probe's programs, in the order of ``attached``;
+    where there are some, they stand in place of what the programs took when they were tried.
+    """
+    costs = {}
+    probes = [point.probe for point in attached if point.probe is not None]
+    for index, probe in enumerate(probes):
+        cost = calibrated.get(probe.rung)
+        if cost is None:
+            continue
+        sides = 2 if probe.timed else 1
+        whole, (runs, ns) = cost.whole_ns, times.get(index, (0, 0))
+        measured = bool(runs) and cost.program_ns is not None
+        if runs and cost.program_ns is not None:
+            whole += 2 * ns / runs - cost.program_ns
+        inside = round(cost.inside_ns) if probe.timed else None
+        costs[probe.kind] = ProbeCost(max(round(whole * sides / 2), inside or 0), inside, measured)
+    return Observer(costs)

@@ -8,7 +8,7 @@ Linux 6.11, commit 73db3abdca58 ("init/modpost: conditionally check section mism
 __meminit*"): before it, __meminit functions are notrace and entry kprobes on them are rejected.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,12 +16,18 @@ from tracers.kernel_functions import TABLE, KernelFunction
 from tracers.kinds import Kind
 from tracers.live.probes.call_sites import Calls, find_calls
 from tracers.live.probes.engine import AttachError, NoSuchRungError
-from tracers.live.probes.points import Probe, Rung
+from tracers.live.probes.points import Probe, Rung, Watch
 from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel
 
 #: The points that kernels may reject entry kprobes on: a forced rung applies to these.
 _FORCED: Final = (Kind.POPULATE, Kind.SECTION_ADD)
+#: Kinds that have no probe then, and those of which the entry alone has one with LIGHT.
+_LEFT_OUT: Final[Mapping[Watch, tuple[Kind, ...]]] = {
+    Watch.LIGHT: (Kind.SECTION_ADD, Kind.SECTION_REMOVE),
+    Watch.TIMING: (Kind.POPULATE, Kind.FREE),
+}
+_ENTRIES: Final = (Kind.POPULATE, Kind.FREE, Kind.WARN)
 #: An exported function cannot be inlined away: if kallsyms lacks it, the kernel lacks it.
 _ABSENT: Final = {
     point.kind: f"absent: this kernel has no such function ({point.option}=n)" for point in TABLE
@@ -40,6 +46,23 @@ class Ladder:
     probes: tuple[Probe, ...]
     impossible: tuple[tuple[Rung, str], ...] = ()
     absent: bool = False
+
+    def for_rungs(self, rungs: Collection[Rung]) -> "Ladder":
+        """Return it with these rungs alone."""
+        return replace(self, probes=tuple(each for each in self.probes if each.rung in rungs))
+
+    def for_watch(self, watch: Watch) -> "Ladder":
+        """Return it with the probes that ``watch`` wants of this function, maybe none."""
+        if self.absent or watch is Watch.ALL:
+            return self
+        if self.kind in _LEFT_OUT[watch]:
+            return replace(
+                self, probes=(), impossible=((Rung.KPROBE, f"left out: --{watch.value}"),)
+            )
+        if watch is Watch.LIGHT and self.kind in _ENTRIES:
+            entries = (replace(each, timed=False, exits=()) for each in self.probes)
+            return replace(self, probes=tuple(entries))
+        return self
 
 
 @dataclass(frozen=True, slots=True)

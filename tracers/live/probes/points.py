@@ -29,6 +29,14 @@ class Rung(Enum):
         return Source[self.name]
 
 
+class Watch(Enum):
+    """Which calls are worth a probe; the value is the word of the option, and stored."""
+
+    ALL = "all"
+    LIGHT = "light"  # every address, by entries alone; of the times only those of operations
+    TIMING = "timing"  # only what is timed: where a populate call falls is derived
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeAddress:
     """One instruction of the running kernel: u64 address, and symbol + offset for kprobes."""
