@@ -18,21 +18,18 @@ Perfetto has no room for: a time or counter stands still at 2^63 - 1, a loss is 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from recordings.export import perfetto_forms as forms
 from recordings.export.groups import Sink, groups
-from recordings.export.perfetto_events import (
-    ANNOTATIONS,
+from recordings.export.perfetto_events import Events, Row
+from recordings.export.perfetto_forms import (
     COUNTERS,
     HITS,
-    NAMES,
     SEQUENCE,
     SILENT,
     THREADS,
-    VALUES,
     WARN_NS,
     WARNS,
-    Events,
-    Row,
-)
+)  # fmt: skip
 from recordings.export.slices import LATEST
 from recordings.format.header import RecordingError
 from recordings.format.output_files import Output
@@ -105,9 +102,9 @@ class _Frame:
         packet = self._packet()
         packet.sequence_flags = pb.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
         for table, names in (
-            (packet.interned_data.event_names, NAMES),
-            (packet.interned_data.debug_annotation_names, ANNOTATIONS),
-            (packet.interned_data.debug_annotation_string_values, VALUES),
+            (packet.interned_data.event_names, forms.EVENT_NAMES),
+            (packet.interned_data.debug_annotation_names, forms.ANNOTATIONS),
+            (packet.interned_data.debug_annotation_string_values, forms.VALUES),
         ):
             for number, word in enumerate(names):
                 entry = table.add()

@@ -86,7 +86,7 @@ class Sink:
         self._output = output
         self._broken = False
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write ``data``. Raises ``OSError``."""
         view = memoryview(data)
         size = len(view)

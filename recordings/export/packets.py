@@ -156,13 +156,13 @@ class Texts(NamedTuple):
     """Ready bytes, each used in any number of places."""
 
     ready: list[bytes]
-    index: I64  # per place
+    which: I64  # per place
     sizes: I64  # of each of ``ready``
 
     @classmethod
-    def of(cls, ready: list[bytes], index: I64) -> Self:
+    def of(cls, ready: list[bytes], which: I64) -> Self:
         """Return these."""
-        return cls(ready, index, np.array(list(map(len, ready)), np.int64))
+        return cls(ready, which, np.array(list(map(len, ready)), np.int64))
 
 
 class Sequence:
@@ -186,7 +186,7 @@ class Sequence:
         """Put a text at each place."""
         self._data.append(b"".join(texts.ready))
         self._sizes.append(texts.sizes)
-        self._place(keys, texts.index + self._parts)
+        self._place(keys, texts.which + self._parts)
         self._parts += len(texts.ready)
 
     def _place(self, keys: I64, parts: I64) -> None:

@@ -2,38 +2,30 @@
 """The events of a Perfetto trace, a chunk at a time: what ``as_perfetto`` draws on the threads.
 
 Each row makes one packet, a hit one more; before them stand the track of a thread that is new and
-the ends of calls that have none. Names of functions, regimes and arguments are numbers of the
-tables here, which the trace's first packet spells out (``interned_data``).
-Field numbers: protos/perfetto/trace/track_event of Perfetto (track_event.proto,
-debug_annotation.proto), trace_packet.proto.
+the ends of calls that have none.
 
 Promises: every integer is exact; text is as the recording's reader gives it; memory is that of a
 chunk and of the distinct threads.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from recordings.export.packets import (
-    Form,
-    Hole,
-    Parts,
-    Sequence,
-    Texts,
-    delimited,
-    distinct,
-    grouped,
-    message,
-    size_of,
-    tag,
-    varint,
-    width_for,
-    width_of,
-)
+from recordings.export import perfetto_forms as forms
+from recordings.export.packets import Form, Sequence, Texts, distinct, grouped, width_for
+from recordings.export.perfetto_forms import (
+    COUNTERS,
+    HITS,
+    MAY_HAVE,
+    SILENT,
+    THREADS,
+    WARN_NS,
+    WARNS,
+)  # fmt: skip
 from recordings.export.slices import LATEST, Drawn, Slices
 from recordings.ledger.columns import I64, U64, Bool, Chunk, integers, shortened, texts
 from recordings.ledger.faults import physical
@@ -44,47 +36,13 @@ from tracers.arrow import numbers
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
 from tracers.formulas import WindowError
-from tracers.kernel_functions import name
 from tracers.regimes import REGIMES, hits, page_to_pfn
 from tracers.window import Window
-
-SEQUENCE: Final = 1
-# Tracks' uuids: those of threads are these and the key of recordings.ledger.columns, of 33 bits.
-HITS, WARNS, WARN_NS, SILENT = 2, 3, 4, 5
-COUNTERS: Final = (HITS, SILENT, WARNS, WARN_NS)
-THREADS: Final = 1 << 40
-
-NAMES: Final = (
-    *(name(kind) for kind in Kind),
-    *(f"hit: {regime}" for regime in REGIMES),
-    *(f"silent hit: {regime}" for regime in REGIMES),
-)
-_FIRST_HIT: Final = len(Kind)
-ANNOTATIONS: Final = (
-    "start", "end", "pfn", "nr_pages", "nid", "ret", "cpu", "source", "regime", "comm", "silent",
-    "unfinished", "exit_without_entry", "recorded_ts_ns", "physical", "callers",
-)  # fmt: skip
-_KEY: Final = {name: number + 1 for number, name in enumerate(ANNOTATIONS)}
-VALUES: Final = (*(source.label for source in Source), *REGIMES)
-_FIRST_REGIME: Final = len(Source)
-
-# TrackEvent.Type
-_BEGIN, _END, _INSTANT = 1, 2, 3
-# Fields: of Trace, of TracePacket,
-_PACKET_FIELD, _TIMESTAMP, _EVENT_FIELD = 1, 8, 11
-# of TrackEvent,
-_NOTES, _TYPE, _NAME_IID, _TRACK, _COUNTER_VALUE, _NAME, _COUNTER = 4, 9, 10, 11, 12, 23, 31
-# of DebugAnnotation
-_KEY_IID, _BOOL, _UINT, _INT, _STRING, _POINTER, _STRING_IID = 1, 2, 3, 4, 6, 7, 17
-#: What every packet has: trusted_packet_sequence_id, and sequence_flags, whose 2 is
-#: SEQ_NEEDS_INCREMENTAL_STATE.
-_IN_SEQUENCE: Final = tag(10, 0) + varint(SEQUENCE) + tag(13, 0) + varint(2)
 
 # Places of what a row makes, in order.
 _DESCRIPTOR, _UNFINISHED, _EVENT, _NAMED, _COMM, _TAIL, _CALLERS, _HIT = range(8)
 _PLACES: Final = 8
 
-_TRACK_BYTES: Final = 8
 _BOTH: Final = 3  # of Judged.known: start and end
 _NO_LINE: Final = 1 << 32
 _HALF, _LOW_HALF = np.uint64(32), np.uint64((1 << 32) - 1)
@@ -97,57 +55,6 @@ class Row(NamedTuple):
     pid: int | None
     cpu: int | None
     comm: str | None
-
-
-def _note(key: str, field: int) -> Callable[[int], Parts]:
-    """Return an annotation with a number in it, for any width."""
-
-    def made(width: int) -> Parts:
-        return message(
-            _NOTES, tag(_KEY_IID, 0) + varint(_KEY[key]) + tag(field, 0), Hole(key, width)
-        )
-
-    return made
-
-
-def _said(key: str) -> bytes:
-    """Return an annotation that is true."""
-    return delimited(_NOTES, tag(_KEY_IID, 0) + varint(_KEY[key]) + tag(_BOOL, 0) + b"\x01")
-
-
-def _quoted(key: str, text: str) -> bytes:
-    """Return an annotation that is text."""
-    content = delimited(_STRING, text.encode())
-    return delimited(_NOTES, tag(_KEY_IID, 0) + varint(_KEY[key]) + content)
-
-
-def _counter(uuid: int, hole: str) -> Callable[[int], Parts]:
-    """Return the next value of a counter, for any width."""
-    before = tag(_COUNTER, 0) + varint(uuid) + tag(_COUNTER_VALUE, 0)
-    return lambda width: (before, Hole(hole, width))
-
-
-#: What an event may have or not, in the order in which it stands there; a bit of a form each.
-_MAY_HAVE: Final[Mapping[str, Callable[[int], Parts]]] = {
-    "name": lambda width: (tag(_NAME_IID, 0), Hole("name", width)),
-    "warns": _counter(WARNS, "warns"),
-    "warn_ns": _counter(WARN_NS, "warn_ns"),
-    "hits": _counter(HITS, "hits"),
-    "silent_hits": _counter(SILENT, "silent_hits"),
-    "recorded_ts_ns": _note("recorded_ts_ns", _UINT),
-    "start": _note("start", _POINTER),
-    "end": _note("end", _POINTER),
-    "pfn": _note("pfn", _UINT),
-    "regime": _note("regime", _STRING_IID),
-    "silent": lambda _: (_said("silent"),),
-    "source": _note("source", _STRING_IID),
-    "nr_pages": _note("nr_pages", _UINT),
-    "nid": _note("nid", _INT),
-    "cpu": _note("cpu", _UINT),
-    "ret": _note("ret", _INT),
-    "unfinished": lambda _: (_said("unfinished"),),
-}
-_PHYSICAL: Final = _note("physical", _POINTER)
 
 
 class Events:
@@ -205,7 +112,8 @@ class Events:
         ready = []
         for number, *ids, comm in zip(new, *who, texts(chunk.column("comm"), at), strict=True):
             self._comms[keys[number]] = comm
-            row = Row(*(None if number < 0 else number for number in ids), comm)
+            tid, pid, cpu = (None if number < 0 else number for number in ids)
+            row = Row(tid, pid, cpu, comm)
             ready.append(self._describe(keys[number], row))
         made.texts(at * _PLACES + _DESCRIPTOR, Texts.of(ready, np.arange(len(ready))))
 
@@ -225,7 +133,7 @@ class Events:
 class _Rows:
     """The rows of a chunk on their way to packets: what each has, and the numbers of that.
 
-    ``values`` and ``_has`` have an array of the chunk's length for each hole of ``_MAY_HAVE``.
+    ``values`` and ``_has`` have an array of the chunk's length for each hole of ``MAY_HAVE``.
     """
 
     def __init__(self, chunk: Chunk, found: Found, drawn: Drawn, window: Window | None) -> None:
@@ -240,8 +148,8 @@ class _Rows:
         self.hit, self.silent = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
         self._behind = np.zeros(size, np.int64)  # bytes of text behind each event's numbers
         self._named = np.zeros(size, np.bool_)  # by such a text
-        types = np.full(size, _INSTANT, np.uint64)
-        types[drawn.begins], types[drawn.ends] = _BEGIN, _END
+        types = np.full(size, forms.INSTANT, np.uint64)
+        types[drawn.begins], types[drawn.ends] = forms.BEGIN, forms.END
         self.values: dict[str, U64] = {
             "ts": drawn.ts,
             "track": (chunk.threads + np.uint64(THREADS)).take(chunk.thread),
@@ -282,14 +190,14 @@ class _Rows:
         self._put_comms(made, comms)
         lone = np.flatnonzero(self._told & self._exit)
         if len(lone):
-            said = Texts.of([_said("exit_without_entry")], np.zeros(len(lone), np.int64))
+            said = Texts.of([forms.said("exit_without_entry")], np.zeros(len(lone), np.int64))
             self._put(made, lone, _TAIL, said)
         faults = np.flatnonzero(self._told & ~self._exit & (self._kind == Kind.FAULT))
         if len(faults):
             self._put_physical(made, faults[self._has["pfn"][faults]])
             faults = faults[sites[faults]]
             names, index = _named(column, faults)
-            callers = [_quoted("callers", name) for name in names]
+            callers = [forms.quoted("callers", name) for name in names]
             self._put(made, faults, _CALLERS, Texts.of(callers, index))
 
     def put_events(self, made: Sequence) -> None:
@@ -312,9 +220,9 @@ class _Rows:
         has = {key: self._has[key][rows] for key in ("start", "end", "pfn", "recorded_ts_ns")}
         has |= dict.fromkeys(("name", "hits", "regime", "source"), every)
         has |= dict.fromkeys(("silent", "silent_hits"), self.silent[rows])
-        named = _FIRST_HIT + self.silent.astype(np.uint64) * np.uint64(len(REGIMES))
-        named += self.values["regime"] - np.uint64(_FIRST_REGIME)
-        self.values |= {"type": np.full(size, _INSTANT, np.uint64), "name": named}
+        named = forms.FIRST_HIT + self.silent.astype(np.uint64) * np.uint64(len(REGIMES))
+        named += self.values["regime"] - np.uint64(forms.FIRST_REGIME)
+        self.values |= {"type": np.full(size, forms.INSTANT, np.uint64), "name": named}
         self._behind = np.zeros(size, np.int64)
         self._put_events(made, rows, _HIT, has)
 
@@ -327,7 +235,7 @@ class _Rows:
         if judged is None:
             return
         self._has["regime"][judged.rows] = True
-        self.values["regime"][judged.rows] = judged.regime + np.uint64(_FIRST_REGIME + 1)
+        self.values["regime"][judged.rows] = judged.regime + np.uint64(forms.FIRST_REGIME + 1)
         call = self._kind[judged.rows] != Kind.FAULT
         self.hit[judged.rows] = hits(judged.regime) & call
         self.silent[judged.rows] = judged.silent & call
@@ -357,7 +265,7 @@ class _Rows:
         for place in places.tolist():
             line_number = place & (1 << 33) - 1
             colon = "" if line_number == _NO_LINE else f":{line_number}"
-            ready.append(delimited(_NAME, f"WARN {names[place >> 33]}{colon}".encode()))
+            ready.append(forms.named(f"WARN {names[place >> 33]}{colon}"))
         self._named[rows] = True
         self._put(made, rows, _NAMED, Texts.of(ready, index))
 
@@ -371,7 +279,7 @@ class _Rows:
         tracks = np.array([numbered.get(comms[key], -1) for key in self._chunk.threads.tolist()])
         rows = np.flatnonzero((code != tracks.take(self._chunk.thread)) & self._told)
         if len(rows):
-            ready = [_quoted("comm", name or "") for name in numbered]
+            ready = [forms.quoted("comm", name or "") for name in numbered]
             self._put(made, rows, _COMM, Texts.of(ready, code[rows]))
 
     def _put_physical(self, made: Sequence, rows: I64) -> None:
@@ -380,69 +288,42 @@ class _Rows:
         if page is None or not len(rows):
             return
         values = {"physical": self.values["pfn"] * np.uint64(page)}
-        form = Form(_PHYSICAL(width_for(values["physical"])))
+        form = Form(forms.PHYSICAL(width_for(values["physical"])))
         made.block(rows * _PLACES + _TAIL, form, rows, values)
         self._behind[rows] += form.size
 
     def _put(self, made: Sequence, rows: I64, place: int, said: Texts) -> None:
         """Put texts behind the events of ``rows``."""
         made.texts(rows * _PLACES + place, said)
-        self._behind[rows] += said.sizes[said.index]
+        self._behind[rows] += said.sizes[said.which]
 
     def _put_events(self, made: Sequence, rows: I64, place: int, has: Mapping[str, Bool]) -> None:
         """Put an event for each of ``rows``; ``has``: per row, what is in it."""
         behind = self._behind.astype(np.uint64)
         most = int(behind.max())
-        textual = len(_MAY_HAVE)  # the bit that says text is behind it
+        textual = len(MAY_HAVE)  # the bit that says text is behind it
         mask = (self._behind[rows] > 0).astype(np.int64) << textual
-        for bit, key in enumerate(_MAY_HAVE):
+        for bit, key in enumerate(MAY_HAVE):
             if key in has:
                 mask |= has[key].astype(np.int64) << bit
         widths = {key: width_for(values) for key, values in self.values.items()}
         for form, places in grouped(mask):
-            keys = [key for bit, key in enumerate(_MAY_HAVE) if form >> bit & 1]
-            event = _event(keys, widths)
+            keys = [key for bit, key in enumerate(MAY_HAVE) if form >> bit & 1]
+            content = forms.event(keys, widths)
             if form >> textual:
-                size = size_of(event)
-                field = (tag(_EVENT_FIELD, 2), Hole("event_size", width_of(size + most)), *event)
-                self.values["event_size"] = behind + np.uint64(size)
-                packet = (*_packet(widths["ts"]), *field)
-                size = size_of(packet)
-                packet = (
-                    tag(_PACKET_FIELD, 2),
-                    Hole("packet_size", width_of(size + most)),
-                    *packet,
-                )
-                self.values["packet_size"] = behind + np.uint64(size)
+                packet, event_size, packet_size = forms.sized(content, widths["ts"], most)
+                self.values["event_size"] = behind + np.uint64(event_size)
+                self.values["packet_size"] = behind + np.uint64(packet_size)
             else:
-                packet = _whole(event, widths["ts"])
+                packet = forms.whole(content, widths["ts"])
             at = rows[places]
             made.block(at * _PLACES + place, Form(packet), at, self.values)
 
 
-def _event(keys: Iterable[str], widths: Mapping[str, int]) -> Parts:
-    """Return the content of a track event that has these of ``_MAY_HAVE``."""
-    parts: list[bytes | Hole] = [tag(_TYPE, 0), Hole("type", 1)]
-    parts += (tag(_TRACK, 0), Hole("track", _TRACK_BYTES))
-    for key in keys:
-        parts += _MAY_HAVE[key](widths.get(key, 0))
-    return tuple(parts)
-
-
-def _packet(width: int) -> Parts:
-    """Return the content of a packet before its event; ``width``: of its time."""
-    return (tag(_TIMESTAMP, 0), Hole("ts", width), _IN_SEQUENCE)
-
-
-def _whole(event: Parts, width: int) -> Parts:
-    """Return a packet of known size."""
-    return message(_PACKET_FIELD, *_packet(width), *message(_EVENT_FIELD, *event))
-
-
 def _put_unfinished(made: Sequence, rows: I64, ts: U64, tracks: U64) -> None:
     """Put ends without an exit before ``rows``."""
-    values = {"ts": ts, "track": tracks, "type": np.full(len(ts), _END, np.uint64)}
-    form = Form(_whole(_event(("unfinished",), {}), width_for(ts)))
+    values = {"ts": ts, "track": tracks, "type": np.full(len(ts), forms.END, np.uint64)}
+    form = Form(forms.whole(forms.event(("unfinished",), {}), width_for(ts)))
     made.block(rows * _PLACES + _UNFINISHED, form, rows, values)
 
 
