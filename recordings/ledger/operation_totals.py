@@ -22,7 +22,8 @@ REMOVES: Final = (Kind.MEMUNMAP, Kind.REMOVE_PAGES)
 #: Tasks that are listed.
 LISTED: Final = 64
 
-_COUNTED: Final = (Kind.WARN, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+#: Calls whose time is counted.
+COUNTED: Final = (Kind.WARN, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 
 
 class Totals:
@@ -46,10 +47,8 @@ class Totals:
     def end(self, finished: Finished, kind: U8) -> None:
         """Count calls that ended inside operations of these kinds, of each the ``kind``; 0: none.
 
-        WARNs and the memory hotplug calls count, others do not.
+        Only those of ``COUNTED``.
         """
-        if finished.kind not in _COUNTED:
-            return
         for each, _ in _counts(kind):
             spent = exact_sum(finished.duration[kind == each])
             total = self._sums[each]

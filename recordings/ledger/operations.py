@@ -31,7 +31,7 @@ from recordings.ledger.columns import (
     texts,
 )
 from recordings.ledger.histogram import exact_sums
-from recordings.ledger.operation_totals import REMOVES, Tasks, Totals
+from recordings.ledger.operation_totals import COUNTED, REMOVES, Tasks, Totals
 from recordings.ledger.per_thread import ForwardFill, spread
 from recordings.ledger.snapshot import Operation, OperationTotal
 from recordings.ledger.spans import Finished
@@ -273,7 +273,8 @@ class Operations:
             self.tasks.begin(chunk, owners.begins)
         self._totals.warn(owners.kind[owners.owner[events.warnings]])
         for finished in events.ended:
-            self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
+            if finished.kind in COUNTED:
+                self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
         return owners
 
     def prune(self) -> None:
