@@ -80,8 +80,7 @@ class _Pairs(NamedTuple):
     rows: I64  # of the chunk
     thread: NDArray[np.uint16]
     entry: Bool
-    first: I64  # places in ``rows``: where those of a thread and kind begin,
-    last: I64  # and their last
+    first: I64  # places in ``rows`` where those of a thread and kind begin
     firsts: list[slice]  # by kind: those of ``first``
     start: I64  # of each pair: row of its entry
     end: I64  # and of its exit
@@ -89,6 +88,8 @@ class _Pairs(NamedTuple):
     pairs: list[slice]  # by kind: those of ``start``
     again: list[I64]  # by kind: places of entries that another follows
     orphans: list[int]  # by kind: exits that follow another
+    opened: list[slice]  # by kind: those of ``left``
+    left: I64  # rows of entries that nothing of their thread and kind follows
 
     @classmethod
     def made(cls, chunk: Chunk, rows: I64, bounds: I64) -> Self:
@@ -102,9 +103,10 @@ class _Pairs(NamedTuple):
         first = np.concatenate(([0], edges + 1))
         last = np.append(edges, len(rows) - 1)
         start, end = rows.take(ended), rows.take(ended + 1)
+        left = last[entry[last]]
         kinds = len(bounds) - 1
         again, orphans = [_NONE] * kinds, [0] * kinds
-        beside = np.count_nonzero(entry[last]) + np.count_nonzero(~entry[first])
+        beside = len(left) + np.count_nonzero(~entry[first])
         if len(rows) > 2 * len(ended) + beside:  # some are neither in a pair nor at an edge
             again = np.split(
                 places := np.flatnonzero(before & after & same), places.searchsorted(bounds[1:-1])
@@ -116,7 +118,6 @@ class _Pairs(NamedTuple):
             thread,
             entry,
             first,
-            last,
             _slices(first.searchsorted(bounds)),
             start,
             end,
@@ -124,6 +125,8 @@ class _Pairs(NamedTuple):
             _slices(ended.searchsorted(bounds)),
             again,
             orphans,
+            _slices(left.searchsorted(bounds)),
+            rows[left],
         )
 
     def finished(self, kind: Kind, row: int, sites: I64, at: int) -> Finished:
@@ -161,7 +164,14 @@ class Spans:
         rows = chunk.rows(np.concatenate(list(found.values())))
         bounds = np.array([0, *accumulate(map(len, found.values()))])
         pairs = _Pairs.made(chunk, rows, bounds)
-        return [self._finish(kind, chunk, sites, pairs, at) for at, kind in enumerate(found)]
+        opened = _opened(chunk, pairs.left, sites) if len(pairs.left) else None
+        finished = []
+        for at, kind in enumerate(found):
+            finished.append(self._finish(kind, chunk, sites, pairs, at))
+            if opened is not None and len(new := opened.pick(pairs.opened[at])):
+                waiting = self._open.get(kind)
+                self._open[kind] = new if waiting is None else waiting.joined(new)
+        return finished
 
     def prune(self) -> None:
         """Give up the oldest open calls beyond the budget."""
@@ -189,10 +199,9 @@ class Spans:
         return self._ended
 
     def _finish(self, kind: Kind, chunk: Chunk, sites: I64, pairs: "_Pairs", at: int) -> Finished:
-        """Return what ended of one kind, number ``at`` of the pairs; keep what is open."""
-        rows, firsts = pairs.rows, pairs.firsts[at]
+        """Return what ended of one kind, number ``at`` of the pairs, carried ones too."""
+        rows, first = pairs.rows, pairs.first[pairs.firsts[at]]
         finished = pairs.finished(kind, chunk.row, sites, at)
-        first, last = pairs.first[firsts], pairs.last[firsts]
         exits = ~pairs.entry[first]
         orphans = int(np.count_nonzero(exits)) + pairs.orphans[at]
         if len(pairs.again[at]):
@@ -212,15 +221,9 @@ class Spans:
                     np.concatenate((_lasted(carried.ts, chunk.ts[ends]), finished.duration)),
                 )
             self._drop(waiting.pick(touched[~by_exit]), kind)
-            waiting = waiting.pick(np.delete(np.arange(len(waiting)), touched))
+            self._open[kind] = waiting.pick(np.delete(np.arange(len(waiting)), touched))
         if orphans:
             self.orphans[kind] = self.orphans.get(kind, 0) + orphans
-        opened = last[pairs.entry[last]]
-        if len(opened):
-            new = _opened(chunk, rows[opened], sites)
-            waiting = new if waiting is None else waiting.joined(new)
-        if waiting is not None:
-            self._open[kind] = waiting
         return finished
 
     def _drop(self, calls: _Open, kind: Kind) -> None:
