@@ -109,6 +109,15 @@ def codeset(kinds: tuple[Kind, ...], phases: tuple[Phase, ...]) -> Bool:
     return table
 
 
+def among(values: I64, some: I64) -> Bool:
+    """Return which of ``values`` are among ``some``, few: with less ado than ``numpy.isin``."""
+    if not len(some):
+        return np.zeros(len(values), np.bool_)
+    ordered = np.sort(some)
+    found: Bool = ordered.take(ordered.searchsorted(values), mode="clip") == values
+    return found
+
+
 def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
     """Cut a batch whose first row is number ``row`` into chunks.
 
