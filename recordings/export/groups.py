@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from recordings.format.ahead import ahead
 from recordings.format.output_files import Output
 from recordings.ledger.columns import COLUMNS
 
@@ -51,7 +52,7 @@ def _pieces(
 ) -> Iterator[pa.RecordBatch]:
     buffered: list[pa.RecordBatch] = []
     number = size = 0
-    for batch in recording.batches():
+    for batch in ahead(recording.batches()):
         if ledger is not None:
             ledger.add_losses(batch.losses)
         if batch.events.num_rows:

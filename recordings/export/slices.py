@@ -201,21 +201,33 @@ class _Nesting:
 
     def _walk(self, places: I64, drawn: Drawn) -> None:
         """Draw torn threads row by row: what ends depends on all that is open then."""
-        first, keys = self._chunk.row, self._chunk.threads.tolist()
-        for number, code, ts, row in zip(
-            self._thread[places].tolist(), self._code[places].tolist(), self._ts[places].tolist(),
-            self._row[places].tolist(), strict=True,
-        ):  # fmt: skip
-            at, entry, kind = row - first, code & 3 == Phase.ENTRY, code >> 2
-            opened = self._open.setdefault(keys[number], [])
-            depth = next((i for i, call in enumerate(opened) if call.kind == kind), None)
-            if depth is not None:
-                drawn.unfinished[at] = len(opened) - depth - (not entry)
-                drawn.ends[at] = not entry
-                drawn.since[at] = opened[depth].ts
-                del opened[depth:]
-            if entry:
-                drawn.begins[at] = True
-                opened.append(_Open(kind, ts, row))
-            elif not opened:
-                del self._open[keys[number]]
+        keys, rows = self._chunk.threads.tolist(), self._row[places]
+        entry = self._entry[places]
+        stacks = {
+            number: (opened := self._open.pop(keys[number], []), [call.kind for call in opened])
+            for number in np.unique(self._thread[places]).tolist()
+        }
+        closed: list[tuple[int, int, int]] = []  # by which place, its entry's time, how many
+        columns = (self._thread, self._code >> np.uint8(2), self._ts, self._row)
+        for place, (number, *call, begins) in enumerate(
+            zip(*(column[places].tolist() for column in columns), entry.tolist(), strict=True)
+        ):
+            opened, kinds = stacks[number]
+            if call[0] in kinds:
+                depth = kinds.index(call[0])
+                closed.append((place, opened[depth].ts, len(kinds) - depth))
+                del opened[depth:], kinds[depth:]
+            if begins:
+                opened.append(_Open(*call))
+                kinds.append(call[0])
+        self._open.update(
+            (keys[number], opened) for number, (opened, _) in stacks.items() if opened
+        )
+        drawn.begins[rows - self._chunk.row] = entry
+        if closed:
+            numbered, since, calls = zip(*closed, strict=True)
+            at = np.array(numbered)
+            ends, at = ~entry[at], rows[at] - self._chunk.row
+            drawn.since[at] = np.array(since, np.uint64)
+            drawn.ends[at] = ends
+            drawn.unfinished[at] = np.array(calls) - ends
