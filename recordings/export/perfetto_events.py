@@ -112,9 +112,8 @@ class Events:
         ready = []
         for number, *ids, comm in zip(new, *who, texts(chunk.column("comm"), at), strict=True):
             self._comms[keys[number]] = comm
-            tid, pid, cpu = (None if number < 0 else number for number in ids)
-            row = Row(tid, pid, cpu, comm)
-            ready.append(self._describe(keys[number], row))
+            tid, pid, cpu = (None if each < 0 else each for each in ids)
+            ready.append(self._describe(keys[number], Row(tid, pid, cpu, comm)))
         made.texts(at * _PLACES + _DESCRIPTOR, Texts.of(ready, np.arange(len(ready))))
 
     def _count(self, rows: "_Rows") -> None:
