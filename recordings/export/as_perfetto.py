@@ -75,7 +75,7 @@ def write(recording: "Recording", sink: Output) -> tuple[str, ...]:
     frame.open(recording)
     out.write(frame.serialize())
     columns = tuple(SCHEMA.names)
-    for _ in groups(recording, _ROWS, columns=columns, ledger=ledger, found=events):
+    for _ in groups(recording, _ROWS, columns=columns, ledger=ledger, sink=events):
         for packets in events.taken():
             out.write(packets)
     out.write(events.finish())

@@ -17,7 +17,7 @@ from recordings.ledger.columns import COLUMNS
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
     from recordings.ledger.ledger import Ledger
-    from recordings.ledger.sink import Sink as Found
+    from recordings.ledger.sink import Sink as LedgerSink
 
 _BYTES: Final = 64 << 20  # buffered at most
 
@@ -28,19 +28,19 @@ def groups(
     *,
     columns: tuple[str, ...],
     ledger: "Ledger | None" = None,
-    found: "Found | None" = None,
+    sink: "LedgerSink | None" = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the columns in pieces of ``rows`` or more; only the last has fewer.
 
-    Each piece is folded into ``ledger`` before, with ``found`` as what it finds there, and at
-    the end the file's own losses.
+    Each piece is folded into ``ledger`` before, and what that finds goes to ``sink``; at the end
+    the ledger learns of the file's own losses.
     """
     needed = columns
     if ledger is not None:
         needed += tuple(name for name in COLUMNS if name not in columns)
     for piece in _pieces(recording, rows, needed, ledger):
         if ledger is not None:
-            ledger.fold(piece, found)
+            ledger.fold(piece, sink)
         yield piece.select(columns)
     if ledger is not None:
         ledger.add_losses(recording.losses)

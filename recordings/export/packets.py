@@ -4,7 +4,7 @@
 A packet's ``Form`` is its bytes with holes. A hole has one width in all packets of a block, and
 its number is a varint padded to that width: the format allows varints longer than they need to be
 (protobuf.dev/programming-guides/encoding). What has no fixed size, text, is a ``Texts`` of ready
-bytes behind it. ``Sequence`` puts blocks and texts in their order.
+bytes behind it. ``Pieces`` puts blocks and texts in their order.
 
 Promises: no Python code runs for each packet; any reader of protobuf finds the numbers and texts
 that went in, and no more.
@@ -165,8 +165,8 @@ class Texts(NamedTuple):
         return cls(ready, which, np.array(list(map(len, ready)), np.int64))
 
 
-class Sequence:
-    """Bytes with the place of each, from which ``joined`` makes one text in order."""
+class Pieces:
+    """Packets and texts, each with a key, which ``joined`` puts in order."""
 
     def __init__(self) -> None:
         self._data: list[bytes | bytearray] = []

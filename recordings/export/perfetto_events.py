@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from recordings.export import perfetto_forms as forms
-from recordings.export.packets import Form, Sequence, Texts, distinct, grouped, width_for
+from recordings.export.packets import Form, Pieces, Texts, distinct, grouped, width_for
 from recordings.export.perfetto_forms import (
     COUNTERS,
     HITS,
@@ -74,7 +74,7 @@ class Events:
 
     def take_in(self, chunk: Chunk, found: Found) -> None:
         """Make the packets of a chunk."""
-        rows, made = _Rows(chunk, found, self._slices.fold(chunk), self._window), Sequence()
+        rows, made = _Rows(chunk, found, self._slices.fold(chunk), self._window), Pieces()
         self._begin_threads(chunk, made)
         self._count(rows)
         rows.put_unfinished(made)
@@ -90,7 +90,7 @@ class Events:
 
     def finish(self) -> memoryview:
         """Return the ends of all calls that are still open."""
-        made = Sequence()
+        made = Pieces()
         threads = self._slices.finish()
         if threads:
             calls = np.array([calls for _, calls in threads])
@@ -99,7 +99,7 @@ class Events:
             _put_unfinished(made, np.repeat(np.arange(len(threads)), calls), ts, tracks)
         return made.joined()
 
-    def _begin_threads(self, chunk: Chunk, made: Sequence) -> None:
+    def _begin_threads(self, chunk: Chunk, made: Pieces) -> None:
         """Make the tracks of the threads that are new."""
         keys = chunk.threads.tolist()
         new = [number for number, key in enumerate(keys) if key not in self._comms]
@@ -174,14 +174,14 @@ class _Rows:
         spent[ends] = np.where(until > since, until - since, np.uint64(0))
         return spent
 
-    def put_unfinished(self, made: Sequence) -> None:
+    def put_unfinished(self, made: Pieces) -> None:
         """Put the ends of calls that have none, before the rows by which they are known."""
         rows = np.flatnonzero(self._drawn.unfinished)
         if len(rows):
             rows = np.repeat(rows, self._drawn.unfinished[rows])
             _put_unfinished(made, rows, self.values["ts"], self.values["track"])
 
-    def put_texts(self, made: Sequence, comms: Mapping[int, str | None]) -> None:
+    def put_texts(self, made: Pieces, comms: Mapping[int, str | None]) -> None:
         """Put what has no fixed size, or stands behind it: names, other comms, callers."""
         column = self._chunk.column("site")
         sites = arrow.valid(column) & self._told
@@ -199,7 +199,7 @@ class _Rows:
             callers = [forms.quoted("callers", name) for name in names]
             self._put(made, faults, _CALLERS, Texts.of(callers, index))
 
-    def put_events(self, made: Sequence) -> None:
+    def put_events(self, made: Pieces) -> None:
         """Put a begin, end or instant for each row."""
         told = self._told
         has = {key: self._has[key] & told for key in ("start", "end", "pfn", "nr_pages", "nid")}
@@ -209,7 +209,7 @@ class _Rows:
         has |= {"ret": self._has["ret"] & ~told, "recorded_ts_ns": self._has["recorded_ts_ns"]}
         self._put_events(made, np.arange(len(self._chunk)), _EVENT, has)
 
-    def put_hits(self, made: Sequence) -> None:
+    def put_hits(self, made: Pieces) -> None:
         """Put an instant for each hit."""
         rows = np.flatnonzero(self.hit)
         if not len(rows):
@@ -250,7 +250,7 @@ class _Rows:
             )
             self.values["pfn"][rows], self._has["pfn"][rows] = pfn, True
 
-    def _put_names(self, made: Sequence, rows: I64) -> None:
+    def _put_names(self, made: Pieces, rows: I64) -> None:
         """Put the names of WARNs: where they are in the source."""
         if not len(rows):
             return
@@ -268,7 +268,7 @@ class _Rows:
         self._named[rows] = True
         self._put(made, rows, _NAMED, Texts.of(ready, index))
 
-    def _put_comms(self, made: Sequence, comms: Mapping[int, str | None]) -> None:
+    def _put_comms(self, made: Pieces, comms: Mapping[int, str | None]) -> None:
         """Put the comm of each event that has another than its thread's track."""
         encoded = self._chunk.column("comm").dictionary_encode()
         names = [*texts(encoded.dictionary, np.arange(len(encoded.dictionary))).tolist(), None]
@@ -281,7 +281,7 @@ class _Rows:
             ready = [forms.quoted("comm", name or "") for name in numbered]
             self._put(made, rows, _COMM, Texts.of(ready, code[rows]))
 
-    def _put_physical(self, made: Sequence, rows: I64) -> None:
+    def _put_physical(self, made: Pieces, rows: I64) -> None:
         """Put the physical address of each Oops's page."""
         page = physical(self._window, 1)
         if page is None or not len(rows):
@@ -291,12 +291,12 @@ class _Rows:
         made.block(rows * _PLACES + _TAIL, form, rows, values)
         self._behind[rows] += form.size
 
-    def _put(self, made: Sequence, rows: I64, place: int, said: Texts) -> None:
+    def _put(self, made: Pieces, rows: I64, place: int, said: Texts) -> None:
         """Put texts behind the events of ``rows``."""
         made.texts(rows * _PLACES + place, said)
         self._behind[rows] += said.sizes[said.which]
 
-    def _put_events(self, made: Sequence, rows: I64, place: int, has: Mapping[str, Bool]) -> None:
+    def _put_events(self, made: Pieces, rows: I64, place: int, has: Mapping[str, Bool]) -> None:
         """Put an event for each of ``rows``; ``has``: per row, what is in it."""
         behind = self._behind.astype(np.uint64)
         most = int(behind.max())
@@ -319,7 +319,7 @@ class _Rows:
             made.block(at * _PLACES + place, Form(packet), at, self.values)
 
 
-def _put_unfinished(made: Sequence, rows: I64, ts: U64, tracks: U64) -> None:
+def _put_unfinished(made: Pieces, rows: I64, ts: U64, tracks: U64) -> None:
     """Put ends without an exit before ``rows``."""
     values = {"ts": ts, "track": tracks, "type": np.full(len(ts), forms.END, np.uint64)}
     form = Form(forms.whole(forms.event(("unfinished",), {}), width_for(ts)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
 from recordings.export import packets
-from recordings.export.packets import Form, Hole, Sequence, Texts
+from recordings.export.packets import Form, Hole, Pieces, Texts
 
 EDGES = sorted({2**n - d for n in range(65) for d in (0, 1)} - {2**64})
 U64 = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from(EDGES))
@@ -52,7 +52,7 @@ def test_a_varint_is_as_protobuf_writes_it(value: int) -> None:
 @given(st.data())
 def test_all_comes_in_the_order_of_its_keys(data: st.DataObject) -> None:
     """Blocks and texts, mixed: each key's bytes as often as it was given, the first first."""
-    made, expected = Sequence(), []
+    made, expected = Pieces(), []
     for number in range(data.draw(st.integers(0, 4))):
         keys = data.draw(st.lists(st.integers(0, 50), min_size=1, max_size=10))
         if data.draw(st.booleans()):
