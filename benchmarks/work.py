@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.ledger import folded
 from tracers.codes import codes
 from tracers.events import Kind, Phase
 from tracers.regimes import REGIMES, classify
@@ -50,7 +50,7 @@ def decode_all(path: Path) -> int:
 def ledger_all(path: Path) -> int:
     """Fold every event of ``path`` into the ledger, as a report does."""
     with open_recording(path) as recording:
-        return fold(recording).events
+        return folded(recording).snapshot(final=True).events
 
 
 if __name__ == "__main__":

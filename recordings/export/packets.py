@@ -2,9 +2,10 @@
 """Protobuf messages as columns: many packets of one form are a block of bytes with numbers in it.
 
 A packet's ``Form`` is its bytes with holes. A hole has one width in all packets of a block, and
-its number is a varint padded to that width: the format allows varints longer than they need to be
-(protobuf.dev/programming-guides/encoding). What has no fixed size, text, is a ``Texts`` of ready
-bytes behind it. ``Pieces`` puts blocks and texts in their order.
+its number is a varint padded to that width, as Perfetto's own protozero pads the sizes of messages
+(WriteRedundantVarInt of include/perfetto/protozero/proto_utils.h). Numbers take up to 10 bytes,
+sizes 4 as there, tags are never padded: readers refuse that. What has no fixed size, text, is a
+``Texts`` of ready bytes behind it. ``Pieces`` puts blocks and texts in their order.
 
 Promises: no Python code runs for each packet; any reader of protobuf finds the numbers and texts
 that went in, and no more.

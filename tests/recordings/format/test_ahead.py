@@ -9,7 +9,7 @@ import pytest
 
 from recordings.format.ahead import ahead
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger, folded
 from tests.recordings.made import events, record
 from tracers.batch import Batch, Losses
 from tracers.events import Kind, Phase
@@ -74,7 +74,7 @@ def test_a_recording_folds_to_the_same_numbers_with_its_losses(tmp_path: Path) -
     data[middle.offset + middle.size - 100] ^= 255
     path.write_bytes(data)
     with open_recording(path, verify=False) as recording:
-        ahead_of_it = fold(recording)
+        ahead_of_it = folded(recording).snapshot(final=True)
         ledger = Ledger.of(recording.header)
         for batch in recording.batches():
             ledger.fold(batch)
