@@ -68,6 +68,7 @@ importers: $(VENV)/.run
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.pieces
 	$(BIN)/python -m benchmarks.exports
 
 clean:

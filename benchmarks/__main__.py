@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``make bench``: what reading costs, beside what trace-cmd takes for the same kernel's events.
 
-Every figure is CPU time of one process on one core, the median of several runs. The peer is
+Every figure is of one process, the median of several runs: CPU time, and wall time beside it since
+folding decodes ahead in a thread. The limit is decoding all columns; the peer is
 ``trace-cmd report`` on the kernel's own trace-cmd.dat, in the same run on the same machine.
 """
 
@@ -21,8 +22,8 @@ _RUNS = 5
 _DAT = Path("../shared/captures/6.1.192-vmemlab-39bit/trace-cmd.dat")
 
 
-def measure(what: str, path: Path, runs: int = _RUNS) -> tuple[int, float, float]:
-    """Events, median CPU seconds and peak RSS in MiB of ``what`` on ``path``."""
+def measure(what: str, path: Path, runs: int = _RUNS) -> tuple[int, float, float, float]:
+    """Events, median CPU and wall seconds and peak RSS in MiB of ``what`` on ``path``."""
     lines = [
         subprocess.run(
             [sys.executable, "-m", "benchmarks.work", what, str(path)],
@@ -32,8 +33,8 @@ def measure(what: str, path: Path, runs: int = _RUNS) -> tuple[int, float, float
         ).stdout.split()
         for _ in range(runs)
     ]
-    cpu = statistics.median(float(line[1]) for line in lines)
-    return int(lines[0][0]), cpu, max(float(line[2]) for line in lines)
+    cpu, wall = (statistics.median(float(line[at]) for line in lines) for at in (1, 3))
+    return int(lines[0][0]), cpu, wall, max(float(line[2]) for line in lines)
 
 
 def trace_cmd(path: Path) -> tuple[int, float]:
@@ -64,15 +65,19 @@ def main() -> None:
         size = path.stat().st_size
         print(f"recording: {options.events:,} events grown from the storm, {size / 2**20:.0f} MiB")
         rate = {}
-        for what in ("classify", "ledger"):
-            events, cpu, peak = measure(what, path)
+        for what in ("decode", "classify", "ledger"):
+            events, cpu, wall, peak = measure(what, path)
             rate[what] = events / cpu
-            print(f"{what:9} {events / cpu / 1e6:7.1f} M events/s a core, peak RSS {peak:.0f} MiB")
+            print(
+                f"{what:9} {events / cpu / 1e6:7.1f} M events/s a CPU second, "
+                f"{events / wall / 1e6:.1f} a second, peak RSS {peak:.0f} MiB, "
+                f"{rate['decode'] / rate[what]:.1f}x the CPU of decoding alone"
+            )
         _peer(options.dat, rate)
         path.unlink()
         for events in options.sizes:
             grow(sample_path("storm"), path, events)
-            _, _, peak = measure("ledger", path, runs=1)
+            *_, peak = measure("ledger", path, runs=1)
             print(f"ledger of {events:>11,} events streamed: peak RSS {peak:.0f} MiB")
             path.unlink()
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from recordings.format.ahead import ahead
 from recordings.format.output_files import Output
+from recordings.ledger.columns import COLUMNS
 
 if TYPE_CHECKING:
     from recordings.format.reader import Recording
     from recordings.ledger.ledger import Ledger
+    from recordings.ledger.sink import Sink as LedgerSink
 
 _BYTES: Final = 64 << 20  # buffered at most
 
@@ -25,25 +28,43 @@ def groups(
     *,
     columns: tuple[str, ...],
     ledger: "Ledger | None" = None,
+    sink: "LedgerSink | None" = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the columns in pieces of ``rows`` or more; only the last has fewer.
 
-    Every batch is folded into ``ledger`` on the way, and at the end the file's own losses.
+    Each piece is folded into ``ledger`` before, and what that finds goes to ``sink``; at the end
+    the ledger learns of the file's own losses.
     """
-    buffered: list[pa.RecordBatch] = []
-    for batch in recording.batches():
+    needed = columns
+    if ledger is not None:
+        needed += tuple(name for name in COLUMNS if name not in columns)
+    for piece in _pieces(recording, rows, needed, ledger):
         if ledger is not None:
-            ledger.fold(batch)
-        if batch.events.num_rows:
-            buffered.append(batch.events.select(columns))
-        enough = sum(events.num_rows for events in buffered) >= rows
-        if enough or sum(events.nbytes for events in buffered) >= _BYTES:
-            yield from _concatenated(buffered)
-            buffered = []
-    yield from _concatenated(buffered)
+            ledger.fold(piece, sink)
+        yield piece.select(columns)
     if ledger is not None:
         ledger.add_losses(recording.losses)
         ledger.end_with(recording.at_end)
+
+
+def _pieces(
+    recording: "Recording", rows: int, columns: tuple[str, ...], ledger: "Ledger | None"
+) -> Iterator[pa.RecordBatch]:
+    buffered: list[pa.RecordBatch] = []
+    number = size = 0
+    for batch in ahead(recording.batches()):
+        if ledger is not None:
+            ledger.add_losses(batch.losses)
+        if batch.events.num_rows:
+            events = batch.events.select(columns)
+            buffered.append(events)
+            number += events.num_rows
+            size += events.nbytes
+        if number >= rows or size >= _BYTES:
+            yield from _concatenated(buffered)
+            buffered = []
+            number = size = 0
+    yield from _concatenated(buffered)
 
 
 def _concatenated(buffered: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
@@ -66,7 +87,7 @@ class Sink:
         self._output = output
         self._broken = False
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Write ``data``. Raises ``OSError``."""
         view = memoryview(data)
         size = len(view)

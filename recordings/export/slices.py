@@ -7,179 +7,227 @@ call that the thread enters a second time ends before: both unfinished, since th
 missing. Calls open at the end of the recording end unfinished at its last event.
 """
 
-import contextlib
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from recordings.export.judged import judged
-from recordings.ledger.columns import Chunk, Objects, chunks, texts
-from tracers import arrow
-from tracers.codes import codes
-from tracers.events import Kind, Phase, Source
-from tracers.formulas import WindowError
-from tracers.regimes import INSIDE, UNKNOWN, page_to_pfn
-from tracers.window import Window
+from recordings.ledger.columns import I64, U64, Bool, Chunk, codeset
+from tracers.events import Kind, Phase
 
 #: Perfetto's reader keeps times and counters as s64.
 LATEST: Final = (1 << 63) - 1
 
-
-class Row(NamedTuple):
-    """One event, ``None`` where a column is null. ``regime``: of a call's begin, or of an Oops."""
-
-    ts: int
-    kind: int
-    phase: int
-    thread: int  # key of recordings.ledger.columns: the tid, or the CPU beyond 32 bits
-    tid: int | None
-    pid: int | None
-    cpu: int | None
-    comm: str | None
-    start: int | None
-    end: int | None
-    pfn: int | None  # of a call: that of its first struct page
-    nr_pages: int | None
-    nid: int | None
-    ret: int | None
-    site: str | None
-    line: int | None
-    source: int
-    regime: int | None
-    silent: bool | None  # of a call: a hit that the kernel's own check lets pass
-
-    @property
-    def hit(self) -> bool:
-        """Whether it is a call known to be outside the window."""
-        return self.silent is not None and self.regime not in (INSIDE, UNKNOWN)
+_KINDS: Final = tuple(kind for kind in Kind if kind not in {Kind.UNKNOWN, Kind.FAULT})
+_ENTRIES: Final = codeset(_KINDS, (Phase.ENTRY,))
+_SIDES: Final = codeset(_KINDS, (Phase.ENTRY, Phase.EXIT))
 
 
-class Open(NamedTuple):
-    """A call that has begun. ``ts`` is the row's own, for its duration."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """How each row of a chunk is drawn. What neither begins nor ends is an instant."""
+
+    ts: U64  # where; at most ``LATEST``
+    begins: Bool
+    ends: Bool
+    since: U64  # of what ends: its entry's own time
+    unfinished: I64  # how many calls of its thread end before it, without an exit
+
+
+class _Open(NamedTuple):
+    """A call that has begun: kind, the row's own time, its number in the recording."""
 
     kind: int
     ts: int
-
-
-class Track(Protocol):
-    """Receives the slices, in order of time on each thread. ``ts`` is where to draw."""
-
-    def begin(self, ts: int, row: Row) -> None:
-        """Draw an entry."""
-        ...
-
-    def end(self, ts: int, thread: int, opened: Open, row: Row | None) -> None:
-        """Draw an end; ``row`` is its exit, ``None`` where there is none."""
-        ...
-
-    def instant(self, ts: int, row: Row) -> None:
-        """Draw a point, an Oops, an exit without entry, or an event of a newer version's kind."""
-        ...
+    row: int
 
 
 class Slices:
     """The calls open in every thread."""
 
-    def __init__(self, track: Track) -> None:
-        self._track = track
-        self._open: dict[int, list[Open]] = {}
+    def __init__(self) -> None:
+        self._open: dict[int, list[_Open]] = {}
         self._now: dict[int, int] = {}  # by thread: the time of its last event
-        self._last = 0
+        self.last = 0  # the time of the last event of all
 
-    def take(self, row: Row) -> None:
-        """Take in the next row."""
-        thread = row.thread
-        ts = min(max(row.ts, self._now.get(thread, 0)), LATEST)
-        self._now[thread] = ts
-        self._last = max(self._last, ts)
-        if row.phase == Phase.ENTRY and row.kind and row.kind != Kind.FAULT:
-            self._close(ts, row, None)
-            self._open.setdefault(thread, []).append(Open(row.kind, row.ts))
-            self._track.begin(ts, row)
-        elif row.phase != Phase.EXIT or not self._close(ts, row, row):
-            self._track.instant(ts, row)
-
-    def finish(self) -> None:
-        """End all open calls."""
-        for thread, opened in self._open.items():
-            for call in reversed(opened):
-                self._track.end(self._last, thread, call, None)
-        self._open.clear()
-
-    def _close(self, ts: int, row: Row, ended: Row | None) -> bool:
-        """End the thread's open call of the row's kind, if there is one, and all inside it."""
-        opened = self._open.get(row.thread, [])
-        kinds = [call.kind for call in opened]
-        if row.kind not in kinds:
-            return False
-        while (call := opened.pop()).kind != row.kind:
-            self._track.end(ts, row.thread, call, None)
-        self._track.end(ts, row.thread, call, ended)
-        if not opened:
-            del self._open[row.thread]
-        return True
-
-
-def rows(events: pa.RecordBatch, window: Window | None) -> Iterator[Row]:
-    """Yield the rows of a batch."""
-    for chunk in chunks(events, 0):
-        regime, silent, pfn = _placed(chunk, window)
-        yield from map(
-            Row._make,
-            zip(
-                chunk.ts.tolist(),
-                (chunk.code >> np.uint8(2)).tolist(),
-                (chunk.code & np.uint8(3)).tolist(),
-                chunk.threads[chunk.thread].tolist(),
-                *(_integers(chunk.column(name)) for name in ("tid", "pid", "cpu")),
-                _texts(chunk.column("comm")),
-                *(_integers(chunk.column(name)) for name in ("start", "end")),
-                pfn,
-                *(_integers(chunk.column(name)) for name in ("nr_pages", "nid", "ret")),
-                _texts(chunk.column("site")),
-                _integers(chunk.column("line")),
-                codes(chunk.column("source"), Source).tolist(),
-                regime,
-                silent,
-                strict=True,
-            ),
+    def fold(self, chunk: Chunk) -> Drawn:
+        """Take in the next rows."""
+        size = len(chunk)
+        drawn = Drawn(
+            self._times(chunk),
+            np.zeros(size, np.bool_),
+            np.zeros(size, np.bool_),
+            np.zeros(size, np.uint64),
+            np.zeros(size, np.int64),
         )
+        _Nesting(chunk, self._open).draw(drawn)
+        return drawn
+
+    def finish(self) -> list[tuple[int, int]]:
+        """Return the threads in which calls are open, and how many, the longest open first."""
+        left = sorted(self._open.items(), key=lambda item: item[1][0].row)
+        self._open.clear()
+        return [(thread, len(opened)) for thread, opened in left]
+
+    def _times(self, chunk: Chunk) -> U64:
+        """Return where to draw each row: not before what its thread did last."""
+        ts = np.minimum(chunk.ts, np.uint64(LATEST))
+        order = chunk.by_thread
+        own = ts if order is None else ts.take(order)
+        lengths = np.bincount(chunk.thread, minlength=len(chunk.threads))
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        threads = chunk.threads.tolist()
+        before = np.array([self._now.get(thread, 0) for thread in threads], np.uint64)
+        back = own[1:] < own[:-1]
+        back[starts[1:] - 1] = False  # another thread
+        late = before > own[starts]
+        if back.any() or late.any():
+            own = own.copy()
+            own[starts] = np.maximum(own[starts], before)
+            own = _latest(own, np.repeat(np.arange(len(threads)), lengths))
+            if order is None:
+                ts = own
+            else:
+                ts[order] = own
+        self._now.update(zip(threads, own[ends - 1].tolist(), strict=True))
+        self.last = max(self.last, int(ts.max()))
+        return ts
 
 
-def _placed(
-    chunk: Chunk, window: Window | None
-) -> tuple[list[int | None], list[bool | None], list[int | None]]:
-    """Return each regime, whether a call is silent, and the pfn of its first struct page.
+def _latest(values: U64, thread: I64) -> U64:
+    """Return the largest value so far within each thread; ``thread`` ascends."""
+    distinct, rank = np.unique(values, return_inverse=True)
+    rank += thread * len(distinct)
+    return distinct[np.maximum.accumulate(rank) - thread * len(distinct)]
 
-    Where that pfn is not known, and for other rows, it is the row's own.
+
+class _Nesting:
+    """The entries and exits of a chunk, thread by thread, behind what is open before it.
+
+    Of a thread and kind, a row ends the entry that comes right before it: an exit finishes it,
+    another entry leaves it unfinished. If each of these is the innermost call at that moment, that
+    is all there is to do, and columns do it. In a thread where one is not, exits are missing; its
+    rows go through ``_walk``.
     """
-    rows, call, known, codes, quiet = judged(chunk.batch, window)
-    known &= call
-    regime: Objects = np.full(len(chunk), None, np.object_)
-    silent = regime.copy()
-    regime[rows], silent[call] = codes[rows].tolist(), quiet[call].tolist()
-    pfn: Objects = np.array([*_integers(chunk.column("pfn")), None], np.object_)[:-1]
-    if window is not None and known.any():
-        start = arrow.filled(chunk.column("start"), 0).astype(np.uint64)
-        with contextlib.suppress(WindowError):  # memstart or sizeof(struct page) is not known
-            pfn[known] = page_to_pfn(start[known], window).tolist()
-    return regime.tolist(), silent.tolist(), pfn.tolist()
 
+    def __init__(self, chunk: Chunk, opened: dict[int, list[_Open]]) -> None:
+        self._chunk, self._open = chunk, opened
+        places = np.flatnonzero(_SIDES.take(chunk.sorted(chunk.code)))
+        rows = chunk.rows(places)
+        thread = chunk.thread.take(rows)
+        carried = [
+            (number, call)
+            for number, key in enumerate(chunk.threads.tolist())
+            for call in opened.get(key, ())
+        ]
+        code, ts, row = chunk.code.take(rows), chunk.ts.take(rows), rows + chunk.row
+        if carried:
+            entry = Phase.ENTRY
+            thread = np.append(np.array([n for n, _ in carried], thread.dtype), thread)
+            order = np.argsort(thread, kind="stable")
+            before = np.array([call.kind * 4 + entry for _, call in carried], np.uint8)
+            code = np.append(before, code)[order]
+            ts = np.append(np.array([call.ts for _, call in carried], np.uint64), ts)[order]
+            row = np.append(np.array([call.row for _, call in carried]), row)[order]
+            thread = thread[order]
+        self._thread, self._code, self._ts, self._row = thread, code, ts, row
+        self._entry = _ENTRIES.take(code)
 
-def _integers(column: pa.Array) -> list[int | None]:
-    values, known = arrow.numbers(column)
-    integers: list[int | None] = values.tolist()
-    if known is not None:
-        for row in np.flatnonzero(~known).tolist():
-            integers[row] = None
-    return integers
+    def draw(self, drawn: Drawn) -> None:
+        """Say how the rows are drawn, and what is open behind them."""
+        if not len(self._thread):
+            return
+        partner = self._partners()
+        closes = partner >= 0
+        torn = self._torn(partner)
+        here = self._row >= self._chunk.row  # not carried
+        good = here if torn is None else here & ~torn[self._thread]
+        rows = self._row[good] - self._chunk.row
+        entry, closed = self._entry[good], closes[good]
+        drawn.begins[rows] = entry
+        drawn.ends[rows] = closed & ~entry
+        drawn.unfinished[rows] = closed & entry
+        drawn.since[rows] = self._ts.take(partner[good], mode="clip")
+        left = self._entry.copy()
+        left[partner[closes]] = False
+        if torn is not None:
+            left &= ~torn[self._thread]
+        self._carry(np.flatnonzero(left), torn)
+        if torn is not None:
+            self._walk(np.flatnonzero(here & torn[self._thread]), drawn)
 
+    def _partners(self) -> I64:
+        """Return for each row the entry that it ends, -1 for none."""
+        partner = np.full(len(self._thread), -1)
+        kind = self._code >> np.uint8(2)
+        for each in np.flatnonzero(np.bincount(kind)).tolist():
+            places = np.flatnonzero(kind == each)
+            thread = self._thread.take(places)
+            ends = self._entry.take(places[:-1]) & (thread[1:] == thread[:-1])
+            partner[places[1:][ends]] = places[:-1][ends]
+        return partner
 
-def _texts(column: pa.Array) -> list[str | None]:
-    """Return text as Python strings, one object for each distinct one."""
-    encoded = column.dictionary_encode()
-    names = texts(encoded.dictionary, np.arange(len(encoded.dictionary))).tolist()
-    names.append(None)
-    return [names[place] for place in arrow.filled(encoded.indices, -1).tolist()]
+    def _torn(self, partner: I64) -> Bool | None:
+        """Return for each thread whether what a row ends is ever not the innermost call."""
+        closes = partner >= 0
+        step = self._entry.astype(np.int64) - closes
+        depth = np.cumsum(step)
+        first = np.flatnonzero(np.append(True, self._thread[1:] != self._thread[:-1]))
+        if len(first) > 1:
+            lengths = np.diff(first, append=len(depth))
+            depth -= np.repeat(depth[first] - step[first], lengths)
+        # Depth in the thread of what begins or ends here, 1 for the outermost.
+        level = depth + (closes & ~self._entry)
+        wrong = closes & (level != depth.take(partner, mode="clip"))
+        if not wrong.any():
+            return None
+        torn = np.zeros(len(self._chunk.threads), np.bool_)
+        torn[self._thread[wrong]] = True
+        return torn
+
+    def _carry(self, left: I64, torn: Bool | None) -> None:
+        """Keep what is still open in the threads that are not torn."""
+        keys = self._chunk.threads.tolist()
+        for number, key in enumerate(keys):
+            if torn is None or not torn[number]:
+                self._open.pop(key, None)
+        kinds = (self._code[left] >> 2).tolist()
+        for number, *call in zip(
+            self._thread[left].tolist(), kinds, self._ts[left].tolist(), self._row[left].tolist(),
+            strict=True,
+        ):  # fmt: skip
+            self._open.setdefault(keys[number], []).append(_Open(*call))
+
+    def _walk(self, places: I64, drawn: Drawn) -> None:
+        """Draw torn threads row by row: what ends depends on all that is open then."""
+        keys, rows = self._chunk.threads.tolist(), self._row[places]
+        entry = self._entry[places]
+        stacks = {
+            number: (opened := self._open.pop(keys[number], []), [call.kind for call in opened])
+            for number in np.unique(self._thread[places]).tolist()
+        }
+        closed: list[tuple[int, int, int]] = []  # by which place, its entry's time, how many
+        columns = (self._thread, self._code >> np.uint8(2), self._ts, self._row)
+        for place, (number, *call, begins) in enumerate(
+            zip(*(column[places].tolist() for column in columns), entry.tolist(), strict=True)
+        ):
+            opened, kinds = stacks[number]
+            if call[0] in kinds:
+                depth = kinds.index(call[0])
+                closed.append((place, opened[depth].ts, len(kinds) - depth))
+                del opened[depth:], kinds[depth:]
+            if begins:
+                opened.append(_Open(*call))
+                kinds.append(call[0])
+        self._open.update(
+            (keys[number], opened) for number, (opened, _) in stacks.items() if opened
+        )
+        drawn.begins[rows - self._chunk.row] = entry
+        if closed:
+            numbered, since, calls = zip(*closed, strict=True)
+            at = np.array(numbered)
+            ends, at = ~entry[at], rows[at] - self._chunk.row
+            drawn.since[at] = np.array(since, np.uint64)
+            drawn.ends[at] = ends
+            drawn.unfinished[at] = np.array(calls) - ends

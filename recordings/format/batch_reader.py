@@ -38,9 +38,6 @@ class DamageError(Exception):
     """A batch is not as it was written; its text quotes nothing of the file."""
 
 
-#: Below this, handing buffers to threads costs more than unpacking them.
-_THREADED_ROWS: Final = 4096
-
 #: Whatever a batch can make the functions here raise.
 DECODE_ERRORS: Final = (
     DamageError,
@@ -97,7 +94,7 @@ class BatchReader:
         """Return the named columns of a batch; no others are unpacked."""
         options = pa.ipc.IpcReadOptions(
             included_fields=sorted({self._schema.get_field_index(name) for name in names}),
-            use_threads=info.rows >= _THREADED_ROWS,
+            use_threads=False,  # costs more than it gives: a batch is too small
         )
         stream = pa.ipc.open_stream(pa.py_buffer(self.message(info)), options=options)
         events = stream.read_next_batch()

@@ -35,7 +35,7 @@ CUT: Final = "…"
 COLUMNS: Final = tuple(name for name in SCHEMA.names if name != "nid")
 
 # Thread keys: the tid, or beyond 32 bits the CPU, where tid 0 is that CPU's idle task.
-_CPU_KEY: Final = np.uint64(1 << 32)
+CPU_KEY: Final = 1 << 32
 _NO_CPU: Final = np.uint64(1 << 16)
 
 
@@ -107,6 +107,15 @@ def codeset(kinds: tuple[Kind, ...], phases: tuple[Phase, ...]) -> Bool:
         for phase in phases:
             table[kind * 4 + phase] = True
     return table
+
+
+def among(values: I64, some: I64) -> Bool:
+    """Return which of ``values`` are among ``some``, few: with less ado than ``numpy.isin``."""
+    if not len(some):
+        return np.zeros(len(values), np.bool_)
+    ordered = np.sort(some)
+    found: Bool = ordered.take(ordered.searchsorted(values), mode="clip") == values
+    return found
 
 
 def chunks(batch: pa.RecordBatch, row: int) -> Iterator[Chunk]:
@@ -211,7 +220,7 @@ def _thread_keys(batch: pa.RecordBatch) -> U64:
         places = cpu.astype(np.uint64)
         if known is not None:
             places = np.where(known, places, _NO_CPU)
-        keys = np.where(nameless, places | _CPU_KEY, keys)
+        keys = np.where(nameless, places | np.uint64(CPU_KEY), keys)
     return keys
 
 

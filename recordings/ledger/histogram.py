@@ -58,7 +58,11 @@ class Histogram:
         """Return the histogram of both sets of values."""
         if not self.count or not other.count:
             return other if other.count else self
-        bins = np.union1d(self.bins, other.bins)
+        place = self.bins.searchsorted(other.bins)
+        if (self.bins.take(place, mode="clip") == other.bins).all():  # as most often: none is new
+            bins = self.bins
+        else:
+            bins = np.union1d(self.bins, other.bins)
         counts = np.zeros(len(bins), np.int64)
         counts[bins.searchsorted(self.bins)] += self.counts
         counts[bins.searchsorted(other.bins)] += other.counts
@@ -124,6 +128,8 @@ def bin_range(number: int) -> tuple[int, int]:
 
 def exact_sum(values: U64) -> int:
     """Return the sum of u64 values; it may be beyond 64 bits."""
+    if not len(values) or int(values.max()) * len(values) < 1 << 64:
+        return int(values.sum())
     return int((values & _LOW_HALF).sum()) + (int((values >> np.uint64(32)).sum()) << 32)
 
 

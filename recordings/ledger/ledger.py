@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from recordings.format.ahead import ahead
 from recordings.ledger.audited import Audited
 from recordings.ledger.columns import CHUNK, COLUMNS, Chunk, chunks, codeset
 from recordings.ledger.faults import Faults
@@ -340,7 +341,7 @@ class Ledger:
 def folded(recording: "Readable") -> Ledger:
     """Fold a whole recording, with the losses of the file itself."""
     ledger = Ledger.of(recording.header)
-    for batch in recording.batches(columns=COLUMNS):
+    for batch in ahead(recording.batches(columns=COLUMNS)):
         ledger.fold(batch)
     ledger.add_losses(recording.losses)
     ledger.end_with(recording.at_end)

@@ -41,7 +41,9 @@ class NewestCalls:
         u8, u64, i64 = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.int64)
         none = np.zeros(0, np.object_)
         flags = np.zeros(0, np.bool_)
-        self._calls = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
+        self._read = _Calls(i64, u64, u8, u8, i64, none, i64, u64, u64, u8, u8, flags)
+        #: All that is kept, where one chunk had that many: its columns are read when asked for.
+        self._unread: tuple[Chunk, Judged] | None = None
         self._ended: I64 = i64  # rows of those that ended
         self._lasted: U64 = u64
 
@@ -49,26 +51,25 @@ class NewestCalls:
         """Take in the calls and Oopses of a chunk."""
         newest = slice(-LISTED, None)
         calls = calls.pick(newest)
-        rows = calls.rows
-        fresh = _Calls(
-            row=rows + chunk.row,
-            ts=chunk.ts[rows],
-            kind=chunk.code[rows] >> np.uint8(2),
-            source=calls.source,
-            tid=integers(chunk.column("tid"), rows),
-            comm=texts(chunk.column("comm"), rows),
-            cpu=integers(chunk.column("cpu"), rows),
-            start=calls.start,
-            end=calls.end,
-            known=calls.known,
-            regime=calls.regime,
-            silent=calls.silent,
-        )
-        self._calls = self._calls.joined(fresh).pick(newest)
+        if len(calls) == LISTED:
+            self._unread = chunk, calls
+        else:
+            self._read, self._unread = self._calls.joined(_read(chunk, calls)).pick(newest), None
+
+    @property
+    def _calls(self) -> _Calls:
+        """What is kept."""
+        if self._unread is not None:
+            self._read, self._unread = _read(*self._unread), None
+        return self._read
 
     def end(self, finished: Finished) -> None:
         """Note how long calls lasted, those still kept."""
-        rows = self._calls.row
+        if self._unread is not None:
+            chunk, calls = self._unread
+            rows = calls.rows + chunk.row
+        else:
+            rows = self._read.row
         if not len(rows):
             return
         new = finished.entry >= rows[0]
@@ -80,7 +81,8 @@ class NewestCalls:
     def calls(self, layout: Layout | None) -> tuple[Call, ...]:
         """Return the calls in order of occurrence."""
         durations = dict(zip(self._ended.tolist(), self._lasted.tolist(), strict=True))
-        lands = lands_on(layout, self._calls.start, self._calls.end)
+        kept = self._calls
+        lands = lands_on(layout, kept.start, kept.end)
         return tuple(
             Call(
                 row=row,
@@ -110,8 +112,26 @@ class NewestCalls:
                 known,
                 regime,
                 silent,
-            ), region in zip(self._calls.values(), lands, strict=True)
+            ), region in zip(kept.values(), lands, strict=True)
         )
+
+
+def _read(chunk: Chunk, calls: Judged) -> _Calls:
+    rows = calls.rows
+    return _Calls(
+        row=rows + chunk.row,
+        ts=chunk.ts[rows],
+        kind=chunk.code[rows] >> np.uint8(2),
+        source=calls.source,
+        tid=integers(chunk.column("tid"), rows),
+        comm=texts(chunk.column("comm"), rows),
+        cpu=integers(chunk.column("cpu"), rows),
+        start=calls.start,
+        end=calls.end,
+        known=calls.known,
+        regime=calls.regime,
+        silent=calls.silent,
+    )
 
 
 _KINDS: Final = tuple(Kind)

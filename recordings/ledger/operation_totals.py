@@ -10,19 +10,21 @@ from typing import Final
 
 import numpy as np
 
-from recordings.ledger.columns import I64, U8, Chunk, integers, texts
+from recordings.ledger.columns import I64, U8, Chunk, codeset, integers, texts
 from recordings.ledger.histogram import exact_sum
 from recordings.ledger.snapshot import OperationTotal, Task
 from recordings.ledger.spans import Finished
-from tracers.events import Kind
+from tracers.events import Kind, Phase
 
 #: Kinds of operations, those that add memory and those that remove it.
 ADDS: Final = (Kind.MEMREMAP, Kind.ADD_PAGES)
 REMOVES: Final = (Kind.MEMUNMAP, Kind.REMOVE_PAGES)
+REMOVING: Final = codeset(REMOVES, (Phase.UNKNOWN,))[::4].copy()  # by kind
 #: Tasks that are listed.
 LISTED: Final = 64
 
-_COUNTED: Final = (Kind.WARN, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
+#: Calls whose time is counted.
+COUNTED: Final = (Kind.WARN, Kind.ADD_PAGES, Kind.REMOVE_PAGES)
 
 
 class Totals:
@@ -46,10 +48,8 @@ class Totals:
     def end(self, finished: Finished, kind: U8) -> None:
         """Count calls that ended inside operations of these kinds, of each the ``kind``; 0: none.
 
-        WARNs and the memory hotplug calls count, others do not.
+        Only those of ``COUNTED``.
         """
-        if finished.kind not in _COUNTED:
-            return
         for each, _ in _counts(kind):
             spent = exact_sum(finished.duration[kind == each])
             total = self._sums[each]
@@ -73,23 +73,24 @@ class Tasks:
     def begin(self, chunk: Chunk, rows: I64) -> None:
         """Take in operations that begin at ``rows``, ascending."""
         tid = integers(chunk.column("tid"), rows)
-        removes = np.isin(chunk.code[rows] >> 2, REMOVES)
+        removes = REMOVING.take(chunk.code[rows] >> 2)
         _, first = np.unique(tid * 2 + removes, return_index=True)
         first.sort()
         self.beyond |= len(first) > LISTED
         first = first[:LISTED]
-        known = {(task.tid, task.removes) for task in self.listed}
-        names = texts(chunk.column("comm"), rows[first])
-        for comm, number, side in zip(
-            names, tid[first].tolist(), removes[first].tolist(), strict=True
-        ):
-            thread = None if number < 0 else number
-            if (thread, side) in known:
-                continue
-            if len(self.listed) < LISTED:
-                self.listed += (Task(comm, thread, side),)
-            else:
-                self.beyond = True
+        known = {(-1 if task.tid is None else task.tid, task.removes) for task in self.listed}
+        who = zip(tid[first].tolist(), removes[first].tolist(), strict=True)
+        new = [place for place, task in zip(first.tolist(), who, strict=True) if task not in known]
+        self.beyond |= len(new) > LISTED - len(self.listed)
+        new = new[: LISTED - len(self.listed)]
+        if new:
+            names = texts(chunk.column("comm"), rows[new])
+            self.listed += tuple(
+                Task(
+                    comm, None if (number := int(tid[place])) < 0 else number, bool(removes[place])
+                )
+                for comm, place in zip(names, new, strict=True)
+            )
 
 
 def _counts(kind: U8) -> list[tuple[Kind, int]]:

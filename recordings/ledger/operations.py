@@ -26,12 +26,13 @@ from recordings.ledger.columns import (
     Chunk,
     Columns,
     Objects,
+    among,
     codeset,
     integers,
     texts,
 )
 from recordings.ledger.histogram import exact_sums
-from recordings.ledger.operation_totals import REMOVES, Tasks, Totals
+from recordings.ledger.operation_totals import COUNTED, REMOVING, Tasks, Totals
 from recordings.ledger.per_thread import ForwardFill, spread
 from recordings.ledger.snapshot import Operation, OperationTotal
 from recordings.ledger.spans import Finished
@@ -49,6 +50,7 @@ _SIDES: Final = codeset(
 )
 _RANGES: Final = codeset((Kind.ADD_PAGES, Kind.REMOVE_PAGES), (Phase.ENTRY, Phase.POINT))
 _TOP: Final = np.uint64((1 << 64) - 1)
+_NONE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Owners:
 
     def sides(self, chunk: Chunk) -> tuple[Sides, Sides]:
         """Return the operations that begin in the chunk, and those that end in it."""
-        removes = np.isin(self.kind, REMOVES)
+        removes = REMOVING.take(self.kind)
         carried = len(self.rows) - len(self.begins)
         ends = np.concatenate((self.ended, self.dropped))
         return (
@@ -176,7 +178,7 @@ class _Table(Columns):
     def add(self, place: I64, owners: Owners, events: Events, chunk: Chunk) -> None:
         """Add the events of a chunk; ``place`` gives the row of each of ``owners``, -1 none.
 
-        Writes to the arrays: only for a table fresh from ``joined``.
+        Writes to the arrays: only for a table whose columns share none, as one from ``joined``.
         """
         size = len(place)
         listed = place >= 0
@@ -257,11 +259,12 @@ class Operations:
             return None
         size, carried = len(owners.rows), len(owners.rows) - len(owners.begins)
         self.total += len(owners.begins)
-        running = np.isin(owners.rows, self._threads.owner)
-        running |= np.arange(size) >= size - LISTED
-        fresh = np.flatnonzero(running[carried:])
-        old = len(self._table)
-        table = self._table.joined(_Table.begun(chunk, owners.begins[fresh]))
+        old, table, fresh = len(self._table), self._table, _NONE
+        if len(owners.begins):
+            running = among(owners.rows[carried:], self._threads.owner)
+            running[-LISTED:] = True
+            fresh = np.flatnonzero(running)
+            table = table.joined(_Table.begun(chunk, owners.begins[fresh]))
         # Where in the table each operation of the chunk is; -1: more than LISTED have come since.
         place = np.full(size, -1, np.int64)
         place[:carried] = table.row[:old].searchsorted(owners.rows[:carried])
@@ -273,7 +276,8 @@ class Operations:
             self.tasks.begin(chunk, owners.begins)
         self._totals.warn(owners.kind[owners.owner[events.warnings]])
         for finished in events.ended:
-            self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
+            if finished.kind in COUNTED:
+                self._totals.end(finished, owners.kind[owners.owner[finished.exit]])
         return owners
 
     def prune(self) -> None:
@@ -284,9 +288,11 @@ class Operations:
 
     def _keep(self, table: _Table) -> None:
         """Keep the newest operations and those that are open."""
-        keep = np.isin(table.row, self._threads.owner)
-        keep[-LISTED:] = True
-        self._table = table.pick(keep)
+        if len(table) > LISTED:
+            keep = among(table.row, self._threads.owner)
+            keep[-LISTED:] = True
+            table = table.pick(keep)
+        self._table = table
 
     def _advance(self, chunk: Chunk) -> Owners | None:
         """Move every thread's state over the chunk; ``None`` if no row has an operation."""

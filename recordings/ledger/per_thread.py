@@ -48,12 +48,11 @@ def spread(chunk: Chunk, places: I64, after: I64, initial: I64) -> I64:
     if chunk.by_thread is not None:
         lengths = np.bincount(chunk.thread, minlength=len(chunk.threads))
         starts = np.cumsum(lengths) - lengths
-    marked = np.zeros(size, np.bool_)
-    value = np.empty(size, np.int64)
-    marked[starts], value[starts] = True, initial
-    marked[places], value[places] = True, after
-    turns = np.flatnonzero(marked)
-    spread = np.repeat(value[turns], np.diff(turns, append=size))
+    turns = np.concatenate((starts, places))
+    order = np.argsort(turns, kind="stable")  # of a place at a start, the place counts
+    turns = turns[order]
+    value = np.concatenate((initial, after))[order]
+    spread = np.repeat(value, np.diff(turns, append=size))
     if chunk.by_thread is None:
         return spread
     owner = np.empty(size, np.int64)

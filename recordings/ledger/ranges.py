@@ -11,6 +11,7 @@ an extent; ``beyond`` says how many these are.
 """
 
 from copy import copy
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -252,12 +253,13 @@ class RangeTable:
         if not len(edges):
             return (), 0
         populate, free = (np.add.reduceat(n[rows], edges) for n in (self._populate, self._free))
-        ranges = np.diff(edges, append=len(self._populate[rows]))
-        shown = _most(populate + free, begin, reach)
-        firsts = np.minimum.reduceat(self._row[rows], edges)
+        ends = np.append(edges[1:], len(self) if isinstance(rows, slice) else len(rows))
+        shown = _most(populate + free, self._groups)
         extents = []
         for at in shown.tolist():
             low, high = int(begin[at]), int(reach[at])
+            places = slice(int(edges[at]), int(ends[at]))
+            own = places if isinstance(rows, slice) else rows[places]
             extents.append(
                 Extent(
                     start=low,
@@ -267,23 +269,29 @@ class RangeTable:
                     lands_on=self._layout.lands_on(low, high) if self._layout else None,
                     populate=int(populate[at]),
                     free=int(free[at]),
-                    ranges=int(ranges[at]),
-                    row=int(firsts[at]),
+                    ranges=places.stop - places.start,
+                    row=int(self._row[own].min()),
                 )
             )
         return tuple(extents), len(edges)
 
 
-def _most(calls: I64, begin: U64, reach: U64) -> I64:
+def _most(calls: I64, groups: "_Groups") -> I64:
     """Return the ``LISTED`` extents of most calls, of equal ones the lowest, by address."""
+    begin, reach = groups.begin, groups.reach
     shown = np.arange(len(calls))
     if len(calls) > LISTED:
         # Not sorted: there may be as many extents as ranges.
-        least = np.partition(calls, -LISTED)[-LISTED]
+        least = calls.max()
+        if np.count_nonzero(calls == least) < LISTED:
+            least = np.partition(calls, -LISTED)[-LISTED]
         more, equal = np.flatnonzero(calls > least), np.flatnonzero(calls == least)
         room = LISTED - len(more)
-        lowest = np.partition(begin[equal], room - 1)[room - 1]
-        equal = equal[begin[equal] <= lowest]
+        # Kind by kind they come by address: the lowest are among the first of each.
+        low = begin[equal]
+        heads = (np.flatnonzero(low[1:] < low[:-1]) + 1).tolist()
+        firsts = [equal[a : min(a + room, b)] for a, b in pairwise((0, *heads, len(equal)))]
+        equal = np.concatenate(firsts)
         equal = equal[np.lexsort((reach[equal], begin[equal]))][:room]
         shown = np.concatenate((more, equal))
     return shown[np.lexsort((reach[shown], begin[shown]))]
@@ -300,48 +308,44 @@ class _Groups(NamedTuple):
 
 
 def _grouped(start: U64, end: U64, kind: I64) -> _Groups:
-    """Merge the ranges outside of the window."""
+    """Merge the ranges outside of the window; they come by (start, end)."""
     outside = np.flatnonzero(hits((kind >> _REGIME).astype(np.uint8)))
     # All of them, as in a storm: nothing to copy.
     rows: I64 | slice = outside if len(outside) < len(kind) else slice(None)
     start, end, kind = start[rows], end[rows], kind[rows]
-    group = _group(start, end, kind)
-    if (group[1:] < group[:-1]).any():
-        order = np.argsort(group, kind="stable")  # within a group by start, as the table is
-        start, end, kind, group, rows = (
-            start[order],
-            end[order],
-            kind[order],
-            group[order],
-            outside[order],
-        )
-    edges = np.flatnonzero(np.diff(group, prepend=-1))
-    reach = np.maximum.reduceat(end - _ONE, edges) + _ONE if len(edges) else start
+    order, sizes = _parted(kind, end - _ONE >= start)
+    if order is not None:
+        rows = outside[order]
+        start, end, kind = start[order], end[order], kind[order]
+    last = end - _ONE
+    new = np.ones(len(start), np.bool_)
+    at = 0
+    for size, mergeable in sizes:
+        if mergeable:
+            begin = start[at + 1 : at + size]
+            reach = np.maximum.accumulate(last[at : at + size])[:-1]
+            new[at + 1 : at + size] = (begin > reach) & (begin - reach > _ONE)
+        at += size
+    edges = np.flatnonzero(new)
+    reach = np.maximum.reduceat(last, edges) + _ONE if len(edges) else start
     return _Groups(rows, edges, start[edges], reach, kind[edges])
 
 
-def _group(start: U64, end: U64, kind: I64) -> I64:
-    """Number the extent of each range; ranges come by (start, end)."""
-    last = end - _ONE
-    plain = last >= start  # neither empty nor past 2^64
-    heads = np.flatnonzero(np.diff(kind, prepend=-1))
-    kinds = np.unique(kind[heads])
-    if len(kinds) == 1 and plain.all():
-        parts: list[tuple[I64 | slice, bool]] = [(slice(None), True)]
-    else:
-        plain_rows = [np.flatnonzero((kind == value) & plain) for value in kinds]
-        parts = [(rows, True) for rows in plain_rows if len(rows)]
-        parts += [(rows, False) for rows in [np.flatnonzero(~plain)] if len(rows)]
-    group = np.zeros(len(start), np.int64)
-    total = 0
-    for rows, mergeable in parts:
-        new = np.ones(len(start[rows]), np.bool_)
-        if mergeable:
-            begin, reach = start[rows][1:], np.maximum.accumulate(last[rows])[:-1]
-            new[1:] = (begin > reach) & (begin - reach > _ONE)
-        group[rows] = total + np.cumsum(new) - 1
-        total += int(np.count_nonzero(new))
-    return group
+def _parted(kind: I64, plain: Bool) -> tuple[I64 | None, list[tuple[int, bool]]]:
+    """Part ranges by kind, behind all those that are not plain: empty, or past 2^64.
+
+    Returns their order (``None``: as they are), and of each part its size and if it is plain.
+    """
+    encoded = arrow.column(kind).dictionary_encode()
+    kinds = numbers(encoded.dictionary)[0]
+    if len(kinds) < 2 and plain.all():
+        return None, [(len(kind), True)]
+    rank = np.argsort(np.argsort(kinds)).astype(np.uint16)
+    part = rank[numbers(encoded.indices)[0]]
+    part[~plain] = len(kinds)
+    sizes = np.bincount(part, minlength=len(kinds) + 1).tolist()
+    parts = [(size, number < len(kinds)) for number, size in enumerate(sizes)]
+    return np.argsort(part, kind="stable"), parts
 
 
 def _ranges(start: U64, end: U64) -> tuple[I64, U64, U64]:

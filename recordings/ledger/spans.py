@@ -10,12 +10,23 @@ memory is bounded.
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from itertools import accumulate, pairwise
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recordings.ledger.columns import I64, U64, Bool, Chunk, Columns, Objects, integers, texts
+from recordings.ledger.columns import (
+    I64,
+    U64,
+    Bool,
+    Chunk,
+    Columns,
+    Objects,
+    codeset,
+    integers,
+    texts,
+)
 from recordings.ledger.snapshot import Unfinished
 from tracers.events import Kind, Phase
 
@@ -27,6 +38,10 @@ OPEN: Final = 4096
 
 #: What begins and ends. An Oops does not: rows of one that are no points are passed over.
 KINDS: Final = tuple(kind for kind in Kind if kind not in {Kind.UNKNOWN, Kind.FAULT})
+
+_SIDES: Final = 2
+_ENTRIES: Final = codeset(KINDS, (Phase.ENTRY,))
+_NONE: Final = np.zeros(0, np.int64)
 
 
 class Finished(NamedTuple):
@@ -59,6 +74,68 @@ class _Open(Columns):
         ]
 
 
+class _Pairs(NamedTuple):
+    """The entries and exits of a chunk, kind by kind and in each thread by thread, and in pairs."""
+
+    rows: I64  # of the chunk
+    thread: NDArray[np.uint16]
+    entry: Bool
+    first: I64  # places in ``rows`` where those of a thread and kind begin
+    firsts: list[slice]  # by kind: those of ``first``
+    start: I64  # of each pair: row of its entry
+    end: I64  # and of its exit
+    duration: U64
+    pairs: list[slice]  # by kind: those of ``start``
+    again: list[I64]  # by kind: places of entries that another follows
+    orphans: list[int]  # by kind: exits that follow another
+    opened: list[slice]  # by kind: those of ``left``
+    left: I64  # rows of entries that nothing of their thread and kind follows
+
+    @classmethod
+    def made(cls, chunk: Chunk, rows: I64, bounds: I64) -> Self:
+        """Pair rows; ``bounds``: where in them each kind begins, and the end."""
+        thread, entry = chunk.thread.take(rows), _ENTRIES.take(chunk.code.take(rows))
+        same = thread[1:] == thread[:-1]  # thread and kind as the row before
+        same[bounds[1:-1] - 1] = False
+        before, after = entry[:-1], entry[1:]
+        ended = np.flatnonzero((before > after) & same)
+        edges = np.flatnonzero(~same)
+        first = np.concatenate(([0], edges + 1))
+        last = np.append(edges, len(rows) - 1)
+        start, end = rows.take(ended), rows.take(ended + 1)
+        left = last[entry[last]]
+        kinds = len(bounds) - 1
+        again, orphans = [_NONE] * kinds, [0] * kinds
+        beside = len(left) + np.count_nonzero(~entry[first])
+        if len(rows) > 2 * len(ended) + beside:  # some are neither in a pair nor at an edge
+            again = np.split(
+                places := np.flatnonzero(before & after & same), places.searchsorted(bounds[1:-1])
+            )
+            places = np.flatnonzero(~(before | after) & same)
+            orphans = np.diff(places.searchsorted(bounds)).tolist()
+        return cls(
+            rows,
+            thread,
+            entry,
+            first,
+            _slices(first.searchsorted(bounds)),
+            start,
+            end,
+            _lasted(chunk.ts.take(start), chunk.ts.take(end)),
+            _slices(ended.searchsorted(bounds)),
+            again,
+            orphans,
+            _slices(left.searchsorted(bounds)),
+            rows[left],
+        )
+
+    def finished(self, kind: Kind, row: int, sites: I64, at: int) -> Finished:
+        """Return the pairs of one kind, number ``at``; ``row``: the chunk's first."""
+        start = self.start[self.pairs[at]]
+        end, duration = self.end[self.pairs[at]], self.duration[self.pairs[at]]
+        return Finished(kind, start + row, end, sites.take(start), duration)
+
+
 class Spans:
     """The open entries, the unfinished and the orphans so far."""
 
@@ -75,16 +152,25 @@ class Spans:
 
         ``sites``: i64[rows], any tag of a WARN's entry, handed back when it ends.
         """
-        code = chunk.sorted(chunk.code)
+        code, counts = chunk.sorted(chunk.code), chunk.counts.tolist()
+        # EXIT is the code behind ENTRY; u8 wraps all other codes away.
+        found = {
+            kind: np.flatnonzero(code - np.uint8(first) < _SIDES)
+            for kind in KINDS
+            if any(counts[(first := kind * 4 + Phase.ENTRY) : first + _SIDES])
+        }
+        if not found:
+            return []
+        rows = chunk.rows(np.concatenate(list(found.values())))
+        bounds = np.array([0, *accumulate(map(len, found.values()))])
+        pairs = _Pairs.made(chunk, rows, bounds)
+        opened = _opened(chunk, pairs.left, sites) if len(pairs.left) else None
         finished = []
-        for kind in KINDS:
-            first = kind * 4 + Phase.ENTRY  # EXIT is the code behind it
-            if not chunk.counts[first : first + 2].any():
-                continue
-            sides = code - np.uint8(first)  # u8 wraps all other codes away
-            places = np.flatnonzero(sides < 2)
-            entry = sides.take(places) == 0
-            finished.append(self._pair(kind, chunk, sites, chunk.rows(places), entry))
+        for at, kind in enumerate(found):
+            finished.append(self._finish(kind, chunk, sites, pairs, at))
+            if opened is not None and len(new := opened.pick(pairs.opened[at])):
+                waiting = self._open.get(kind)
+                self._open[kind] = new if waiting is None else waiting.joined(new)
         return finished
 
     def prune(self) -> None:
@@ -112,46 +198,32 @@ class Spans:
         """How many calls cannot end any more, since their thread began the same call again."""
         return self._ended
 
-    def _pair(self, kind: Kind, chunk: Chunk, sites: I64, rows: I64, entry: Bool) -> Finished:
-        """Pair the rows of one kind, which come thread by thread."""
-        thread = chunk.thread.take(rows)
-        same = thread[1:] == thread[:-1]  # thread as the row before
-        before, after = entry[:-1], entry[1:]
-        ended = np.flatnonzero((before > after) & same)
-        start, ends = rows.take(ended), rows.take(ended + 1)
-        lasted = _lasted(chunk.ts.take(start), chunk.ts.take(ends))
-        finished = Finished(kind, start + chunk.row, ends, sites.take(start), lasted)
-        edges = np.flatnonzero(~same)
-        first = np.concatenate(([0], edges + 1))
-        last = np.append(edges, len(rows) - 1)
-        again = np.flatnonzero(before & after & same)
-        if len(again):
-            self._drop(_opened(chunk, rows[again], sites), kind)
-        orphans = int(np.count_nonzero(~(before | after) & same))
-        orphans += int(np.count_nonzero(~entry[first]))
+    def _finish(self, kind: Kind, chunk: Chunk, sites: I64, pairs: "_Pairs", at: int) -> Finished:
+        """Return what ended of one kind, number ``at`` of the pairs, carried ones too."""
+        rows, first = pairs.rows, pairs.first[pairs.firsts[at]]
+        finished = pairs.finished(kind, chunk.row, sites, at)
+        exits = ~pairs.entry[first]
+        orphans = int(np.count_nonzero(exits)) + pairs.orphans[at]
+        if len(pairs.again[at]):
+            self._drop(_opened(chunk, rows[pairs.again[at]], sites), kind)
         waiting = self._open.get(kind)
-        if waiting is not None:
-            place, touched = _match(waiting.thread, chunk.threads, thread[first])
-            by_exit = ~entry[first[place]]
+        if waiting is not None and len(waiting):
+            place, touched = _match(waiting.thread, chunk.threads, pairs.thread[first])
+            by_exit = exits[place]
             carried, ends = waiting.pick(touched[by_exit]), rows[first[place[by_exit]]]
             orphans -= len(ends)
-            finished = Finished(
-                kind,
-                np.concatenate((carried.row, finished.entry)),
-                np.concatenate((ends, finished.exit)),
-                np.concatenate((carried.site, finished.site)),
-                np.concatenate((_lasted(carried.ts, chunk.ts[ends]), finished.duration)),
-            )
+            if len(ends):
+                finished = Finished(
+                    kind,
+                    np.concatenate((carried.row, finished.entry)),
+                    np.concatenate((ends, finished.exit)),
+                    np.concatenate((carried.site, finished.site)),
+                    np.concatenate((_lasted(carried.ts, chunk.ts[ends]), finished.duration)),
+                )
             self._drop(waiting.pick(touched[~by_exit]), kind)
-            waiting = waiting.pick(np.delete(np.arange(len(waiting)), touched))
+            self._open[kind] = waiting.pick(np.delete(np.arange(len(waiting)), touched))
         if orphans:
             self.orphans[kind] = self.orphans.get(kind, 0) + orphans
-        opened = last[entry[last]]
-        if len(opened):
-            new = _opened(chunk, rows[opened], sites)
-            waiting = new if waiting is None else waiting.joined(new)
-        if waiting is not None:
-            self._open[kind] = waiting
         return finished
 
     def _drop(self, calls: _Open, kind: Kind) -> None:
@@ -181,7 +253,15 @@ def _by_row(item: tuple[int, Unfinished]) -> int:
 
 
 def _lasted(start: U64, end: U64) -> U64:
-    return np.where(end > start, end - start, np.uint64(0))
+    lasted: U64 = end - start
+    back = end < start
+    if back.any():
+        lasted[back] = 0
+    return lasted
+
+
+def _slices(bounds: I64) -> list[slice]:
+    return [slice(*pair) for pair in pairwise(bounds.tolist())]
 
 
 def _opened(chunk: Chunk, rows: I64, sites: I64) -> _Open:

@@ -38,6 +38,14 @@ def test_indices_outside_the_dictionary_are_unknown(dtype):
     assert codes(column, Phase).tolist() == [Phase.EXIT, Phase.ENTRY, 0, 0, 0]
 
 
+@pytest.mark.parametrize("width", [np.int8, np.int32])
+def test_indices_outside_our_own_dictionary_are_unknown(width):
+    raw = pa.array(np.array([9, len(Kind), 127, -1, 8], width))
+    column = pa.DictionaryArray.from_arrays(raw, KIND_NAMES, safe=False)
+    assert codes(column, Kind).tolist() == [Kind.WARN, 0, 0, 0, Kind.FREE]
+    assert codes(column.slice(4), Kind).tolist() == [Kind.FREE]
+
+
 def test_plain_strings_and_no_rows():
     assert codes(pa.array(["entry", None, "x"]), Phase).tolist() == [Phase.ENTRY, 0, 0]
     assert codes(pa.array([], pa.dictionary(pa.int8(), pa.utf8())), Kind).tolist() == []

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Begins and ends nest, whatever the rows are: hypothesis, and named cases."""
 
+import itertools
+
 from hypothesis import example, given
+from hypothesis import strategies as st
 
-from recordings.export.slices import Open, Row, Slices, rows
+from recordings.export.slices import Slices
+from recordings.ledger.columns import chunks
 from recordings.ledger.ledger import Ledger
+from tests.recordings.export import slices_row_by_row
 from tests.recordings.plain import batch
-from tests.recordings.traces import ROWS
-from tests.recordings.windows import window
+from tests.recordings.traces import ROWS, cuts
 from tracers.events import Kind
-
-#: The 39-bit lab kernel's, from its VMCOREINFO.
-LAB = window(memstart=0x4000_0000)
 
 
 class Drawn:
@@ -23,21 +24,21 @@ class Drawn:
         self.now: dict[int, int] = {}
         self.finished: dict[int, list[int]] = {}
 
-    def begin(self, ts: int, row: Row) -> None:
+    def begin(self, ts: int, row: slices_row_by_row.Row) -> None:
         self._later(ts, row.thread)
         assert row.kind not in self.stacks.setdefault(row.thread, [])
         self.stacks[row.thread].append(row.kind)
         self.told.append(("begin", Kind(row.kind).label, ts))
 
-    def end(self, ts: int, thread: int, opened: Open, row: Row | None) -> None:
+    def end(self, ts: int, thread: int, opened, row: slices_row_by_row.Row | None) -> None:
         self._later(ts, thread)
-        assert self.stacks[thread].pop() == opened.kind
+        kind = self.stacks[thread].pop()
         if row is not None:
-            assert row.kind == opened.kind
-            self.finished.setdefault(row.kind, []).append(max(0, row.ts - opened.ts))
-        self.told.append(("end" if row else "unfinished", Kind(opened.kind).label, ts))
+            assert row.kind == kind
+            self.finished.setdefault(kind, []).append(max(0, row.ts - opened.ts))
+        self.told.append(("end" if row else "unfinished", Kind(kind).label, ts))
 
-    def instant(self, ts: int, row: Row) -> None:
+    def instant(self, ts: int, row: slices_row_by_row.Row) -> None:
         self._later(ts, row.thread)
         self.told.append(("instant", Kind(row.kind).label, ts))
 
@@ -46,16 +47,42 @@ class Drawn:
         self.now[thread] = ts
 
 
-def drawn(told: list[dict], size: int = 1000) -> Drawn:
-    out = Drawn()
-    slices = Slices(out)
-    events = batch(told).events
-    for first in range(0, events.num_rows, size):
-        for row in rows(events.slice(first, size), None):
-            slices.take(row)
-    slices.finish()
+def drawn(told: list[dict], places: list[int] | None = None) -> Drawn:
+    """What the columns say of each row, drawn."""
+    out, slices, events = Drawn(), Slices(), batch(told).events
+    places = places or [0, len(told)]
+    for first, last in itertools.pairwise(places):
+        piece = events.slice(first, last - first)
+        rows = list(slices_row_by_row.rows(piece, None))
+        for chunk in chunks(piece, first):
+            found = slices.fold(chunk)
+            columns = (found.ts, found.begins, found.ends, found.since, found.unfinished)
+            for row, ts, begins, ends, since, unfinished in zip(
+                rows, *(column.tolist() for column in columns), strict=True
+            ):
+                for _ in range(unfinished):
+                    out.end(ts, row.thread, None, None)
+                if begins:
+                    out.begin(ts, row)
+                elif ends:
+                    out.end(ts, row.thread, slices_row_by_row.Open(row.kind, since), row)
+                else:
+                    out.instant(ts, row)
+    for thread, calls in slices.finish():
+        for _ in range(calls):
+            out.end(slices.last, thread, None, None)
     assert not any(out.stacks.values())
     return out
+
+
+def plainly(told: list[dict]) -> list[tuple]:
+    """The same, row by row."""
+    out = Drawn()
+    slices = slices_row_by_row.Slices(out)
+    for row in slices_row_by_row.rows(batch(told).events, None):
+        slices.take(row)
+    slices.finish()
+    return out.told
 
 
 def event(ts: int, kind: str, phase: str, tid: int = 7) -> dict:
@@ -65,11 +92,13 @@ def event(ts: int, kind: str, phase: str, tid: int = 7) -> dict:
 FORGED_OOPS = [event(1, "fault", "entry"), event(2, "fault", "exit")]
 
 
-@given(ROWS)
-@example(FORGED_OOPS)
-def test_any_rows_make_slices_that_nest(told: list[dict]) -> None:
+@given(ROWS, st.data())
+@example(FORGED_OOPS, None)
+def test_any_rows_make_slices_that_nest(told: list[dict], data: st.DataObject | None) -> None:
     whole = drawn(told)
-    assert drawn(told, 7).told == whole.told
+    assert whole.told == plainly(told)
+    if data is not None:
+        assert drawn(told, data.draw(cuts(len(told)))).told == whole.told
     begun = sum(what == "begin" for what, _, _ in whole.told)
     instants = sum(what == "instant" for what, _, _ in whole.told)
     ended = sum(map(len, whole.finished.values()))
@@ -135,18 +164,19 @@ def test_times_that_go_back_are_drawn_at_the_latest() -> None:
     assert [ts for _, _, ts in told] == [9, 9, 9, 2**63 - 1]
 
 
-@given(ROWS)
-def test_a_hit_is_what_the_ledger_calls_one(told: list[dict]) -> None:
-    events = batch(told).events
-    found = [row for row in rows(events, LAB) if row.hit]
-    ledger = Ledger(LAB, None)
-    ledger.fold(events)
-    assert len(found) == ledger.snapshot().hits
-
-
-def test_a_calls_pfn_is_that_of_its_first_struct_page() -> None:
-    told = [{"ts_ns": 1, "kind": "free", "phase": "entry", "source": "kprobe",
-             "start": 0xFFFFFFFF3F000000, "end": 0xFFFFFFFF3F200000}]  # fmt: skip
-    # hole.ftrace.txt: __remove_pages pfn=0x5000000 frees this first; VMCOREINFO has the rest
-    (row,) = rows(batch(told).events, LAB)
-    assert row.pfn == 0x5000000
+def test_a_lost_exit_moves_nothing_else() -> None:
+    calls = [
+        event(1, "memremap", "entry"),
+        *(event(ts, "warn", phase) for ts, phase in ((2, "entry"), (4, "exit"))),
+        event(5, "populate", "entry"),
+        event(6, "warn", "entry"),
+        event(7, "populate", "exit"),
+        event(8, "warn", "exit"),
+        event(9, "memremap", "exit"),
+    ]
+    other = [event(3, "free", "entry", 8), event(6, "free", "exit", 8)]
+    rows = sorted(calls + other, key=lambda row: row["ts_ns"])
+    lone = {ts: what for what, _, ts in drawn(rows).told}
+    assert lone[8] == "instant"  # its WARN had ended with the call that it was in
+    assert ("end", "free", 6) in drawn(rows).told
+    assert drawn(rows).told[-1] == ("end", "memremap", 9)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recordings.ledger.columns import CHUNK, CUT, TEXT, chunks, texts
+from recordings.ledger.columns import CHUNK, CUT, TEXT, among, chunks, texts
 from tests.recordings.made import events
 from tracers.events import Kind, Phase
 
@@ -62,3 +62,9 @@ def test_chunks_end_at_the_same_rows_for_any_cut(cut):
     assert ends[-1] == len(batch)
     assert {CHUNK, 2 * CHUNK} <= set(ends)
     assert [chunk.row for chunk in found] == [0, *ends[:-1]]
+
+
+@given(st.lists(st.integers(-9, 9)), st.lists(st.integers(-9, 9)))
+def test_among_finds_what_is_there(values, some):
+    found = among(np.array(values, np.int64), np.array(some, np.int64))
+    assert found.tolist() == [value in some for value in values]
