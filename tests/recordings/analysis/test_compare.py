@@ -24,6 +24,7 @@ from recordings.reports.compare_text import headline, render
 from tests.recordings import made, oops, plain
 from tracers.events import Kind
 from tracers.machine import read_machine
+from tracers.observer import Observer, ProbeCost
 
 STORM, ONCE, NEW = (
     "6.1.192-vmemlab-39bit",
@@ -124,7 +125,7 @@ def test_few_calls_are_not_given_a_number(samples):
 
 
 def test_different_rungs_are_loud_and_not_divided(samples):
-    found = compare(sample(samples, "in-range-6.1"), sample(samples, "in-range-6.12"))
+    found = compare(sample(samples, "in-range-6.1"), sample(samples, "in-range-6.1"))
     assert "vmemmap_populate is known by derived in A, by kprobe in B." in found.obstacles
     populate = measure(found, Kind.POPULATE)
     assert populate.ratio is None
@@ -331,3 +332,47 @@ def test_oopses_are_compared(tmp_path):
     assert (told["a"]["faults"], told["b"]["faults"]) == (1, 0)
     assert not any("Oops" in difference for difference in compare(sides[0], sides[0]).differences)
     assert "Oopses" not in shown(compare(sides[1], sides[1]))
+
+
+# -- probed in different ways ----------------------------------------------------------------------
+
+
+def probed(side, engine, section_ns, costs=None):
+    """A side as another engine had it, each sparse_add_section ``section_ns`` longer by it."""
+    calls = dict(side.durations.calls)
+    section = calls[Kind.SECTION_ADD]
+    longer = section.duration + np.uint64(section_ns)
+    calls[Kind.SECTION_ADD] = replace(section, duration=longer)
+    header = replace(side.header, origin={"live": engine})
+    snapshot = replace(side.snapshot, observer=Observer(costs or {}))
+    durations = replace(side.durations, calls=calls)
+    return replace(side, header=header, snapshot=snapshot, durations=durations)
+
+
+def costs_of(section_ns):
+    whole = {kind: ProbeCost(0, 0) for kind in (Kind.POPULATE, Kind.WARN, Kind.ADD_PAGES)}
+    return whole | {Kind.SECTION_ADD: ProbeCost(section_ns, section_ns)}
+
+
+def test_other_engines_cost_other_times_so_nothing_is_divided(samples):
+    side = sample(samples, "in-range-6.12")
+    found = compare(probed(side, "bcc", 50_000), probed(side, "tracefs", 20_000))
+    section = measure(found, Kind.SECTION_ADD)
+    assert section.ratio is None
+    assert section.why_not == "A is by bcc, B by tracefs: their probes take different times"
+    assert "not compared, A is by bcc" in shown(found, 120)
+
+
+def test_unless_it_is_known_how_much(samples):
+    side = sample(samples, "in-range-6.12")
+    own = side.durations.of(Kind.SECTION_ADD)
+    a = probed(side, "bcc", 50_000, costs_of(50_000))
+    b = probed(side, "tracefs", 20_000, costs_of(20_000))
+    section = measure(compare(a, b), Kind.SECTION_ADD)
+    assert section.why_not is None
+    assert section.ours == (50_000, 20_000)
+    assert section.totals == (int(own.sum()), int(own.sum()))
+    assert section.ratio.value == 1
+    assert "without what the probes took" in shown(compare(a, b), 120)
+    one_alone = compare(a, probed(side, "tracefs", 20_000))
+    assert measure(one_alone, Kind.SECTION_ADD).ratio is None

@@ -29,6 +29,7 @@ class Fake:
         self.broken = broken
         self.attached: list[Probe] = []
         self.done: list[str] = []
+        self.times: dict[int, tuple[int, int]] = {}
 
     def attach(self, probe):
         if self.broken:
@@ -59,3 +60,6 @@ class Fake:
 
     def close(self):
         self.done.append("close")
+
+    def program_times(self):
+        return self.times

@@ -10,11 +10,13 @@ from tests.tracers.live.fakes import WINDOW, Fake
 from tracers.batch import Batch, Losses
 from tracers.events import SCHEMA, Kind
 from tracers.formulas import WindowError
+from tracers.live.probes.calibration import RungCost
 from tracers.live.probes.engine import Counts
 from tracers.live.probes.ladder import Attached
 from tracers.live.probes.points import Probe, ProbeAddress, Rung
 from tracers.live.session import Live
 from tracers.machine import Machine
+from tracers.observer import Observer, ProbeCost
 from tracers.window import Window
 
 SECTION = 1 << 27 >> 12
@@ -196,3 +198,28 @@ def test_a_window_without_a_section_size_is_no_reason_to_fail():
     assert second is not None
     assert second.events.num_rows == 1
     assert "the section size is not known" in live.closing()[0]
+
+
+# -- what watching costs ---------------------------------------------------------------------------
+
+
+def test_costs_are_tried_once_for_the_rungs_in_use_and_counted_afterwards(monkeypatch):
+    probes = {rung: ends(Kind.ADD_PAGES)[0].probe for rung in Rung}
+    tried = []
+
+    def calibrate(engine, wanted):
+        tried.append(set(wanted))
+        return {rung: RungCost(10_000, 4_000, 2_000) for rung in wanted}
+
+    monkeypatch.setattr("tracers.live.probes.calibration.calibrate", calibrate)
+    engine = Fake()
+    live = Live(engine, ends(Kind.ADD_PAGES, derived=True), Machine(), harmless=probes)
+    assert live.observer == Observer({Kind.ADD_PAGES: ProbeCost(10_000, 4_000)})
+    engine.times = {0: (20, 80_000)}
+    assert live.observer == Observer({Kind.ADD_PAGES: ProbeCost(16_000, 4_000, measured=True)})
+    assert tried == [{ends(Kind.ADD_PAGES)[0].probe.rung}]
+
+
+def test_with_threads_left_out_nobody_knows():
+    live = Live(Fake(), ends(Kind.ADD_PAGES), Machine(), filtered=True)
+    assert live.observer == Observer()

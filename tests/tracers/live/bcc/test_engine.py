@@ -15,9 +15,10 @@ import pytest
 from tests.tracers.live.standins import LibraryFunction
 from tracers.events import Kind, Phase
 from tracers.live.bcc import engine as module
+from tracers.live.bcc import trampolines
 from tracers.live.bcc.engine import TALLY, BccEngine
 from tracers.live.bcc.program import SLOT_MARK, SLOTS
-from tracers.live.probes.engine import AttachError
+from tracers.live.probes.engine import AttachError, NoSuchRungError
 from tracers.live.probes.points import Filters, Probe, ProbeAddress, Rung
 from tracers.live.records import RAW
 
@@ -39,7 +40,7 @@ class Kernel:
         self.opened: list[tuple[str, bool]] = []
         self.rejects = ""
         self.produced = 0
-        self.cleaned = 0
+        self.cleaned = self.emptied = 0
         #: What BCC compiled a function to: r1 = the mark; exit.
         self.code = ctypes.create_string_buffer(struct.pack("<BBhiQ", 0xB7, 1, 0, SLOT_MARK, 0x95))
         self.loaded: list[tuple[str, int, bytes, int]] = []
@@ -50,6 +51,9 @@ class Kernel:
         return self.fds[name.decode()]
 
     def bpf_update_elem(self, fd, key, value, flags):
+        if fd == self.fds["tallies"]:
+            self.emptied += not any(bytes(value))
+            return 0
         self.control = ctypes.string_at(value, 8 + 8 * SLOTS)
         return 0
 
@@ -278,4 +282,68 @@ def test_a_breakpoint_s_end_is_added_or_leaves_nothing(kernel, monkeypatch):
     assert name == "at_exit"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+    engine.close()
+
+
+# -- trampolines, trials -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bpf(kernel, monkeypatch):
+    """What the system call was given."""
+    calls = []
+
+    def call(command, attribute):
+        calls.append((command, attribute))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    monkeypatch.setattr(trampolines, "call", call)
+    return calls
+
+
+def test_a_trampoline_is_loaded_for_the_functions_type_its_return_first(kernel, bpf) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    assert engine.attach(replace(FREE, rung=Rung.FENTRY, btf=4711)) is None
+    commands = [command for command, _ in bpf]
+    assert commands == [5, 17, 5, 17]  # BPF_PROG_LOAD, BPF_RAW_TRACEPOINT_OPEN
+    loads = [attribute for command, attribute in bpf if command == 5]
+    # include/uapi/linux/bpf.h: prog_type, insn_cnt; expected_attach_type; attach_btf_id
+    assert [struct.unpack_from("<II", load) for load in loads] == [(26, 2), (26, 2)]
+    assert [struct.unpack_from("<I", load, 68)[0] for load in loads] == [25, 24]  # FEXIT, FENTRY
+    assert [struct.unpack_from("<I", load, 108)[0] for load in loads] == [4711, 4711]
+    assert kernel.opened == []
+    engine.close()
+
+
+def test_a_kernel_without_trampolines_says_so_for_all(kernel, bpf, monkeypatch) -> None:
+    def call(command, attribute):
+        if command == 17:
+            raise OSError(524, "Unknown error 524")
+        return os.open(os.devnull, os.O_RDONLY)
+
+    monkeypatch.setattr(trampolines, "call", call)
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    with pytest.raises(NoSuchRungError, match="no BPF trampolines"):
+        engine.attach(replace(FREE, rung=Rung.FENTRY, btf=4711))
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    engine.close()
+
+
+def test_a_trial_sees_its_own_calls_and_leaves_nothing(kernel) -> None:
+    engine = BccEngine(kernel.root, ring_bytes=RING)
+    engine.attach(WARN)
+    before = os.listdir("/proc/self/fd"), kernel.control  # noqa: PTH208
+
+    def work() -> None:
+        assert kernel.control[:8] == struct.pack("<Q", 1)
+        kernel.send((1, ENTRY, 5, 1), (0, ENTRY, 5, 2), (1, EXIT, 5, 0))
+
+    trial = engine.trial(SECTION, work)
+    kinds = [(row["kind"], row["phase"]) for row in trial.batch.events.to_pylist()]
+    assert kinds == [("section_add", "entry"), ("section_add", "exit")]
+    after = os.listdir("/proc/self/fd"), kernel.control  # noqa: PTH208
+    assert after == before
+    assert kernel.emptied == 1  # the counts begin anew
+    assert engine.poll(0) is None
     engine.close()

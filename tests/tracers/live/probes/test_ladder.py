@@ -2,6 +2,7 @@
 """The rungs of real kernels, and the climb with engines that reject probes."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +12,9 @@ from tests.tracers.live.oracle import symbols
 from tracers.events import Kind
 from tracers.kernel_functions import KINDS, REQUESTS, TABLE
 from tracers.live.probes.call_sites import Calls
-from tracers.live.probes.engine import AttachError
+from tracers.live.probes.engine import AttachError, NoSuchRungError
 from tracers.live.probes.ladder import Ladder, climb, ladders
-from tracers.live.probes.points import Probe, ProbeAddress, Rung
+from tracers.live.probes.points import Probe, ProbeAddress, Rung, Watch
 from tracers.live.probes.rungs import RUNGS
 from tracers.live.probes.running_kernel import RunningKernel, read_kernel
 
@@ -396,3 +397,61 @@ def test_breakpoints_see_every_entry_before_any_end(tmp_path, slots):
     assert len(timed) == min(slots - len(entries), sum(could))
     notes = [end.notes for end in ends if end.probe and end.notes]
     assert notes == [("entry only: no slot",)] * (sum(could) - len(timed))
+
+
+# -- trampolines -----------------------------------------------------------------------------------
+
+
+def test_trampolines_come_first_where_they_are_asked_for_and_btf_has_the_function(tmp_path):
+    root = running(tmp_path, NEW, btf=BTF_6_12)
+    found = climbed(root, first=Rung.FENTRY)
+    for kind in (Kind.POPULATE, Kind.WARN, Kind.SECTION_REMOVE):
+        probe = found[kind].probes[0]
+        assert (probe.rung, probe.timed, probe.exits) == (Rung.FENTRY, True, ())
+        assert probe.btf > 0
+        plain = replace(probe, rung=Rung.KPROBE, btf=0)
+        assert plain == found[kind].probes[1]  # as its entry kprobe but for the rung
+    numbers = [ladder.probes[0].btf for ladder in found.values() if ladder.probes]
+    assert len(set(numbers)) == len(numbers)
+    assert all(
+        probe.rung is not Rung.FENTRY for one in climbed(root).values() for probe in one.probes
+    )
+
+
+def test_without_btf_there_are_none_and_why_is_told(tmp_path):
+    ladder = climbed(running(tmp_path, NEW), first=Rung.FENTRY)[Kind.POPULATE]
+    assert ladder.probes[0].rung is Rung.KPROBE
+    assert "No such file" in why_not(ladder, Rung.FENTRY)
+
+
+def test_a_kernel_that_has_none_is_asked_once(tmp_path):
+    every = tuple(climbed(running(tmp_path, NEW, btf=BTF_6_12), first=Rung.FENTRY).values())
+    asked = []
+
+    def attach(probe: Probe) -> str | None:
+        if probe.rung is Rung.FENTRY:
+            asked.append(probe.kind)
+            raise NoSuchRungError("no trampolines")
+        return None
+
+    ends = [end for end in climb(every, attach, all_ends) if not end.absent]
+    assert asked == [Kind.POPULATE]
+    assert {end.probe.rung for end in ends} == {Rung.KPROBE}
+    assert {end.refused for end in ends} == {((Rung.FENTRY, "no trampolines"),)}
+
+
+def test_light_watches_addresses_by_entries_and_timing_what_is_timed(tmp_path):
+    found = climbed(running(tmp_path, NEW, btf=BTF_6_12))
+    light = {kind: one.for_watch(Watch.LIGHT) for kind, one in found.items()}
+    for kind in (Kind.POPULATE, Kind.FREE, Kind.WARN):
+        assert light[kind].probes
+        assert not any(probe.timed or probe.exits for probe in light[kind].probes)
+    assert light[Kind.ADD_PAGES] == found[Kind.ADD_PAGES]
+    assert light[Kind.SECTION_ADD].probes == ()
+    assert why_not(light[Kind.SECTION_ADD], Rung.KPROBE) == "left out: --light"
+    timing = {kind: one.for_watch(Watch.TIMING) for kind, one in found.items()}
+    assert timing[Kind.POPULATE].probes == timing[Kind.FREE].probes == ()
+    assert timing[Kind.WARN] == found[Kind.WARN]
+    ends = {end.kind: end for end in climb(tuple(timing.values()), lambda _: None, all_ends)}
+    assert ends[Kind.POPULATE].derived
+    assert ends[Kind.FREE].how == "no: kprobe: left out: --timing"
