@@ -38,7 +38,6 @@ def _digits(alphabet: bytes) -> Bytes:
 
 _HEX: Final = _digits(b"0123456789abcdef")
 _DEC: Final = _digits(b"0123456789")
-ENDS_VALUE: Final = np.isin(np.arange(256), list(b" \n\r"))
 _TEN_8: Final = np.uint64(10**8)
 #: Eight digits to a word, the first in the lowest byte: how to join neighbours, thrice.
 _JOIN: Final = ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0xFFFFFFFF))
@@ -73,14 +72,15 @@ def distinct(
     width = -(-longest // 8) * 8
     rows = gather(buffer, starts, width)
     if int(lengths.min(initial=longest)) < width:
-        rows[np.arange(width, dtype=np.int16) >= lengths.astype(np.int16)[:, None]] = 0
+        masks = np.tri(width + 1, width, -1, np.uint8) * np.uint8(255)  # by length
+        rows &= gather(masks.ravel(), lengths * width, width)
     fixed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(rows)]
     )
     encoded = fixed.dictionary_encode()
-    first = np.full(len(encoded.dictionary), -1, np.int64)
     codes = arrow.numbers(encoded.indices)[0]
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    # Codes are given in the order of first appearance.
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=np.int32(-1)))
     return codes, pieces(buffer, starts[first], lengths[first])
 
 
@@ -112,6 +112,12 @@ def readable(raw: pa.BinaryArray) -> pa.StringArray:
         return arrow.strings([text.encode() for text in texts])
 
 
+def ends_value(chars: Bytes) -> Mask:
+    """Return which bytes end a value: a space, a line's end."""
+    ends: Mask = (chars == SPACE) | (chars == ord("\n")) | (chars == ord("\r"))
+    return ends
+
+
 def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
     """Read the value that begins at each of ``starts`` and ends at a space or a line's end.
 
@@ -123,7 +129,7 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
     values = np.zeros(len(starts), np.uint64)
     bad = np.zeros(len(starts), np.bool_)
     window = gather(buffer, starts, _VALUE)
-    ends = ENDS_VALUE[window]
+    ends = ends_value(window)
     length = ends.argmax(axis=1).astype(np.int64)
     endless = ~ends[:, 0] & (length == 0)
     begins = _DEC[window[:, 0]] != _NOT_A_DIGIT

@@ -28,23 +28,24 @@ def in_order(
     items: Iterable[Item],
     work: Callable[[Item], Result],
     worth: Callable[[Item], bool],
+    threads: int = THREADS,
 ) -> Iterator[tuple[Item, Callable[[], Result]]]:
     """Yield each item with what gives ``work``'s result for it, or raises its error.
 
     ``worth``: whether an item is worked on ahead of its turn; else it is when the result is asked
-    for, and no later item is taken before.
+    for, and no later item is taken before. With one of ``threads`` the work itself is in order, too.
     """
     if len(os.sched_getaffinity(0)) < 2:
         yield from ((item, partial(work, item)) for item in items)
         return
     ahead: deque[tuple[Item, Callable[[], Result]]] = deque()
-    pool = ThreadPoolExecutor(THREADS, "vmemscope-log")  # it starts a thread when there is work
+    pool = ThreadPoolExecutor(threads, "vmemscope-log")  # it starts a thread when there is work
     failed: list[Exception] = []
     try:
         for item in _until(failed, items):
             if worth(item):
                 ahead.append((item, pool.submit(work, item).result))
-                if len(ahead) > THREADS:
+                if len(ahead) > threads:
                     yield ahead.popleft()
             else:
                 yield from _emptied(ahead)

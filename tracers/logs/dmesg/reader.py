@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from tracers import arrow
 from tracers.batch import Batch, Losses
+from tracers.logs import in_order
 from tracers.logs.byte_text import Index
 from tracers.logs.dmesg import oopses
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
@@ -133,10 +134,13 @@ class DmesgLog:
             LogError: it is not a kernel log.
             OSError: the stream cannot be read.
         """
-        for data, overlong in self._blocks:
+        for (data, overlong), look in in_order.in_order(self._blocks, self._scanned, self._worth):
             if overlong:
                 self._overlong()
-            self._take(data)
+            if data and not self._form.known:
+                self._form = self._form.seen(newlines_alone(data))
+            if data:
+                self._read(look())
             yield from self._settled(final=False)
         self._last(self._blocks.rest, overlong=self._blocks.overlong)
         yield from self._settled(final=True)
@@ -145,6 +149,14 @@ class DmesgLog:
                 "this is no kernel log; expected dmesg, journalctl -k, syslog, /dev/kmsg or a "
                 "serial console's text"
             )
+
+    def _worth(self, item: tuple[bytes, bool]) -> bool:
+        """Whether a block is looked through ahead: once it is known where its times are."""
+        return len(item[0]) >= in_order.WORTH and self._form.known
+
+    def _scanned(self, item: tuple[bytes, bool]) -> Scanned:
+        """Look through a block: what several threads do."""
+        return scan(newlines_alone(item[0]), self._form, self._shapes)
 
     def feed(self, data: bytes) -> Batch | None:
         """Take whole lines of a log that is still being written; return what is final by now."""
