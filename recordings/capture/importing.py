@@ -186,7 +186,7 @@ def _copy(
 
 def _many(batch: Batch) -> bool:
     """Whether a batch is worth a thread."""
-    return batch.events.num_rows >= _MANY
+    return int(batch.events.num_rows) >= _MANY
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:

@@ -33,7 +33,7 @@ def in_order(
     """Yield each item with what gives ``work``'s result for it, or raises its error.
 
     ``worth``: whether an item is worked on ahead of its turn; else it is when the result is asked
-    for, and no later item is taken before. With one of ``threads`` the work itself is in order, too.
+    for, and no later item is taken before. With one thread the work itself is in order, too.
     """
     if len(os.sched_getaffinity(0)) < 2:
         yield from ((item, partial(work, item)) for item in items)

@@ -57,14 +57,14 @@ class Lines:
     colons: Index  # where they are
 
     @classmethod
-    def of(cls, block: bytes) -> Self:
-        """Cut a block that ends with a newline into its lines."""
-        text, size = block + bytes(byte_text.PAD), len(block)
+    def of(cls, text: bytes) -> Self:
+        """Cut a block that ends with a newline, and padding, into its lines."""
+        size = len(text) - byte_text.PAD
         buffer = np.frombuffer(text, np.uint8)
         newlines = np.flatnonzero(buffer[:size] == ord("\n"))
         starts = np.append(0, newlines[:-1] + 1)
         ends = newlines
-        if b"\r" in block:  # a log that went through Windows
+        if b"\r" in text:  # a log that went through Windows
             ends = newlines - (buffer[newlines - 1] == ord("\r"))
         whole = byte_text.consecutive(buffer, starts, size)
         colons = np.flatnonzero(buffer[:size] == ord(":"))
@@ -122,7 +122,7 @@ class TextLog:
     _comment: ClassVar[int] = 0  # first byte of lines that are no events; 0: none
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
-        self._blocks = Blocks(stream, block)
+        self._blocks = Blocks(stream, block, padding=bytes(byte_text.PAD))
         self._recognised = False
         self.release: str | None = None  # no tracer's text has it
         self.arch: str | None = None
@@ -209,7 +209,7 @@ class TextLog:
 
     def _looked_through(self, item: tuple[bytes, bool]) -> tuple[Lines, Found] | None:
         """Find the events in a block, if it has lines."""
-        if not item[0]:
+        if len(item[0]) == byte_text.PAD:
             return None
         block = Lines.of(item[0])
         return block, self._found(block)
@@ -319,8 +319,10 @@ def spans(
     """
     buffer, size = block.buffer, block.size
     colons = np.append(block.colons, [size, size, size])
-    time_end = byte_text.following(times, after, size)
-    which = np.minimum(np.searchsorted(colons, time_end + 1), len(colons) - 2)
+    at = np.searchsorted(times, after)
+    time_end = np.append(times, size)[at]
+    behind = at + 1 if times is block.colons else np.searchsorted(colons, time_end + 1)
+    which = np.minimum(behind, len(colons) - 2)
     # A group and its name have one more colon between them.
     name_end = colons[which + (buffer[colons[which] + 1] != byte_text.SPACE)]
     if widest_gap == 1:
