@@ -18,12 +18,9 @@ from io import BytesIO
 from typing import Final
 
 import numpy as np
-import pyarrow.compute as pc
 
-from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs import in_order
-from tracers.logs.byte_text import Index
 from tracers.logs.dmesg import oopses
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
 from tracers.logs.dmesg.argument_proofs import ArgumentProofs
@@ -34,7 +31,7 @@ from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.dmesg.repeated import Repeated
 from tracers.logs.dmesg.reports import BANNER, ENDS, Report, ReportAssembler, ReportKind
 from tracers.logs.dmesg.rows import batch_of
-from tracers.logs.dmesg.scan import Form, Scanned, newlines_alone, scan
+from tracers.logs.dmesg.scan import Form, Scanned, looks_like_dmesg, newlines_alone, scan
 from tracers.logs.dmesg.shapes import Alike, Shapes
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -46,24 +43,6 @@ _JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the sa
 _DROPPED: Final = re.compile(
     rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
 )
-#: A line that only a kernel log has; for both ``re`` and RE2.
-_HEAD: Final = (
-    r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
-    r"(?:[^\n]{0,120}?\[ {0,5}\d{1,10}\.\d{6}\]"  # the kernel's time, whatever stands before
-    r"|\d{1,3},\d{1,19},\d{1,16},[-c+*][^;\n]{0,80};"  # /dev/kmsg
-    r"|\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]"
-    r"|[^\n]{0,120}?(?:------------\[ cut here \]-|---\[ end trace |Linux version \d)"
-    r"|[^\n]{0,120}?WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[^\s:]{1,255}:\d{1,9} at )"
-    r"|[^\n]{0,120}?Call [Tt]race:"
-    r"|[ \t]*(?:\[<[0-9a-f]{8,16}>\] )?vmemmap_(?:populate|free)(?:\+0x| \()"
-    r"|(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\dT)\d\d:\d\d:\d\d[^\n]{0,80} kernel:)"
-)
-_ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
-
-
-def looks_like_dmesg(head: bytes) -> bool:
-    """Return whether a file that begins with ``head`` is a kernel log, in any form."""
-    return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None
 
 
 class DmesgLog:
@@ -206,12 +185,11 @@ class DmesgLog:
         """Read the lines of a block in order: most by the block, few one by one."""
         data, starts, ends = block.data, block.starts, block.ends
         if not self._recognised:
-            matches = pc.match_substring_regex(block.whole, pattern=_HEAD)
-            self._recognised = bool(arrow.true(matches).any())
+            self._recognised = block.recognised()
         long = set(block.long.tolist())
         self.lines += len(starts) - len(long)
         gaps = self._gaps(block)
-        alike, single = _apart(block, [*gaps])
+        alike, single = block.apart([*gaps])
         stops = sorted({*single.tolist(), *gaps, *long})
         before = np.searchsorted(alike.first, stops).tolist() if alike else [0] * len(stops)
         at = done = 0
@@ -428,24 +406,3 @@ def _cut(data: bytes, /, *, first: bool = False) -> int:
     """
     find = data.find if first else data.rfind
     return find(b"\n") + 1 or find(b"\r", 0, -1) + 1
-
-
-def _apart(block: Scanned, gaps: list[int]) -> tuple[Alike | None, Index]:
-    """Return the splats that are alike, and the rows of all other markers.
-
-    ``gaps``: rows before which lines are missing. Splats with one are read line by line.
-    """
-    alike = block.alike
-    if alike is not None and gaps:
-        # A gap's place among the first rows, and among the last: the same, if it is in none.
-        rows = np.array(gaps)
-        within = np.searchsorted(alike.last, rows)
-        hit = within < len(alike)
-        hit[hit] = alike.first[within[hit]] <= rows[hit]
-        alike = alike.taken(np.setdiff1d(np.arange(len(alike)), within[hit]))
-    if alike is None or not len(alike):
-        return None, block.markers
-    single = np.ones(len(block.starts), np.bool_)
-    for rows in (alike.first, alike.first + 1, alike.last):
-        single[rows] = False
-    return alike, block.markers[single[block.markers]]

@@ -5,6 +5,7 @@ Promises: what is found depends on the block alone, and on what is known of the 
 blocks can be looked through in any order, and several at a time.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +26,25 @@ _MARKERS: Final = (
     r"|BUG: [ukU]|\[#\d{1,3}\]"
     r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
 )
+#: A line that only a kernel log has; for both ``re`` and RE2.
+_HEAD: Final = (
+    r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
+    r"(?:[^\n]{0,120}?\[ {0,5}\d{1,10}\.\d{6}\]"  # the kernel's time, whatever stands before
+    r"|\d{1,3},\d{1,19},\d{1,16},[-c+*][^;\n]{0,80};"  # /dev/kmsg
+    r"|\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]"
+    r"|[^\n]{0,120}?(?:------------\[ cut here \]-|---\[ end trace |Linux version \d)"
+    r"|[^\n]{0,120}?WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[^\s:]{1,255}:\d{1,9} at )"
+    r"|[^\n]{0,120}?Call [Tt]race:"
+    r"|[ \t]*(?:\[<[0-9a-f]{8,16}>\] )?vmemmap_(?:populate|free)(?:\+0x| \()"
+    r"|(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\dT)\d\d:\d\d:\d\d[^\n]{0,80} kernel:)"
+)
+_ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
 _NONE: Final = np.zeros(0, np.int64)
+
+
+def looks_like_dmesg(head: bytes) -> bool:
+    """Return whether a file that begins with ``head`` is a kernel log, in any form."""
+    return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +84,29 @@ class Scanned:
     numbers: Index
     timed: Index
     alike: Alike | None
+
+    def recognised(self) -> bool:
+        """Whether one of the lines is one that only a kernel log has."""
+        return bool(arrow.true(pc.match_substring_regex(self.whole, pattern=_HEAD)).any())
+
+    def apart(self, gaps: list[int]) -> tuple[Alike | None, Index]:
+        """Return the splats that are alike, and the rows of all other markers.
+
+        ``gaps``: rows before which lines are missing. Splats with one are read line by line.
+        """
+        alike = self.alike
+        if alike is not None and gaps:
+            rows = np.array(gaps)
+            within = np.searchsorted(alike.last, rows)  # the first splat that ends there or later
+            hit = within < len(alike)
+            hit[hit] = alike.first[within[hit]] <= rows[hit]
+            alike = alike.taken(np.setdiff1d(np.arange(len(alike)), within[hit]))
+        if alike is None or not len(alike):
+            return None, self.markers
+        single = np.ones(len(self.starts), np.bool_)
+        for rows in (alike.first, alike.first + 1, alike.last):
+            single[rows] = False
+        return alike, self.markers[single[self.markers]]
 
 
 def newlines_alone(data: bytes) -> bytes:
