@@ -172,6 +172,8 @@ def _function_and_side(piece: bytes) -> tuple[int, int]:
 
 def _has(buffer: Bytes, positions: Index, what: bytes) -> Mask:
     """Return at which of ``positions`` (negative: no) the buffer has the bytes ``what``."""
-    pieces = byte_text.gather(buffer, np.maximum(positions, 0), len(what))
-    same: Mask = (pieces == np.frombuffer(what, np.uint8)).all(axis=1) & (positions >= 0)
+    same: Mask = (positions >= 0) & (buffer[np.maximum(positions, 0)] == what[0])
+    rows = np.flatnonzero(same)
+    pieces = byte_text.gather(buffer, positions[rows], len(what))
+    same[rows] = pieces.view(f"S{len(what)}")[:, 0] == what
     return same

@@ -19,9 +19,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import pyarrow.compute as pc
 
-from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs.byte_text import Index
 from tracers.logs.kprobe_text.function_names import FunctionNames, NamedLog
@@ -41,7 +39,7 @@ _COLUMNS: Final = (
     r"(?s)^ *(?P<comm>.*?) +(?:(?P<tgid>\d{1,10})/ *)?(?P<tid>\d{1,10}) +"
     r"(?:\[(?P<cpu>\d{3,5})\] +(?:[!-/:-~][!-~]{2,9} +)?)?$"
 )
-_MARK: Final = b"LOST "  # of both
+_MARK: Final = re.compile(b"LOST ")  # of both
 _LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d+)\r?\n?$"
 _TRACE_LOST: Final = r"LOST (?P<count>\d+) events!"  # perf trace
 #: "time: period event:modifiers:", and then nothing (a call chain follows) or "address symbol".
@@ -84,9 +82,7 @@ class PerfLog(NamedLog):
 
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = 0
-        marks = np.zeros(len(block.starts), np.bool_)
-        if _MARK in block.text:
-            marks = arrow.true(pc.match_substring(block.whole, pattern=_MARK.decode()))
+        marks = block.having(_MARK)
         for pattern in (_LOST, _TRACE_LOST):
             for mark in block.matches(marks, pattern):
                 self.skipped -= 1

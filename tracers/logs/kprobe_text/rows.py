@@ -239,8 +239,11 @@ class _Arguments:
         inside = equals < ends[row]
         if len(quotes):
             # An "=" behind an odd number of quotes is in a string.
-            before = np.searchsorted(equals, quotes)  # there are fewer quotes
-            count = np.cumsum(np.bincount(before, minlength=len(equals) + 1))[: len(equals)]
+            if len(quotes) < len(equals):  # search for the fewer
+                before = np.searchsorted(equals, quotes)
+                count = np.cumsum(np.bincount(before, minlength=len(equals) + 1))[: len(equals)]
+            else:
+                count = np.searchsorted(quotes, equals)
             inside &= (count - np.searchsorted(quotes, begins)[row]) % 2 == 0
         equals, row = equals[inside], row[inside]
         names = byte_text.gather(buffer, equals - _NAME, _NAME).view(np.uint64)

@@ -11,6 +11,7 @@ the stream is split into reads. A last line without a newline is torn, whatever 
 number cut short would be a wrong number.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
@@ -69,6 +70,13 @@ class Lines:
         whole = byte_text.consecutive(buffer, starts, size)
         colons = np.flatnonzero(buffer[:size] == ord(":"))
         return cls(text, buffer, size, starts, ends, buffer[starts], whole, colons)
+
+    def having(self, word: re.Pattern[bytes]) -> Mask:
+        """Return which lines have the word: of nearly all logs, few."""
+        at = np.array([found.start() for found in word.finditer(self.text)], np.int64)
+        which = np.zeros(len(self.starts), np.bool_)
+        which[np.searchsorted(self.starts, at, side="right") - 1] = True
+        return which
 
     def matches(self, which: Mask, pattern: str) -> list[dict[str, Any]]:
         """Return the groups of ``pattern`` in each short line of ``which`` that matches."""
