@@ -28,8 +28,6 @@ SPACE: Final = 32
 _ZERO: Final = ord("0")
 _VALUE: Final = 24  # bytes read for a value: a sign, 20 digits, and what ends it
 MOST_HEX, MOST_DECIMAL = 16, 20  # digits of 2^64 - 1
-
-
 _TOP_BIT: Final = np.uint8(7)  # its place: set in a digit's value that is none
 
 _TEN_8: Final = np.uint64(10**8)
@@ -147,7 +145,7 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
 
 
 def _hexadecimal(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
-    words, wrong = _words(buffer, ends, digits, MOST_HEX, _hex_values)
+    words, wrong = _words(buffer, ends, digits, MOST_HEX, hex_values)
     for bits, mask in _JOIN:
         words = (words << np.uint64(bits // 2)) + (words >> np.uint64(bits))
         words &= np.uint64(mask)
@@ -179,12 +177,14 @@ def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
 
 
 def _decimal_values(chars: Bytes) -> Bytes:
+    """Return the value of each decimal digit; above 15 where it is none."""
     values = chars - np.uint8(_ZERO)
     values |= (values > 9).view(np.uint8) << _TOP_BIT
     return values
 
 
-def _hex_values(chars: Bytes) -> Bytes:
+def hex_values(chars: Bytes) -> Bytes:
+    """Return the value of each hexadecimal digit; above 15 where it is none."""
     none = (chars - np.uint8(_ZERO) > 9) & (chars - np.uint8(ord("a")) > 5)
     values = chars & np.uint8(15)
     values += (chars >> np.uint8(6)) * np.uint8(9)  # letters have bit 6

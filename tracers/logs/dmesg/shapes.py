@@ -42,8 +42,6 @@ _MICROS: Final = 6
 _OTHER: Final = b" messages"
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 _SPACE, _ZERO = ord(" "), ord("0")
-_HEX: Final = np.full(256, 255, np.uint8)
-_HEX[list(b"0123456789abcdef")] = np.arange(16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +116,7 @@ class _Layout:
 
     def read(self, rows: Bytes) -> tuple[U64, U64, U64, Mask]:
         """Return time, sp and x0 to x29 of each row, and whether all its digits are some."""
-        nibbles = _HEX[np.take(rows, self.values, axis=1)]
+        nibbles = byte_text.hex_values(np.take(rows, self.values, axis=1))
         good: Mask = np.all(nibbles < 16, axis=1)
         pairs = np.ascontiguousarray(nibbles[:, 0::2] << 4 | nibbles[:, 1::2])
         values = pairs.view(">u8").astype(np.uint64)
@@ -274,7 +272,8 @@ def _joined(
 def _shape_of(raw: bytes) -> tuple[Shape, _Layout] | None:
     """Read the lines from "cut here" to "end trace"; None if it is not just a splat of ours."""
     lines = raw.split(b"\n")
-    stamps = [_TIME.match(line) for line in lines]
+    begun = CUT_HERE in lines[0] and WARNING in lines[1]
+    stamps = [_TIME.match(line) for line in lines] if begun else [None]
     widths = {stamp.end() for stamp in stamps if stamp}
     if None in stamps or len(widths) != 1 or (read := _read(lines)) is None:
         return None
@@ -296,8 +295,6 @@ def _shape_of(raw: bytes) -> tuple[Shape, _Layout] | None:
 
 def _read(lines: list[bytes]) -> tuple[Report, tuple[bytes, int | None]] | None:
     """Read the lines of a report and no more; None if they are not a splat, whole, with a time."""
-    if CUT_HERE not in lines[0] or WARNING not in lines[1]:
-        return None
     if any(_OTHER in lines[at] for at in (0, 1, -1)):
         return None
     assembler = ReportAssembler()
