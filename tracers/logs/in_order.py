@@ -11,9 +11,11 @@ is done by who asks, when it asks.
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 #: Threads beside the one that asks: two keep two CPUs busy while it writes what they found.
 THREADS: Final = 2
@@ -39,11 +41,12 @@ def in_order(
         yield from ((item, partial(work, item)) for item in items)
         return
     ahead: deque[tuple[Item, Callable[[], Result]]] = deque()
-    pool = ThreadPoolExecutor(threads, "vmemscope-log")  # it starts a thread when there is work
+    pool: ThreadPoolExecutor | None = None
     failed: list[Exception] = []
     try:
         for item in _until(failed, items):
             if worth(item):
+                pool = pool or _pool(threads)
                 ahead.append((item, pool.submit(work, item).result))
                 if len(ahead) > threads:
                     yield ahead.popleft()
@@ -54,7 +57,14 @@ def in_order(
         if failed:
             raise failed[0]
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(threads: int) -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (only for long logs)
+
+    return ThreadPoolExecutor(threads, "vmemscope-log")
 
 
 def _until(failed: list[Exception], items: Iterable[Item]) -> Iterator[Item]:
