@@ -40,6 +40,7 @@ from tracers.logs.line_blocks import BLOCK, Blocks, Readable
 from tracers.window import Window
 
 _JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the same time explain
+_FEW: Final = 4  # splats in a row: fewer are read sooner line by line
 _DROPPED: Final = re.compile(
     rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
 )
@@ -220,9 +221,9 @@ class DmesgLog:
         ends: list[int] = splats.end.tolist()
         while taken < len(splats):
             self._between(data, at, begins[taken])
-            if not self._assembler.busy:
+            if not self._assembler.busy and len(splats) - taken >= _FEW:
                 break
-            # It may be one of a report's that is under way: as any other.
+            # It may be one of a report's that is under way; few are not worth it: as any other.
             first, last = int(splats.first[taken]), int(splats.last[taken])
             for row in (first, first + 1):
                 self._marker(data[block.starts[row] : block.ends[row]])
