@@ -4,8 +4,9 @@
 Two logs of the same size are grown from the lab kernels' own and thrown away: one of splats alone,
 a WARN storm's dmesg copied again and again; and one as machines have it, a boot's lines with two
 splats in every thousand. The times of each copy go on where the last one's ended. What is measured
-is a process of its own: CPU seconds, imports included, and its peak RSS. Peer: ``grep -c WARNING``
-on the same file in the same run.
+are processes of their own, CPU seconds, time by the clock, which is less where a second CPU is
+idle, and peak RSS: the reader with a vmlinux, and ``vmemscope import`` with the machine's files.
+Peer: ``grep -c WARNING`` on the same file in the same run.
 """
 
 import argparse
@@ -15,9 +16,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks import importers
 
 CAPTURES = Path(__file__).resolve().parents[1] / "tests/captures/6.1.192-vmemlab-39bit"
 _STAMP = 12  # columns of "%5lu.%06lu"
@@ -68,6 +72,7 @@ def read(path: Path) -> dict[str, float]:
     from tracers.machine import read_machine  # noqa: PLC0415
 
     rows = known = 0
+    began = time.perf_counter()
     with open_kernel(kernel("lab-6.1.192-39bit-4k")) as image:
         arguments = Arguments.from_image(image)
     with path.open("rb") as stream:
@@ -86,6 +91,7 @@ def read(path: Path) -> dict[str, float]:
         "known": known,
         "missing": log.torn + log.rejected + log.lost_unknown,
         "cpu": used.ru_utime + used.ru_stime,
+        "wall": time.perf_counter() - began,
         "peak": used.ru_maxrss / 1024,
     }
 
@@ -120,16 +126,23 @@ def main() -> None:
             grow(path, parts, int(options.size * 1e6))
             ours = [sys.executable, "-m", "benchmarks.dmesg", "--read", str(path)]
             told = json.loads(measure(ours)[0])
+            imported = importers.imported(path, Path(folder) / "out.arrows")
             count, peer = measure(["grep", "-c", "WARNING", str(path)])
             if told["rows"] != 2 * int(count):
                 sys.exit(f"{told['rows']} rows of {count.strip()} splats")
             print(
                 f"{name}: {path.stat().st_size / 1e6:,.0f} MB, {told['lines']:,} lines, "
                 f"{told['rows']:,} rows, {told['known']:,} with arguments, {told['missing']} "
-                f"missing: {told['cpu']:.1f} CPU s, {told['lines'] / told['cpu'] / 1e6:.2f} M "
-                f"lines/s, peak RSS {told['peak']:.0f} MiB; grep -c: {peer:.2f} CPU s, "
-                f"{told['cpu'] / peer:.0f}x"
+                f"missing: {told['cpu']:.1f} CPU s, {told['cpu'] / peer:.0f} times grep -c "
+                f"({peer:.2f} CPU s)"
             )
+            read_in = importers.Cost(told["cpu"], told["wall"], told["peak"])
+            for what, cost in (("read with a vmlinux", read_in), ("imported", imported)):
+                rates = [f"{told['lines'] / took / 1e6:.2f} M lines/s" for took in cost[:2]]
+                print(
+                    f"  {what}: {cost.cpu:.1f} CPU s, {rates[0]}; {cost.wall:.1f} s by the clock,"
+                    f" {rates[1]}; peak RSS {cost.peak:.0f} MiB"
+                )
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 """What reading each kind of log costs: ``python -m benchmarks.importers --mb 1000 --dat FILE``.
 
 Each log is a real one, laid behind itself until it is as large as asked, its times going on from
-copy to copy. Figures are of whole processes: CPU, lines a second of it, peak RSS; and, beside each,
-``grep -c`` of one word on the same file. ``--dat`` is a trace-cmd file, grown in the same way: what
+copy to copy. Figures are of whole processes: CPU, and the time until it was over, which is less
+where a second CPU is idle; lines a second of both, peak RSS; and, beside each, ``grep -c`` of one
+word on the same file, one CPU's as well. ``--dat`` is a trace-cmd file, grown in the same way: what
 reading it takes, against ``trace-cmd report`` and reading its text.
 """
 
 import argparse
 import lzma
+import os
 import re
 import shutil
 import struct
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 _CAPTURES = Path("tests/captures/6.1.192-vmemlab-39bit")
 _LOGS = {
@@ -33,11 +36,13 @@ _ONCE = re.compile(
     rb"^(?:#|cpus=|Attaching|@|CPU:|\{\"type\": \"(?!printf)|.*vmemscope\.bt|$).*\n", re.MULTILINE
 )
 _MEASURE = (
-    "import resource, subprocess, sys\n"
+    "import resource, subprocess, sys, time\n"
+    "began = time.perf_counter()\n"
     "with open(sys.argv[1], 'wb') as out:\n"
     "    code = subprocess.call(sys.argv[2:], stdout=out, stderr=subprocess.DEVNULL)\n"
     "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-    "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, code)\n"
+    "took = time.perf_counter() - began\n"
+    "print(used.ru_utime + used.ru_stime, took, used.ru_maxrss / 1024, code)\n"
 )
 
 
@@ -60,8 +65,16 @@ def grow(base: bytes, out: Path, size: int) -> int:
     return lines
 
 
-def measure(*command: str | Path, out: Path = Path("/dev/null")) -> tuple[float, float]:
-    """CPU seconds and peak RSS in MiB of a command whose stdout goes to ``out``."""
+class Cost(NamedTuple):
+    """What a process took: seconds of CPU and by the clock, and peak RSS in MiB."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+def measure(*command: str | Path, out: Path = Path("/dev/null")) -> Cost:
+    """Return what a command takes whose stdout goes to ``out``."""
     # A process between, so that the peak is this child's alone.
     done = subprocess.run(
         [sys.executable, "-c", _MEASURE, str(out), *map(str, command)],
@@ -69,14 +82,14 @@ def measure(*command: str | Path, out: Path = Path("/dev/null")) -> tuple[float,
         capture_output=True,
         text=True,
     )
-    cpu, peak, code = done.stdout.split()
+    cpu, wall, peak, code = done.stdout.split()
     if int(code) not in (0, 3):  # 3: the log's own losses
         raise SystemExit(f"{command}: exit code {code}")
-    return float(cpu), float(peak)
+    return Cost(float(cpu), float(wall), float(peak))
 
 
-def imported(log: Path, out: Path) -> tuple[float, float]:
-    """CPU seconds and peak RSS of ``vmemscope import``."""
+def imported(log: Path, out: Path) -> Cost:
+    """Return what ``vmemscope import`` takes."""
     out.unlink(missing_ok=True)
     return measure(
         sys.executable, "-m", "vmemscope", "import", log, "-o", out, "--machine", _CAPTURES
@@ -92,11 +105,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"logs of {options.mb} MB; CPU of whole processes")
+        print(f"logs of {options.mb} MB; whole processes on {len(os.sched_getaffinity(0))} CPUs")
         print(
-            "| log | lines | import: CPU s | M lines/s | MB/s | peak MiB | grep -c: CPU s | ratio |"
+            "| log | lines | import: CPU s | M lines/s | s by the clock | M lines/s | peak MiB"
+            " | grep -c: CPU s | ratio of CPU | by the clock |"
         )
-        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+        print("| --- |" + " ---: |" * 9)
         for kind in options.only:
             path = _CAPTURES / _LOGS[kind]
             raw = path.read_bytes()
@@ -104,13 +118,12 @@ def main() -> None:
             lines = grow(
                 lzma.decompress(raw) if path.suffix == ".xz" else raw, log, options.mb * 10**6
             )
-            size = log.stat().st_size
-            cpu, peak = imported(log, folder / "out.arrows")
+            ours = imported(log, folder / "out.arrows")
             # to a file: grep stops at the first match when nobody reads
-            grep, _ = measure("grep", "-c", _WORD, log, out=folder / "count")
-            rates = f"{cpu:.1f} | {lines / cpu / 1e6:.2f} | {size / cpu / 1e6:.0f}"
-            beside = f"{grep:.2f} | {cpu / grep:.0f}x"
-            print(f"| {kind} | {lines:,} | {rates} | {peak:.0f} | {beside} |", flush=True)
+            grep = measure("grep", "-c", _WORD, log, out=folder / "count")
+            rates = " | ".join(f"{s:.1f} | {lines / s / 1e6:.2f}" for s in (ours.cpu, ours.wall))
+            beside = f"{grep.cpu:.2f} | {ours.cpu / grep.cpu:.0f}x | {ours.wall / grep.wall:.0f}x"
+            print(f"| {kind} | {lines:,} | {rates} | {ours.peak:.0f} | {beside} |", flush=True)
             log.unlink()
         _trace_cmd(options.dat, folder, options.mb * 10**6)
 
@@ -155,18 +168,18 @@ def _trace_cmd(base: Path, folder: Path, size: int) -> None:
     convert = ("trace-cmd", "convert", "-i", base, "-o", small, "--file-version", "6")
     measure(*convert, "--compression", "none")
     grow_dat(small.read_bytes(), dat, size)
-    start, _ = measure(sys.executable, "-m", "vmemscope", "import", "--help")
-    ours, peak = imported(dat, folder / "a.arrows")
+    start = measure(sys.executable, "-m", "vmemscope", "import", "--help").cpu
+    ours = imported(dat, folder / "a.arrows")
     dat_size = dat.stat().st_size
-    report, _ = measure("trace-cmd", "report", "-N", "-t", "-i", dat, out=text)
+    report = measure("trace-cmd", "report", "-N", "-t", "-i", dat, out=text).cpu
     dat.unlink()
     lines = text.read_bytes().count(b"\n")
-    reading, _ = imported(text, folder / "b.arrows")
+    reading = imported(text, folder / "b.arrows").cpu
     print(
         f"\n{base.name} grown to {dat_size / 1e6:.0f} MB, {lines:,} lines of report: import of it "
-        f"{ours:.2f} s of CPU ({lines / ours / 1e6:.2f} M events/s, peak {peak:.0f} MiB); "
-        f"trace-cmd report {report:.2f} s, import of its text {reading:.2f} s\n"
-        f"ratio: {(report + reading) / ours:.1f}x as fast as by way of the text; "
+        f"{ours.cpu:.2f} s of CPU ({lines / ours.cpu / 1e6:.2f} M events/s, peak {ours.peak:.0f} "
+        f"MiB); trace-cmd report {report:.2f} s, import of its text {reading:.2f} s\n"
+        f"ratio: {(report + reading) / ours.cpu:.1f}x as fast as by way of the text; "
         f"a start alone: {start:.2f} s"
     )
 

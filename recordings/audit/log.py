@@ -12,7 +12,8 @@ from pathlib import Path
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Extent, Snapshot
 from tracers.batch import Losses
-from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
+from tracers.logs.dmesg.reader import DmesgLog
+from tracers.logs.dmesg.scan import looks_like_dmesg
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.text_log import LogError
 from tracers.logs.line_blocks import Readable

@@ -28,6 +28,7 @@ from tracers.logs import formats
 from tracers.logs.derive import Deriver
 from tracers.logs.dmesg.told import Told as LogTold
 from tracers.logs.formats import Format, Log, LogContext
+from tracers.logs.in_order import in_order
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.definitions import read_kprobe_events, read_probe_locations
 from tracers.logs.kprobe_text.rows import NO_ROWS
@@ -39,9 +40,12 @@ from tracers.region_rows import in_pages
 from tracers.regular_files import read_regular
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tracers.constants.image.kernel_image import KernelImage
 
 _PROBES_BYTES = 1024 * 1024
+_MANY = 4096  # rows of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +165,13 @@ def _copy(
     page_size = machine.window.page_size if machine.window else None
     target = new_file(out) if isinstance(out, Path) else nullcontext(out)
     with target as file, Writer(file, replace(header, machine=machine)) as writer:
-        for batch in chain(() if first is None else (first,), batches):
-            rows = deriver.feed(in_pages(batch.events, page_size))
+
+        def derive(batch: Batch) -> "pa.RecordBatch":
+            return deriver.feed(in_pages(batch.events, page_size))
+
+        every = chain(() if first is None else (first,), batches)
+        for batch, rows_of in in_order(every, derive, _many, threads=1):
+            rows = rows_of()
             derived += rows.num_rows - batch.events.num_rows
             losses += batch.losses
             writer.write(replace(batch, events=rows))
@@ -173,6 +182,11 @@ def _copy(
     if source.torn:
         notes += ("the packed file is damaged or cut short: what came before that is imported",)
     return Imported(writer.rows, derived, losses, notes, machine)
+
+
+def _many(batch: Batch) -> bool:
+    """Whether a batch is worth a thread."""
+    return int(batch.events.num_rows) >= _MANY
 
 
 def _with_damage(source: Input, log: Iterator[Batch]) -> Iterator[Batch]:

@@ -5,17 +5,21 @@ Whatever the moment: a documented exit code, no file that reads better than it i
 it was, no child left, no temporary file left.
 """
 
+import atexit
 import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import termios
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +30,7 @@ from tests.conftest import TESTS
 from tests.recordings.made import PATIENCE_S
 from tests.tui.commands.test_main import COMMAND
 from tests.tui.processes import ENDLESS, ROOT, command
+from tracers.logs import line_blocks
 
 #: A SIGINT before ``main`` that Python's own import drops: it came as a lock's last user went.
 SWALLOWED = re.compile(
@@ -117,7 +122,22 @@ def session_of(pid: int) -> list[str]:
 
 Arguments = Callable[[Path], list[str | Path]]
 
+
+@cache
+def long_log() -> Path:
+    """Return a log that is read by several threads: a capture, again and again."""
+    lines = (LAB / "hole.ftrace.txt").read_bytes()
+    folder = Path(tempfile.mkdtemp(prefix="long-log-"))
+    atexit.register(shutil.rmtree, folder)
+    path = folder / "ftrace.txt"
+    path.write_bytes(lines * (6 * line_blocks.BLOCK // len(lines)))
+    return path
+
+
 COMMANDS: dict[str, Arguments] = {
+    "import in threads": lambda out: [
+        *COMMAND, "import", long_log(), "--machine", LAB, "-o", out
+    ],
     "import": lambda out: [
         *COMMAND, "import", LAB / "ring.ftrace.txt.xz", "--machine", LAB, "-o", out
     ],

@@ -9,6 +9,7 @@ Every buffer must end with ``PAD`` bytes that belong to no line, so that a fixed
 may run past the last line.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -24,21 +25,11 @@ Mask = npt.NDArray[np.bool_]
 
 PAD: Final = 1024  # bytes after the text; also the widest gather
 SPACE: Final = 32
-_NOT_A_DIGIT: Final = 255
+_ZERO: Final = ord("0")
 _VALUE: Final = 24  # bytes read for a value: a sign, 20 digits, and what ends it
 MOST_HEX, MOST_DECIMAL = 16, 20  # digits of 2^64 - 1
+_TOP_BIT: Final = np.uint8(7)  # its place: set in a digit's value that is none
 
-
-def _digits(alphabet: bytes) -> Bytes:
-    table = np.full(256, _NOT_A_DIGIT, np.uint8)
-    for value, char in enumerate(alphabet):
-        table[char] = value
-    return table
-
-
-_HEX: Final = _digits(b"0123456789abcdef")
-_DEC: Final = _digits(b"0123456789")
-ENDS_VALUE: Final = np.isin(np.arange(256), list(b" \n\r"))
 _TEN_8: Final = np.uint64(10**8)
 #: Eight digits to a word, the first in the lowest byte: how to join neighbours, thrice.
 _JOIN: Final = ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0xFFFFFFFF))
@@ -73,14 +64,15 @@ def distinct(
     width = -(-longest // 8) * 8
     rows = gather(buffer, starts, width)
     if int(lengths.min(initial=longest)) < width:
-        rows[np.arange(width, dtype=np.int16) >= lengths.astype(np.int16)[:, None]] = 0
+        masks = np.tri(width + 1, width, -1, np.uint8) * np.uint8(255)  # by length
+        rows &= gather(masks.ravel(), lengths * width, width)
     fixed = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(rows), [None, pa.py_buffer(rows)]
     )
     encoded = fixed.dictionary_encode()
-    first = np.full(len(encoded.dictionary), -1, np.int64)
     codes = arrow.numbers(encoded.indices)[0]
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    # Codes are given in the order of first appearance.
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=np.int32(-1)))
     return codes, pieces(buffer, starts[first], lengths[first])
 
 
@@ -112,6 +104,12 @@ def readable(raw: pa.BinaryArray) -> pa.StringArray:
         return arrow.strings([text.encode() for text in texts])
 
 
+def ends_value(chars: Bytes) -> Mask:
+    """Return which bytes end a value: a space, a line's end."""
+    ends: Mask = (chars == SPACE) | (chars == ord("\n")) | (chars == ord("\r"))
+    return ends
+
+
 def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
     """Read the value that begins at each of ``starts`` and ends at a space or a line's end.
 
@@ -123,10 +121,10 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
     values = np.zeros(len(starts), np.uint64)
     bad = np.zeros(len(starts), np.bool_)
     window = gather(buffer, starts, _VALUE)
-    ends = ENDS_VALUE[window]
+    ends = ends_value(window)
     length = ends.argmax(axis=1).astype(np.int64)
     endless = ~ends[:, 0] & (length == 0)
-    begins = _DEC[window[:, 0]] != _NOT_A_DIGIT
+    begins = window[:, 0] - np.uint8(_ZERO) <= 9
     negative = window[:, 0] == ord("-")
     hexadecimal = (window[:, 0] == ord("0")) & (window[:, 1] == ord("x"))
     number = (begins | negative) & ~endless
@@ -147,7 +145,7 @@ def numbers(buffer: Bytes, starts: Index) -> tuple[U64, Mask, Mask]:
 
 
 def _hexadecimal(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
-    words, wrong = _words(buffer, ends, digits, MOST_HEX, _HEX)
+    words, wrong = _words(buffer, ends, digits, MOST_HEX, hex_values)
     for bits, mask in _JOIN:
         words = (words << np.uint64(bits // 2)) + (words >> np.uint64(bits))
         words &= np.uint64(mask)
@@ -163,7 +161,7 @@ def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
     Returns (value u64[N], bad bool[N]): bad where a byte is not a digit, where there are no digits
     or too many, or where the value needs more than 64 bits.
     """
-    words, wrong = _words(buffer, ends, digits, MOST_DECIMAL, _DEC)
+    words, wrong = _words(buffer, ends, digits, MOST_DECIMAL, _decimal_values)
     for bits, mask in _JOIN:
         words = words * np.uint64(10 ** (bits // 8)) + (words >> np.uint64(bits))
         words &= np.uint64(mask)
@@ -178,12 +176,30 @@ def decimals(buffer: Bytes, ends: Index, digits: Index) -> tuple[U64, Mask]:
     return value, wrong
 
 
-def _words(buffer: Bytes, ends: Index, digits: Index, most: int, table: Bytes) -> tuple[U64, Mask]:
+def _decimal_values(chars: Bytes) -> Bytes:
+    """Return the value of each decimal digit; above 15 where it is none."""
+    values = chars - np.uint8(_ZERO)
+    values |= (values > 9).view(np.uint8) << _TOP_BIT
+    return values
+
+
+def hex_values(chars: Bytes) -> Bytes:
+    """Return the value of each hexadecimal digit; above 15 where it is none."""
+    none = (chars - np.uint8(_ZERO) > 9) & (chars - np.uint8(ord("a")) > 5)
+    values = chars & np.uint8(15)
+    values += (chars >> np.uint8(6)) * np.uint8(9)  # letters have bit 6
+    values |= none.view(np.uint8) << _TOP_BIT
+    return values
+
+
+def _words(
+    buffer: Bytes, ends: Index, digits: Index, most: int, values_of: Callable[[Bytes], Bytes]
+) -> tuple[U64, Mask]:
     """Return the digits' values, one per byte, right-aligned in u64 words, and the bad ones."""
     columns = -(-min(max(int(digits.max(initial=1)), 1), most) // 8) * 8
     # So near the start of the buffer, the kernel does not write a number.
     wrong = (digits < 1) | (digits > most) | (ends < columns)
-    row = table[gather(buffer, np.maximum(ends - columns, 0), columns)]
+    row = values_of(gather(buffer, np.maximum(ends - columns, 0), columns))
     words = row.view(np.uint64)
     words &= _KEEP[np.clip(digits, 0, columns), -columns // 8 :]
     # A digit's value is below 16, so any higher bit means a byte that is not a digit.

@@ -61,10 +61,10 @@ class _Span:
 
     @classmethod
     def of(cls, rows: pa.RecordBatch, which: Index) -> Self:
-        picked = [rows[name].take(arrow.column(which)) for name in ("pfn", "nr_pages")]
-        pfn, pages = (arrow.filled(column, 0) for column in picked)
+        columns = [rows[name] for name in ("pfn", "nr_pages")]
+        pfn, pages = (arrow.filled(column, 0)[which] for column in columns)
         known = (pages > 0) & (pages <= _MOST_PAGES) & (pfn <= _MOST_PAGES)
-        known &= arrow.valid(picked[0])
+        known &= arrow.valid(columns[0])[which]
         return cls(np.where(known, pfn, 0), np.where(known, pages, 0), known)
 
     def sections(self, many: Mask, size: int | None) -> Index:

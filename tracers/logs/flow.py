@@ -62,7 +62,7 @@ class Flow:
         in_free = thread.before(free, free & ~exits) > np.maximum(in_add, in_section)
         ours = (in_add >= 0) & (any_section > in_add)  # sections of this __add_pages were seen
 
-        ok = np.equal(arrow.filled(rows["ret"].take(arrow.column(order)), -1), 0) & exits
+        ok = np.equal(arrow.filled(rows["ret"], -1), 0)[order] & exits
         begins = np.flatnonzero(add_entry | section_entry)
         end = np.full(len(order), -1, np.int64)
         done, seen = np.zeros((2, len(order)), np.bool_)
@@ -72,9 +72,9 @@ class Flow:
         _close(end, done, (add | section) & (in_section >= 0), in_section, ok | goes_on)
         seen[in_add[section & (in_add >= 0)]] = True
 
-        site = pc.ends_with(rows["site"].take(arrow.column(order)), pattern=_WARN_FILE)
+        site = pc.ends_with(rows["site"], pattern=_WARN_FILE)
         warn = (kind == Kind.WARN) & ~exits & ~in_free
-        warn &= arrow.true(site)
+        warn &= arrow.true(site)[order]
         inside = np.where(in_section >= 0, in_section, np.where(ours, -1, in_add))
         warning = np.flatnonzero(warn & (inside >= 0))
         number = np.cumsum(add_entry | section_entry) - 1

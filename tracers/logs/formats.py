@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tracers.batch import Batch
-from tracers.logs.dmesg.reader import DmesgLog, looks_like_dmesg
+from tracers.logs.dmesg.reader import DmesgLog
 from tracers.logs.dmesg.registers import Arguments
+from tracers.logs.dmesg.scan import looks_like_dmesg
 from tracers.logs.dmesg.told import Told, told_by
 from tracers.logs.input_files import Input
 from tracers.logs.kprobe_text.bpftrace import BpftraceLog, looks_like_bpftrace

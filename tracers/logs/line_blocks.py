@@ -21,7 +21,7 @@ class Readable(Protocol):
 
 
 class Cut(Protocol):
-    """Where lines end."""
+    """Where lines end: at newlines, and where there are none perhaps elsewhere."""
 
     def __call__(self, data: bytes, /, *, first: bool = False) -> int:
         """Return where the last whole line of ``data`` ends, or the first; 0 if there is none."""
@@ -34,29 +34,42 @@ def at_newlines(data: bytes, /, *, first: bool = False) -> int:
 
 
 class Blocks:
-    """Iterates over (whole lines, whether a line too long came before them).
+    """Iterates over (whole lines and ``padding``, whether a line too long came before them).
 
     Afterwards ``rest`` is what follows the last line; ``overlong`` says that it was too long and
     dropped.
     """
 
-    def __init__(self, stream: Readable, size: int = BLOCK, cut: Cut = at_newlines) -> None:
+    def __init__(
+        self,
+        stream: Readable,
+        size: int = BLOCK,
+        cut: Cut = at_newlines,
+        padding: bytes = b"",
+    ) -> None:
         # A pipe's read waits until all bytes are there; read1 returns what is available.
         self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._size = size
         self._cut = cut
+        self._padding = padding
         self.rest = b""
         self.overlong = False
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
         """Raises ``OSError`` where the stream cannot be read."""
         while chunk := self._read(self._size):
-            data = self.rest + chunk
-            end = self._cut(data)
-            begin = self._cut(data, first=True) if self.overlong and end else 0
-            self.rest = b"" if self.overlong and not end else data[end:]
-            if end:
-                before, self.overlong = self.overlong, False
-                yield data[begin:end], before
+            end = chunk.rfind(b"\n") + 1
+            if end and not self.overlong:  # as a rule: copied once
+                data = b"".join((self.rest, memoryview(chunk)[:end], self._padding))
+                self.rest = chunk[end:]
+                yield data, False
+            else:
+                data = self.rest + chunk
+                end = self._cut(data)
+                begin = self._cut(data, first=True) if self.overlong and end else 0
+                self.rest = b"" if self.overlong and not end else data[end:]
+                if end:
+                    before, self.overlong = self.overlong, False
+                    yield data[begin:end] + self._padding, before
             if len(self.rest) > LONGEST:
                 self.rest, self.overlong = b"", True

@@ -10,15 +10,20 @@ why not, is counted.
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+import pyarrow as pa
 
 from tracers.events import Kind
 from tracers.families import MASK
+from tracers.logs.byte_text import U64, Index, Mask
 from tracers.logs.dmesg import riscv
 from tracers.logs.dmesg.oopses import Fault, Oops, fault_of
 from tracers.logs.dmesg.register_pairs import RangeRules, RegisterPairs
-from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range
-from tracers.logs.dmesg.rows import Row
+from tracers.logs.dmesg.registers import ARITHMETIC, Arguments, read_range, read_ranges
+from tracers.logs.dmesg.rows import Row, alike_rows
+from tracers.logs.dmesg.shapes import Alike
 from tracers.logs.dmesg.splats import Splat
 from tracers.window import Regime, Window
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from tracers.constants.dataflow.parameters import ParameterLocation
 
 _WAITING: Final = 4096
+_AT_ONCE: Final = 512  # of splats that are alike
 _THREADS: Final = 4096  # whose last WARN is remembered
 _CALLS: Final = {"vmemmap_populate": Kind.POPULATE, "vmemmap_free": Kind.FREE}
 #: The file of arm64's vmemmap_populate: other architectures have their own.
@@ -51,6 +57,28 @@ class _Waiting:
     registers: tuple[int, ...] = ()
 
 
+_Warns = dict[int, "ParameterLocation | None"]  # by the number of a shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranges:
+    """Start and end of splats that are alike, where they are known; how, and why not, by shape."""
+
+    start: U64
+    end: U64
+    known: Mask
+    ways: dict[int, tuple[str, str]]
+
+    @classmethod
+    def unknown(cls, count: int) -> Self:
+        nothing = np.zeros(count, np.uint64)
+        return cls(nothing, nothing.copy(), np.zeros(count, np.bool_), {})
+
+    def take(self, which: Index, start: U64, end: U64, known: Mask) -> None:
+        """Set those of ``which``."""
+        self.start[which], self.end[which], self.known[which] = start, end, known
+
+
 class ArgumentProofs:
     """Proves the arguments of calls; ``rows`` yields the rows that are final."""
 
@@ -62,7 +90,7 @@ class ArgumentProofs:
         self._window = window
         self._rules = RangeRules.of(window)
         self._pairs = RegisterPairs(self._rules) if self._rules else None
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Waiting | pa.RecordBatch] = deque()
         self._open: dict[tuple[object, ...], list[_Waiting]] = {}  # those that wait, by place
         self._oldest: deque[_Waiting] = deque()  # those that wait, and some that do no more
         self._count = 0
@@ -89,7 +117,7 @@ class ArgumentProofs:
             ts_ns, Kind.WARN, splat.cpu, splat.tid, splat.comm, site=splat.file, line=splat.line
         )
         known = self._known.warn(splat)
-        kind = self._call(splat, known)
+        kind = self._call(splat, splat.sp, known)
         self._count += 1
         self._too_old()
         if kind is None:
@@ -106,6 +134,70 @@ class ArgumentProofs:
         else:
             self._prove(splat, known, splat.registers, waiting)
         return True
+
+    def add_alike(self, splats: Alike) -> None:
+        """Take splats as ``add`` takes each, none of them doubtful."""
+        for at in range(0, len(splats), _AT_ONCE):
+            part = splats.taken(slice(at, at + _AT_ONCE))
+            warns = {
+                number: self._known.warn(splats.shapes[number].splat)
+                for number in np.unique(part.shape).tolist()
+            }
+            ranges = self._ranges(part, warns)
+            if ranges is None:
+                self._one_by_one(part)
+            else:
+                self._at_once(part, warns, ranges)
+
+    def _one_by_one(self, splats: Alike) -> None:
+        for number, ts_ns, sp, x in zip(
+            splats.shape.tolist(),
+            splats.ts_ns.tolist(),
+            splats.sp.tolist(),
+            splats.x.tolist(),
+            strict=True,
+        ):
+            splat = splats.shapes[number].splat._replace(sp=sp, registers=tuple(x))
+            self.add(splat, ts_ns, doubtful=False)
+
+    def _at_once(self, splats: Alike, warns: "_Warns", ranges: "_Ranges") -> None:
+        kinds = np.zeros(len(splats), np.int8)
+        for at, (number, sp) in enumerate(
+            zip(splats.shape.tolist(), splats.sp.tolist(), strict=True)
+        ):
+            kinds[at] = self._call(splats.shapes[number].splat, sp, warns[number]) or 0
+        self._count += len(splats)
+        self._too_old()
+        for number, (why, why_not) in ranges.ways.items():
+            mine = (splats.shape == number) & (kinds != 0)
+            for counter, way, which in (
+                (self._proven, why, mine & ranges.known),
+                (self._unproven, why_not, mine & ~ranges.known),
+            ):
+                if total := int(which.sum()):
+                    counter[way] += total
+        self._queue.append(alike_rows(splats, kinds, (ranges.start, ranges.end, ranges.known)))
+
+    def _ranges(self, splats: Alike, warns: "_Warns") -> "_Ranges | None":
+        """Return the ranges by splats' registers; None if one may prove, or wait for, another's."""
+        found = _Ranges.unknown(len(splats))
+        for number, warn in warns.items():
+            splat = splats.shapes[number].splat
+            mine = np.flatnonzero(splats.shape == number)
+            reason = self._beyond_proof(splat, warn)
+            if reason is not None:
+                found.ways[number] = ("", reason)
+            elif warn is not None:
+                found.ways[number] = (" and ".join(warn.known_by), _AGAINST)
+                found.take(mine, *read_ranges(warn, splats.x[mine], self._window, self._rules))
+            elif splat.function in _CALLS and self._pairs is not None:
+                place = self._place(splat)
+                bounds = None if place in self._open else self._pairs.ranges(place, splats.x[mine])
+                if bounds is None:
+                    return None
+                found.ways[number] = (ARITHMETIC, _OPEN)
+                found.take(mine, *bounds, np.ones(len(mine), np.bool_))
+        return found
 
     def fault(self, oops: Oops, ts_ns: int, *, doubtful: bool) -> bool:
         """Take the next Oops; return False if it is not about struct pages.
@@ -147,13 +239,20 @@ class ArgumentProofs:
             return True
         return window.regime(fault.page, fault.page + fault.size) in (Regime.INSIDE, Regime.UNKNOWN)
 
-    def rows(self, *, final: bool) -> Iterator[Row]:
-        """Yield the rows that nothing later can change; ``final``: nothing comes later."""
+    def rows(self, *, final: bool) -> Iterator[Row | pa.RecordBatch]:
+        """Yield the rows that nothing later can change; ``final``: nothing comes later.
+
+        Those of splats that are alike are batches.
+        """
         if final:
             for place in list(self._open):
                 self._settle(place, over=True)
-        while self._queue and self._queue[0].place is None:
-            yield from self._queue.popleft().rows
+        while self._queue:
+            first = self._queue[0]
+            if isinstance(first, _Waiting) and first.place is not None:
+                break
+            self._queue.popleft()
+            yield from first.rows if isinstance(first, _Waiting) else (first,)
 
     def notes(self) -> Iterator[str]:
         """Yield how many arguments are known and how, and why the others are not."""
@@ -182,7 +281,7 @@ class ArgumentProofs:
             )
         yield from self._known.problems
 
-    def _call(self, splat: Splat, warn: "ParameterLocation | None") -> Kind | None:
+    def _call(self, splat: Splat, sp: int | None, warn: "ParameterLocation | None") -> Kind | None:
         """Return the kind of the splat's call; None if it has none, or a row already."""
         kind = _CALLS.get(splat.function or "")
         if kind is None or splat.function is None:
@@ -193,7 +292,7 @@ class ArgumentProofs:
         if len(self._last) >= _THREADS:
             self._last.clear()
         here = (splat.offset, splat.where)
-        self._last[splat.tid] = (splat.function, splat.sp, here, splat.line)
+        self._last[splat.tid] = (splat.function, sp, here, splat.line)
         if warn is not None:
             other = self._known.other(warn)
         else:
@@ -201,8 +300,8 @@ class ArgumentProofs:
             # to it before any other WARN, in the same frame.
             other = (
                 before is not None
-                and splat.sp is not None
-                and before[:2] == (splat.function, splat.sp)
+                and sp is not None
+                and before[:2] == (splat.function, sp)
                 and before[2] != here
                 and (before[3] or 0) < (splat.line or 0)
             )
@@ -216,28 +315,34 @@ class ArgumentProofs:
         registers: tuple[int, ...],
         waiting: _Waiting,
     ) -> None:
-        function = splat.function or ""
-        if self._foreign(splat.release):
-            self._unproven[_FOREIGN] += 1
-            return
-        if warn is not None:
+        reason = self._beyond_proof(splat, warn)
+        if reason is not None:
+            self._unproven[reason] += 1
+        elif warn is not None:
             bounds = read_range(warn, registers, self._window, self._rules)
             if bounds:
                 waiting.rows[0].start, waiting.rows[0].end = bounds
                 self._proven[" and ".join(warn.known_by)] += 1
             else:
                 self._unproven[_AGAINST] += 1
-        elif any(name == function for name, _ in self._known.warns):
-            self._unproven[_ELSEWHERE] += 1
-        elif self._pairs is None:
-            self._unproven[_NOTHING] += 1
-        else:
+        elif self._pairs is not None:
             waiting.registers = registers
-            self._wait(
-                (self._boots, splat.release, function, splat.offset, splat.size, splat.where),
-                waiting,
-                self._pairs,
-            )
+            self._wait(self._place(splat), waiting, self._pairs)
+
+    def _beyond_proof(self, splat: Splat, warn: "ParameterLocation | None") -> str | None:
+        """Return why no splat like this can be proven; None if it may be."""
+        if self._foreign(splat.release):
+            return _FOREIGN
+        if warn is not None:
+            return None
+        if any(name == (splat.function or "") for name, _ in self._known.warns):
+            return _ELSEWHERE
+        return _NOTHING if self._pairs is None else None
+
+    def _place(self, splat: Splat) -> tuple[object, ...]:
+        """Return what tells the places of WARNs apart whose registers are compared."""
+        function = splat.function or ""
+        return (self._boots, splat.release, function, splat.offset, splat.size, splat.where)
 
     def _wait(self, place: tuple[object, ...], waiting: _Waiting, pairs: RegisterPairs) -> None:
         """Use a splat's registers for its place, and finish the splats this decides."""

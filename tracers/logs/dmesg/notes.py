@@ -55,19 +55,19 @@ class LogStatistics:
         if self._begins is None:
             self._begins = micros
 
-    def splat(self, splat: Splat, report: Report) -> None:
-        """Count a splat."""
+    def splat(self, splat: Splat, report: Report, times: int = 1) -> None:
+        """Count a splat, or as many that are alike."""
         if not self._splats and not self._boots:
             self._tainted_before = splat.tainted
-        self._splats += 1
+        self._splats += times
         if splat.release:
             self._name(splat.release)
         chain = None if report.mixed or not report.whole else splat.chain
         chain = chain or _NO_CHAIN
         if chain not in self._chains and len(self._chains) >= _CHAINS:
             chain = _OTHERS
-        self._chains[chain] += 1
-        self._architecture(splat.arch)
+        self._chains[chain] += times
+        self._architecture(splat.arch, times)
         self._time(report)
 
     def oops(self, oops: Oops, report: Report, *, arch: str | None, taken: bool) -> None:
@@ -102,9 +102,9 @@ class LogStatistics:
         """Return the other architectures with their numbers of reports, the most first."""
         return [each for each in self._architectures.most_common() if each[0] != ARM64]
 
-    def _architecture(self, arch: str | None) -> None:
+    def _architecture(self, arch: str | None, times: int = 1) -> None:
         if arch is not None:
-            self._architectures[arch] += 1
+            self._architectures[arch] += times
 
     def _time(self, report: Report) -> None:
         """Note the clock of a report that is a row."""

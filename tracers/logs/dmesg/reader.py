@@ -12,62 +12,38 @@ of a line: ``lines``; how lines are put together to splats: ``reports``.
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterator
 from io import BytesIO
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from tracers import arrow
 from tracers.batch import Batch, Losses
-from tracers.logs import byte_text
-from tracers.logs.byte_text import Bytes, Index
+from tracers.logs import in_order
 from tracers.logs.dmesg import oopses
 from tracers.logs.dmesg.architectures import ARM64, architecture_of
 from tracers.logs.dmesg.argument_proofs import ArgumentProofs
 from tracers.logs.dmesg.bare_chains import BareChains
-from tracers.logs.dmesg.lines import Clock, begins_like_kmsg, column_of_time, kmsg_numbers, times_at
+from tracers.logs.dmesg.lines import Clock
 from tracers.logs.dmesg.notes import LogStatistics
 from tracers.logs.dmesg.registers import Arguments
 from tracers.logs.dmesg.repeated import Repeated
 from tracers.logs.dmesg.reports import BANNER, ENDS, Report, ReportAssembler, ReportKind
 from tracers.logs.dmesg.rows import batch_of
+from tracers.logs.dmesg.scan import Form, Scanned, looks_like_dmesg, newlines_alone, scan
+from tracers.logs.dmesg.shapes import Alike, Shapes
 from tracers.logs.dmesg.splats import parse
 from tracers.logs.kprobe_text.rows import NO_ROWS
 from tracers.logs.kprobe_text.text_log import LogError
-from tracers.logs.line_blocks import BLOCK, LONGEST, Blocks, Readable
+from tracers.logs.line_blocks import BLOCK, Blocks, Readable
 from tracers.window import Window
 
 _JUMP: Final = 1_000_000  # microseconds back: more than CPUs printing at the same time explain
-#: Lines that begin or end a report, or show a boot or missing lines.
-_MARKERS: Final = (
-    r"WARNING:|---\[ |Internal error: |Unable to handle kernel|Kernel panic - "
-    r"|BUG: [ukU]|\[#\d{1,3}\]"
-    r"|printk messages dropped|issed \d+ kernel messages|Linux version \d"
-)
+_FEW: Final = 4  # splats in a row: fewer are read sooner line by line
 _DROPPED: Final = re.compile(
     rb"(\d{1,10}) printk messages dropped|issed (\d{1,10}) kernel messages"
 )
-#: A line that only a kernel log has; for both ``re`` and RE2.
-_HEAD: Final = (
-    r"^(?:[ \t]{0,4}[>|])*[ \t]?"  # quoted
-    r"(?:[^\n]{0,120}?\[ {0,5}\d{1,10}\.\d{6}\]"  # the kernel's time, whatever stands before
-    r"|\d{1,3},\d{1,19},\d{1,16},[-c+*][^;\n]{0,80};"  # /dev/kmsg
-    r"|\[(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4}\]"
-    r"|[^\n]{0,120}?(?:------------\[ cut here \]-|---\[ end trace |Linux version \d)"
-    r"|[^\n]{0,120}?WARNING: (?:CPU: \d{1,5} PID: \d{1,10} at |[^\s:]{1,255}:\d{1,9} at )"
-    r"|[^\n]{0,120}?Call [Tt]race:"
-    r"|[ \t]*(?:\[<[0-9a-f]{8,16}>\] )?vmemmap_(?:populate|free)(?:\+0x| \()"
-    r"|(?:[A-Z][a-z]{2} [ \d]\d |\d{4}-\d\d-\d\dT)\d\d:\d\d:\d\d[^\n]{0,80} kernel:)"
-)
-_ANY_LINE: Final = re.compile(_HEAD.encode(), re.MULTILINE)
-
-
-def looks_like_dmesg(head: bytes) -> bool:
-    """Return whether a file that begins with ``head`` is a kernel log, in any form."""
-    return _ANY_LINE.search(head.replace(b"\r", b"\n")) is not None
 
 
 class DmesgLog:
@@ -101,8 +77,8 @@ class DmesgLog:
         self._headless = 0  # reports since then whose beginning is not in the log
         self._now = 0  # time of the last splat, nanoseconds
         self._reported_losses = Losses()  # of the batches so far
-        self._numbered: bool | None = None  # whether it is of /dev/kmsg; None: not known yet
-        self._column: int | None = None  # of the kernel's time in most lines
+        self._form = Form()
+        self._shapes = Shapes()
         self._micros: int | None = None  # the last of the kernel's times
         self._number: int | None = None  # the last of /dev/kmsg's sequence numbers
         self.lines = self.torn = self.rejected = self.lost_unknown = 0
@@ -138,10 +114,13 @@ class DmesgLog:
             LogError: it is not a kernel log.
             OSError: the stream cannot be read.
         """
-        for data, overlong in self._blocks:
+        for (data, overlong), look in in_order.in_order(self._blocks, self._scanned, self._worth):
             if overlong:
                 self._overlong()
-            self._take(data)
+            if data and not self._form.known:
+                self._form = self._form.seen(newlines_alone(data))
+            if data:
+                self._read(look())
             yield from self._settled(final=False)
         self._last(self._blocks.rest, overlong=self._blocks.overlong)
         yield from self._settled(final=True)
@@ -150,6 +129,14 @@ class DmesgLog:
                 "this is no kernel log; expected dmesg, journalctl -k, syslog, /dev/kmsg or a "
                 "serial console's text"
             )
+
+    def _worth(self, item: tuple[bytes, bool]) -> bool:
+        """Whether a block is looked through ahead: once it is known where its times are."""
+        return len(item[0]) >= in_order.WORTH and self._form.known
+
+    def _scanned(self, item: tuple[bytes, bool]) -> Scanned:
+        """Look through a block: what several threads do."""
+        return scan(newlines_alone(item[0]), self._form, self._shapes)
 
     def feed(self, data: bytes) -> Batch | None:
         """Take whole lines of a log that is still being written; return what is final by now."""
@@ -190,24 +177,27 @@ class DmesgLog:
 
     def _take(self, data: bytes) -> None:
         """Read whole lines."""
-        if b"\r" in data:  # a serial console's, or a log that went through Windows
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if not data:
-            return
-        buffer = np.frombuffer(data + bytes(byte_text.PAD), np.uint8)
-        size = len(data)
-        ends = np.flatnonzero(buffer[:size] == ord("\n"))
-        starts = np.append(0, ends[:-1] + 1)
-        whole = byte_text.consecutive(buffer, starts, size)
+        data = newlines_alone(data)
+        if data:
+            self._form = self._form.seen(data)
+            self._read(scan(data, self._form, self._shapes))
+
+    def _read(self, block: Scanned) -> None:
+        """Read the lines of a block in order: most by the block, few one by one."""
+        data, starts, ends = block.data, block.starts, block.ends
         if not self._recognised:
-            matches = pc.match_substring_regex(whole, pattern=_HEAD)
-            self._recognised = bool(arrow.true(matches).any())
-        markers = np.flatnonzero(arrow.true(pc.match_substring_regex(whole, pattern=_MARKERS)))
-        long = set(np.flatnonzero(ends - starts > LONGEST).tolist())
+            self._recognised = block.recognised()
+        long = set(block.long.tolist())
         self.lines += len(starts) - len(long)
-        gaps = self._gaps(buffer, data, whole, starts, ends)
-        at = 0
-        for row in sorted({*markers.tolist(), *gaps, *long}):
+        gaps = self._gaps(block)
+        alike, single = block.apart([*gaps])
+        stops = sorted({*single.tolist(), *gaps, *long})
+        before = np.searchsorted(alike.first, stops).tolist() if alike else [0] * len(stops)
+        at = done = 0
+        for row, upto in zip(stops, before, strict=True):
+            if alike and upto > done:
+                at = self._alike(block, alike.taken(slice(done, upto)), at)
+                done = upto
             start, end = int(starts[row]), int(ends[row])
             self._between(data, at, start)
             if row in gaps:
@@ -217,7 +207,37 @@ class DmesgLog:
             else:
                 self._marker(data[start:end])
             at = end + 1
+        if alike and len(alike) > done:
+            at = self._alike(block, alike.taken(slice(done, None)), at)
         self._between(data, at, len(data))
+
+    def _alike(self, block: Scanned, splats: Alike, at: int) -> int:
+        """Take splats between which there is nothing to be read; return where they end.
+
+        ``at``: where the line before them ends.
+        """
+        data, taken = block.data, 0
+        begins: list[int] = splats.begin.tolist()
+        ends: list[int] = splats.end.tolist()
+        while taken < len(splats):
+            self._between(data, at, begins[taken])
+            if not self._assembler.busy and len(splats) - taken >= _FEW:
+                break
+            # It may be one of a report's that is under way; few are not worth it: as any other.
+            first, last = int(splats.first[taken]), int(splats.last[taken])
+            for row in (first, first + 1):
+                self._marker(data[block.starts[row] : block.ends[row]])
+            self._between(data, int(block.ends[first + 1]) + 1, int(block.starts[last]))
+            self._marker(data[block.starts[last] : block.ends[last]])
+            at = ends[taken] + 1
+            taken += 1
+        rest = splats.taken(slice(taken, None))
+        if len(rest):
+            for row in (np.flatnonzero(rest.begin[1:] - rest.end[:-1] > 1) + 1 + taken).tolist():
+                self._between(data, ends[row - 1] + 1, begins[row])
+            self._reports()
+            self._splats(rest)
+        return ends[-1] + 1
 
     def _between(self, data: bytes, start: int, end: int) -> None:
         """Read lines between two that may begin or end a report, or those at the end of a block."""
@@ -263,40 +283,25 @@ class DmesgLog:
         self.lost_unknown += number
         self._statistics.orphans += number
 
-    def _gaps(
-        self, buffer: Bytes, data: bytes, whole: pa.BinaryArray, starts: Index, ends: Index
-    ) -> dict[int, int | None]:
+    def _gaps(self, block: Scanned) -> dict[int, int | None]:
         """Return the rows before which lines are missing: how many, None if time runs backwards."""
-        if self._column is None:
-            if self._numbered is None:
-                self._numbered = begins_like_kmsg(data)
-            if self._numbered:
-                return self._kmsg_gaps(whole)
-            self._column = column_of_time(data)
-        if self._column is None:
-            return {}
-        micros, rows = times_at(buffer, starts, ends, self._column)
-        if not len(micros):
-            return {}
-        self._statistics.begins(int(micros[0]))
-        before = int(micros[0]) if self._micros is None else self._micros
-        steps = np.diff(micros, prepend=before)
-        self._micros = int(micros[-1])
-        # A boot begins at 0: that is no gap.
-        return dict.fromkeys(rows[(steps < -_JUMP) & (micros > 0)].tolist())
-
-    def _kmsg_gaps(self, whole: pa.BinaryArray) -> dict[int, int | None]:
-        numbers, rows = kmsg_numbers(whole)
+        numbers, rows = block.numbers, block.timed
         if not len(numbers):
             return {}
-        before = -1 if self._number is None else self._number
-        steps = np.diff(numbers, prepend=before)
-        self._number = int(numbers[-1])
-        odd = np.flatnonzero(steps != 1).tolist()
-        # From 0 again is another boot's.
-        return {
-            int(rows[i]): int(steps[i]) - 1 if steps[i] > 0 else None for i in odd if numbers[i]
-        }
+        first, last = int(numbers[0]), int(numbers[-1])
+        if self._form.numbered:
+            steps = np.diff(numbers, prepend=-1 if self._number is None else self._number)
+            self._number = last
+            odd = np.flatnonzero(steps != 1).tolist()
+            # From 0 again is another boot's.
+            return {
+                int(rows[i]): int(steps[i]) - 1 if steps[i] > 0 else None for i in odd if numbers[i]
+            }
+        self._statistics.begins(first)
+        steps = np.diff(numbers, prepend=first if self._micros is None else self._micros)
+        self._micros = last
+        # A boot begins at 0: that is no gap.
+        return dict.fromkeys(rows[(steps < -_JUMP) & (numbers > 0)].tolist())
 
     def _settled(self, *, final: bool) -> Iterator[Batch]:
         """Read the reports that are finished, and yield the rows that are final."""
@@ -343,6 +348,34 @@ class DmesgLog:
         self.torn += not report.whole
         self._statistics.splat(splat, report)
         return True
+
+    def _splats(self, splats: Alike) -> None:
+        """Take splats that were read at once, as ``_splat`` takes one."""
+        shapes, number = splats.shapes, splats.shape.tolist()
+        fields = [
+            (each.cpu, each.tid, each.offset, each.where, each.line)
+            for each in (shape.splat for shape in shapes)
+        ]
+        columns = (splats.ts_ns, splats.sp, *(splats.x[:, n] for n in (0, 1, 2, 19)))
+        new = np.ones(len(splats), np.bool_)
+        is_one = self._repeated.is_one
+        for at, (which, ts_ns, sp, *x) in enumerate(
+            zip(number, *(column.tolist() for column in columns), strict=True)
+        ):
+            if ts_ns and is_one(((ts_ns, *fields[which]),), (sp, tuple(x[:3]), x[3])):
+                new[at] = False
+            if not at:
+                self._settle_backwards(repeated=not new[0])
+        if not new.all():
+            splats = splats.taken(np.flatnonzero(new))
+        if len(splats):
+            self._proofs.add_alike(splats)
+            self._now = int(splats.ts_ns[-1])
+            for which, times in Counter(splats.shape.tolist()).items():
+                shape = shapes[which]
+                self._statistics.splat(shape.splat, shape.report, times)
+        last = shapes[number[-1]]
+        self._assembler.printer = last.printer
 
     def _oops(self, report: Report, ts_ns: int) -> bool:
         """Take an Oops; return whether it is a row."""

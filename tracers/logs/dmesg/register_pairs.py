@@ -24,8 +24,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
+import numpy as np
+
+from tracers import regimes
 from tracers.families import MASK
 from tracers.formulas import WindowError, signed
+from tracers.logs.byte_text import U64, Mask
 from tracers.window import Window
 
 #: SUBSECTION_SHIFT, include/linux/mmzone.h
@@ -83,6 +87,24 @@ class RangeRules:
         inside = bounds[0] <= start and end <= bounds[1]
         return inside and self.section < size <= _RIVALS * self.section and size % self.step == 0
 
+    def all_fit(self, start: U64, end: U64) -> Mask:
+        """Return ``fits`` of whole columns."""
+        size = end - start
+        section, step = np.int64(self.section), np.int64(self.step)
+        sizes = np.where(size <= np.uint64(self.section), size, np.uint64(0)).view(np.int64)
+        first = (start - np.uint64(self.window.start)).view(np.int64)
+        there = (first >= -_FARTHEST) & (first <= _FARTHEST)
+        first = np.where(there, first, 0)
+        fit: Mask = there & (sizes > 0) & (sizes % step == 0) & (first % step == 0)
+        fit &= first // section == (first + sizes - 1) // section
+        return fit
+
+    def candidates(self, start: U64, end: U64) -> Mask:
+        """Return ``candidate`` of whole columns."""
+        whole = (start != 0) | (end - start == np.uint64(self.section))
+        found: Mask = whole & self.all_fit(start, end) & regimes.warns(start, end, self.window)
+        return found
+
     def aligned(self, address: int) -> bool:
         """Whether a call's range can begin or end at ``address``."""
         ahead = self._ahead(address)
@@ -130,6 +152,21 @@ class RegisterPairs:
             return None
         start, end = values.pop()
         return (start, end) if self._rules.candidate(start, end) else None
+
+    def ranges(self, place: Hashable, registers: U64) -> tuple[U64, U64] | None:
+        """Return start and end of splats of ``place``, if they change nothing and are all known.
+
+        ``registers``: [N, 30]. None: they are to be seen one by one.
+        """
+        left = self._left.get(place)
+        if not left:
+            return None
+        start, end = (registers[:, number] for number in next(iter(left)))
+        for pair in left:
+            first, last = (registers[:, number] for number in pair)
+            if (first != start).any() or (last != end).any():
+                return None
+        return (start, end) if self._rules.candidates(start, end).all() else None
 
     def exhausted(self, place: Hashable) -> bool:
         """Whether no further splat can decide this place."""

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+import numpy as np
+
+from tracers.families import MASK
+from tracers.logs.byte_text import U64, Mask
 from tracers.logs.dmesg.register_pairs import RangeRules
 from tracers.logs.dmesg.splats import Splat
 from tracers.window import Window
@@ -93,3 +97,27 @@ def read_range(
     if not all(start < low or end > high for low, high in bounds):
         return None
     return (start, end) if rules is None or rules.fits(start, end) else None
+
+
+def read_ranges(
+    warn: "ParameterLocation", registers: U64, window: Window | None, rules: RangeRules | None
+) -> tuple[U64, U64, Mask]:
+    """Return what ``read_range`` does of many splats' registers, [N, 30], and where it is known."""
+    count, numbers = registers.shape
+    starts = [registers[:, n] for n in sorted(warn.start) if n < numbers]
+    ends = [registers[:, n] for n in sorted(warn.end) if n < numbers]
+    bounds = [warn.bounds] if warn.bounds else []
+    if window is not None:
+        bounds.append((window.start, window.end))
+    if not starts or not ends or not bounds:
+        return np.zeros(count, np.uint64), np.zeros(count, np.uint64), np.zeros(count, np.bool_)
+    start, end = starts[0], ends[0]
+    known = np.ones(count, np.bool_)
+    for value, same in ((start, starts), (end, ends)):
+        for other in same[1:]:
+            known &= value == other
+    for low, high in bounds:
+        known &= (start < np.uint64(low)) | (end > np.uint64(min(high, MASK)))
+    if rules is not None:
+        known &= rules.all_fit(start, end)
+    return start, end, known

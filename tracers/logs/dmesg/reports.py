@@ -20,8 +20,8 @@ from tracers.logs.dmesg.splats import BEGINS
 
 _MOST_BYTES: Final = 256 << 10  # of the log; a splat has 2 to 3 KB, with many modules 8
 _MOST_OPEN: Final = 256  # reports at once; a CPU or a thread has one
-_WARNING: Final = b"WARNING:"
-_CUT_HERE: Final = b"---[ cut here ]"
+WARNING: Final = b"WARNING:"
+CUT_HERE: Final = b"---[ cut here ]"
 #: The banner of a boot.
 BANNER: Final = re.compile(rb"Linux version (?P<release>\d[!-~]{0,63}) ")
 #: How a report ends.
@@ -142,13 +142,13 @@ class ReportAssembler:
             self._last = line.caller
         self._pass(len(raw) + 1)
         text, caller = line.text, self._last
-        at = text.find(_WARNING)
+        at = text.find(WARNING)
         if at >= 0 and BEGINS.match(text, at):
             self._begin(ReportKind.WARN, line, at)
             self._learn(raw, line)
         elif ENDS.search(text):
             self._end(caller, text)
-        elif _CUT_HERE in text:
+        elif CUT_HERE in text:
             self._begin(ReportKind.CUT, line, len(text))
         elif sign := _OOPS.search(text):
             report = self._open.get(caller)
@@ -163,6 +163,16 @@ class ReportAssembler:
                 self._panic(caller, text[text.find(_PANIC) :])
             self._add(line)
         return line
+
+    @property
+    def printer(self) -> tuple[bytes, int | None]:
+        """Who printed the last line, and how wide its prefix is."""
+        return self._last, self._width
+
+    @printer.setter
+    def printer(self, last: tuple[bytes, int | None]) -> None:
+        """Go on behind lines that were read by another one; no report is under way."""
+        self._last, self._width = last
 
     def gap(self) -> None:
         """Note that lines are missing here."""

@@ -47,8 +47,8 @@ THREAD: Final = re.compile(
     rb"\s{1,9}(?P<release>\d[!-~]{0,63})\s{1,9}#"
 )
 _PC: Final = re.compile(rb"pc :\s{1,9}")
-_SP: Final = re.compile(rb"sp :\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
-_REGISTER: Final = re.compile(rb"(?<!\w)x(\d{1,2})\s{0,4}:\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
+SP: Final = re.compile(rb"sp :\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
+REGISTER: Final = re.compile(rb"(?<!\w)x(\d{1,2})\s{0,4}:\s{1,9}([0-9a-f]{16})(?![0-9a-f])")
 _NUMBERS: Final = [b"%d" % number for number in range(29, -1, -1)]
 #: The same as the kernel prints them, when nothing is in between.
 _NAMES: Final = [b"x%d:" % number for number in range(29, -1, -1)]
@@ -178,7 +178,7 @@ def find_pc(text: bytes, start: int = 0) -> int:
 
 def registers_in(text: bytes, start: int, end: int) -> list[tuple[bytes, bytes]]:
     """Return number and value of each x register printed between ``start`` and ``end``."""
-    return _REGISTER.findall(text, start, end)
+    return REGISTER.findall(text, start, end)
 
 
 def _trace(text: bytes, start: int, arch: str | None) -> int:
@@ -206,7 +206,7 @@ def _registers(
     """Return sp and x0 to x29, if this is this splat's own dump, complete and in order."""
     location = pc_of(text, pc)
     at = text.find(b"sp :", pc, end)
-    stack = _SP.match(text, at) if at >= 0 else None
+    stack = SP.match(text, at) if at >= 0 else None
     own = place is not None and location is not None and _same(place, location)
     once = text.count(b"pc :", pc, end) == text.count(b"sp :", pc, end) == 1
     if not own or not once or not stack:

@@ -14,6 +14,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from typing import Final
 
@@ -26,8 +27,8 @@ from tracers.kernel_functions import KINDS
 from tracers.logs import byte_text
 from tracers.logs.byte_text import Bytes, Index, Mask
 from tracers.logs.kprobe_text.lines import ENTRY, EXIT, FOREIGN, UNREADABLE
-from tracers.logs.kprobe_text.rows import NO_ROWS, LineFormat, ParsedRows
-from tracers.logs.kprobe_text.text_log import COMM, Lines, Spans, TextLog, spans, times
+from tracers.logs.kprobe_text.rows import NO_ROWS, LineFormat
+from tracers.logs.kprobe_text.text_log import COMM, Found, Lines, Spans, TextLog, spans, times
 from tracers.logs.line_blocks import BLOCK, Readable
 
 _OPENS: Final = b'{"type": "printf", "data": "'
@@ -82,6 +83,9 @@ def _unescape(piece: bytes) -> bytes:
     return piece
 
 
+_IN_JSON: Final = LineFormat(_COLUMNS, unescaped, _LONGEST_SITE)
+
+
 class BpftraceLog(TextLog):
     """One pass over what ``vmemscope.bt`` printed.
 
@@ -97,7 +101,6 @@ class BpftraceLog(TextLog):
 
     def __init__(self, stream: Readable, *, block: int = BLOCK) -> None:
         super().__init__(stream, block=block)
-        self._json = False
         self.events = self.lost = 0
         self.counted: int | None = None
 
@@ -125,25 +128,25 @@ class BpftraceLog(TextLog):
         self.lost += lost
         return lost, 0
 
-    def _events(self, block: Lines, event: Index) -> ParsedRows:
-        parsed = super()._events(block, event)
-        self.events += parsed.rows.num_rows + parsed.rejected
-        return parsed
+    def _count(self, found: Found) -> None:
+        super()._count(found)
+        self.events += found.rows.num_rows + found.rejected
 
-    def _spans(self, block: Lines, event: Index) -> Spans:
+    def _form(self, learned: int | None) -> LineFormat:
+        return _IN_JSON if learned else self._line_format
+
+    def _spans(self, block: Lines, event: Index, known: int | None) -> Spans:
+        """See ``TextLog``; learned is whether there are lines in JSON."""
         buffer = block.buffer
         starts, ends = block.starts[event], block.ends[event]
         wrapped = _has(buffer, starts, _OPENS) & _has(buffer, ends - len(_CLOSES), _CLOSES)
-        if wrapped.any() and not self._json:
-            self._json = True
-            self._line_format = LineFormat(_COLUMNS, unescaped, _LONGEST_SITE)
         starts = starts + np.where(wrapped, len(_OPENS), 0)
         ends = ends - np.where(wrapped, len(_CLOSES), 0) - len(_END)
         closed = (ends > starts) & _has(buffer, ends, _END)
         ends = np.maximum(ends, starts)
         parts = spans(block, starts, ends, times(block), starts + COMM + 1, widest_gap=1)
         parts.complete[~closed | (~wrapped & (buffer[starts + COMM] != ord("-")))] = False
-        return parts
+        return replace(parts, learned=known or (1 if wrapped.any() else None))
 
     def _identify(self, pieces: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
         identified = [_function_and_side(piece) for piece in pieces.to_pylist()]
@@ -169,6 +172,8 @@ def _function_and_side(piece: bytes) -> tuple[int, int]:
 
 def _has(buffer: Bytes, positions: Index, what: bytes) -> Mask:
     """Return at which of ``positions`` (negative: no) the buffer has the bytes ``what``."""
-    pieces = byte_text.gather(buffer, np.maximum(positions, 0), len(what))
-    same: Mask = (pieces == np.frombuffer(what, np.uint8)).all(axis=1) & (positions >= 0)
+    same: Mask = (positions >= 0) & (buffer[np.maximum(positions, 0)] == what[0])
+    rows = np.flatnonzero(same)
+    pieces = byte_text.gather(buffer, positions[rows], len(what))
+    same[rows] = pieces.view(f"S{len(what)}")[:, 0] == what
     return same

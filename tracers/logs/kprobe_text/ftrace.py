@@ -81,9 +81,9 @@ class FtraceLog(TextLog):
             unknown += not mark["count"]
         return lost, unknown
 
-    def _spans(self, block: Lines, event: Index) -> Spans:
+    def _spans(self, block: Lines, event: Index, known: int | None) -> Spans:
         starts, ends = block.starts[event], block.ends[event]
-        parts = spans(block, starts, ends, block.colons(), starts + COMM + 1, widest_gap=1)
+        parts = spans(block, starts, ends, block.colons, starts + COMM + 1, widest_gap=1)
         parts.complete[block.buffer[starts + COMM] != ord("-")] = False
         return parts
 

@@ -74,11 +74,12 @@ class FunctionNames:
         return function, side
 
     def _look_up(self, piece: bytes) -> tuple[int, int]:
-        if piece not in self._known:
+        found = self._known.get(piece)
+        if found is None:
             if len(self._known) > 1 << 16:  # a log of nothing but different addresses
                 self._known.clear()
-            self._known[piece] = self._function_and_side(piece)
-        return self._known[piece]
+            found = self._known[piece] = self._function_and_side(piece)
+        return found
 
     def _function_and_side(self, piece: bytes) -> tuple[int, int]:
         match = _PIECE.fullmatch(piece.decode("ascii", "replace"))

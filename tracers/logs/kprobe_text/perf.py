@@ -19,9 +19,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-import pyarrow.compute as pc
 
-from tracers import arrow
 from tracers.batch import Batch, Losses
 from tracers.logs.byte_text import Index
 from tracers.logs.kprobe_text.function_names import FunctionNames, NamedLog
@@ -41,6 +39,7 @@ _COLUMNS: Final = (
     r"(?s)^ *(?P<comm>.*?) +(?:(?P<tgid>\d{1,10})/ *)?(?P<tid>\d{1,10}) +"
     r"(?:\[(?P<cpu>\d{3,5})\] +(?:[!-/:-~][!-~]{2,9} +)?)?$"
 )
+_MARK: Final = re.compile(b"LOST ")  # of both
 _LOST: Final = r": PERF_RECORD_LOST(?:_SAMPLES)? lost (?P<count>\d+)\r?\n?$"
 _TRACE_LOST: Final = r"LOST (?P<count>\d+) events!"  # perf trace
 #: "time: period event:modifiers:", and then nothing (a call chain follows) or "address symbol".
@@ -83,7 +82,7 @@ class PerfLog(NamedLog):
 
     def _header(self, block: Lines) -> tuple[int, int]:
         lost = 0
-        marks = arrow.true(pc.match_substring(block.whole, pattern="LOST "))
+        marks = block.having(_MARK)
         for pattern in (_LOST, _TRACE_LOST):
             for mark in block.matches(marks, pattern):
                 self.skipped -= 1
@@ -115,6 +114,6 @@ class PerfLog(NamedLog):
         if self._unnumbered and not self.lost:
             yield Batch(NO_ROWS, Losses(lost_unknown=1))
 
-    def _spans(self, block: Lines, event: Index) -> Spans:
+    def _spans(self, block: Lines, event: Index, known: int | None) -> Spans:
         starts, ends = block.starts[event], block.ends[event]
         return spans(block, starts, ends, times(block), starts, widest_gap=1)

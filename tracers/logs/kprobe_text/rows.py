@@ -114,12 +114,12 @@ def read_rows(
 
     columns = _Arguments(buffer, location_end, ends, kind, line_format)
     good &= ~columns.bad
-    keep = np.flatnonzero(good)
+    keep: Index | slice = slice(None) if good.all() else np.flatnonzero(good)
     picked = arrow.column(codes[keep])
     values = {name: column.take(picked) for name, column in head.items()}
     values |= columns.arrays(keep, exits)
     rows = assembled(ts[keep], kind[keep], exits[keep], values)
-    return ParsedRows(rows, total - len(keep))
+    return ParsedRows(rows, total - rows.num_rows)
 
 
 def assembled(ts: U64, kind: Bytes, exits: Mask, columns: dict[str, pa.Array]) -> pa.RecordBatch:
@@ -239,8 +239,12 @@ class _Arguments:
         inside = equals < ends[row]
         if len(quotes):
             # An "=" behind an odd number of quotes is in a string.
-            count = np.searchsorted(quotes, equals) - np.searchsorted(quotes, begins)[row]
-            inside &= count % 2 == 0
+            if len(quotes) < len(equals):  # search for the fewer
+                before = np.searchsorted(equals, quotes)
+                count = np.cumsum(np.bincount(before, minlength=len(equals) + 1))[: len(equals)]
+            else:
+                count = np.searchsorted(quotes, equals)
+            inside &= (count - np.searchsorted(quotes, begins)[row]) % 2 == 0
         equals, row = equals[inside], row[inside]
         names = byte_text.gather(buffer, equals - _NAME, _NAME).view(np.uint64)
         for name, (column, kinds) in _WORDS.items():
@@ -268,7 +272,7 @@ class _Arguments:
             begins, rows = at[quoted] + 1, rows[quoted]
             stops = byte_text.following(quotes, begins, int(ends[-1]))
             unread = (stops >= ends[rows]) | (stops - begins > _WIDEST_SITE)
-            unread |= ~byte_text.ENDS_VALUE[buffer[stops + 1]]
+            unread |= ~byte_text.ends_value(buffer[stops + 1])
             self.bad[rows[unread]] = True
         begins, stops, rows = begins[~unread], stops[~unread], rows[~unread]
         if not len(rows):
@@ -278,15 +282,17 @@ class _Arguments:
         picked[rows] = codes
         self._site = self._line_format.decode(sites).take(arrow.masked(picked, picked >= 0))
 
-    def arrays(self, keep: Index, exits: Mask) -> dict[str, pa.Array]:
+    def arrays(self, keep: Index | slice, exits: Mask) -> dict[str, pa.Array]:
         """Return the argument columns of the lines ``keep``, typed as the schema has them."""
-        arrays: dict[str, pa.Array] = {"site": self._site.take(arrow.column(keep))}
+        site = self._site if isinstance(keep, slice) else self._site.take(arrow.column(keep))
+        arrays: dict[str, pa.Array] = {"site": site}
+        exits, kind = exits[keep], self._kind[keep]
         for column in NUMBERS:
             if column not in self._known:
-                arrays[column] = pa.nulls(len(keep), SCHEMA.field(column).type)
+                arrays[column] = pa.nulls(len(kind), SCHEMA.field(column).type)
             else:
                 known, values = self._known[column][keep], self._values[column][keep]
-                arrays[column] = typed(column, values, known, self._kind[keep], exits[keep])
+                arrays[column] = typed(column, values, known, kind, exits)
         return arrays
 
 

@@ -12,6 +12,7 @@ Read: times with 6 and (-t) 9 decimals, with and without the flags that 3.2 puts
 """
 
 import re
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -69,7 +70,6 @@ class TraceCmdLog(NamedLog):
         self, stream: Readable, *, names: FunctionNames | None = None, block: int = BLOCK
     ) -> None:
         super().__init__(stream, names=names, block=block)
-        self._prefix: int | None = None  # bytes before a line's columns, once known
         self.cpus: int | None = None
 
     def _recognises(self, block: bytes) -> bool:
@@ -89,30 +89,22 @@ class TraceCmdLog(NamedLog):
                 self.cpus = (self.cpus or 0) + int(line["cpus"])
         return lost, unknown
 
-    def _spans(self, block: Lines, event: Index) -> Spans:
+    def _spans(self, block: Lines, event: Index, known: int | None) -> Spans:
+        """See ``TextLog``; learned is the width of a prefix before the columns."""
         buffer = block.buffer
         starts, ends = block.starts[event], block.ends[event]
         whole = buffer[starts + COMM] == ord("-")
         latency = ~whole & (buffer[starts + _SHORT] == ord("-"))
-        known = whole | latency
-        if not known.all() and (prefix := self._find_prefix(block, event[~known])):
-            prefixed = ~known & (buffer[starts + prefix + COMM] == ord("-"))
-            starts = starts + np.where(prefixed, prefix, 0)
-            known |= prefixed
+        good = whole | latency
+        if not good.all():
+            known = _prefix(block, event[~good]) if known is None else known
+            prefixed = ~good & (buffer[starts + (known or 0) + COMM] == ord("-"))
+            starts = starts + np.where(prefixed, known or 0, 0)
+            good |= prefixed
         after = starts + np.where(latency, _SHORT, COMM) + 1
-        parts = spans(block, starts, ends, block.colons(), after, widest_gap=24)
-        parts.complete[~known] = False
-        return parts
-
-    def _find_prefix(self, block: Lines, lines_: Index) -> int:
-        """Return the width of the lines' prefix, the same for all; 0 if there is none."""
-        if self._prefix is None:
-            which = np.zeros(len(block.starts), np.bool_)
-            which[lines_] = True
-            for line in block.matches(which, _PREFIXED):
-                self._prefix = len(line["prefix"])
-                break
-        return self._prefix or 0
+        parts = spans(block, starts, ends, block.colons, after, widest_gap=24)
+        parts.complete[~good] = False
+        return replace(parts, learned=known)
 
     def _check_readable(self, ours: pa.BinaryArray) -> None:
         if arrow.true(pc.match_substring_regex(ours, pattern=_RAW)).any():
@@ -120,3 +112,12 @@ class TraceCmdLog(NamedLog):
                 "the report was printed with -R, fields in place of the format; print it again "
                 "with: trace-cmd report -t"
             )
+
+
+def _prefix(block: Lines, lines_: Index) -> int | None:
+    """Return the width of the lines' prefix, the same for all; None if there is none."""
+    which = np.zeros(len(block.starts), np.bool_)
+    which[lines_] = True
+    for line in block.matches(which, _PREFIXED):
+        return len(line["prefix"])
+    return None

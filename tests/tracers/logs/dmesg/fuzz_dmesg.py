@@ -40,6 +40,7 @@ WINDOW = Window(
 )
 #: By DWARF, read with readelf: start; end, twice.
 HELD = {"populate": (19, 1, 22), "free": (19, 1, 20)}
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
 _VALUE = re.compile(rb"x(\d{1,2})[\s>|]*:[\s>|]+([0-9a-f]{16})")
 
 
@@ -95,7 +96,8 @@ def check_text(raw: bytes) -> None:
         assert again == rows
         assert other.notes == log.notes
         assert other.lines == log.lines
-        values_at = [(m.start(), int(m[1]), int(m[2], 16)) for m in _VALUE.finditer(raw)]
+        plain = _COLOUR.sub(b"", raw)
+        values_at = [(m.start(), int(m[1]), int(m[2], 16)) for m in _VALUE.finditer(plain)]
         for row in rows:
             if row["start"] is None:
                 assert row["end"] is None

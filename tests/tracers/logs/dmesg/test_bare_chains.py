@@ -7,7 +7,7 @@ from tests.tracers.logs.dmesg.forms import decoded, symbolized
 from tests.tracers.logs.dmesg.fuzz_dmesg import read
 from tests.tracers.logs.dmesg.splat_texts import prefixed
 from tests.tracers.logs.dmesg.test_reader import BELOW, LINES
-from tracers.logs.dmesg.reader import looks_like_dmesg
+from tracers.logs.dmesg.scan import looks_like_dmesg
 
 AT = next(n for n, (_, text) in enumerate(LINES) if text == b"Call trace:")
 FRAMES = [line for line in LINES[AT + 1 : AT + 17] if line[1].startswith(b" ")]

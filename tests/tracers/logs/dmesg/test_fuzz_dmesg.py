@@ -16,7 +16,7 @@ from tests.tracers.logs.dmesg.fuzz_dmesg import (
 )
 from tests.tracers.logs.dmesg.fuzz_forms import check_made, check_torn
 from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, RANGE, ROWS, without_nulls
-from tracers.logs.dmesg.reader import looks_like_dmesg
+from tracers.logs.dmesg.scan import looks_like_dmesg
 from tracers.logs.kprobe_text.text_log import LogError
 
 

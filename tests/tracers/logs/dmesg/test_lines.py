@@ -7,7 +7,7 @@ from tests.tracers.logs.dmesg import splat_texts
 from tests.tracers.logs.dmesg.fuzz_dmesg import read
 from tests.tracers.logs.dmesg.test_reader import BELOW, LINES, ROWS, without_nulls
 from tracers.logs.dmesg.lines import Clock, Line, read_line
-from tracers.logs.dmesg.reader import looks_like_dmesg
+from tracers.logs.dmesg.scan import looks_like_dmesg
 
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
