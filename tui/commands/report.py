@@ -56,7 +56,6 @@ def report(
     are judged under another layout, placement or patch: would it have fixed it? That result is
     marked as hypothetical, and the exit code is its verdict's.
     """
-    from recordings.analysis.what_if import judge_what_if
     from recordings.ledger.ledger import fold
 
     if as_json and output_format not in (None, "json"):
@@ -65,7 +64,11 @@ def report(
     recording = _capture(file)
     snapshot = fold(recording)
     asked = what_if_from(options, recording.header.machine)
-    what_if = judge_what_if(recording, asked, snapshot) if asked else None
+    what_if = None
+    if asked is not None:
+        from recordings.analysis.what_if import judge_what_if
+
+        what_if = judge_what_if(recording, asked, snapshot)
     _print(output_format, recording, snapshot, what_if)
     say_problems(file, recording.problems)
     sys.exit((what_if or snapshot).verdict.exit_code)
@@ -99,10 +102,13 @@ def _print(
             import json
 
             from recordings.reports.recording_json import report_dict
-            from recordings.reports.what_if_report import what_if_dict
 
             fields = report_dict(header, snapshot, closing=closing)
-            fields["what_if"] = None if what_if is None else what_if_dict(what_if)
+            fields["what_if"] = None
+            if what_if is not None:
+                from recordings.reports.what_if_report import what_if_dict
+
+                fields["what_if"] = what_if_dict(what_if)
             text = json.dumps(fields, indent=2) + "\n"
         case "text":
             from rich.console import Console
