@@ -26,9 +26,9 @@ from recordings.analysis.durations import CALLS, Durations, durations
 from recordings.format.header import HITS_ONLY, Header
 from recordings.ledger.headline import oopses
 from recordings.ledger.histogram import exact_sum
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.warn_shares import WarnShare, warn_shares
+from recordings.ledger.whole import fold
 from recordings.wording.units import count, size
 from tracers.events import Kind, Source
 from tracers.formulas import WindowError

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from recordings.capture.rotation import Rotation
+from recordings.format.final_numbers import Numbers
 from tracers.batch import Batch
 
 #: Events that may wait to be written, some 100 MB.
@@ -75,11 +76,15 @@ class WriterThread:
             self._thread.join()
 
     def close(
-        self, reason: str, notes: Sequence[str], audit: Mapping[str, Any] | None = None
+        self,
+        reason: str,
+        notes: Sequence[str],
+        audit: Mapping[str, Any] | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
         """Stop, and end the last file. Raises ``RecordingError``."""
         self.stop()
-        self._out.close(reason, notes, audit)
+        self._out.close(reason, notes, audit, numbers)
 
     def _run(self) -> None:
         limiter = RateLimiter()

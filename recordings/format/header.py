@@ -19,7 +19,7 @@ from tracers.batch import Losses
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
 
-FORMAT: Final = "1.4"
+FORMAT: Final = "1.5"
 """Major: what readers must know. Minor: more columns, keys or names; older readers go on."""
 
 HITS_ONLY: Final = "hits-only"

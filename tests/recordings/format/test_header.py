@@ -39,7 +39,7 @@ def test_round_trip():
 
 def test_json_is_as_documented():
     told = json.loads(header().to_json())
-    assert told["format"] == "1.4"
+    assert told["format"] == "1.5"
     assert told["machine"]["window"]["start"] == "0xfffffc0000000000"
     assert told["created_ns"] == 1_717_800_000_123_456_789
 

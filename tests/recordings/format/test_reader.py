@@ -255,7 +255,7 @@ def test_newer_minor_with_another_column_and_other_dictionaries(path):
         return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     parts = [newer(rows(0)), newer(rows(4)), newer(rows(2, 4)), newer(rows(0))]
-    header = HEADER.replace(b'"format":"1.4"', b'"format":"1.9"')
+    header = HEADER.replace(b'"format":"1.5"', b'"format":"1.9"')
     foreign(path, parts, header, metas(4, 2), compression="lz4")
     with open_recording(path) as recording:
         assert recording.header.format == "1.9"
@@ -352,5 +352,5 @@ def test_documented_example_reads_it_without_us(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 (our own page)
     names["stream"].close()
-    assert names["header"]["format"] == "1.4"
+    assert names["header"]["format"] == "1.5"
     assert f"{names['frame']['start'][0]:#x}" == "0xffffffff3f000000"

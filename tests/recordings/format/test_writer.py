@@ -40,7 +40,7 @@ def test_any_arrow_program_reads_it(tmp_path):
     assert table.schema.equals(SCHEMA)
     assert table.num_rows == 324
     assert table.combine_chunks().to_batches()[0].equals(rows(324))
-    assert json.loads(table.schema.metadata[b"vmemscope"])["format"] == "1.4"
+    assert json.loads(table.schema.metadata[b"vmemscope"])["format"] == "1.5"
 
 
 def test_new_file_is_private_and_nothing_is_overwritten_or_followed(tmp_path):
