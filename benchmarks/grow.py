@@ -3,7 +3,8 @@
 
 Copy after copy of the storm's events is laid behind the other: each copy starts 1 ms after the
 one before ended, and its pfns and addresses are moved by 0 to 7 whole device regions, so that
-eight times the storm's sections take turns and every call keeps its regime.
+eight times the storm's sections take turns and every call keeps its regime. The closing record has
+the final numbers, as that of an import.
 """
 
 from pathlib import Path
@@ -12,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recordings.capture.counting import CountingWriter
 from recordings.format.reader import open_recording
-from recordings.format.writer import Writer
 from tracers.batch import Batch
 from tracers.events import SCHEMA
 
@@ -33,7 +34,7 @@ def grow(base: Path, out: Path, events: int) -> None:
     period = np.uint64(int(ts.max() - ts.min()) + _GAP_NS)
     pages = np.uint64(pc.max(rows.column("nr_pages")).as_py())
     struct_page = np.uint64(window.struct_page)
-    with Writer(out, header) as writer:
+    with CountingWriter(out, header) as writer:
         for first in range(0, events, _ROWS):
             index = np.arange(first, min(first + _ROWS, events), dtype=np.uint64)
             copy, row = np.divmod(index, np.uint64(rows.num_rows))

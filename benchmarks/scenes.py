@@ -17,8 +17,8 @@ from pathlib import Path
 
 from recordings.capture.importing import import_log
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.whole import fold
 from tracers.events import Kind
 from tracers.logs.formats import recognise
 from tracers.logs.input_files import Input

@@ -116,7 +116,7 @@ class OpenRecording(Recording):
 
     @cached_property
     def ledger(self) -> "Ledger":
-        """All events folded, once: ``copy()`` it to fold more.
+        """All events folded anew, once: ``copy()`` it to fold more.
 
         >>> import vmemscope
         >>> with vmemscope.open("sample:storm-once") as recording:
@@ -131,7 +131,9 @@ class OpenRecording(Recording):
     @cached_property
     def snapshot(self) -> Snapshot:
         """All numbers, frozen, with what the file itself is known to miss."""
-        return self.ledger.snapshot(final=True)
+        from recordings.ledger.whole import fold  # noqa: PLC0415 (as above)
+
+        return fold(self)
 
     @property
     def verdict(self) -> Verdict:

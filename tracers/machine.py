@@ -2,22 +2,24 @@
 """The machine a trace is from: its kernel, window and address layout, read from side files.
 
 Promises: the kernel's own constants come before any formula; every source that disagrees with
-another is named in ``problems``; whatever the files hold, the only error is ``MachineError``.
+another is named in ``problems``; whatever the files hold, the only error is ``MachineError``. What
+looks for the window is loaded by who looks for one: a recording has it already.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tracers import machine_files
 from tracers.errors import VmemscopeError
-from tracers.evidence import Evidence, Told
 from tracers.layout import Layout, layout_for, marks, named
-from tracers.machine_window import find_window
-from tracers.page_tables import Mark
 from tracers.region_search import UNKNOWN, Search, by_files
 from tracers.window import Window
+
+if TYPE_CHECKING:
+    from tracers.evidence import Evidence, Told
+    from tracers.machine_files import SideFiles
+    from tracers.page_tables import Mark
 
 
 class MachineError(VmemscopeError):
@@ -101,12 +103,14 @@ def read_machine(folder: Path) -> Machine:
     return assemble(side_files(folder))
 
 
-def side_files(folder: Path) -> machine_files.SideFiles:
+def side_files(folder: Path) -> "SideFiles":
     """Return the text of the side files in ``folder``, at least one.
 
     Raises:
         MachineError: no such directory, or none of the files in it.
     """
+    from tracers import machine_files  # noqa: PLC0415 (a recording needs none)
+
     try:
         files = machine_files.read_side_files(folder)
     except (OSError, ValueError) as error:
@@ -119,9 +123,9 @@ def side_files(folder: Path) -> machine_files.SideFiles:
 
 
 def assemble(
-    files: machine_files.SideFiles,
+    files: "SideFiles",
     *,
-    facts: Mapping[str, Told] | None = None,
+    facts: "Mapping[str, Told] | None" = None,
     windows: Sequence[tuple[str, int, int]] = (),
     release: tuple[str, str] | None = None,
     releases: Sequence[tuple[str, str]] = (),
@@ -134,6 +138,9 @@ def assemble(
     ``releases``: further ones, where more than one is said. What is in ``files`` comes before all
     of these; there need not be any. What disagrees is in the machine's problems.
     """
+    from tracers.evidence import Evidence  # noqa: PLC0415 (as above)
+    from tracers.machine_window import find_window  # noqa: PLC0415
+
     known = Evidence(files, facts or {}, [*([release] if release else ()), *releases])
     window = find_window(known, windows)
     layout = _layout(known, window) if window else None
@@ -165,7 +172,7 @@ def _text(value: object) -> str | None:
     raise TypeError(f"{str(value)[:40]!r} is no text")
 
 
-def _layout(known: Evidence, window: Window) -> Layout:
+def _layout(known: "Evidence", window: Window) -> Layout:
     names = ("MODULES_VADDR", "MODULES_END", "VMALLOC_START", "VMALLOC_END")
     found = ((name, known.note(f"NUMBER({name})")) for name in names)
     exact = {name: known.facts[name][0][1] for name in names if known.facts.get(name)}
@@ -189,7 +196,7 @@ def _layout(known: Evidence, window: Window) -> Layout:
 
 
 def _compare_marks(
-    known: Evidence, window: Window, seen: list[Mark], expected: dict[str, int]
+    known: "Evidence", window: Window, seen: "list[Mark]", expected: dict[str, int]
 ) -> None:
     borders: dict[str, tuple[int, ...]] = {name: (addr,) for name, addr in expected.items()}
     # since f9cca2444187 (6.9) the marker is the start of the part in use

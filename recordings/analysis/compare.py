@@ -28,10 +28,10 @@ from recordings.format.header import HITS_ONLY, Header
 from recordings.ledger.columns import U64
 from recordings.ledger.headline import oopses
 from recordings.ledger.histogram import exact_sum
-from recordings.ledger.ledger import fold
 from recordings.ledger.ours import Ours, ours
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.warn_shares import WarnShare, warn_shares
+from recordings.ledger.whole import fold
 from recordings.wording.escape import printable
 from recordings.wording.units import count, size
 from tracers.events import Kind, Source

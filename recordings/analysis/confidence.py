@@ -109,7 +109,7 @@ def _ratio(value: float, a: _F64, b: _F64) -> Ratio:
     return Ratio(value, float(low), float(high))
 
 
-def _drawn(ordered: U64, percent: int, rng: np.random.Generator) -> _F64:
+def _drawn(ordered: U64, percent: int, rng: "np.random.Generator") -> _F64:
     """Draw the quantile of resamples: the r-th of n draws is at rank n * Beta(r, n + 1 - r)."""
     number = len(ordered)
     rank = max(1, -(-percent * number // 100))
@@ -127,7 +127,7 @@ def _blocks(values: _F64) -> _F64:
     return np.asarray(cut.mean(axis=2), np.float64)
 
 
-def _means(values: _F64, rng: np.random.Generator) -> _F64:
+def _means(values: _F64, rng: "np.random.Generator") -> _F64:
     """Return the means of ``DRAWS`` resamples of the columns, row by row: f64[rows, DRAWS]."""
     number = values.shape[1]
     means = np.empty((len(values), DRAWS))

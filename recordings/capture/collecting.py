@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recordings.capture.counting import CountingWriter
 from recordings.format.header import Header
 from recordings.format.new_file import new_file
 from recordings.format.output_files import Output
-from recordings.format.writer import Writer
-from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot
 from tracers.errors import VmemscopeError
 
@@ -45,19 +44,16 @@ def collect(source: "Collected", out: Path | Output) -> Collection:
         warn_sites=source.warn_sites,
         notes=source.notes,
     )
-    ledger = Ledger.of(header)
     target: AbstractContextManager[Output] = (
         new_file(out) if isinstance(out, Path) else nullcontext(out)
     )
     try:
-        with target as file, Writer(file, header) as writer:
+        with target as file, CountingWriter(file, header) as writer:
             for batch in source.batches():
                 writer.write(batch)
-                ledger.add_losses(batch.losses)
-                ledger.fold(batch.events)
             closing = source.closing()
             writer.close(notes=closing)
     except OSError as error:
         text = error.strerror or str(error)
         raise VmemscopeError(f"the ring buffer cannot be read: {text}") from error
-    return Collection(writer.rows, ledger.snapshot(final=True), closing)
+    return Collection(writer.rows, writer.ledger.snapshot(final=True), closing)

@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from recordings.capture.rotation import Rotation
 from recordings.capture.writer_thread import MAX_WAITING, WriterThread
+from recordings.format.final_numbers import Numbers
 from recordings.format.header import ASKED_ENDS, AtEnd, Header, RecordingError
 from recordings.ledger.ledger import Ledger
 from recordings.ledger.sink import Sink
 from recordings.ledger.snapshot import Snapshot
+from recordings.ledger.stored import numbers_of
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError
 from tracers.machine import Machine
@@ -218,9 +220,19 @@ class Capture:
                 self._ledger.add_losses(Losses(without_end=1))
         try:
             if self._writer is not None:
-                self._writer.close(self._reason, notes, at_end)
+                self._writer.close(self._reason, notes, at_end, self._numbers())
         except RecordingError as error:
             self._fail(error)
+
+    def _numbers(self) -> Numbers | None:
+        """Return the final numbers for the file, of all that was taken."""
+        try:
+            self.fold()
+            with self._fold_lock:
+                return numbers_of(self._ledger.figures(), self._ledger.losses)
+        except Exception as error:  # noqa: BLE001 (the file is closed without them)
+            self._fail(error)
+            return None
 
     def _drain(self) -> None:
         while not self._stopping.is_set():

@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from recordings.capture import dumps
+from recordings.capture.counting import CountingWriter
 from recordings.format.header import Header
 from recordings.format.new_file import new_file
 from recordings.format.output_files import Output
 from recordings.format.sniff import describe_log
-from recordings.format.writer import Writer
 from tracers.batch import Batch, Losses
 from tracers.constants.core_file import looks_like_core
 from tracers.evidence import Told
@@ -164,7 +164,7 @@ def _copy(
     deriver = Deriver(machine.window, _section_pages(machine))
     page_size = machine.window.page_size if machine.window else None
     target = new_file(out) if isinstance(out, Path) else nullcontext(out)
-    with target as file, Writer(file, replace(header, machine=machine)) as writer:
+    with target as file, CountingWriter(file, replace(header, machine=machine)) as writer:
 
         def derive(batch: Batch) -> "pa.RecordBatch":
             return deriver.feed(in_pages(batch.events, page_size))

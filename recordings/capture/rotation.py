@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+from recordings.format.final_numbers import Contents, Numbers
 from recordings.format.header import AtEnd, Header, RecordingError
 from recordings.format.output_files import Output
 from recordings.format.parts import CAPTURE, FIRST_PART, KEEP, PART
@@ -86,6 +87,7 @@ class Rotation:
         self._number = 1
         self._parts: list[Part] = []
         self._unwritten = 0  # of the ended files
+        self._contents = Contents()  # of the ended files
         self.problem = ""  # why the last rotation did not succeed
         if limits and isinstance(target, Path):
             _refuse_earlier_parts(target)
@@ -147,14 +149,19 @@ class Rotation:
         reason: str = "closed",
         notes: Sequence[str] = (),
         at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
+        numbers: Numbers | None = None,
     ) -> None:
-        """End the last file; errors as ``Writer.close``. Again: does nothing."""
+        """End the last file; errors as ``Writer.close``. Again: does nothing.
+
+        ``numbers`` are of all files.
+        """
         writer, self._writer = self._writer, None
         if writer is None:
             return
         try:
-            writer.close(reason, notes, at_end)
+            writer.close(reason, notes, at_end, numbers, earlier=self._contents)
         finally:
+            self._contents = self._contents.followed_by(writer.contents)
             self._unwritten += writer.unwritten
             self._parts.append(Part(self.name, writer.rows, writer.size))
 

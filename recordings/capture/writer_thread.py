@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from recordings.capture.rotation import Rotation
+from recordings.format.final_numbers import Numbers
 from recordings.format.header import AtEnd
 from tracers.batch import Batch
 
@@ -80,10 +81,11 @@ class WriterThread:
         reason: str,
         notes: Sequence[str],
         at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
+        numbers: Numbers | None = None,
     ) -> None:
         """Stop, and end the last file. Raises ``RecordingError``."""
         self.stop()
-        self._out.close(reason, notes, at_end)
+        self._out.close(reason, notes, at_end, numbers)
 
     def _run(self) -> None:
         limiter = RateLimiter()

@@ -7,7 +7,7 @@ is written, and nothing is kept but pyarrow's writers.
 """
 
 import zlib
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -24,6 +24,13 @@ _SMALL_ROWS: Final = 256
 _ZSTD_LEVEL: Final = 3
 
 
+class Encoded(NamedTuple):
+    """Bytes that end with a batch, and that batch's checksum."""
+
+    data: bytes
+    checksum: bytes  # its eight digits
+
+
 class Encoder:
     """The bytes of one recording, in order. Batches must have been through ``to_schema``."""
 
@@ -33,25 +40,36 @@ class Encoder:
         # the first one's schema and dictionaries go to the file.
         self._streams: dict[str | None, tuple[_Sink, pa.ipc.RecordBatchStreamWriter]] = {}
 
-    def head(self) -> bytes:
+    def head(self) -> Encoded:
         """Return the schema, the dictionaries and the empty batch that opens a recording."""
         return self._encode(empty(), BatchMeta(mark="begin"), None)
 
-    def batch(self, events: pa.RecordBatch, meta: BatchMeta) -> bytes:
+    def batch(self, events: pa.RecordBatch, meta: BatchMeta) -> Encoded:
         """Return the message of one batch. ``head`` comes first."""
         if not events.num_rows:
             return self._encode(events, meta, None)
         return self._encode(events, meta, "lz4" if events.num_rows < _SMALL_ROWS else "zstd")
 
-    def end(self, meta: BatchMeta) -> bytes:
-        """Return the empty batch that closes a recording, and the end marker."""
-        return self._encode(empty(), meta, None) + framing.EOS
+    def end(self, meta: BatchMeta, numbers: bytes | None = None) -> bytes:
+        """Return the empty batch that closes a recording, and the end marker.
 
-    def _encode(self, events: pa.RecordBatch, meta: BatchMeta, codec: str | None) -> bytes:
+        ``numbers``: of ``final_numbers.packed``.
+        """
+        return self._encode(empty(), meta, None, numbers).data + framing.EOS
+
+    def _encode(
+        self,
+        events: pa.RecordBatch,
+        meta: BatchMeta,
+        codec: str | None,
+        numbers: bytes | None = None,
+    ) -> Encoded:
         sink, stream = self._streams.get(codec) or self._open(codec)
         custom = {framing.META_KEY: meta.to_json(), framing.CRC_KEY: framing.CRC_BLANK}
+        if numbers is not None:
+            custom[framing.NUMBERS_KEY] = numbers
         stream.write_batch(events, custom_metadata=custom)
-        return fill_checksum(sink.take())
+        return _with_checksum(sink.take())
 
     def _open(self, codec: str | None) -> "tuple[_Sink, pa.ipc.RecordBatchStreamWriter]":
         sink = _Sink()
@@ -80,6 +98,10 @@ def checksum(data: bytes | memoryview, crc_at: int) -> bytes:
 
 def fill_checksum(data: bytes) -> bytes:
     """Fill in the checksum of the batch that ends ``data``; whatever stands before is covered."""
+    return _with_checksum(data).data
+
+
+def _with_checksum(data: bytes) -> Encoded:
     offset = 0
     while True:
         message = framing.parse(data[offset : offset + framing.MAX_HEAD], offset)
@@ -87,7 +109,8 @@ def fill_checksum(data: bytes) -> bytes:
             break
         offset = message.end
     crc_at = message.offset + message.crc_at
-    return data[:crc_at] + checksum(memoryview(data), crc_at) + data[crc_at + 8 :]
+    digits = checksum(memoryview(data), crc_at)
+    return Encoded(data[:crc_at] + digits + data[crc_at + 8 :], digits)
 
 
 class _Sink:

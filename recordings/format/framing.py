@@ -30,7 +30,9 @@ EOS: Final = MARKER + bytes(4)
 #: Keys of a batch's custom metadata.
 META_KEY: Final = b"vmemscope"
 CRC_KEY: Final = b"vmemscope:crc32"
+NUMBERS_KEY: Final = b"vmemscope:numbers"  # closing record: recordings.format.final_numbers
 CRC_BLANK: Final = b"00000000"  # what the checksum's own digits count as
+_KEYS: Final = (META_KEY, CRC_KEY, NUMBERS_KEY)
 
 _MALFORMED = (struct.error, IndexError, TypeError, ValueError, OverflowError)
 
@@ -66,6 +68,7 @@ class Message:
     metadata: bytes | None = None  # value of META_KEY
     crc: bytes | None = None  # value of CRC_KEY
     crc_at: int = 0  # where its digits stand, from ``offset``
+    numbers: bytes | None = None  # value of NUMBERS_KEY
 
     @property
     def end(self) -> int:
@@ -134,7 +137,7 @@ def _parse(head: bytes, size: int, offset: int) -> Message:
     body = root.GetSlot(10, 0, number_types.Int64Flags)
     if kind is MessageKind.END or not 0 <= body <= MAX_MESSAGE - size:
         raise FramingError(offset, f"a message has an impossible size ({body} bytes)")
-    metadata, crc, crc_at = _metadata(root)
+    values, crc_at = _metadata(root)
     rows, delta = 0, False
     if kind is not MessageKind.SCHEMA:
         batch = _batch(root, kind)
@@ -143,7 +146,8 @@ def _parse(head: bytes, size: int, offset: int) -> Message:
             raise FramingError(offset, f"a batch has an impossible number of rows ({rows})")
         if kind is MessageKind.DICTIONARY:
             delta = _child(root, 8).GetSlot(8, 0, number_types.BoolFlags)
-    return Message(kind, offset, 8 + size, body, rows, delta, metadata, crc, crc_at)
+    metadata, crc, numbers = map(values.get, (META_KEY, CRC_KEY, NUMBERS_KEY))
+    return Message(kind, offset, 8 + size, body, rows, delta, metadata, crc, crc_at, numbers)
 
 
 def little_endian(schema: bytes) -> bool:
@@ -197,9 +201,9 @@ def _decoded_size(head: bytes, message: bytes | memoryview, parsed: Message) -> 
     return total
 
 
-def _metadata(root: Table) -> tuple[bytes | None, bytes | None, int]:
-    """Values of our two keys, and where the checksum's digits stand."""
-    metadata = crc = None
+def _metadata(root: Table) -> tuple[dict[bytes, bytes], int]:
+    """Values of our keys, and where the checksum's digits stand."""
+    values: dict[bytes, bytes] = {}
     crc_at = 0
     place = root.Offset(12)
     count = root.VectorLen(place) if place else 0
@@ -210,13 +214,14 @@ def _metadata(root: Table) -> tuple[bytes | None, bytes | None, int]:
         entry = _table(root.Bytes, root.Indirect(position))
         key, _ = _text(entry, 4)
         value, at = _text(entry, 6)
-        if (key == META_KEY and metadata is not None) or (key == CRC_KEY and crc is not None):
+        if key not in _KEYS:
+            continue
+        if key in values:
             raise ValueError(key)
-        if key == META_KEY:
-            metadata = value
-        elif key == CRC_KEY:
-            crc, crc_at = value, at
-    return metadata, crc, crc_at
+        values[key] = value
+        if key == CRC_KEY:
+            crc_at = at
+    return values, crc_at
 
 
 def _table(data: bytes, position: int) -> Table:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
+from recordings.format.final_numbers import Contents, Numbers, unpacked
 from recordings.format.header import AtEnd, Header, RecordingError
 from recordings.format.reader import Recording, open_recording
 from recordings.wording.escape import printable
@@ -52,6 +53,10 @@ class Readable(Protocol):
         """Yield every readable batch with the losses it carries."""
         ...
 
+    def numbers(self) -> Numbers | None:
+        """Return the final numbers, every byte verified; None if there are none of all that."""
+        ...
+
 
 @dataclass(slots=True)
 class _Part:
@@ -65,6 +70,7 @@ class _Part:
     problems: tuple[str, ...]
     closing_notes: tuple[str, ...]
     at_end: AtEnd
+    numbered: bool  # has final numbers, of this file or of all before it, too
 
     def update(self, recording: Recording) -> None:
         """Take over what is known now; damage may show only when a batch is read."""
@@ -122,6 +128,23 @@ class Parts:
             with open_recording(part.path, verify=False) as recording:
                 yield from recording.batches(columns)
                 part.update(recording)
+
+    def numbers(self) -> Numbers | None:
+        """Return the final numbers of the last part, which are of all; see ``Recording.numbers``.
+
+        None, too, if a part is missing.
+        """
+        if self.missing or not self._parts[-1].numbered:
+            return None
+        contents, packed = Contents(), None
+        for part in self._parts:
+            with open_recording(part.path) as recording:
+                part.update(recording)
+                if not recording.whole:
+                    return None
+                contents = contents.followed_by(recording.contents)
+                packed = recording.packed_numbers
+        return None if packed is None else unpacked(packed, contents)
 
 
 def recordings_in(folder: Path) -> tuple[Path, ...]:
@@ -181,6 +204,7 @@ def _part(recording: Recording) -> _Part:
         problems=recording.problems,
         closing_notes=recording.closing_notes,
         at_end=recording.at_end,
+        numbered=recording.packed_numbers is not None,
     )
 
 

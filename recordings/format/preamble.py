@@ -39,6 +39,7 @@ class Preamble:
     metadata: Mapping[bytes, bytes]  # the schema's, as it stands in the file
     header: Header
     end: int  # offset of the first byte after the opening record
+    checksum: bytes  # the opening record's digits
 
 
 def open_file(path: Path) -> FileIO:
@@ -76,7 +77,8 @@ def _read(read: Pread, size: int) -> Preamble:
     header = _header(schema)
     begin = _opening_record(read, messages)
     framed = read(0, begin.end)
-    if checksum(framed, begin.offset + begin.crc_at) != begin.crc:
+    digits = checksum(framed, begin.offset + begin.crc_at)
+    if digits != begin.crc:
         raise RecordingError("is damaged before its first events (its checksum differs)")
     framing.check_buffers(framed[begin.offset :], begin)
     # Decoded once here, so that no dictionary can fail later.
@@ -85,7 +87,8 @@ def _read(read: Pread, size: int) -> Preamble:
     head = framed[: begin.offset]
     if len(head) > _MAX_HEAD:
         head = _without_metadata(head[: first.head], opening)
-    return Preamble(head, schema.remove_metadata(), dict(schema.metadata), header, begin.end)
+    metadata = dict(schema.metadata)
+    return Preamble(head, schema.remove_metadata(), metadata, header, begin.end, digits)
 
 
 def _without_metadata(schema: bytes, opening: pa.RecordBatch) -> bytes:

@@ -25,6 +25,7 @@ from recordings.format.batch_reader import (
     DamageError,
     reason_of,
 )
+from recordings.format.final_numbers import Contents, Numbers, unpacked
 from recordings.format.framing import FramingError, Message, MessageKind
 from recordings.format.header import ASKED_ENDS, AtEnd, BatchMeta, Header, RecordingError
 from recordings.format.preamble import open_file, read_preamble
@@ -69,6 +70,9 @@ class Recording:
         self._torn = 0
         self._bad = set[int]()  # sequence numbers
         self._end: BatchMeta | None = None
+        self._verified = False
+        #: The final numbers in its closing record, as they stand there.
+        self.packed_numbers: bytes | None = None
         try:
             self._size = os.fstat(self._file.fileno()).st_size
             preamble = read_preamble(self._pread, self._size)
@@ -76,6 +80,7 @@ class Recording:
             self.schema: pa.Schema = preamble.schema
             self.metadata: Mapping[bytes, bytes] = preamble.metadata  # the schema's, in the file
             self._reader = BatchReader(self._file, preamble.head, preamble.schema)
+            self._contents = Contents.opened(preamble.checksum)
             self.index: tuple[BatchInfo, ...] = tuple(self._scan(preamble.end))
             self._count()
             self._check_closing_record()
@@ -127,6 +132,30 @@ class Recording:
         """What was known only when it had ended, as its writer keeps it."""
         return self._end.at_end if self._end else AtEnd()
 
+    @property
+    def contents(self) -> Contents:
+        """What its batches' metadata say is in it."""
+        return self._contents
+
+    def numbers(self) -> Numbers | None:
+        """Return the final numbers that its closing record has, once every batch is verified.
+
+        None if there are none, if anything is missing, or if they are not of what is in the file,
+        such as those of a capture that has more files.
+        """
+        if self.packed_numbers is None:
+            return None
+        self.verify()
+        if not self.whole:
+            return None
+        return unpacked(self.packed_numbers, Contents().followed_by(self._contents))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all is there that its closing record counts, as far as it was verified."""
+        end = self._end
+        return end is not None and not self.losses and end.losses == self._batch_losses
+
     def read(self, i: int, columns: Sequence[str] | None = None) -> pa.RecordBatch:
         """Return the events of ``index[i]``: our columns in order, then unknown ones.
 
@@ -160,12 +189,15 @@ class Recording:
 
     def verify(self) -> None:
         """Check every batch's checksum; ``losses``, ``rows`` and ``problems`` are then final."""
+        if self._verified:
+            return
         for info in self._good():
             self._require_open()
             try:
                 self._reader.message(info)
             except DECODE_ERRORS as error:
                 self._drop(info, error)
+        self._verified = True
 
     def select(self, columns: Sequence[str] | None = None) -> list[str]:
         """Return the names of the columns that ``read`` would give, in its order."""
@@ -228,8 +260,9 @@ class Recording:
                 meta, expected = self._checked_meta(message, expected)
                 whole = message.end
                 if meta is not None and meta.mark == "end":
-                    self._end = meta
+                    self._end, self.packed_numbers = meta, message.numbers
                 elif meta is not None:
+                    self._contents = self._contents.with_batch(meta, message.crc or b"")
                     yield _info(message, meta)
         except FramingError as error:
             self._report_bad_end(error, self._size - whole)

@@ -18,8 +18,16 @@ from typing import Final, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recordings.format.encoding import Encoder
-from recordings.format.header import FORMAT, AtEnd, BatchMeta, Header, RecordingError
+from recordings.format.encoding import Encoded, Encoder
+from recordings.format.final_numbers import Contents, Numbers, packed
+from recordings.format.header import (
+    ASKED_ENDS,
+    FORMAT,
+    AtEnd,
+    BatchMeta,
+    Header,
+    RecordingError,
+)
 from recordings.format.output_files import File, Output, Stream
 from recordings.format.schema import blank, empty, to_schema
 from tracers.batch import Batch, Losses
@@ -52,9 +60,6 @@ class Writer:
         self._pieces: list[pa.RecordBatch] = []
         self._buffered = self._buffered_bytes = 0
         self._pending = Losses()  # reported with the buffered events
-        self._written_losses = Losses()  # in the file
-        self._seq = 0
-        self._rows = 0
         self._unwritten = 0
         self._cause: str | None = None  # why writing failed, for good
         self._raised = False
@@ -65,15 +70,22 @@ class Writer:
             else Stream(target)
         )
         try:
-            self._out.put(self._encoder.head())
+            head = self._encoder.head()
+            self._out.put(head.data)
         except OSError as error:
             self._out.discard()
             raise RecordingError(f"{self._out.name}: {error.strerror or error}") from error
+        self._contents = Contents.opened(head.checksum)
+
+    @property
+    def contents(self) -> Contents:
+        """What is in the file."""
+        return self._contents
 
     @property
     def rows(self) -> int:
         """Events in the file."""
-        return self._rows
+        return self._contents.rows
 
     @property
     def size(self) -> int:
@@ -110,7 +122,7 @@ class Writer:
 
         Raises ``ValueError`` once events were given.
         """
-        if self._pieces or self._seq:
+        if self._pieces or self._contents.batches:
             raise ValueError("it is too late to warm up")
         rows = to_schema(blank(_WARM_UP_ROWS))
         for count in (2, _WARM_UP_ROWS):  # few rows are packed in another way than many
@@ -123,10 +135,15 @@ class Writer:
         reason: str = "closed",
         notes: Sequence[str] = (),
         at_end: AtEnd = AtEnd(),  # noqa: B008 (frozen)
+        numbers: Numbers | None = None,
+        *,
+        earlier: Contents | None = None,
     ) -> None:
         """Write what is left and the closing record, then close. Again: does nothing.
 
-        ``reason``, ``notes`` (plain sentences) and ``at_end`` go into the closing record.
+        ``reason``, ``notes`` (plain sentences), ``at_end`` and ``numbers`` go into the closing
+        record; the numbers if they are of all that the ``earlier`` files of the capture and this
+        one hold, and it ended as was asked for.
 
         Raises ``RecordingError`` if events could not be written and no ``write`` raised yet.
         """
@@ -134,7 +151,7 @@ class Writer:
             return
         self._flush()
         self._closed = True
-        self._end(reason, notes, at_end)
+        self._end(reason, notes, at_end, self._numbers(reason, numbers, earlier or Contents()))
         if not self._raised:
             self._check()
 
@@ -196,26 +213,24 @@ class Writer:
         self._buffered = self._buffered_bytes = 0
 
     def _put_batch(self) -> None:
-        data, rows = self._packed()
-        self._out.put(data)
+        batch, meta = self._packed()
+        self._out.put(batch.data)
         # Only now: an interrupted flush is done again by the next one, in the same place.
-        self._seq += 1
-        self._rows += rows
-        self._written_losses += self._pending
+        self._contents = self._contents.with_batch(meta, batch.checksum)
         self._pending = Losses()
 
-    def _packed(self) -> tuple[bytes, int]:
-        """Return the buffered events' batch and how many they are."""
+    def _packed(self) -> tuple[Encoded, BatchMeta]:
+        """Return the buffered events' batch and its metadata."""
         events = self._concatenated()
         times = pc.min_max(events.column("ts_ns")).as_py()
         meta = BatchMeta(
-            seq=self._seq,
+            seq=self._contents.batches,
             rows=events.num_rows,
             first_ts=times["min"] or 0,
             last_ts=times["max"] or 0,
             losses=self._pending,
         )
-        return self._encoder.batch(events, meta), events.num_rows
+        return self._encoder.batch(events, meta), meta
 
     def _concatenated(self) -> pa.RecordBatch:
         if len(self._pieces) == 1:
@@ -229,22 +244,47 @@ class Writer:
         self._cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
         self._out.cut()
 
-    def _end(self, reason: str, notes: Sequence[str], at_end: AtEnd) -> None:
+    def _numbers(self, reason: str, numbers: Numbers | None, earlier: Contents) -> bytes | None:
+        """Return the numbers as they are kept, None if something is missing that they count."""
+        if numbers is None or self._cause is not None or reason not in ASKED_ENDS:
+            return None
+        return packed(numbers, earlier.followed_by(self._contents))
+
+    def _end(
+        self,
+        reason: str,
+        notes: Sequence[str],
+        at_end: AtEnd,
+        numbers: bytes | None,
+    ) -> None:
         """Close the file, with the closing record if there is room for it."""
-        losses = self._written_losses + self._pending
+        losses = self._contents.losses + self._pending
         meta = BatchMeta(
             mark="end",
-            seq=self._seq,
-            rows=self._rows,
+            seq=self._contents.batches,
+            rows=self._contents.rows,
             losses=replace(losses, lost=losses.lost + self._unwritten),
             reason=self._cause or reason,
             notes=tuple(notes),
             at_end=at_end,
         )
         try:
-            self._out.put(self._encoder.end(meta))
+            self._put_end(meta, numbers)
             self._out.close()
         except (OSError, pa.ArrowException, MemoryError) as error:
             if self._cause is None:
                 self._fail(error)
             self._out.discard(keep=True)
+
+    def _put_end(self, meta: BatchMeta, numbers: bytes | None) -> None:
+        """Append the closing record; without the numbers if there is no room for them."""
+        try:
+            self._out.put(self._encoder.end(meta, numbers))
+        except OSError as error:
+            if numbers is None:
+                raise
+            self._out.cut()
+            try:
+                self._out.put(self._encoder.end(meta))
+            except OSError:
+                raise error from None

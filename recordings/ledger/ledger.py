@@ -17,10 +17,10 @@ from recordings.format.ahead import ahead
 from recordings.ledger.audited import Audited
 from recordings.ledger.columns import CHUNK, COLUMNS, Chunk, chunks, codeset
 from recordings.ledger.faults import Faults
+from recordings.ledger.figures import Case, Figures
 from recordings.ledger.histogram import Histogram
 from recordings.ledger.newest_calls import NewestCalls
 from recordings.ledger.operations import Events, Operations
-from recordings.ledger.ours import INSIDE, observer_of
 from recordings.ledger.ranges import RangeTable
 from recordings.ledger.requests import CODES as REQUEST_CODES
 from recordings.ledger.requests import Requests
@@ -28,21 +28,13 @@ from recordings.ledger.series import TimeBins
 from recordings.ledger.sink import Found, Judged, Sink
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.spans import Finished, Spans
-from recordings.ledger.verdict import (
-    Evidence,
-    doubts_of,
-    is_arm64,
-    judge,
-    section_add_reason,
-)
+from recordings.ledger.verdict import is_arm64
 from recordings.ledger.warn_sites import Sites
 from tracers.arrow import numbers
 from tracers.batch import Batch, Losses
 from tracers.codes import codes
 from tracers.events import Kind, Phase, Source
-from tracers.kernel_functions import REQUESTS
 from tracers.layout import Layout
-from tracers.live.kmsg import RUNG
 from tracers.observer import Observer
 from tracers.regimes import UNKNOWN, classify, hits
 from tracers.window import Window
@@ -80,15 +72,17 @@ class Ledger:
         before: Audited | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self._arch = arch
-        self._observer = observer or Observer()
-        self._before, self._after = before or Audited(), Audited()
         if not is_arm64(arch):
             window = layout = None
-        self._window = window
-        self._layout = layout
-        self._probes = dict(probes or {})
-        self._agree = agree
+        self._case = Case(
+            window,
+            layout,
+            dict(probes or {}),
+            agree,
+            arch,
+            before=before or Audited(),
+            observer=observer or Observer(),
+        )
         self._events = 0
         self._first: int | None = None
         self._last: int | None = None
@@ -109,15 +103,15 @@ class Ledger:
     @classmethod
     def of(cls, header: "Header") -> "Ledger":
         """Return an empty ledger for the events of a recording with this header."""
-        machine = header.machine
+        case = Case.of(header)
         return cls(
-            machine.window,
-            machine.layout,
-            probes=header.probes,
-            agree=machine.agree,
-            arch=machine.arch,
-            before=Audited.from_dict(header.audit),
-            observer=observer_of(header.observer),
+            case.window,
+            case.layout,
+            probes=case.probes,
+            agree=case.agree,
+            arch=case.arch,
+            before=case.before,
+            observer=case.observer,
         )
 
     def fold(self, batch: Batch | pa.RecordBatch, sink: Sink | None = None) -> None:
@@ -136,10 +130,14 @@ class Ledger:
         """Add losses that no batch reports, such as a file's torn tail."""
         self._losses += losses
 
+    @property
+    def losses(self) -> Losses:
+        """What is known to be missing so far."""
+        return self._losses
+
     def end_with(self, at_end: "AtEnd") -> None:
         """Take in what was known only when the recording had ended, as it is kept."""
-        self._after = Audited.from_dict(at_end.audit)
-        self._observer = observer_of(at_end.observer) or self._observer
+        self._case = self._case.ended(at_end)
 
     def counts(self) -> tuple[int, int, int]:
         """Return calls, hits and WARNs so far: what a snapshot says of them, at no cost."""
@@ -152,88 +150,48 @@ class Ledger:
 
         Without ``lists`` the newest calls and operations are left out, which cost most.
         """
-        regimes = self._sections.regimes
-        sites = self._sites.sites()
+        return self._case.snapshot(self.figures(lists=lists), self._losses, final=final)
+
+    def figures(self, *, lists: bool = True) -> Figures:
+        """Return all numbers as of now, not yet judged; ``lists`` as of ``snapshot``."""
         unfinished, unfinished_total = self._spans.unfinished()
         extents, extents_total = self._sections.extents()
-        timings = {
-            kind: timing
-            for kind in Kind
-            if (histogram := self._histograms.get(kind)) and (timing := histogram.timing())
-        }
-        begun = {kind: int(self._codes[kind * 4 + 1 : kind * 4 + 4 : 2].sum()) for kind in Kind}
-        evidence = Evidence(
-            window=self._window is not None,
-            agree=self._agree,
-            regimes=regimes,
-            silent=regimes.hits - self._sections.would_warn,
-            undecided=self._sections.undecided,
-            begun=begun,
-            derived=self._derived,
-            failed=self._failed,
-            sites=sites,
-            losses=self._losses,
-            unfinished=unfinished_total if final else self._spans.ended_count,
-            orphans=self._spans.orphans,
-            given_up=self._spans.given_up,
-            beyond=self._sections.beyond,
-            arch=self._arch,
-            faults=self._faults.regimes,
-            unproven=self._faults.unproven,
-            before=self._before,
-            after=self._after,
-            log_only=any(how.startswith(f"{RUNG}:") for how in self._probes.values()),
-        )
-        verdict, reasons = judge(evidence)
-        return Snapshot(
+        return Figures(
             events=self._events,
             first_ns=self._first,
             last_ns=self._last,
-            populate=begun[Kind.POPULATE],
-            free=begun[Kind.FREE],
+            begun={kind: int(self._codes[kind * 4 + 1 : kind * 4 + 4 : 2].sum()) for kind in Kind},
             derived=self._derived,
-            regimes=regimes,
+            failed=dict(self._failed),
+            orphans=dict(self._spans.orphans),
+            regimes=self._sections.regimes,
+            undecided=self._sections.undecided,
             would_warn=self._sections.would_warn,
             would_warn_free=self._sections.would_warn_free,
-            warnings=begun[Kind.WARN],
-            warn_ns=sum(site.total_ns for site in sites),
-            sites=sites,
-            timings=timings,
-            section_add_reason=None
-            if Kind.SECTION_ADD in timings
-            else section_add_reason(
-                begun[Kind.SECTION_ADD], Kind.ADD_PAGES in timings, self._probes
-            ),
-            operations=self._operations.newest() if lists else (),
-            operations_total=self._operations.total,
-            totals=self._operations.totals(),
-            tasks=self._operations.tasks.listed,
-            tasks_beyond=self._operations.tasks.beyond,
-            reaches=self._sections.reaches(),
-            pairing=self._sections.pairing,
-            losses=self._losses,
-            unfinished=unfinished,
-            unfinished_total=unfinished_total,
-            orphan_exits=sum(self._spans.orphans.values()),
-            newest=self._newest.calls(self._layout) if lists else (),
-            extents=extents,
-            extents_total=extents_total,
-            series=self._timeline.series(),
-            verdict=verdict,
-            verdict_reasons=reasons,
             sections=len(self._sections),
             calls_beyond=self._sections.beyond,
             given_up=self._spans.given_up,
+            ended=self._spans.ended_count,
+            unfinished_total=unfinished_total,
+            operations_total=self._operations.total,
+            tasks_beyond=self._operations.tasks.beyond,
+            extents_total=extents_total,
+            pairing=self._sections.pairing,
             fault_regimes=self._faults.regimes,
+            unproven=self._faults.unproven,
+            histograms=dict(self._histograms),
+            sites=self._sites.sites(),
+            operations=self._operations.newest() if lists else (),
+            totals=self._operations.totals(),
+            tasks=self._operations.tasks.listed,
+            reaches=self._sections.reaches(),
+            unfinished=unfinished,
+            newest=self._newest.calls(self._case.layout) if lists else (),
+            extents=extents,
             faults=self._faults.newest(),
             requests=self._requests.newest,
-            requests_total=sum(begun[kind] for kind in REQUESTS),
             refused=self._requests.refused,
-            doubts=doubts_of(evidence),
-            before=self._before,
-            after=self._after,
-            begun={kind: begun[kind] for kind in INSIDE if begun[kind]},
-            observer=self._observer,
+            series=self._timeline.series(),
         )
 
     def _fold(self, chunk: Chunk, sink: Sink | None) -> None:
@@ -312,7 +270,7 @@ class Ledger:
     def _fold_faults(self, chunk: Chunk, faults: Judged) -> None:
         """Judge Oopses, in place."""
         whole = faults.known == 3
-        faults.regime[whole] = classify(faults.start[whole], faults.end[whole], self._window)
+        faults.regime[whole] = classify(faults.start[whole], faults.end[whole], self._case.window)
         self._faults.fold(chunk, faults)
 
     def _count_failures(self, chunk: Chunk) -> None:
@@ -346,8 +304,3 @@ def folded(recording: "Readable") -> Ledger:
     ledger.add_losses(recording.losses)
     ledger.end_with(recording.at_end)
     return ledger
-
-
-def fold(recording: "Readable") -> Snapshot:
-    """Return all numbers of a whole recording, as ``folded``."""
-    return folded(recording).snapshot(final=True)

@@ -6,9 +6,8 @@ The Markdown and the mail render the same document; its model is Ard Biesheuvel'
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
 from recordings.ledger.headline import WORDS, calls, oopses, verdict_summary
 from recordings.ledger.snapshot import Extent, Operation, Snapshot, Verdict
@@ -35,7 +34,6 @@ from recordings.reports.report_rows import (
     took,
     window_sizes,
 )
-from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
 from recordings.wording.units import address, count, size
 from tracers.cover import PA_BITS, pfn_spans
 from tracers.explain import bits_in_use, blindness, explain, judged
@@ -46,6 +44,9 @@ from tracers.layout import Layout
 from tracers.machine import Machine
 from tracers.machine_window import ASSUMED
 from tracers.window import Window
+
+if TYPE_CHECKING:
+    from recordings.analysis.what_if import WhatIfResult
 
 #: Rows of a table; beyond it the report says how many more there are.
 ROWS: Final = 12
@@ -60,8 +61,8 @@ def document_of(
     snapshot: Snapshot,
     *,
     closing: Sequence[str] = (),
-    what_if: WhatIfResult | None = None,
-    remedies: Sequence[tuple[str, WhatIfResult]] = (),
+    what_if: "WhatIfResult | None" = None,
+    remedies: "Sequence[tuple[str, WhatIfResult]]" = (),
 ) -> Iterator[Block]:
     """Yield the report of one recording.
 
@@ -87,7 +88,14 @@ def document_of(
     yield from _unknown(header, snapshot, closing)
 
 
-def _what_if(what_if: WhatIfResult) -> Iterator[Block]:
+def _what_if(what_if: "WhatIfResult") -> Iterator[Block]:
+    from recordings.reports.what_if_report import (  # noqa: PLC0415 (few reports have one)
+        LABEL,
+        conditions,
+        headline,
+        sentences,
+    )
+
     yield Heading(f"{LABEL} {conditions(what_if.asked)}")
     yield Paragraph(f"A {headline(what_if)}. This did not happen; the rest of the report did.")
     items: list[str] = [Foreign(what_if.asked.whose)] if what_if.asked.whose else []
@@ -342,9 +350,11 @@ def _chains(notes: Iterable[str]) -> Iterator[Block]:
         yield Items(chains[:ROWS])
 
 
-def _remedies(remedies: Sequence[tuple[str, WhatIfResult]]) -> Iterator[Block]:
+def _remedies(remedies: "Sequence[tuple[str, WhatIfResult]]") -> Iterator[Block]:
     if not remedies:
         return
+    from recordings.reports.what_if_report import headline, sentences  # noqa: PLC0415 (as above)
+
     yield Heading("What would change it (hypothetical)")
     for remedy, result in remedies:
         yield Paragraph(f"{remedy}: {headline(result)}. {' '.join(sentences(result))}")

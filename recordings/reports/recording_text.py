@@ -7,14 +7,13 @@ terminal only repeats what the words say. Whatever a kernel or a file wrote is s
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, ConsoleRenderable
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from recordings.analysis.what_if import WhatIfResult
 from recordings.format.header import Header
 from recordings.ledger.headline import WORDS, calls, verdict_summary
 from recordings.ledger.histogram import ERROR
@@ -34,13 +33,15 @@ from recordings.reports.report_rows import (
 )
 from recordings.reports.text_layout import emit, hanging, line
 from recordings.reports.warn_share_text import of_each, ours, spent
-from recordings.reports.what_if_report import LABEL, conditions, headline, sentences
 from recordings.wording.escape import printable
 from recordings.wording.units import address, count, duration, share
 from tracers.explain import bits_in_use, blindness, judged, why_silent
 from tracers.kernel_functions import OOPS, name
 from tracers.machine import Machine
 from tracers.window import Window
+
+if TYPE_CHECKING:
+    from recordings.analysis.what_if import WhatIfResult
 
 #: Rows of a table; beyond it the text says how many more there are (all are in the JSON).
 ROWS: Final = 16
@@ -58,7 +59,7 @@ def render(
     snapshot: Snapshot,
     *,
     closing: Sequence[str] = (),
-    what_if: WhatIfResult | None = None,
+    what_if: "WhatIfResult | None" = None,
 ) -> None:
     """Print the report of one recording to ``console``.
 
@@ -76,7 +77,14 @@ def render(
     emit(console, parts)
 
 
-def _what_if(what_if: WhatIfResult) -> Iterator[ConsoleRenderable]:
+def _what_if(what_if: "WhatIfResult") -> Iterator[ConsoleRenderable]:
+    from recordings.reports.what_if_report import (  # noqa: PLC0415 (few reports have one)
+        LABEL,
+        conditions,
+        headline,
+        sentences,
+    )
+
     yield hanging(Text(LABEL, _STYLES[what_if.verdict]), conditions(what_if.asked), width=11)
     yield line("", Text(headline(what_if), _STYLES[what_if.verdict]))
     if what_if.asked.whose:

@@ -15,9 +15,9 @@ from recordings.capture.importing import import_log
 from recordings.format.header import Header, RecordingError
 from recordings.format.parts import Parts, sets_of
 from recordings.ledger.headline import calls, oopses
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Extent, Snapshot, Verdict
 from recordings.ledger.verdict import MMU_C
+from recordings.ledger.whole import fold
 from recordings.triage.workplace import Workplace
 from recordings.wording.units import count
 from tracers.evidence import Told

@@ -15,7 +15,7 @@ import pytest
 from recordings.analysis import durations, placements
 from recordings.analysis.compare import Outcome
 from recordings.explore import section_strip
-from recordings.format import header_limits
+from recordings.format import final_numbers, header_limits
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.format.schema import to_schema
@@ -311,3 +311,5 @@ def test_the_page_says_these_budgets() -> None:
         REPLAY_MIB,
     )
     assert {f"{number} MiB" for number in said} <= numbers
+    for budget, of in ((final_numbers.MAX_TEXT, "of JSON"), (final_numbers.MAX_PACKED, "packed")):
+        assert f"{budget >> 20} MiB {of}" in page

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recordings.analysis.what_if import WhatIf, judge_what_if, remedies
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from recordings.reports.document import Block
 from recordings.reports.recording_document import document_of
 

@@ -13,7 +13,7 @@ from recordings import api
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.format.writer import Writer
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from recordings.samples import sample_names, sample_path
 from tests.recordings.made import lying, newer, small
 from vmemscope import RecordingError

@@ -13,8 +13,9 @@ from recordings.analysis.compare import compare, load_side
 from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.capture.importing import import_log
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.ledger.whole import fold
 from recordings.reports.compare_json import comparison_dict
 from recordings.reports.lkml import lkml
 from recordings.reports.markdown import markdown

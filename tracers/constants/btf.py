@@ -94,7 +94,7 @@ class Btf:
         Raises:
             ConstantsError: it is defined with several sizes.
         """
-        sizes = np.unique(self._last[self._of(_STRUCT, name)]).tolist()
+        sizes = sorted(set(self._last[self._of(_STRUCT, name)].tolist()))
         if len(sizes) > 1:
             listed = ", ".join(str(size) for size in sizes[:4])
             raise ConstantsError(f"the BTF defines struct {name} with several sizes: {listed}")
@@ -150,7 +150,7 @@ class Btf:
         """
         found = {}
         for name in names:
-            described = np.unique(self._last[self._of(_FUNC, name)]).tolist()
+            described = list(set(self._last[self._of(_FUNC, name)].tolist()))
             if len(described) == 1 and (prototype := self._prototype(described[0])):
                 found[name] = prototype
         return found

@@ -8,7 +8,7 @@ one capture was rotated into are one capture, wherever they stand on the command
 # ruff: noqa: PLC0415
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tracers.errors import VmemscopeError
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from recordings.format.parts import Parts
+
+#: Help of the option of ``report`` and ``check``.
+RECOUNT: Final = "Count all events anew, whatever the closing record says: if its maker may lie."
 
 
 def captures_of(names: Sequence[str]) -> Iterator[tuple[str, "Parts | str"]]:

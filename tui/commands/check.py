@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tui.commands.captures import captures_of
+from tui.commands.captures import RECOUNT, captures_of
 from tui.commands.completing import files_or_samples
 from tui.commands.quantities import nanoseconds_of, percent_of
 from tui.streams import say, write
@@ -55,9 +55,11 @@ EXIT_UNREADABLE = 2
     metavar="N",
     help="Exactly so many sections were added.",
 )
+@click.option("--recount", is_flag=True, help=RECOUNT)
 def check(
     files: tuple[str, ...],
     *,
+    recount: bool,
     max_warn_share: float | None,
     max_p99: int | None,
     expect_sections: int | None,
@@ -80,21 +82,21 @@ def check(
             say(f"vmemscope: {capture}")
             code, line = EXIT_UNREADABLE, "UNREADABLE"
         else:
-            code, line = _check(capture, limits)
+            code, line = _check(capture, limits, recount=recount)
         codes.append(code)
         text = f"{printable(name)}: {line}\n"
         write(partial(sys.stdout.write, text))
     sys.exit(worst(codes))
 
 
-def _check(capture: "Parts", limits: "Thresholds") -> tuple[int, str]:
+def _check(capture: "Parts", limits: "Thresholds", *, recount: bool) -> tuple[int, str]:
     """Return a capture's exit code and the text of its line."""
     from recordings.analysis.thresholds import State, check, exit_code
     from recordings.ledger.headline import WORDS, verdict_summary
-    from recordings.ledger.ledger import fold
+    from recordings.ledger.whole import fold
     from recordings.wording.escape import printable
 
-    snapshot = fold(capture)
+    snapshot = fold(capture, recount=recount)
     checks = check(capture, snapshot, limits)
     why = "; ".join((*capture.missing, verdict_summary(snapshot)))
     parts = [f"{WORDS[snapshot.verdict]}, {why}"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from tui.commands.captures import captures_of
+from tui.commands.captures import RECOUNT, captures_of
 from tui.commands.completing import files_or_samples
 from tui.commands.what_if_options import what_if_from, what_if_options
 from tui.streams import say, say_problems, write
@@ -40,12 +40,14 @@ FORMATS: Final = ("text", "json", "markdown", "lkml")
     help="lkml: a mail of at most 75 columns. [default: text]",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--recount", is_flag=True, help=RECOUNT)
 @what_if_options
 def report(
     file: str,
     *,
     output_format: str | None,
     as_json: bool,
+    recount: bool,
     **options: Any,  # noqa: ANN401 (those of ``what_if_options``)
 ) -> None:
     """Print what FILE says: hits, warnings, costs. The exit code is the verdict.
@@ -56,16 +58,19 @@ def report(
     are judged under another layout, placement or patch: would it have fixed it? That result is
     marked as hypothetical, and the exit code is its verdict's.
     """
-    from recordings.analysis.what_if import judge_what_if
-    from recordings.ledger.ledger import fold
+    from recordings.ledger.whole import fold
 
     if as_json and output_format not in (None, "json"):
         raise click.UsageError(f"--json and --format {output_format}: give one or other")
     output_format = "json" if as_json else output_format or "text"
     recording = _capture(file)
-    snapshot = fold(recording)
+    snapshot = fold(recording, recount=recount)
     asked = what_if_from(options, recording.header.machine)
-    what_if = judge_what_if(recording, asked, snapshot) if asked else None
+    what_if = None
+    if asked is not None:
+        from recordings.analysis.what_if import judge_what_if
+
+        what_if = judge_what_if(recording, asked, snapshot)
     _print(output_format, recording, snapshot, what_if)
     say_problems(file, recording.problems)
     sys.exit((what_if or snapshot).verdict.exit_code)
@@ -99,10 +104,13 @@ def _print(
             import json
 
             from recordings.reports.recording_json import report_dict
-            from recordings.reports.what_if_report import what_if_dict
 
             fields = report_dict(header, snapshot, closing=closing)
-            fields["what_if"] = None if what_if is None else what_if_dict(what_if)
+            fields["what_if"] = None
+            if what_if is not None:
+                from recordings.reports.what_if_report import what_if_dict
+
+                fields["what_if"] = what_if_dict(what_if)
             text = json.dumps(fields, indent=2) + "\n"
         case "text":
             from rich.console import Console

@@ -69,6 +69,8 @@ def what_if_from(options: Mapping[str, Any], machine: "Machine") -> "WhatIf | No
         click.UsageError: the options contradict each other, or not enough is known.
         VmemscopeError: a file that they name cannot be read, or a number is impossible.
     """
+    if all(value is None for value in options.values()):
+        return None
     from recordings.analysis.what_if import Warn, WhatIf  # noqa: PLC0415
     from tracers.placement import physmem_end  # noqa: PLC0415
 

@@ -11,8 +11,8 @@ from recordings.analysis.placements import Placements, place_regions
 from recordings.analysis.what_if import WhatIf, judge_what_if
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from recordings.reports.what_if_report import sentences, what_if_dict
 from tests.recordings import made
 from tests.recordings.traces import WINDOW

@@ -12,8 +12,8 @@ from recordings.analysis import thresholds
 from recordings.analysis.thresholds import Check, State, Thresholds, check, exit_code, worst
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.recordings import made, plain
 from tracers.machine import read_machine
 

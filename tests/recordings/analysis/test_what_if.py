@@ -11,8 +11,8 @@ from recordings.analysis.refused_calls import RefusedCounter
 from recordings.analysis.what_if import Warn, WhatIf, judge_what_if, remedies, warning_once
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from recordings.reports.what_if_report import headline, what_if_dict
 from tests.recordings import made, oops, plain
 from tests.recordings.traces import ROWS, WINDOW

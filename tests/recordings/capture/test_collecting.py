@@ -8,8 +8,8 @@ import pytest
 from recordings.capture.collecting import collect
 from recordings.format.header import RecordingError
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.tracers.live.boot.planned import booted_machine
 from tracers.batch import Losses
 from tracers.errors import VmemscopeError

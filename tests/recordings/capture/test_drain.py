@@ -11,8 +11,9 @@ from recordings.capture import drain as module
 from recordings.capture.drain import Capture, header_of, merged
 from recordings.capture.rotation import Limits, Rotation
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.recordings.made import rows, wait_for
 from tracers.batch import Batch, Losses
 from tracers.errors import VmemscopeError

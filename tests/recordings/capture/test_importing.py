@@ -12,8 +12,8 @@ import pytest
 
 from recordings.capture.importing import Imported, import_log
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.ledger.whole import fold
 from tests.conftest import TESTS
 from tracers.batch import Losses
 from tracers.logs.kprobe_text.text_log import LogError

@@ -7,7 +7,7 @@ import pytest
 
 from recordings.capture.importing import import_log
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 
 LAB = "6.1.192-vmemlab-39bit"
 ERANGE = 34

@@ -8,7 +8,8 @@ import pytest
 from recordings.explore.index import PIECE, Index
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.whole import fold
 from recordings.samples import sample_names, sample_path
 from tests.recordings import made
 from tracers.batch import Batch, Losses

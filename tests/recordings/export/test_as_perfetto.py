@@ -11,7 +11,7 @@ from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb
 
 from recordings.format.header import BatchMeta, Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from recordings.samples import sample_path
 from recordings.samples.make import SCENES
 from tests.recordings import oops

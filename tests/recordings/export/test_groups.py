@@ -9,7 +9,8 @@ import pytest
 
 from recordings.export.groups import Sink, groups
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.whole import fold
 from recordings.samples import sample_path
 from tests.recordings.made import record, rows
 from tracers.batch import Batch

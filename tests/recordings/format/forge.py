@@ -4,7 +4,8 @@
 What a strategy here makes is a whole file as bytes. Whatever the format allows may be in it, and
 some of what it forbids: headers whose every field is forged within its type (and a few beyond it),
 columns of every encoding that readers must take, times, addresses and counts at both ends of their
-types, losses, gaps, marks and closing records that contradict the batches.
+types, losses, gaps, marks and closing records that contradict the batches, final numbers that are
+true and others that are not.
 
 A draw decides what kinds of values a batch has; a generator seeded by the draw then fills its
 columns, as hypothesis cannot draw a hundred thousand values one by one.
@@ -12,8 +13,10 @@ columns, as hypothesis cannot draw a hundred thousand values one by one.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from tempfile import NamedTemporaryFile
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,6 +25,11 @@ from hypothesis import strategies as st
 
 from recordings.format import framing
 from recordings.format.encoding import fill_checksum
+from recordings.format.final_numbers import Contents, Numbers, packed
+from recordings.format.reader import RecordingError, open_recording
+from recordings.ledger.ledger import folded
+from recordings.ledger.stored import numbers_of
+from tests.recordings.numbered import leaves, put
 from tracers.events import SCHEMA, Kind, Phase, Source
 from tracers.families import Family
 from tracers.layout import layout_for
@@ -582,19 +590,62 @@ def recordings(draw: st.DrawFn) -> bytes:
     opening = (_batch(style, 0, rng, 0), json.dumps(begin).encode())
     codec = draw(st.sampled_from((None, "lz4", "zstd")))
     tail = draw(_seldom(st.just(framing.EOS), st.sampled_from((b"", framing.EOS + b"x")), 15))
-    return assembled(header, [opening, *batches], codec) + tail
+    made = assembled(header, [opening, *batches], codec)
+    if draw(_one_in(3)) or end is None:
+        return made + tail
+    numbers = _numbers(made + framing.EOS, draw(_seldom(st.just(None), _CHANGES, 3)))
+    return assembled(header, [opening, *batches], codec, numbers) + tail
+
+
+#: What is changed in the final numbers: where (a share of all places), and to what.
+_CHANGES: Final = st.lists(
+    st.tuples(st.floats(0, 1, exclude_max=True), st.one_of(u64, integers, texts, _values)),
+    min_size=1,
+    max_size=3,
+)
+
+
+def _numbers(data: bytes, changes: Sequence[tuple[float, Any]] | None) -> bytes | None:
+    """The final numbers of a file, its own but for ``changes``; None if it cannot have any."""
+    with NamedTemporaryFile(suffix=".arrows") as file:
+        file.write(data)
+        file.flush()
+        try:
+            recording = open_recording(file.name)
+        except RecordingError:
+            return None
+        with recording:
+            ledger = folded(recording)
+            contents = Contents().followed_by(recording.contents)
+    numbers = numbers_of(ledger.figures(), contents.losses)
+    values = json.loads(json.dumps(dict(numbers.values)))
+    places = list(leaves(values)) if changes else []
+    for share, value in changes or ():
+        put(values, places[int(share * len(places))], value)
+    try:
+        return packed(Numbers(numbers.version, values, replace(contents, checksum=0)), contents)
+    except ValueError:  # what is no JSON
+        return None
 
 
 def assembled(
-    header: bytes, batches: Sequence[tuple[pa.RecordBatch, bytes]], codec: str | None = None
+    header: bytes,
+    batches: Sequence[tuple[pa.RecordBatch, bytes]],
+    codec: str | None = None,
+    numbers: bytes | None = None,
 ) -> bytes:
-    """Lay batches and their metadata out as a file, every checksum right, without an end marker."""
+    """Lay batches and their metadata out as a file, every checksum right, without an end marker.
+
+    ``numbers``: the last batch's final numbers.
+    """
     sink = pa.BufferOutputStream()
     schema = batches[0][0].schema.with_metadata({framing.META_KEY: header})
     cuts = [0]
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as out:
-        for batch, meta in batches:
+        for at, (batch, meta) in enumerate(batches, 1):
             custom = {framing.META_KEY: meta, framing.CRC_KEY: framing.CRC_BLANK}
+            if numbers is not None and at == len(batches):
+                custom[framing.NUMBERS_KEY] = numbers
             out.write_batch(batch.replace_schema_metadata(schema.metadata), custom_metadata=custom)
             cuts.append(sink.tell())
     data = sink.getvalue().to_pybytes()

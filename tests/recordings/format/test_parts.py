@@ -11,8 +11,8 @@ from recordings.capture.rotation import Limits, Rotation
 from recordings.format.header import Header, RecordingError
 from recordings.format.parts import Parts, recordings_in, sets_of
 from recordings.format.writer import Writer
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot, Verdict
+from recordings.ledger.whole import fold
 from tests.recordings.made import record, rows
 from tracers.batch import Batch, Losses
 

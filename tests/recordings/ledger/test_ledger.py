@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from recordings.capture.importing import import_log
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.recordings import oracle, plain, traces
 from tracers.batch import Losses
 from tracers.events import Kind

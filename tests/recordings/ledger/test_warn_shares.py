@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.grow import grow
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.warn_shares import around, warn_shares
+from recordings.ledger.whole import fold
 from tests.recordings.plain import read_trace
 from tracers.events import Kind
 

@@ -10,9 +10,10 @@ import pytest
 from recordings.capture.importing import import_log
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Doubt, Snapshot, Verdict
 from recordings.ledger.verdict import doubts_of, judge
+from recordings.ledger.whole import fold
 from recordings.reports import advice as module
 from recordings.reports.advice import GIVE, Advice, Origin, advice, gives_files, origin_of
 from tests.docs.pages import DOCS

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.whole import fold
 from recordings.reports.causes import causes, cost
 from tests.recordings import plain
 from tracers.layout import layout_for

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from recordings.analysis.what_if import remedies
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from recordings.reports import faults
 from recordings.reports.lkml import lkml
 from recordings.reports.markdown import markdown

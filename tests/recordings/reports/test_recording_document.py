@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
+from recordings.ledger.whole import fold
 from recordings.reports.lkml import lkml
 from recordings.reports.markdown import markdown
 from recordings.reports.recording_document import document_of

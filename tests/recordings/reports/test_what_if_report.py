@@ -7,7 +7,7 @@ import pytest
 
 from recordings.analysis.what_if import Warn, WhatIf, judge_what_if
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from recordings.reports.what_if_report import conditions, headline, sentences, what_if_dict
 from tracers.window import window_from_facts
 

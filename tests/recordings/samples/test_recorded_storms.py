@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.warn_shares import warn_shares
+from recordings.ledger.whole import fold
 from tests.recordings import plain
 
 KERNELS = {"storm": "6.1.192-vmemlab-39bit", "storm-once": "6.1.192-vmemlab-once-39bit"}

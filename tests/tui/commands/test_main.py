@@ -38,17 +38,21 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def loaded_by(*args: str) -> set[str]:
-    """Top-level modules a command has loaded by the time it ends."""
+def modules_of(*args: str) -> set[str]:
+    """Modules a command has loaded by the time it ends."""
     code = (
         "import sys, atexit\n"
-        "names = lambda: ' '.join(name.partition('.')[0] for name in sys.modules)\n"
-        "atexit.register(lambda: sys.stderr.write(names()))\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
         f"sys.argv = {['vmemscope', *args]!r}\n"
         "from tui.program import main\nmain()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     return set(done.stderr.split())
+
+
+def loaded_by(*args: str) -> set[str]:
+    """Top-level modules a command has loaded by the time it ends."""
+    return {name.partition(".")[0] for name in modules_of(*args)}
 
 
 def test_help_loads_neither_arrow_nor_textual() -> None:
@@ -60,6 +64,38 @@ def test_report_loads_neither_textual_nor_pandas() -> None:
     loaded = loaded_by("report", "sample:storm")
     assert "pyarrow" in loaded
     assert not {"textual", "pandas"} & loaded
+
+
+#: What a report needs only where something is asked of it that none of these commands asks: a
+#: what-if, an interval of confidence, a window that is not in the recording.
+_ASKED_FOR = {
+    "numpy.random",
+    "recordings.analysis.relocation",
+    "recordings.analysis.what_if",
+    "recordings.reports.what_if_report",
+    "tracers.cover",
+    "tracers.evidence",
+    "tracers.machine_window",
+    "tracers.page_tables",
+}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("report", "sample:storm"),
+        ("report", "sample:storm", "--json"),
+        ("check", "sample:storm"),
+        ("check", "sample:storm", "--max-p99", "2ms"),
+    ],
+)
+def test_a_report_loads_what_is_asked_of_it_and_no_more(args: tuple[str, ...]) -> None:
+    loaded = modules_of(*args)
+    assert "recordings.ledger.snapshot" in loaded
+    assert not _ASKED_FOR & loaded
+    assert ("rich.console" in loaded) == (args == ("report", "sample:storm"))
+    what_if = modules_of("report", "sample:storm", "--warn", "once")
+    assert "recordings.reports.what_if_report" in what_if
 
 
 # The figures are the kernels' own: kernel-facts and the captures' ftrace text.

@@ -5,12 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from recordings.format.header import Header
 from recordings.format.writer import Writer
+from recordings.samples import sample_names, sample_path
 from tests.recordings.format import test_parts as parts
-from tests.tui.commands.test_main import loaded_by, one_line, vmemscope
+from tests.recordings.numbered import changed
+from tests.tui.commands.test_main import loaded_by, modules_of, one_line, vmemscope
 from tracers.machine import Machine
+from tui.commands.check import check
+from tui.commands.report import FORMATS, report
 
 
 @pytest.mark.parametrize("output_format", ["text", "json", "markdown", "lkml"])
@@ -184,3 +189,38 @@ def test_a_folder_with_several_captures_names_them(tmp_path: Path) -> None:
     done = vmemscope("report", tmp_path)
     assert done.returncode == 2
     assert one_line(done).startswith(f"vmemscope: {tmp_path} holds 2 captures: name one: ")
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_counting_anew_prints_the_same_to_the_byte(name: str) -> None:
+    limits = ("--max-warn-share", "10", "--max-p99", "2ms")
+    asked = [(report, ("--format", each)) for each in FORMATS] + [(check, limits)]
+    for command, args in asked:
+        told, anew = (
+            CliRunner().invoke(command, [f"sample:{name}", *args, *more])
+            for more in ((), ("--recount",))
+        )
+        assert told.stdout
+        assert (told.exit_code, told.output) == (anew.exit_code, anew.output)
+
+
+def test_a_lie_in_the_closing_record_is_found_by_counting_anew(tmp_path: Path) -> None:
+    """A lie that contradicts nothing: docs/format.md says whose word counts."""
+    path = changed(
+        sample_path("storm"),
+        tmp_path / "a.arrows",
+        lambda values: values["sites"]["site"].__setitem__(0, "liar.c:1"),
+    )
+    told, anew, truth = (
+        vmemscope("report", *args).stdout
+        for args in ((path,), (path, "--recount"), ("sample:storm",))
+    )
+    assert "liar.c:1" in told
+    assert anew == truth
+
+
+def test_what_has_its_numbers_is_reported_without_what_counts() -> None:
+    counting = {"pyarrow.compute", "numpy.ma", "recordings.ledger.ledger"}
+    assert not counting & modules_of("report", "sample:storm")
+    assert not counting & modules_of("check", "sample:storm")
+    assert counting <= modules_of("report", "sample:storm", "--recount")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from tests.conftest import TESTS
 from tests.recordings.bug_reports import BELOW, LAB, STORM, as_folder, as_tar, sosreport
 from tests.recordings.made import PATIENCE_S

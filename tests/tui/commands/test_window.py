@@ -11,7 +11,7 @@ import pytest
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
 from recordings.format.writer import Writer
-from recordings.ledger.ledger import fold
+from recordings.ledger.whole import fold
 from tests.kernels.files import LAB, kernel
 from tests.recordings import oops
 from tests.recordings.made import record

@@ -16,8 +16,8 @@ from recordings.capture.rotation import Rotation
 from recordings.explore.filler import Filler
 from recordings.explore.span_table import SpanTable
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.recordings.made import rows, wait_for
 from tracers.batch import Batch, Losses
 from tui.playback.live_player import LivePlayer

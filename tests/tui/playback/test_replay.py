@@ -9,8 +9,9 @@ from recordings.explore import index
 from recordings.explore.sums import Passed
 from recordings.format.header import Header
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import Ledger, fold
+from recordings.ledger.ledger import Ledger
 from recordings.ledger.snapshot import Verdict
+from recordings.ledger.whole import fold
 from tests.tui.conftest import Make
 from tests.tui.small_recordings import FIRST, MACHINE, MS, WINDOW, batch, row, storm_rows
 from tui.playback.replay import MAX_SPEED, SPEEDS, Replay

@@ -93,7 +93,7 @@ class SymbolTable:
     def next_after(self, va: int) -> int | None:
         """Return the address of the nearest symbol beyond ``va``."""
         if self._sorted is None:
-            self._sorted = np.unique(self._va)
+            self._sorted = np.sort(self._va)
         index = int(np.searchsorted(self._sorted, np.uint64(va), side="right"))
         return int(self._sorted[index]) if index < len(self._sorted) else None
 
@@ -153,7 +153,7 @@ class SymbolTable:
         chosen = rows[self._global[rows]]
         if not len(chosen):
             chosen = rows
-        if len(np.unique(self._va[chosen])) != 1:
+        if (self._va[chosen] != self._va[chosen[0]]).any():
             return None
         row = int(chosen[np.argmax(self._size[chosen])])
         size = int(self._size[row])

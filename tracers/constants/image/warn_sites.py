@@ -186,7 +186,7 @@ def _locations(image: KernelImage) -> _U64:
     locations = inside[inside >= np.uint64(1 << 63)].astype(np.uint64)
     if not len(locations):
         locations = _addends(image, start, end)
-    return np.unique(locations)
+    return np.sort(locations)
 
 
 def _addends(image: KernelImage, start: int, end: int) -> _U64:
