@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.ours import ours
 from recordings.ledger.warn_shares import warn_shares
+from recordings.ledger.whole import fold
 from tests.lab.harness import Boot, Lab, kernel
 from tracers.kinds import Kind
 

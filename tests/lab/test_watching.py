@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.ours import ours
 from recordings.ledger.warn_shares import warn_shares
+from recordings.ledger.whole import fold
 from tests.lab.compare import left_nothing, same_calls
 from tests.lab.harness import Boot, Kernel, Lab
 from tracers.kinds import Kind

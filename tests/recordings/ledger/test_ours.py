@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from recordings.format.reader import open_recording
-from recordings.ledger.ledger import fold
 from recordings.ledger.ours import INSIDE, observer_of, ours
 from recordings.ledger.snapshot import Snapshot
 from recordings.ledger.warn_shares import warn_shares
+from recordings.ledger.whole import fold
 from tracers.events import Kind
 from tracers.observer import Observer, ProbeCost
 

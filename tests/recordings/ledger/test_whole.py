@@ -16,6 +16,8 @@ from recordings.ledger.whole import fold, kept
 from recordings.samples import sample_path
 from tests.recordings.numbered import with_numbers
 from tracers.batch import Batch
+from tracers.kinds import Kind
+from tracers.observer import Observer, ProbeCost
 
 SAMPLE = sample_path("below-6.12")
 
@@ -131,6 +133,7 @@ class _Feed:
     """A feed of a recording's batches."""
 
     notes, warn_sites, origin = (), (), {}
+    observer = Observer({Kind.WARN: ProbeCost(12_000, 5_000, measured=True)})
 
     def __init__(self, header: Header, batches: list[Batch]) -> None:
         self.machine, self.probes, self.clock = header.machine, header.probes, header.clock
