@@ -20,7 +20,7 @@ def entry(lab: Lab, lab_kernel: Callable[[str], Kernel]) -> Boot:
     ("scene", "source"),
     [
         ("in-range-tracefs", "kprobe"),
-        ("in-range-bcc", "kprobe"),
+        ("in-range-bcc", "fentry"),
         ("in-range-tracefs-callsite", "callsite"),
         ("in-range-tracefs-breakpoint", "breakpoint"),
         ("in-range-tracefs-derived", "derived"),
