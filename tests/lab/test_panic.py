@@ -20,7 +20,9 @@ from tests.lab.harness import TOP, Boot, Kernel, Lab, Recording, read
     scope="module",
     params=[
         pytest.param(False, id="file", marks=pytest.mark.xdist_group("panic-file")),
-        pytest.param(True, id="stream", marks=pytest.mark.xdist_group("panic-stream")),
+        pytest.param(
+            True, id="stream", marks=[pytest.mark.long, pytest.mark.xdist_group("panic-stream")]
+        ),
     ],
 )
 def panic(

@@ -21,7 +21,7 @@ METHODS = ("vmcoreinfo", "code:vmemmap_free", "code:vmemmap_populate", "btf+form
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param("6.1", marks=pytest.mark.xdist_group("patched-6.1")),
+        pytest.param("6.1", marks=[pytest.mark.long, pytest.mark.xdist_group("patched-6.1")]),
         pytest.param("6.12", marks=[pytest.mark.long, pytest.mark.xdist_group("patched-6.12")]),
     ],
 )
