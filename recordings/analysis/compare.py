@@ -155,8 +155,9 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
     first, second = a.durations.of(kind), b.durations.of(kind)
     ended = len(first), len(second)
     differ = _differ(a, b, kind)
-    own = _both(ours(a.snapshot, kind), ours(b.snapshot, kind)) if differ else None
-    why_not = _why_not(ended, a, b, kind, sections=sections) or (None if own else differ)
+    known = (ours(a.snapshot, kind), ours(b.snapshot, kind)) if differ else (None, None)
+    own = (known[0], known[1]) if known[0] and known[1] else None
+    why_not = _why_not(a, b, kind, ended, sections=sections) or (None if own else differ)
     both = aligned(a.durations, b.durations, kind)
     # half of the smaller at least, or the aligned ones stand for too little
     paired = len(both.a) > 0 and 2 * len(both.a) >= min(ended)
@@ -194,10 +195,6 @@ def _measure(a: Side, b: Side, kind: Kind, *, sections: bool) -> Measure:
     )
 
 
-def _both(a: Ours | None, b: Ours | None) -> tuple[Ours, Ours] | None:
-    return (a, b) if a and b else None
-
-
 def _without(side: Side, lasted: U64, own: Ours, kind: Kind) -> U64:
     """Return durations without what was ours: of a section a constant, of an operation a share."""
     if kind in WITHIN:
@@ -222,7 +219,7 @@ def _differ(a: Side, b: Side, kind: Kind) -> str | None:
     return None
 
 
-def _why_not(ended: tuple[int, int], a: Side, b: Side, kind: Kind, *, sections: bool) -> str | None:
+def _why_not(a: Side, b: Side, kind: Kind, ended: tuple[int, int], *, sections: bool) -> str | None:
     """Say why the figures of one kind must not be divided, whatever the probes; None: they may."""
     ways = [_ways(side.durations, kind) for side in (a, b)]
     for side, number, way in zip("AB", ended, ways, strict=True):

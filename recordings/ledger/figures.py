@@ -194,6 +194,6 @@ class Case:
             doubts=doubts_of(evidence),
             before=self.before,
             after=self.after,
-            begun={kind: begun[kind] for kind in INSIDE if begun[kind]},
+            inner_calls={kind: begun[kind] for kind in INSIDE if begun[kind]},
             observer=self.observer,
         )

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from recordings.ledger.operation_totals import ADDS, REMOVES
 from tracers.errors import VmemscopeError
 from tracers.kinds import Kind
 from tracers.observer import Observer
@@ -24,15 +25,6 @@ INSIDE: Final[Mapping[Kind, tuple[Kind, ...]]] = {
     Kind.SECTION_REMOVE: (Kind.FREE,),
     Kind.POPULATE: (),
     Kind.FREE: (),
-}
-#: The operations that calls of a kind belong to, themselves or around them.
-_OPERATIONS: Final[Mapping[Kind, tuple[Kind, ...]]] = {
-    **dict.fromkeys(
-        (Kind.ADD_PAGES, Kind.SECTION_ADD, Kind.POPULATE), (Kind.ADD_PAGES, Kind.MEMREMAP)
-    ),
-    **dict.fromkeys(
-        (Kind.REMOVE_PAGES, Kind.SECTION_REMOVE, Kind.FREE), (Kind.REMOVE_PAGES, Kind.MEMUNMAP)
-    ),
 }
 
 
@@ -70,7 +62,8 @@ def ours(snapshot: "Snapshot", kind: Kind) -> Ours | None:
         if number and inner not in costs:
             return None
         total += number * costs[inner].whole_ns if number else 0
-    warns = sum(each.warnings for each in snapshot.totals if each.kind in _OPERATIONS[kind])
+    operations = ADDS if kind in (Kind.ADD_PAGES, *INSIDE[Kind.ADD_PAGES]) else REMOVES
+    warns = sum(each.warnings for each in snapshot.totals if each.kind in operations)
     in_warns = 0
     if warns:
         warn = costs.get(Kind.WARN)
@@ -85,5 +78,5 @@ def ours(snapshot: "Snapshot", kind: Kind) -> Ours | None:
 
 def _seen(snapshot: "Snapshot", kind: Kind) -> int:
     """Return how many calls of a kind a probe saw: those derived cost nothing."""
-    number = snapshot.begun.get(kind, 0)
+    number = snapshot.inner_calls.get(kind, 0)
     return number - min(snapshot.derived, number) if kind is Kind.POPULATE else number

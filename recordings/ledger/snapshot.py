@@ -342,9 +342,8 @@ class Snapshot:
     #: What the machine had outside when the recording began, and when it ended.
     before: Audited = field(default_factory=Audited)
     after: Audited = field(default_factory=Audited)
-    begun: Mapping[Kind, int] = field(
-        default_factory=dict
-    )  # calls of kinds that can be inside others
+    #: Calls that began, of the kinds of ``recordings.ledger.ours.INSIDE``, those that occurred.
+    inner_calls: Mapping[Kind, int] = field(default_factory=dict)
     #: What watching a call cost; empty where nobody knows. See ``recordings.ledger.ours``.
     observer: Observer = field(default_factory=Observer)
 

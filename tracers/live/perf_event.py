@@ -5,10 +5,9 @@ Sources: include/uapi/linux/perf_event.h; asm/unistd.h of each architecture.
 """
 
 import ctypes
-import errno
-import os
-import platform
 from typing import Final
+
+from tracers.live.system_call import system_call
 
 #: Bytes of a struct perf_event_attr, PERF_ATTR_SIZE_VER5: one packed shorter is filled with zeros.
 ATTR_SIZE: Final = 112
@@ -22,17 +21,8 @@ def open_event(attribute: bytes, *, thread: int = -1, cpu: int = -1) -> int:
     ``thread``: 0 is the calling one, -1 all; ``cpu``: -1 any. Raises ``OSError``, also where the
     number of the call is not known.
     """
-    number = _SYSCALL.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    call = ctypes.CDLL(None, use_errno=True).syscall
-    call.restype = ctypes.c_long
-    descriptor = call(
-        ctypes.c_long(number),
+    return system_call(
+        _SYSCALL,
         ctypes.c_char_p(attribute.ljust(ATTR_SIZE, b"\0")),
         *map(ctypes.c_long, (thread, cpu, -1, _CLOEXEC)),
     )
-    if descriptor < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return int(descriptor)

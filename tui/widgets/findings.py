@@ -231,12 +231,12 @@ def _still_mapped(snapshot: Snapshot, probes: Mapping[str, str]) -> list[Part]:
 def cost(snapshot: Snapshot) -> list[Part]:
     """Return what the WARNs cost, of what that is a part, and what a patch would save."""
     parts = [_spent(snapshot)]
-    for part in warn_shares(snapshot):
+    shares = warn_shares(snapshot)
+    for part in shares:
         share = f"{words.share(part.share)} of {words.function(part.kind)}"
         parts.append(Part(1, (f"{share} {words.duration(part.whole_ns)}", share)))
-    if own := [part for part in warn_shares(snapshot) if part.ours]:
-        took = words.duration(sum(part.ours.in_calls_ns for part in own if part.ours))
-        recorded = words.duration(sum(part.total_ns for part in own))
+    if own := [(part.total_ns, part.ours.in_calls_ns) for part in shares if part.ours]:
+        recorded, took = (words.duration(sum(times)) for times in zip(*own, strict=True))
         parts.append(
             Part(3, (f"about {took} of the recorded {recorded} ours", f"{took} ours"), MUTED)
         )

@@ -12,11 +12,11 @@ Source: include/uapi/linux/bpf.h, union bpf_attr; asm/unistd.h of each architect
 import ctypes
 import errno
 import os
-import platform
 import struct
 from typing import Final
 
 from tracers.live.probes.engine import AttachError, NoSuchRungError
+from tracers.live.system_call import system_call
 
 _SYSCALL: Final = {"aarch64": 280, "x86_64": 321}
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 5, 17
@@ -58,22 +58,9 @@ def attach(program: int) -> int:
 
 def call(command: int, attribute: bytes) -> int:
     """Call bpf(2); return what it returns. Raises ``OSError``."""
-    number = _SYSCALL.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    syscall = ctypes.CDLL(None, use_errno=True).syscall
-    syscall.restype = ctypes.c_long
     memory = ctypes.create_string_buffer(attribute, len(attribute))
-    returned = syscall(
-        ctypes.c_long(number),
-        ctypes.c_long(command),
-        ctypes.byref(memory),
-        ctypes.c_ulong(len(attribute)),
-    )
-    if returned < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return int(returned)
+    size = ctypes.c_ulong(len(attribute))
+    return system_call(_SYSCALL, ctypes.c_long(command), ctypes.byref(memory), size)
 
 
 def _reason(error: OSError) -> str:
