@@ -98,10 +98,8 @@ class Live:
     def observer(self) -> Observer:
         """What watching a call costs: tried at first, measured once there were some.
 
-        Empty where events are left out by thread: the probes are hit, and nobody knows how often.
+        Empty where no probe could be tried, and where calls are left out.
         """
-        if self._filtered:
-            return Observer()
         from tracers.live.probes.calibration import (  # noqa: PLC0415 (Arrow: see ``stop``)
             calibrate,
             observer,
@@ -261,7 +259,8 @@ def _probing(name: str, asked: _Asked, notes: tuple[str, ...]) -> Live:
         notes=notes,
         origin={name: str(value) for name, value in given.items() if value is not None},
         filtered=filters.pid is not None or filters.comm is not None,
-        harmless=known.harmless,
+        # The probes of calls that are left out are hit all the same: nobody knows how often.
+        harmless=known.harmless if filters == Filters() else {},
         root=asked.root,
     )
 

@@ -12,8 +12,9 @@ from tracers.errors import VmemscopeError
 from tracers.events import Kind
 from tracers.live import session
 from tracers.live.probes import survey
+from tracers.live.probes.calibration import RungCost
 from tracers.live.probes.engine import Counts, LiveError
-from tracers.live.probes.points import Filters, Rung
+from tracers.live.probes.points import Filters, Probe, Rung
 from tracers.live.session import open_live
 from tracers.machine import Machine
 from tracers.window import Window
@@ -276,3 +277,26 @@ def test_the_log_of_another_architecture_is_of_no_use(logged, fakes, monkeypatch
     monkeypatch.setattr(os, "uname", lambda: os.uname_result((*own[:4], "x86_64")))
     with pytest.raises(LiveError, match="this machine runs x86_64: the window's WARN is arm64's"):
         open_live(engine="kmsg", root=logged)
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({}, True),
+        ({"hits_only": True}, False),
+        ({"filters": Filters(pid=12)}, False),
+        ({"filters": Filters(comm="insmod")}, False),
+    ],
+)
+def test_where_calls_are_left_out_nobody_knows_what_watching_cost(
+    arm64, fakes, monkeypatch, options, known
+):
+    """The kernel drops calls whose probes were hit all the same: how many is not recorded."""
+
+    def calibrate(_, probes):
+        return {rung: RungCost(10_000, 4_000, 2_000) for rung in probes}
+
+    tried = {Rung.KPROBE: Probe(Kind.SECTION_ADD, Rung.KPROBE, "getppid", ())}
+    monkeypatch.setattr("tracers.live.probes.survey.harmless", lambda _: tried)
+    monkeypatch.setattr("tracers.live.probes.calibration.calibrate", calibrate)
+    assert bool(open_live(root=arm64, **options).observer) is known
