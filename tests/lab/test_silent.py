@@ -34,7 +34,9 @@ SIZE: Final = 0x20000
         pytest.param(
             LVA, id="52-bit-cpu", marks=[pytest.mark.long, pytest.mark.xdist_group("silent-52")]
         ),
-        pytest.param(PLAIN, id="48-bit-cpu", marks=pytest.mark.xdist_group("silent-48")),
+        pytest.param(
+            PLAIN, id="48-bit-cpu", marks=[pytest.mark.long, pytest.mark.xdist_group("silent-48")]
+        ),
     ],
 )
 def booted(
